@@ -1,0 +1,21 @@
+"""Prices in, arrays out; knows no model."""
+
+from foretune.datasets.errors import ConfigError, DataError, ForetuneError
+from foretune.datasets.prices import PriceSeries
+from foretune.datasets.readers import read_prices
+from foretune.datasets.samples import SAMPLES, load_sample
+from foretune.datasets.splits import Development, Split, chronological_split, development
+
+__all__ = [
+    "SAMPLES",
+    "ConfigError",
+    "DataError",
+    "Development",
+    "ForetuneError",
+    "PriceSeries",
+    "Split",
+    "chronological_split",
+    "development",
+    "load_sample",
+    "read_prices",
+]

@@ -1,0 +1,162 @@
+"""Chronological splits: train | gap | validation | gap | test, and their forecast origins."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretune.datasets.errors import ConfigError, DataError
+from foretune.datasets.prices import PriceSeries
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Where the parts of a series of ``length`` days begin and end.
+
+    Days are counted from 0 and every part is half open: training days are ``0 ..
+    train_stop - 1``, validation days ``validation_start .. validation_stop - 1``, test days
+    ``test_start .. length - 1``. The days between two parts are the gap.
+
+    An *origin* is the last day a forecast may see. It is followed by ``horizon`` target days,
+    all of them inside one part. Origins depend on the split alone, so every trial is scored on
+    the same dates.
+    """
+
+    length: int
+    train_stop: int
+    validation_start: int
+    validation_stop: int
+    test_start: int
+    horizon: int
+    stride: int
+
+    @property
+    def validation_origins(self) -> NDArray[np.int32]:
+        """Day indices [O] of the validation origins, ``stride`` days apart."""
+        return _origins(self.validation_start, self.validation_stop, self.horizon, self.stride)
+
+    @property
+    def test_origins(self) -> NDArray[np.int32]:
+        """Day indices [O] of the test origins, ``stride`` days apart."""
+        return _origins(self.test_start, self.length, self.horizon, self.stride)
+
+
+def _origins(start: int, stop: int, horizon: int, stride: int) -> NDArray[np.int32]:
+    """Every origin whose targets ``origin + 1 .. origin + horizon`` lie in [start, stop)."""
+    return np.arange(start - 1, stop - horizon, stride, dtype=np.int32)
+
+
+def chronological_split(
+    length: int,
+    *,
+    horizon: int = 50,
+    stride: int = 10,
+    history: int = 50,
+    train_fraction: float = 0.6,
+    validation_fraction: float = 0.2,
+) -> Split:
+    """Split ``length`` days into train, validation and test, ``horizon`` days apart.
+
+    Args:
+        length: number of days in the series.
+        horizon: days forecast from each origin; also the width of both gaps, so that no target
+            of one part is seen by another.
+        stride: days from one origin to the next.
+        history: days that the longest unroll of a search reads before an origin.
+        train_fraction: share of the days outside the gaps that are trained on.
+        validation_fraction: share of the days outside the gaps that choose epoch and trial.
+
+    Raises:
+        ConfigError: a parameter out of range.
+        DataError: the series is too short; the message has both numbers.
+
+    Example:
+        >>> split = chronological_split(13_594)
+        >>> split.train_stop, split.validation_start, split.test_start
+        (8096, 8146, 10895)
+    """
+    for name, value in (("horizon", horizon), ("stride", stride), ("history", history)):
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1 day, but got {value}")
+    test_fraction = 1.0 - train_fraction - validation_fraction
+    if min(train_fraction, validation_fraction, test_fraction) <= 0:
+        raise ConfigError(
+            "train_fraction and validation_fraction must be above 0 and leave a test part, but "
+            f"got {train_fraction} and {validation_fraction}"
+        )
+    split = _cut(length, horizon, stride, train_fraction, validation_fraction)
+    _require_room(split, history)
+    return split
+
+
+def _cut(length: int, horizon: int, stride: int, train: float, validation: float) -> Split:
+    usable = max(length - 2 * horizon, 0)
+    train_stop = round(usable * train)
+    validation_start = train_stop + horizon
+    validation_stop = validation_start + round(usable * validation)
+    return Split(
+        length=length,
+        train_stop=train_stop,
+        validation_start=validation_start,
+        validation_stop=validation_stop,
+        test_start=validation_stop + horizon,
+        horizon=horizon,
+        stride=stride,
+    )
+
+
+def _require_room(split: Split, history: int) -> None:
+    """Refuse a split whose parts cannot hold one unroll or one forecast."""
+    # An unroll needs one more day for its last label, and returns need one day before it.
+    parts = (
+        ("training", split.train_stop, history + 2, f"an unroll of {history} days"),
+        (
+            "validation",
+            split.validation_stop - split.validation_start,
+            split.horizon,
+            f"a forecast over a horizon of {split.horizon} days",
+        ),
+        (
+            "test",
+            split.length - split.test_start,
+            split.horizon,
+            f"a forecast over a horizon of {split.horizon} days",
+        ),
+    )
+    for part, days, needed, purpose in parts:
+        if days < needed:
+            raise DataError(
+                f"{split.length} days leave {max(days, 0)} for the {part} part, but {purpose} "
+                f"needs at least {needed}; give a longer series or a shorter horizon or unroll"
+            )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Development:
+    """The days that trials may see: train, gap and validation. The test days are not in it.
+
+    ``dates`` and ``mid`` (mid price) have shape [validation_stop].
+    """
+
+    dates: NDArray[np.datetime64]
+    mid: NDArray[np.float64]
+    split: Split
+
+    @property
+    def train_mid(self) -> NDArray[np.float64]:
+        """Mid prices of the training days [train_stop]."""
+        return self.mid[: self.split.train_stop]
+
+
+def development(prices: PriceSeries, split: Split) -> Development:
+    """Return the part of ``prices`` before the test: copies, so that no view reaches the test.
+
+    Raises:
+        ConfigError: the split was made for a series of another length.
+    """
+    if len(prices) != split.length:
+        raise ConfigError(
+            f"split must be for the {len(prices)} days of {prices.name}, but got {split.length}"
+        )
+    stop = split.validation_stop
+    return Development(dates=prices.dates[:stop].copy(), mid=prices.mid[:stop].copy(), split=split)

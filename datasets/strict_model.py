@@ -1,0 +1,64 @@
+"""Immutable, strictly validated records whose mistakes read as one line."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from foretune.datasets.errors import ConfigError
+
+# The tags by which a union of a fixed value, choices and a range is told apart.
+FIXED, CHOICES, RANGE = "fixed", "choices", "range"
+_UNION_TAGS = (FIXED, CHOICES, RANGE)
+
+
+class StrictModel(BaseModel):
+    """A frozen pydantic model: no unknown keys, no coercion, no NaN or infinity.
+
+    Raises:
+        ConfigError: one line that names each wrong field, its value and what is allowed.
+
+    Example:
+        >>> class Dropout(StrictModel):
+        ...     rate: float = 0.2
+        >>> Dropout(rate="high")
+        Traceback (most recent call last):
+        foretune.datasets.errors.ConfigError: rate must be a valid number, but got 'high'
+    """
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True
+    )
+
+    # Hidden from type checkers so that they keep seeing one keyword per field.
+    if not TYPE_CHECKING:
+
+        def __init__(self, /, **fields: Any) -> None:
+            try:
+                super().__init__(**fields)
+            except ValidationError as error:
+                raise ConfigError(describe(error, type(self))) from None
+
+        # Nested models are then validated without this __init__, and keep their place in the error.
+        __init__.__pydantic_base_init__ = True
+
+
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return one line for all mistakes in ``error``, e.g. ``epochs must be ..., but got -3``."""
+    return "; ".join(_describe_one(detail, model) for detail in error.errors())
+
+
+def _describe_one(detail: Any, model: type[BaseModel]) -> str:
+    # The names in _UNION_TAGS say which kind of value was read; the user wrote no such key.
+    path = ".".join(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
+    field = path or model.__name__
+    if detail["type"] == "extra_forbidden":
+        return f"unknown key {field!r}{_allowed_keys(detail, model)}"
+    if detail["type"] == "missing":
+        return f"{field} is missing"
+    rule = re.sub(r"^Value error, ", "be ", re.sub(r"^\w+ should ", "", detail["msg"]))
+    return f"{field} must {rule}, but got {detail['input']!r}"
+
+
+def _allowed_keys(detail: Any, model: type[BaseModel]) -> str:
+    return f"; allowed are {', '.join(model.model_fields)}" if len(detail["loc"]) == 1 else ""

@@ -1,0 +1,151 @@
+"""TrialConfig: everything that determines one trained model."""
+
+import os
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BeforeValidator, Field, ValidationError
+
+from foretune.datasets.errors import ConfigError
+from foretune.datasets.scaling import ScalingName
+from foretune.datasets.strict_model import StrictModel, describe
+
+CellName = Literal["lstm"]
+OptimizerName = Literal["adam", "sgd_momentum"]
+
+MAX_UNITS = 4096
+MAX_LAYERS = 8
+
+
+def _list_to_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Units = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=MAX_UNITS)], ...],
+    BeforeValidator(_list_to_tuple),
+    Field(min_length=1, max_length=MAX_LAYERS),
+]
+
+
+class TrialConfig(StrictModel):
+    """One point of a search: what was searched and what was held fixed.
+
+    The same config on the same prices and split, on the same machine, gives the same model bit
+    for bit.
+
+    Example:
+        >>> config = TrialConfig(units=(64, 32), learning_rate=3e-3)
+        >>> TrialConfig.from_toml(config.to_toml()) == config
+        True
+    """
+
+    cell: CellName = Field(default="lstm", description="recurrent cell of every layer")
+    units: Units = Field(default=(32,), description="units of each layer, first layer first")
+    unroll_length: int = Field(
+        default=50,
+        ge=2,
+        le=4096,
+        description="days unrolled for one gradient, and read before a forecast",
+    )
+    batch_size: int = Field(
+        default=64, ge=1, le=65536, description="segment cursors read side by side"
+    )
+    learning_rate: float = Field(
+        default=1e-3, gt=0, le=10, description="learning rate at the start"
+    )
+    dropout: float = Field(
+        default=0.2, ge=0, lt=1, description="share of each layer's outputs and state set to zero"
+    )
+    optimizer: OptimizerName = Field(
+        default="adam", description="gradient transformation from optax"
+    )
+    clip_norm: float = Field(
+        default=5.0, gt=0, description="global norm that gradients are clipped to"
+    )
+    scaling: ScalingName = Field(
+        default="log_returns", description="what the network reads and predicts"
+    )
+    scaling_window: int = Field(
+        default=2500, ge=2, description="days per window of windowed_min_max; unused by log_returns"
+    )
+    epochs: int = Field(default=12, ge=1, le=100_000, description="epochs at most")
+    steps_per_epoch: int = Field(
+        default=60, ge=1, le=1_000_000, description="gradient steps an epoch"
+    )
+    decay_factor: float = Field(
+        default=0.5,
+        gt=0,
+        le=1,
+        description="factor on the learning rate when validation stands still",
+    )
+    decay_patience: int = Field(
+        default=2, ge=0, description="epochs without a better validation value before the decay"
+    )
+    min_learning_rate: float = Field(default=1e-6, ge=0, description="floor of the decay")
+    stop_patience: int = Field(
+        default=5,
+        ge=1,
+        description="epochs without a better validation value before training stops",
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="seed of weights, dropout and the cursors' jumps"
+    )
+
+    def to_toml(self) -> str:
+        """Return the config as TOML: one ``[config]`` table with every field."""
+        return tomli_w.dumps({"config": self.model_dump(mode="json")})
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Read a config from the ``[config]`` table of ``text``; other tables are not looked at.
+
+        Raises:
+            ConfigError: not TOML, no ``[config]``, an unknown key, a wrong type or value.
+        """
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"a config must be valid TOML, but: {error}") from None
+        if not isinstance(document.get("config"), dict):
+            raise ConfigError(
+                f"a config must have a [config] table, but got the keys {sorted(document)}"
+            )
+        try:
+            return cls.model_validate(document["config"])
+        except ValidationError as error:
+            raise ConfigError(describe(error, cls)) from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the config to ``path`` as TOML, whole or not at all."""
+        write_atomically(path, self.to_toml())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read the config in ``path``.
+
+        Raises:
+            ConfigError: the file cannot be read or holds no valid config; names the file.
+        """
+        try:
+            return cls.from_toml(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: a config must be a readable text file: {error}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+
+def write_atomically(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` to a temporary file beside ``path``, then rename it into place."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

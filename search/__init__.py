@@ -1,0 +1,20 @@
+"""Many configs in, a reviewed study out. The façade of foretune."""
+
+from foretune.search.best import best_config, best_trial, save_best, trial_config
+from foretune.search.objective import Objective
+from foretune.search.space import FloatRange, IntRange, SearchSpace
+from foretune.search.storage import load_study
+from foretune.search.study import run_study
+
+__all__ = [
+    "FloatRange",
+    "IntRange",
+    "Objective",
+    "SearchSpace",
+    "best_config",
+    "best_trial",
+    "load_study",
+    "run_study",
+    "save_best",
+    "trial_config",
+]

@@ -1,0 +1,107 @@
+"""What a running study shows: a bar with the best value and the time left, or plain lines."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from foretune.models.config import TrialConfig
+from foretune.models.training import EpochResult
+from foretune.search.objective import OBJECTIVE_NAME
+
+
+class StudyProgress(Protocol):
+    """What :func:`run_study` tells."""
+
+    def epoch(self, trial: Trial, config: TrialConfig, result: EpochResult) -> None:
+        """An epoch has ended."""
+
+    def trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """A trial has ended."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def epoch(self, trial: Trial, config: TrialConfig, result: EpochResult) -> None:
+        """Show nothing."""
+
+    def trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Show nothing."""
+
+
+class Bar:
+    """A live bar on a terminal or in a notebook; elsewhere one line per trial."""
+
+    def __init__(self, bar: Progress, name: str, done: int, total: int) -> None:
+        self._bar = bar
+        self._task = bar.add_task(name, total=total, completed=done, now="", best="")
+
+    def epoch(self, trial: Trial, config: TrialConfig, result: EpochResult) -> None:
+        """Show where the running trial is."""
+        now = f"trial {trial.number} epoch {result.epoch}/{config.epochs}"
+        self._bar.update(self._task, now=f"{now} {OBJECTIVE_NAME} {result.relative_mse:.4f}")
+
+    def trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Advance, and show the best trial so far."""
+        best = best_so_far(study)
+        shown = "" if best is None else f"best {best.value:.4f} (trial {best.number})"
+        self._bar.update(self._task, advance=1, best=shown)
+        if trial.state == TrialState.FAIL:
+            self._bar.console.print(f"trial {trial.number} failed: {_reason(trial)}")
+        elif not self._bar.console.is_terminal:
+            self._bar.console.print(_line(trial, shown), soft_wrap=True)
+
+
+def best_so_far(study: optuna.Study) -> FrozenTrial | None:
+    """Return the best complete trial, or None before there is one."""
+    try:
+        return study.best_trial
+    except ValueError:
+        return None
+
+
+def _reason(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get("error", "see the traceback"))
+
+
+def _line(trial: FrozenTrial, best: str) -> str:
+    attrs = trial.user_attrs
+    value = attrs.get(OBJECTIVE_NAME, float("nan"))
+    return (
+        f"trial {trial.number} {trial.state.name.lower()}: {OBJECTIVE_NAME} {value:.4f} at epoch "
+        f"{attrs.get('best_epoch')} of {attrs.get('epochs')}, {attrs.get('seconds')} s; {best}"
+    )
+
+
+@contextmanager
+def show_progress(name: str, *, done: int, total: int, show: bool) -> Iterator[StudyProgress]:
+    """Show the progress of study ``name`` while the context lasts."""
+    if not show:
+        yield Silent()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[best]}", style="bold"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[now]}", style="dim"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield Bar(bar, name, done, total)
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Silence Optuna's own line per trial while the context lasts; the progress says it better."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(max(verbosity, optuna.logging.ERROR))
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

@@ -1,0 +1,211 @@
+"""SearchSpace: what a study may choose from, and the config that a trial chose."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+import tomli_w
+from optuna.trial import BaseTrial
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
+
+from foretune.datasets.errors import ConfigError
+from foretune.datasets.scaling import ScalingName
+from foretune.datasets.strict_model import CHOICES, FIXED, RANGE, StrictModel, describe
+from foretune.models.config import MAX_LAYERS, CellName, OptimizerName, TrialConfig
+
+Value = TypeVar("Value")
+
+
+class IntRange(StrictModel):
+    """Whole numbers from ``low`` to ``high``, both included, ``step`` apart or log-uniform."""
+
+    low: int
+    high: int
+    step: int = Field(default=1, ge=1)
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _require_ordered(self)
+        if self.log and self.step != 1:
+            raise ValueError("a range with either log or a step, not both")
+        return self
+
+
+class FloatRange(StrictModel):
+    """Numbers from ``low`` to ``high``, both included; log-uniform where ``log``."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        _require_ordered(self)
+        return self
+
+
+def _require_ordered(range_: IntRange | FloatRange) -> None:
+    if range_.high < range_.low:
+        raise ValueError(f"a range whose high is at least its low {range_.low}")
+    if range_.log and range_.low <= 0:
+        raise ValueError("a range with a low above 0 where log is true")
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, dict | IntRange | FloatRange):
+        return RANGE
+    return CHOICES if isinstance(value, tuple | list) else FIXED
+
+
+def _to_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Choices = Annotated[
+    tuple[Value, ...], BeforeValidator(_to_tuple), Field(min_length=1), Tag(CHOICES)
+]
+IntDimension = Annotated[
+    Annotated[int, Tag(FIXED)] | Annotated[IntRange, Tag(RANGE)] | Choices[int],
+    Discriminator(_kind),
+]
+FloatDimension = Annotated[
+    Annotated[float, Tag(FIXED)] | Annotated[FloatRange, Tag(RANGE)] | Choices[float],
+    Discriminator(_kind),
+]
+
+
+class SearchSpace(StrictModel):
+    """What a study searches: each field a range, a tuple of choices, or one fixed value.
+
+    In TOML a range is a table, choices are an array, a fixed value is itself::
+
+        units = [32, 64]
+        learning_rate = {low = 1e-4, high = 1e-2, log = true}
+        dropout = 0.2
+
+    The fields are those of :class:`TrialConfig`, except that ``layers`` and ``units`` (drawn
+    anew for each layer: parameters ``units_1``, ``units_2``, ...) make its ``units``.
+
+    Example:
+        >>> space = SearchSpace(layers=1, units=(16, 32), epochs=5)
+        >>> space.suggest(optuna.trial.FixedTrial(
+        ...     {"units_1": 32, "unroll_length": 25, "learning_rate": 1e-3, "dropout": 0.1}
+        ... )).units
+        (32,)
+    """
+
+    layers: IntDimension = (1, 2)
+    units: IntDimension = (32, 64)
+    unroll_length: IntDimension = (25, 50)
+    learning_rate: FloatDimension = FloatRange(low=1e-4, high=1e-2, log=True)
+    dropout: FloatDimension = FloatRange(low=0.0, high=0.5)
+    batch_size: IntDimension = 64
+    cell: Annotated[Annotated[CellName, Tag(FIXED)] | Choices[CellName], Discriminator(_kind)] = (
+        "lstm"
+    )
+    optimizer: Annotated[
+        Annotated[OptimizerName, Tag(FIXED)] | Choices[OptimizerName], Discriminator(_kind)
+    ] = "adam"
+    scaling: Annotated[
+        Annotated[ScalingName, Tag(FIXED)] | Choices[ScalingName], Discriminator(_kind)
+    ] = "log_returns"
+    scaling_window: int = 2500
+    clip_norm: float = 5.0
+    epochs: int = 12
+    steps_per_epoch: int = 60
+    decay_factor: float = 0.5
+    decay_patience: int = 2
+    min_learning_rate: float = 1e-6
+    stop_patience: int = 5
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _every_candidate_is_allowed(self) -> Self:
+        """Try the ends of every range and every choice on TrialConfig, whose rules count."""
+        for layers in _ends(self.layers):
+            if not 1 <= layers <= MAX_LAYERS:
+                raise ConfigError(f"layers must be 1 to {MAX_LAYERS}, but got {layers}")
+        for name in type(self).model_fields:
+            for value in _ends(getattr(self, name)) if name != "layers" else ():
+                candidate: dict[str, Any] = {name: (value,) if name == "units" else value}
+                TrialConfig(**candidate)
+        return self
+
+    def suggest(self, trial: BaseTrial) -> TrialConfig:
+        """Return the config that ``trial`` chooses.
+
+        Args:
+            trial: a live trial, a ``FixedTrial`` or a stored ``FrozenTrial``; the same
+                parameters give the same config from each of them.
+        """
+        layers = _suggest(trial, "layers", self.layers)
+        units = tuple(_suggest(trial, f"units_{n}", self.units) for n in range(1, layers + 1))
+        others = {
+            name: _suggest(trial, name, getattr(self, name))
+            for name in type(self).model_fields
+            if name not in ("layers", "units")
+        }
+        return TrialConfig(units=units, **others)
+
+    def fix(self, **values: Any) -> Self:
+        """Return this space with fields replaced, e.g. ``space.fix(dropout=0.2, epochs=20)``."""
+        return type(self)(**{**dict(self), **values})
+
+    @property
+    def longest_unroll(self) -> int:
+        """Days of history that an origin needs, whatever a trial chooses."""
+        return int(max(_ends(self.unroll_length)))
+
+    def to_toml(self) -> str:
+        """Return the space as TOML."""
+        return tomli_w.dumps(self.model_dump(mode="json"))
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Read a space from TOML; fields left out keep their defaults.
+
+        Raises:
+            ConfigError: not TOML, an unknown key, a wrong type or a value out of range.
+        """
+        try:
+            return cls.model_validate(tomllib.loads(text))
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"a search space must be valid TOML, but: {error}") from None
+        except ValidationError as error:
+            raise ConfigError(describe(error, cls)) from None
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read the space in the TOML file ``path``.
+
+        Raises:
+            ConfigError: the file cannot be read or holds no valid space; names the file.
+        """
+        try:
+            return cls.from_toml(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: a search space must be a readable file: {error}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+
+def _ends(dimension: Any) -> tuple[Any, ...]:
+    """Return the values of ``dimension`` that a rule on it can fail at."""
+    if isinstance(dimension, IntRange | FloatRange):
+        return dimension.low, dimension.high
+    return dimension if isinstance(dimension, tuple) else (dimension,)
+
+
+def _suggest(trial: BaseTrial, name: str, dimension: Any) -> Any:
+    """Ask ``trial`` for ``name``; a fixed value is no parameter of the study."""
+    if isinstance(dimension, FloatRange):
+        return trial.suggest_float(name, dimension.low, dimension.high, log=dimension.log)
+    if isinstance(dimension, IntRange):
+        return trial.suggest_int(
+            name, dimension.low, dimension.high, step=dimension.step, log=dimension.log
+        )
+    if isinstance(dimension, tuple):
+        return trial.suggest_categorical(name, dimension)
+    return dimension

@@ -1,0 +1,78 @@
+"""Optuna storages made safe: which are offered, and SQLite's locking put right."""
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from foretune.datasets.errors import ConfigError
+
+DEFAULT_STORAGE = "sqlite:///foretune.db"
+
+
+def open_storage(storage: str | BaseStorage) -> BaseStorage:
+    """Open the database of studies at a URL; a storage object is returned as it is.
+
+    Args:
+        storage: ``sqlite:///FILE`` or ``postgresql+psycopg://USER@HOST/DATABASE``.
+
+    Raises:
+        ConfigError: not such a URL, or the database cannot be opened. A password in the URL is
+            never part of the message.
+
+    Example:
+        >>> storage = open_storage("sqlite:///foretune.db")
+    """
+    if isinstance(storage, BaseStorage):
+        return storage
+    try:
+        url = make_url(storage)
+    except ArgumentError:
+        raise ConfigError(
+            f"storage must be a database URL such as {DEFAULT_STORAGE}, but got one that cannot "
+            "be read as a URL"
+        ) from None
+    backend = url.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise ConfigError(f"storage must be sqlite:// or postgresql://, but got {backend}://")
+    try:
+        return _sqlite(storage) if backend == "sqlite" else RDBStorage(storage)
+    except (SQLAlchemyError, NoSuchModuleError, ImportError, RuntimeError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise ConfigError(
+            f"storage {url.render_as_string(hide_password=True)} cannot be opened: {reason}"
+        ) from None
+
+
+def _sqlite(url: str) -> RDBStorage:
+    """Open SQLite so that a transaction takes the write lock when it begins.
+
+    Optuna relies on ``SELECT ... FOR UPDATE``, which does nothing on SQLite: two workers can
+    take one waiting trial. ``BEGIN IMMEDIATE`` makes them take turns.
+    """
+    storage = RDBStorage(
+        url, engine_kwargs={"connect_args": {"timeout": 60, "isolation_level": None}}
+    )
+
+    @event.listens_for(storage.engine, "begin")
+    def _begin_immediate(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return storage
+
+
+def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optuna.Study:
+    """Load a study that exists.
+
+    Raises:
+        ConfigError: there is none of that name; the message lists those there are.
+    """
+    opened = open_storage(storage)
+    try:
+        return optuna.load_study(study_name=name, storage=opened)
+    except KeyError:
+        known = ", ".join(sorted(optuna.get_all_study_names(storage=opened))) or "none yet"
+        raise ConfigError(
+            f"study must be one that is in the storage, but got {name!r}; there: {known}"
+        ) from None
