@@ -79,7 +79,8 @@ def chronological_split(
         if value < 1:
             raise ConfigError(f"{name} must be at least 1 day, but got {value}")
     test_fraction = 1.0 - train_fraction - validation_fraction
-    if min(train_fraction, validation_fraction, test_fraction) <= 0:
+    # Not min(...) <= 0: NaN would pass, and so would 0.7 and 0.3, which leave 5.6e-17.
+    if not (train_fraction > 0 and validation_fraction > 0 and test_fraction > 1e-9):
         raise ConfigError(
             "train_fraction and validation_fraction must be above 0 and leave a test part, but "
             f"got {train_fraction} and {validation_fraction}"

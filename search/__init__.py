@@ -2,9 +2,11 @@
 
 from foretune.search.best import best_config, best_trial, save_best, trial_config
 from foretune.search.objective import Objective
+from foretune.search.results import trials_table, write_results
 from foretune.search.space import FloatRange, IntRange, SearchSpace
 from foretune.search.storage import load_study
-from foretune.search.study import run_study
+from foretune.search.study import finished_trials, run_study
+from foretune.search.summary import caution, summary_table
 
 __all__ = [
     "FloatRange",
@@ -13,8 +15,13 @@ __all__ = [
     "SearchSpace",
     "best_config",
     "best_trial",
+    "caution",
+    "finished_trials",
     "load_study",
     "run_study",
     "save_best",
+    "summary_table",
     "trial_config",
+    "trials_table",
+    "write_results",
 ]

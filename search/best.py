@@ -9,8 +9,15 @@ from optuna.trial import FrozenTrial
 from foretune.datasets.errors import ConfigError
 from foretune.models.config import TrialConfig, write_atomically
 from foretune.search.objective import OBJECTIVE_NAME
-from foretune.search.progress import best_so_far
 from foretune.search.spec import StudySpec
+
+
+def best_so_far(study: optuna.Study) -> FrozenTrial | None:
+    """Return the best complete trial, or None before there is one."""
+    try:
+        return study.best_trial
+    except ValueError:
+        return None
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial:

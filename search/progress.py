@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from foretune.models.config import TrialConfig
 from foretune.models.training import EpochResult
+from foretune.search.best import best_so_far
 from foretune.search.objective import OBJECTIVE_NAME
 
 
@@ -55,14 +56,6 @@ class Bar:
             self._bar.console.print(f"trial {trial.number} failed: {_reason(trial)}")
         elif not self._bar.console.is_terminal:
             self._bar.console.print(_line(trial, shown), soft_wrap=True)
-
-
-def best_so_far(study: optuna.Study) -> FrozenTrial | None:
-    """Return the best complete trial, or None before there is one."""
-    try:
-        return study.best_trial
-    except ValueError:
-        return None
 
 
 def _reason(trial: FrozenTrial) -> str:

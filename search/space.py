@@ -30,6 +30,8 @@ class IntRange(StrictModel):
         _require_ordered(self)
         if self.log and self.step != 1:
             raise ValueError("a range with either log or a step, not both")
+        if (self.high - self.low) % self.step:
+            raise ValueError(f"a range whose high is whole steps of {self.step} above its low")
         return self
 
 

@@ -1,15 +1,18 @@
 """StudySpec: what a study is about, stored in the study itself."""
 
+import warnings
 from importlib.metadata import version
 from typing import Any, Self
 
 import optuna
+from optuna.storages import BaseStorage
 from pydantic import Field
 
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import Split, chronological_split
 from foretune.datasets.strict_model import StrictModel
+from foretune.search.objective import OBJECTIVE_NAME
 from foretune.search.space import SearchSpace
 
 _ATTRIBUTE = "foretune_spec"
@@ -63,10 +66,6 @@ class StudySpec(StrictModel):
     seed: int = Field(ge=0, lt=2**32, description="seed of the sampler")
     versions: dict[str, str]
 
-    def store(self, study: optuna.Study) -> None:
-        """Write the spec into ``study``."""
-        study.set_user_attr(_ATTRIBUTE, self.model_dump(mode="json"))
-
     @classmethod
     def stored(cls, study: optuna.Study) -> Self | None:
         """Read the spec from ``study``; None if foretune did not make it."""
@@ -91,7 +90,67 @@ class StudySpec(StrictModel):
             )
 
 
-def current_versions() -> dict[str, str]:
+def agreed_spec(
+    name: str,
+    storage: BaseStorage,
+    prices: PriceSeries,
+    *,
+    space: SearchSpace | None = None,
+    epochs: int | None = None,
+    horizon: int | None = None,
+    stride: int | None = None,
+    seed: int | None = None,
+) -> StudySpec:
+    """Return the spec that study ``name`` has, or would get; nothing is written.
+
+    What is None is taken from the study, or is the default for a new one.
+
+    Raises:
+        ConfigError: a value out of range, or one that contradicts the study's own.
+    """
+    stored = _stored_spec(name, storage)
+    space = space or (stored.space if stored else SearchSpace())
+    split = stored.split if stored else SplitSpec()
+    spec = StudySpec(
+        prices=PricesSpec.of(prices),
+        split=SplitSpec(
+            horizon=split.horizon if horizon is None else horizon,
+            stride=split.stride if stride is None else stride,
+            train_fraction=split.train_fraction,
+            validation_fraction=split.validation_fraction,
+        ),
+        space=space if epochs is None else space.fix(epochs=epochs),
+        seed=(stored.seed if stored else 0) if seed is None else seed,
+        versions=_versions(),
+    )
+    if stored is None:
+        return spec
+    stored.require_same(spec, name)
+    return stored
+
+
+def describe(study: optuna.Study, spec: StudySpec) -> None:
+    """Store ``spec`` in a new study, and name its objective for the dashboard."""
+    study.set_user_attr(_ATTRIBUTE, spec.model_dump(mode="json"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([OBJECTIVE_NAME])
+
+
+def _stored_spec(name: str, storage: BaseStorage) -> StudySpec | None:
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
+    stored = StudySpec.stored(study)
+    if stored is None and study.get_trials(deepcopy=False):
+        raise ConfigError(
+            f"study {name!r} holds trials that foretune did not make; give another study name"
+        )
+    return stored
+
+
+def _versions() -> dict[str, str]:
     """Return the versions of what computes a trial's value."""
     return {name: version(name) for name in _VERSIONED}
 

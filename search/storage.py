@@ -1,5 +1,7 @@
 """Optuna storages made safe: which are offered, and SQLite's locking put right."""
 
+from pathlib import Path
+
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Connection, event
@@ -68,6 +70,7 @@ def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optun
     Raises:
         ConfigError: there is none of that name; the message lists those there are.
     """
+    _require_database(storage)
     opened = open_storage(storage)
     try:
         return optuna.load_study(study_name=name, storage=opened)
@@ -76,3 +79,11 @@ def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optun
         raise ConfigError(
             f"study must be one that is in the storage, but got {name!r}; there: {known}"
         ) from None
+
+
+def _require_database(storage: str | BaseStorage) -> None:
+    """Refuse an SQLite file that is not there, instead of making an empty one."""
+    if isinstance(storage, str) and storage.startswith("sqlite:///"):
+        file = make_url(storage).database
+        if file and not Path(file).exists():
+            raise ConfigError(f"storage must be a database that exists, but got {storage}")

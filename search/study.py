@@ -1,26 +1,29 @@
 """run_study: a plain Optuna study, described, stored, resumable."""
 
+import re
 import sys
-import warnings
 
 import optuna
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import Development, development
-from foretune.models.training import NonFiniteLossError
-from foretune.search.objective import INTERRUPTED, OBJECTIVE_NAME, Objective
+from foretune.models.config import TrialConfig
+from foretune.models.training import EpochResult, NonFiniteLossError
+from foretune.search.interrupt import stop_on_signal
+from foretune.search.objective import INTERRUPTED, Objective
 from foretune.search.progress import quiet_optuna, show_progress
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.space import SearchSpace
-from foretune.search.spec import PricesSpec, SplitSpec, StudySpec, current_versions
+from foretune.search.spec import StudySpec, agreed_spec, describe
 from foretune.search.storage import DEFAULT_STORAGE, open_storage
 
-MAX_NAME_LENGTH = 200
+# Letters and digits of any script, and what a file name can hold everywhere.
+NAME_PATTERN = re.compile(r"\w[\w .=+-]{0,199}")
 
 
 def run_study(
@@ -29,6 +32,7 @@ def run_study(
     *,
     n_trials: int = 30,
     space: SearchSpace | None = None,
+    epochs: int | None = None,
     horizon: int | None = None,
     stride: int | None = None,
     seed: int | None = None,
@@ -40,14 +44,15 @@ def run_study(
     """Search until the study ``name`` holds ``n_trials`` trials, and return it.
 
     A study that exists is resumed: only the missing trials are run, and none is repeated. The
-    test part of ``prices`` is cut off before anything is trained. Ctrl-C stops after storing
-    what is finished, says how to go on, and returns the study.
+    test part of ``prices`` is cut off before anything is trained. Ctrl-C (or SIGTERM) stops
+    after the running epoch, says how to go on, and returns the study.
 
     Args:
         name: the study's name in the storage.
         prices: daily prices; which days train, validate and test is decided by the split.
         n_trials: trials in total, those of earlier runs included.
         space: what to search; None for the study's own, or the default for a new study.
+        epochs: epochs a trial at most, in place of the space's.
         horizon: days forecast from each origin; None for the study's own, or 50.
         stride: days from one forecast origin to the next; None for the study's own, or 10.
         seed: seed of the sampler; None for the study's own, or 0.
@@ -67,18 +72,29 @@ def run_study(
     """
     _require_valid(name, n_trials)
     with quiet_optuna():
+        opened = open_storage(storage)
+        spec = agreed_spec(
+            name,
+            opened,
+            prices,
+            space=space,
+            epochs=epochs,
+            horizon=horizon,
+            stride=stride,
+            seed=seed,
+        )
+        split = spec.split.split(len(prices), history=spec.space.longest_unroll)
+        data = development(prices, split)
         study = optuna.create_study(
             study_name=name,
-            storage=open_storage(storage),
-            sampler=sampler,
+            storage=opened,
+            sampler=sampler or TrialSeededSampler(spec.seed),
             pruner=pruner or default_pruner(),
             load_if_exists=True,
         )
-        spec = _agreed_spec(study, prices, space, horizon, stride, seed)
-        if sampler is None:
-            study.sampler = TrialSeededSampler(spec.seed)
-        split = spec.split.split(len(prices), history=spec.space.longest_unroll)
-        _run_missing(study, n_trials, spec.space, development(prices, split), show_progress_bar)
+        if StudySpec.stored(study) is None:
+            describe(study, spec)
+        _run_missing(study, n_trials, spec.space, data, show_progress_bar)
     return study
 
 
@@ -89,13 +105,21 @@ def _run_missing(
     done = finished_trials(study)
     if done >= n_trials:
         return
-    with show_progress(study.study_name, done=done, total=n_trials, show=show) as progress:
+    with (
+        show_progress(study.study_name, done=done, total=n_trials, show=show) as progress,
+        stop_on_signal() as stop,
+    ):
+
+        def on_epoch(trial: Trial, config: TrialConfig, result: EpochResult) -> None:
+            progress.epoch(trial, config, result)
+            stop.heed()
+
         try:
             study.optimize(
-                Objective(space, data, on_epoch=progress.epoch),
+                Objective(space, data, on_epoch=on_epoch),
                 n_trials=n_trials - done,
                 catch=NonFiniteLossError,
-                callbacks=[progress.trial],
+                callbacks=[progress.trial, lambda _study, _trial: stop.heed()],
             )
         except KeyboardInterrupt:
             _say_how_to_resume(study, n_trials)
@@ -109,60 +133,23 @@ def default_pruner() -> BasePruner:
 def finished_trials(study: optuna.Study) -> int:
     """Count the trials that need not be run again: complete, pruned, and failed by themselves.
 
-    A trial that Ctrl-C stopped or a crash left running does not count.
+    A trial that Ctrl-C stopped, an exception ended or a crash left running does not count.
     """
     return sum(
         trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-        or (trial.state == TrialState.FAIL and trial.user_attrs.get("error") != INTERRUPTED)
+        or trial.user_attrs.get("error", INTERRUPTED) != INTERRUPTED
         for trial in study.get_trials(deepcopy=False)
     )
 
 
 def _require_valid(name: str, n_trials: int) -> None:
-    if not name.strip() or len(name) > MAX_NAME_LENGTH or not name.isprintable():
+    if not NAME_PATTERN.fullmatch(name):
         raise ConfigError(
-            f"study name must be 1 to {MAX_NAME_LENGTH} printable characters, but got {name!r}"
+            "study name must be at most 200 letters, digits, spaces or . _ = + -, beginning with "
+            f"a letter or digit, but got {name!r}"
         )
     if n_trials < 1:
         raise ConfigError(f"n_trials must be at least 1, but got {n_trials}")
-
-
-def _agreed_spec(
-    study: optuna.Study,
-    prices: PriceSeries,
-    space: SearchSpace | None,
-    horizon: int | None,
-    stride: int | None,
-    seed: int | None,
-) -> StudySpec:
-    """Return the spec that the study has, or gets now; refuse one that contradicts it."""
-    stored = StudySpec.stored(study)
-    if stored is None and study.get_trials(deepcopy=False):
-        raise ConfigError(
-            f"study {study.study_name!r} holds trials that foretune did not make; "
-            "give another study name"
-        )
-    split = SplitSpec() if stored is None else stored.split
-    spec = StudySpec(
-        prices=PricesSpec.of(prices),
-        split=SplitSpec(
-            horizon=split.horizon if horizon is None else horizon,
-            stride=split.stride if stride is None else stride,
-            train_fraction=split.train_fraction,
-            validation_fraction=split.validation_fraction,
-        ),
-        space=space or (SearchSpace() if stored is None else stored.space),
-        seed=(0 if stored is None else stored.seed) if seed is None else seed,
-        versions=current_versions(),
-    )
-    if stored is not None:
-        stored.require_same(spec, study.study_name)
-        return stored
-    spec.store(study)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names([OBJECTIVE_NAME])
-    return spec
 
 
 def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:

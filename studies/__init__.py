@@ -1,1 +1,1 @@
-"""."""
+"""Thin, runnable studies: python -m foretune.studies.quickstart."""

@@ -1,0 +1,44 @@
+# make study    search real prices and write a config to reuse
+# make test     the test suite
+# make check    ruff, formatting, mypy
+# make dashboard    look at the studies in a browser
+# make clean    remove what can be made again; studies and results stay
+
+PYTHON ?= python3
+STORAGE ?= sqlite:///foretune.db
+PORT ?= 8080
+BIN := .venv/bin
+
+# Compiled programs are kept between runs, so that a second run of the tests starts at once.
+TEST_CACHE := $(CURDIR)/.cache/jax
+
+.PHONY: study test check dashboard clean
+
+study: .venv/installed
+	$(BIN)/python -m foretune.studies.quickstart
+
+test: .venv/installed
+	JAX_COMPILATION_CACHE_DIR=$(TEST_CACHE) $(BIN)/pytest -n 2
+
+check: .venv/installed .typing/foretune
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+dashboard: .venv/installed
+	$(BIN)/optuna-dashboard $(STORAGE) --host 127.0.0.1 --port $(PORT)
+
+clean:
+	rm -rf .venv .cache .typing .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "foretune needs Python 3.11 or newer, but $(PYTHON) is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+# mypy does not see setuptools' import hook, so it gets the namespace package as links.
+.typing/foretune:
+	mkdir -p $@
+	for part in datasets models search studies; do ln -s ../../$$part $@/$$part; done

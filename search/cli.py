@@ -1,0 +1,128 @@
+"""The ``foretune`` command: thin over the Python API."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from foretune.datasets import SAMPLES, ForetuneError, PriceSeries, load_sample, read_prices
+from foretune.search.best import save_best
+from foretune.search.results import require_writable, write_results
+from foretune.search.space import SearchSpace
+from foretune.search.storage import DEFAULT_STORAGE, load_study
+from foretune.search.study import finished_trials, run_study
+from foretune.search.summary import caution, summary_table
+
+MISTAKE, INTERRUPTED = 2, 130  # exit codes
+
+_POSITIVE = click.IntRange(min=1)
+_storage = click.option(
+    "--storage", default=DEFAULT_STORAGE, show_default=True, help="Database URL of the studies."
+)
+_study = click.option("--study", "name", required=True, help="Name of the study.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="foretune")
+def cli() -> None:
+    """Search the hyperparameters of recurrent forecasters, with the test days sealed."""
+
+
+@cli.command()
+@click.option(
+    "--prices",
+    default="sp500",
+    show_default=True,
+    help=f"A sample ({', '.join(SAMPLES)}) or a CSV file of daily prices.",
+)
+@_study
+@click.option(
+    "--trials", type=click.IntRange(min=1), default=30, show_default=True, help="Trials in total."
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs a trial at most.")
+@click.option(
+    "--horizon", type=click.IntRange(min=1), help="Days to forecast from each origin (50)."
+)
+@_storage
+@click.option("--space", "space_file", type=click.Path(), help="TOML file of the search space.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
+@click.option("--out", type=click.Path(), help="Folder for the results (results/STUDY).")
+def run(
+    prices: str,
+    name: str,
+    trials: int,
+    epochs: int | None,
+    horizon: int | None,
+    storage: str,
+    space_file: str | None,
+    seed: int | None,
+    out: str | None,
+) -> None:
+    """Run or resume a study, then write best.toml, trials.csv and figures.
+
+    The same command again goes on where the study stopped.
+    """
+    series = _prices(prices)
+    space = None if space_file is None else SearchSpace.load(space_file)
+    folder = require_writable(out or Path("results") / name)
+    study = run_study(
+        name,
+        series,
+        n_trials=trials,
+        space=space,
+        epochs=epochs,
+        horizon=horizon,
+        seed=seed,
+        storage=storage,
+    )
+    if finished_trials(study) < trials:
+        sys.exit(INTERRUPTED)
+    files = write_results(study, series, folder)
+    console = Console()
+    console.print(summary_table(study))
+    console.print(caution(study))
+    for file in files:
+        console.print(f"wrote {file}", highlight=False, soft_wrap=True)
+
+
+@cli.command()
+@_study
+@_storage
+@click.option(
+    "--out", type=click.Path(), default="best.toml", show_default=True, help="File to write."
+)
+def best(name: str, storage: str, out: str) -> None:
+    """Write the config of a study's best trial."""
+    study = load_study(name, storage)
+    save_best(study, out)
+    console = Console()
+    console.print(summary_table(study))
+    console.print(f"wrote {out}", highlight=False, soft_wrap=True)
+
+
+def _prices(name_or_path: str) -> PriceSeries:
+    """Load the sample of that name, else read the file of that path."""
+    return load_sample(name_or_path) if name_or_path in SAMPLES else read_prices(name_or_path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; a user's mistake ends with one line on stderr and exit code 2."""
+    try:
+        cli.main(arguments, prog_name="foretune", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(MISTAKE)
+    except click.ClickException as error:
+        _say_and_exit(" ".join(error.format_message().split()))
+    except ForetuneError as error:
+        _say_and_exit(str(error))
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("foretune: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+
+
+def _say_and_exit(message: str) -> None:
+    click.echo(f"foretune: {message}", err=True)
+    sys.exit(MISTAKE)

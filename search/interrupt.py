@@ -1,0 +1,60 @@
+"""Ctrl-C and SIGTERM as a request, heeded at the next epoch and not in the middle of a write."""
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Whether the user has asked to stop.
+
+    Python may raise KeyboardInterrupt anywhere, also where a library swallows it or where a
+    transaction is open. So the first signal only leaves a note; a second one stops at once.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def note(self, _signal: int, _frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nStopping after this epoch; once more to stop at once.", file=sys.stderr)
+
+    def heed(self) -> None:
+        """Stop here if that was asked for.
+
+        Raises:
+            KeyboardInterrupt: it was.
+        """
+        if self.requested:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def stop_on_signal() -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a request while the context lasts.
+
+    Outside the main thread Python cannot handle signals, and nothing is changed.
+
+    Example:
+        >>> with stop_on_signal() as stop:
+        ...     for epoch in fit(config, data):
+        ...         stop.heed()
+    """
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.signal(number, request.note) for number in _SIGNALS}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,108 @@
+"""What a finished study writes: best.toml, trials.csv and figures."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pandas as pd
+from matplotlib.figure import Figure
+
+from foretune.datasets.errors import ConfigError
+from foretune.datasets.prices import PriceSeries
+from foretune.datasets.splits import development
+from foretune.models.training import fit
+from foretune.search.best import save_best, trial_config
+from foretune.search.figures import (
+    forecasts_figure,
+    history_figure,
+    learning_curves_figure,
+    prices_figure,
+)
+from foretune.search.objective import OBJECTIVE_NAME
+from foretune.search.spec import StudySpec
+
+
+def write_results(
+    study: optuna.Study, prices: PriceSeries, out: str | os.PathLike[str]
+) -> list[Path]:
+    """Write a study's ``best.toml``, ``trials.csv`` and ``figures/*.png`` into the folder ``out``.
+
+    The best trial is trained once more for its forecasts; the test part stays sealed.
+
+    Args:
+        study: a study of :func:`run_study` with a complete trial.
+        prices: the prices it was run on.
+        out: a folder, made where it is missing.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigError: no complete trial, other prices, or a folder that cannot be written.
+
+    Example:
+        >>> write_results(study, load_sample("sp500"), "results")
+    """
+    spec = StudySpec.stored(study)
+    if spec is None or spec.prices.digest != prices.digest:
+        raise ConfigError(
+            f"prices must be those of study {study.study_name!r} (digest "
+            f"{spec.prices.digest[:12] if spec else 'unknown'}), but got {prices.digest[:12]}"
+        )
+    folder = require_writable(out)
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    best = save_best(study, folder / "best.toml")
+    _save(folder / "trials.csv", lambda path: trials_table(study).to_csv(path, index=False))
+    split = spec.split.split(len(prices), history=spec.space.longest_unroll)
+    data = development(prices, split)
+    run = list(fit(trial_config(best), data))
+    chosen = min(run, key=lambda result: result.relative_mse)
+    title = (
+        f"{prices.name}: validation forecasts of trial {best.number}, epoch {chosen.epoch}, "
+        f"relative MSE {chosen.relative_mse:.4f}"
+    )
+    drawn = {
+        "prices.png": prices_figure(prices, split),
+        "history.png": history_figure(study),
+        "validation_forecasts.png": forecasts_figure(data, chosen.forecasts, title=title),
+        "learning_curves.png": learning_curves_figure(study, run),
+    }
+    for name, figure in drawn.items():
+        _save_figure(figures / name, figure)
+    return [folder / "best.toml", folder / "trials.csv", *(figures / name for name in drawn)]
+
+
+def trials_table(study: optuna.Study) -> pd.DataFrame:
+    """Return one row per trial: number, state, value, parameters, and what the trial stored."""
+    frame = study.trials_dataframe(attrs=("number", "state", "value", "params", "user_attrs"))
+    frame = frame.drop(columns="user_attrs_config", errors="ignore")
+    frame = frame.rename(columns={f"value_{OBJECTIVE_NAME}": "value"})
+    return frame.rename(columns=lambda c: c.removeprefix("params_").removeprefix("user_attrs_"))
+
+
+def require_writable(path: str | os.PathLike[str]) -> Path:
+    """Refuse a folder that could not be made and written to, without making it.
+
+    Raises:
+        ConfigError: something on the way to it is no folder or is read-only.
+    """
+    folder = Path(path)
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ConfigError(f"out must be a folder to write to, but {existing} is not one")
+    return folder
+
+
+def _save_figure(path: Path, figure: Figure) -> None:
+    _save(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
+
+
+def _save(path: Path, write: Callable[[str], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it into place."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        temporary = Path(folder) / path.name
+        write(str(temporary))
+        temporary.replace(path)

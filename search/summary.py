@@ -1,0 +1,49 @@
+"""The table that ends a study on the terminal."""
+
+from collections import Counter
+
+import optuna
+from rich.table import Table
+
+from foretune.search.best import best_trial, trial_config
+from foretune.search.objective import OBJECTIVE_NAME
+
+
+def summary_table(study: optuna.Study) -> Table:
+    """Return the best config, its value beside persistence, and the trials by state.
+
+    Raises:
+        ConfigError: no trial is complete.
+    """
+    trial = best_trial(study)
+    table = Table(title=f"study {study.study_name}", title_justify="left", show_header=False)
+    table.add_row("best trial", str(trial.number))
+    table.add_row(f"its {OBJECTIVE_NAME} (validation)", f"{trial.value:.6f}")
+    table.add_row("persistence", "1.000000")
+    table.add_row("best epoch", str(trial.user_attrs["best_epoch"]))
+    table.add_row("trials by state", _states(study))
+    table.add_row("programs compiled", str(_total(study, "compiles")))
+    table.add_section()
+    for name, value in trial_config(trial).model_dump(mode="json").items():
+        table.add_row(name, str(value))
+    return table
+
+
+def caution(study: optuna.Study) -> str:
+    """Say in one paragraph what the best value is, and what it is not."""
+    trials = [t for t in study.get_trials(deepcopy=False) if OBJECTIVE_NAME in t.user_attrs]
+    beaten = sum(t.user_attrs[OBJECTIVE_NAME] < 1 for t in trials)
+    return (
+        f"{beaten} of {len(trials)} trials are below 1 (persistence) on validation. The winner was "
+        "chosen on the same days that it is scored on, so its value flatters it, and a search "
+        "always has a winner. The test days are still sealed."
+    )
+
+
+def _states(study: optuna.Study) -> str:
+    counts = Counter(trial.state.name.lower() for trial in study.get_trials(deepcopy=False))
+    return ", ".join(f"{count} {state}" for state, count in counts.most_common())
+
+
+def _total(study: optuna.Study, attribute: str) -> int:
+    return sum(t.user_attrs.get(attribute, 0) for t in study.get_trials(deepcopy=False))

@@ -1,0 +1,166 @@
+"""Shared by the tests of the models: a NumPy network, finite differences, small training runs."""
+
+import dataclasses
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Self
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from foretune.datasets.prices import PriceSeries
+from foretune.datasets.samples import ar1
+from foretune.datasets.splits import Development, chronological_split, development
+from foretune.models.config import TrialConfig
+from foretune.models.stacked import Architecture, StackedRNN
+from foretune.models.training import network
+
+Array = NDArray[np.float64]
+State = list[tuple[Array, Array]]
+
+# Every shape costs a compilation of seconds, so tests share this one.
+SMALL_LENGTH, SMALL_HORIZON = 300, 5
+SMALL = TrialConfig(
+    units=(3,), unroll_length=5, batch_size=4, steps_per_epoch=4, epochs=3, learning_rate=0.01
+)
+
+
+def sigmoid(x: Array) -> Array:
+    return 1.0 / (1.0 + np.exp(-x))
+
+
+def lstm_step(kernel: Array, bias: Array, state: tuple[Array, Array], x: Array) -> Any:
+    """One LSTM step, gate by gate, in float64: the textbook's four sums of products."""
+    h, c = state
+    inputs, units = x.shape[1], h.shape[1]
+
+    def gate(number: int) -> Array:
+        columns = slice(number * units, (number + 1) * units)
+        return x @ kernel[:inputs, columns] + h @ kernel[inputs:, columns] + bias[columns]
+
+    c = sigmoid(gate(1)) * c + sigmoid(gate(0)) * np.tanh(gate(2))
+    return sigmoid(gate(3)) * np.tanh(c), c
+
+
+@dataclasses.dataclass
+class NumpyStack:
+    """The stacked network as plain loops in float64: day after day, layer after layer."""
+
+    kernels: list[Array]
+    biases: list[Array]
+    head_kernel: Array
+    head_bias: Array
+
+    @classmethod
+    def of(cls, model: StackedRNN) -> Self:
+        """Copy the weights of ``model``."""
+        return cls(
+            kernels=[np.array(layer.kernel[...], np.float64) for layer in model.layers],
+            biases=[np.array(layer.bias[...], np.float64) for layer in model.layers],
+            head_kernel=np.array(model.head_kernel[...], np.float64),
+            head_bias=np.array(model.head_bias[...], np.float64),
+        )
+
+    @classmethod
+    def of_params(cls, architecture: Architecture, params: Any) -> Self:
+        """Copy weights (or gradients, which are shaped alike) out of a tree of parameters."""
+        return cls.of(network(architecture, params))
+
+    @property
+    def arrays(self) -> list[Array]:
+        """Every weight array, the originals: changing them changes the network."""
+        return [*self.kernels, *self.biases, self.head_kernel, self.head_bias]
+
+    def zero_state(self, batch: int) -> State:
+        shapes = [(batch, kernel.shape[1] // 4) for kernel in self.kernels]
+        return [(np.zeros(shape), np.zeros(shape)) for shape in shapes]
+
+    def step(self, state: State, x: Array, masks: Any = None) -> tuple[State, Array]:
+        """Take one day: x [B]; masks, if any, are one (outputs, state) [B, H] pair a layer."""
+        features, new_state = x[:, None], []
+        for number, layer_state in enumerate(state):
+            h, c = lstm_step(self.kernels[number], self.biases[number], layer_state, features)
+            output_mask, state_mask = (1.0, 1.0) if masks is None else masks[number]
+            features = h * output_mask
+            new_state.append((h * state_mask, c))
+        return new_state, (features @ self.head_kernel + self.head_bias)[:, 0]
+
+    def unroll(self, state: State, inputs: Array, masks: Any = None) -> tuple[Array, State]:
+        """Run over inputs [T, B]; masks are one ([T, B, H], [T, B, H]) pair a layer."""
+        outputs = []
+        for day, x in enumerate(inputs):
+            today = None if masks is None else [(o[day], s[day]) for o, s in masks]
+            state, output = self.step(state, x, today)
+            outputs.append(output)
+        return np.array(outputs), state
+
+    def forecast(self, windows: Array, horizon: int) -> Array:
+        """Read windows [W, O] from a zero state, then feed every output back: [O, H]."""
+        outputs, state = self.unroll(self.zero_state(windows.shape[1]), windows)
+        forecasts = [outputs[-1]]
+        while len(forecasts) < horizon:
+            state, following = self.step(state, forecasts[-1])
+            forecasts.append(following)
+        return np.array(forecasts).T
+
+    def loss(self, state: State, inputs: Array, labels: Array) -> float:
+        """Sum over the days of the batch mean of half the squared error."""
+        outputs, _ = self.unroll(state, inputs)
+        return sum(
+            sum(0.5 * (o - y) ** 2 for o, y in zip(day, label, strict=True)) / len(day)
+            for day, label in zip(outputs.tolist(), labels.tolist(), strict=True)
+        )
+
+
+def finite_differences(value: Callable[[], float], array: Array) -> Array:
+    """Central differences of ``value()`` with respect to each entry of ``array``."""
+    gradient = np.zeros_like(array)
+    for index in np.ndindex(array.shape):
+        before = array[index]
+        array[index] = before + 1e-5
+        above = value()
+        array[index] = before - 1e-5
+        below = value()
+        array[index] = before
+        gradient[index] = (above - below) / 2e-5
+    return gradient
+
+
+def series_of_mids(mid: Any, like: PriceSeries) -> PriceSeries:
+    """Return a series with the dates of ``like`` and the mid prices ``mid`` [N]."""
+    return dataclasses.replace(like, open=mid, high=mid, low=mid, close=mid, volume=None)
+
+
+def small_development(prices: PriceSeries | None = None) -> Development:
+    """Return the training and validation days of a short simulated series."""
+    prices = ar1(SMALL_LENGTH) if prices is None else prices
+    split = chronological_split(len(prices), horizon=SMALL_HORIZON, stride=5, history=5)
+    return development(prices, split)
+
+
+@pytest.fixture(scope="session")
+def oracle() -> SimpleNamespace:
+    """What the network is checked against; it shares no code with it."""
+    return SimpleNamespace(
+        lstm_step=lstm_step, NumpyStack=NumpyStack, finite_differences=finite_differences
+    )
+
+
+@pytest.fixture(scope="session")
+def small() -> SimpleNamespace:
+    """A config and a series of the shape that the tests share."""
+    return SimpleNamespace(
+        config=SMALL,
+        changed=lambda **changes: TrialConfig(**(SMALL.model_dump() | changes)),
+        data=small_development(),
+        development=small_development,
+        prices=ar1(SMALL_LENGTH),
+        series_of_mids=series_of_mids,
+    )
+
+
+@pytest.fixture
+def numbers() -> np.random.Generator:
+    """Random numbers, the same in every run."""
+    return np.random.default_rng(20170914)

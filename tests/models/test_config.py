@@ -1,0 +1,248 @@
+"""TrialConfig: text and back without a loss, and every mistake named."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from foretune.datasets.errors import ConfigError
+from foretune.models.config import MAX_LAYERS, MAX_UNITS, TrialConfig, write_atomically
+
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "cell": st.just("lstm"),
+    "units": st.lists(st.integers(1, MAX_UNITS), min_size=1, max_size=MAX_LAYERS).map(tuple),
+    "unroll_length": st.integers(2, 4096),
+    "batch_size": st.integers(1, 65536),
+    "learning_rate": st.floats(0, 10, exclude_min=True),
+    "dropout": st.floats(0, 1, exclude_max=True),
+    "optimizer": st.sampled_from(["adam", "sgd_momentum"]),
+    "clip_norm": st.floats(0, exclude_min=True, allow_infinity=False),
+    "scaling": st.sampled_from(["log_returns", "windowed_min_max"]),
+    "scaling_window": st.integers(2, 10**6),
+    "epochs": st.integers(1, 100_000),
+    "steps_per_epoch": st.integers(1, 1_000_000),
+    "decay_factor": st.floats(0, 1, exclude_min=True),
+    "decay_patience": st.integers(0, 10**6),
+    "min_learning_rate": st.floats(0, allow_infinity=False),
+    "stop_patience": st.integers(1, 10**6),
+    "seed": st.integers(0, 2**32 - 1),
+}
+
+configs = st.fixed_dictionaries({}, optional=FIELDS).map(lambda fields: TrialConfig(**fields))
+
+
+def test_the_strategy_knows_every_field() -> None:
+    # A new field that `configs` never sets would pass the round trip untested.
+    assert set(FIELDS) == set(TrialConfig.model_fields)
+
+
+@given(configs)
+def test_text_and_back_is_the_same_config(config: TrialConfig) -> None:
+    again = TrialConfig.from_toml(config.to_toml())
+    assert again == config
+    assert hash(again) == hash(config)
+    for name in FIELDS:
+        value, expected = getattr(again, name), getattr(config, name)
+        assert type(value) is type(expected)
+        assert repr(value) == repr(expected)
+
+
+@given(configs, st.data())
+def test_another_value_of_any_field_is_another_config(
+    config: TrialConfig, data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(set(FIELDS) - {"cell"})))
+    value = data.draw(FIELDS[name].filter(lambda value: value != getattr(config, name)))
+    other = TrialConfig(**(config.model_dump() | {name: value}))
+    assert other != config
+    assert TrialConfig.from_toml(other.to_toml()) != config
+
+
+def test_a_config_can_be_a_key_and_never_changes() -> None:
+    config = TrialConfig(units=(4, 2))
+    assert {config: 1}[TrialConfig(units=(4, 2))] == 1
+    with pytest.raises(ValidationError, match="frozen"):
+        config.epochs = 3  # type: ignore[misc]
+
+
+def test_the_text_names_every_field_and_can_be_written_by_hand() -> None:
+    text = TrialConfig(units=(64, 32), learning_rate=0.5).to_toml()
+    assert text.startswith("[config]\n")
+    for name in FIELDS:
+        assert f"\n{name} = " in text
+    by_hand = TrialConfig.from_toml("""
+        [config]
+        units = [64, 32]   # the rest are defaults
+        learning_rate = 1
+        [study]
+        name = "not looked at"
+    """)
+    assert by_hand == TrialConfig(units=(64, 32), learning_rate=1.0)
+
+
+def test_a_list_or_a_whole_number_is_kept_as_what_the_field_is() -> None:
+    config = TrialConfig(units=[3, 4], learning_rate=1)  # type: ignore[arg-type]
+    assert (config.units, type(config.units)) == ((3, 4), tuple)
+    assert type(config.learning_rate) is float
+
+
+NAN, INF = float("nan"), float("inf")
+MISTAKES = [
+    ("cell", "rnn", "must be 'lstm'"),
+    ("units", (), "must have at least 1 item"),
+    ("units", (1,) * (MAX_LAYERS + 1), f"must have at most {MAX_LAYERS} items"),
+    ("units", 3, "must be a valid tuple"),
+    ("units", "34", "must be a valid tuple"),
+    ("unroll_length", 1, "must be greater than or equal to 2"),
+    ("unroll_length", 4097, "must be less than or equal to 4096"),
+    ("unroll_length", 50.0, "must be a valid integer"),
+    ("batch_size", 0, "must be greater than or equal to 1"),
+    ("batch_size", 65537, "must be less than or equal to 65536"),
+    ("batch_size", True, "must be a valid integer"),
+    ("learning_rate", 0.0, "must be greater than 0"),
+    ("learning_rate", -1e-3, "must be greater than 0"),
+    ("learning_rate", 10.5, "must be less than or equal to 10"),
+    ("learning_rate", NAN, "must be a finite number"),
+    ("learning_rate", INF, "must be a finite number"),
+    ("learning_rate", "0.1", "must be a valid number"),
+    ("learning_rate", True, "must be a valid number"),
+    ("learning_rate", None, "must be a valid number"),
+    ("dropout", -0.1, "must be greater than or equal to 0"),
+    ("dropout", 1.0, "must be less than 1"),
+    ("dropout", NAN, "must be a finite number"),
+    ("optimizer", "Adam", "must be 'adam' or 'sgd_momentum'"),
+    ("optimizer", None, "must be 'adam' or 'sgd_momentum'"),
+    ("clip_norm", 0.0, "must be greater than 0"),
+    ("clip_norm", INF, "must be a finite number"),
+    ("scaling", "minmax", "must be 'log_returns' or 'windowed_min_max'"),
+    ("scaling_window", 1, "must be greater than or equal to 2"),
+    ("epochs", 0, "must be greater than or equal to 1"),
+    ("epochs", 100_001, "must be less than or equal to 100000"),
+    ("epochs", True, "must be a valid integer"),
+    ("epochs", "3", "must be a valid integer"),
+    ("steps_per_epoch", 0, "must be greater than or equal to 1"),
+    ("decay_factor", 0.0, "must be greater than 0"),
+    ("decay_factor", 1.5, "must be less than or equal to 1"),
+    ("decay_factor", NAN, "must be a finite number"),
+    ("decay_patience", -1, "must be greater than or equal to 0"),
+    ("min_learning_rate", -1e-9, "must be greater than or equal to 0"),
+    ("min_learning_rate", INF, "must be a finite number"),
+    ("stop_patience", 0, "must be greater than or equal to 1"),
+    ("seed", -1, "must be greater than or equal to 0"),
+    ("seed", 2**32, f"must be less than {2**32}"),
+    ("seed", 1.0, "must be a valid integer"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "rule"), MISTAKES)
+def test_a_mistake_is_one_line_with_field_rule_and_value(field: str, value: Any, rule: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        TrialConfig(**{field: value})
+    message = str(refusal.value)
+    assert message.startswith(f"{field} {rule}")
+    assert message.endswith(f", but got {value!r}")
+    assert "\n" not in message
+
+
+def test_a_mistake_in_one_layer_names_the_layer() -> None:
+    with pytest.raises(ConfigError, match=r"^units\.1 must be greater than .* 1, but got 0$"):
+        TrialConfig(units=(8, 0))
+    with pytest.raises(ConfigError, match=r"^units\.0 must be a valid integer, but got 8\.0$"):
+        TrialConfig(units=(8.0,))  # type: ignore[arg-type]
+
+
+def test_every_field_has_a_mistake_in_the_table() -> None:
+    assert {field for field, _, _ in MISTAKES} == set(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[config", "a config must be valid TOML"),
+        ("", r"a config must have a \[config\] table, but got the keys \[\]"),
+        ("units = [3]", r"a config must have a \[config\] table, but got the keys \['units'\]"),
+        ("config = 3", r"a config must have a \[config\] table"),
+        ("[config]\nlearning_rat = 0.1", r"^unknown key 'learning_rat'; allowed are cell, units,"),
+        ("[config]\nlearning_rate = nan", "learning_rate must be a finite number, but got nan"),
+        ("[config]\nclip_norm = inf", "clip_norm must be a finite number, but got inf"),
+        ("[config]\nepochs = true", "epochs must be a valid integer, but got True"),
+        ("[config]\nepochs = 3.0", "epochs must be a valid integer, but got 3.0"),
+        ("[config]\nepochs = '3'", "epochs must be a valid integer, but got '3'"),
+        ("[config]\nunits = 3", "units must be a valid tuple, but got 3"),
+        ("[config]\nunits = [3, 'a']", "units.1 must be a valid integer, but got 'a'"),
+        ("[config]\nseed = 1979-05-27", "seed must be a valid integer, but got datetime"),
+    ],
+)
+def test_a_mistake_in_the_text_is_named(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as refusal:
+        TrialConfig.from_toml(text)
+    assert "\n" not in str(refusal.value)
+
+
+def test_save_and_load(tmp_path: Path) -> None:
+    config = TrialConfig(units=(7, 5), learning_rate=1 / 3)
+    config.save(tmp_path / "best.toml")
+    assert TrialConfig.load(tmp_path / "best.toml") == config
+    assert TrialConfig.load(str(tmp_path / "best.toml")) == config
+    other = TrialConfig()
+    other.save(tmp_path / "best.toml")  # replaces
+    assert TrialConfig.load(tmp_path / "best.toml") == other
+    assert os.listdir(tmp_path) == ["best.toml"]
+
+
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "best.toml"
+    path.write_text("before")
+    # A lone surrogate cannot be encoded: the first half of the text is buffered, then it fails.
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "x" * 100_000 + "\udcff")
+    assert path.read_text() == "before"
+    assert os.listdir(tmp_path) == ["best.toml"]
+    # And where the text is written but cannot be put in its place.
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        write_atomically(tmp_path / "folder", "text")
+    assert sorted(os.listdir(tmp_path)) == ["best.toml", "folder"]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "best.toml"
+    path.write_text("before")
+    seen = []
+    rename = Path.replace
+
+    def spy(self: Path, target: Path) -> Path:
+        seen.append((self.read_text(), path.read_text()))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", spy)
+    write_atomically(path, "after")
+    # Whole beside the old file, then renamed over it.
+    assert seen == [("after", "before")]
+    assert path.read_text() == "after"
+
+
+def test_load_names_the_file(tmp_path: Path) -> None:
+    missing, folder, broken, wrong, binary = (
+        tmp_path / name for name in ("missing", "folder", "broken", "wrong", "binary")
+    )
+    folder.mkdir()
+    broken.write_text("[config")
+    wrong.write_text("[config]\nepochs = 0")
+    binary.write_bytes(b"\xff\xfe[config]")
+    for path, message in (
+        (missing, "readable text file"),
+        (folder, "readable text file"),
+        (binary, "readable text file"),
+        (broken, "valid TOML"),
+        (wrong, "epochs must be greater than or equal to 1, but got 0"),
+    ):
+        with pytest.raises(ConfigError) as refusal:
+            TrialConfig.load(path)
+        assert str(refusal.value).startswith(f"{path}: ")
+        assert message in str(refusal.value)
+        assert "\n" not in str(refusal.value)

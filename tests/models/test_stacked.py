@@ -1,0 +1,234 @@
+"""StackedRNN: unrolls, their gradients and dropout against NumPy."""
+
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from foretune.models.config import TrialConfig
+from foretune.models.stacked import Architecture, StackedRNN, _layer_masks
+
+# Two layers of different widths, 6 days, 4 sequences.
+ARCHITECTURE = Architecture(cell="lstm", units=(3, 2))
+DAYS, BATCH = 6, 4
+GRAPH = nnx.split(StackedRNN(ARCHITECTURE, rng=np.random.default_rng(0)))[0]
+KEY = partial(jax.random.key, 7)
+RATES = [0.0, 0.4]
+
+
+@pytest.fixture
+def model(numbers: np.random.Generator) -> StackedRNN:
+    model = StackedRNN(ARCHITECTURE, rng=numbers)
+    for layer in model.layers:
+        layer.bias[...] += jnp.asarray(0.5 * numbers.normal(size=layer.bias.shape), jnp.float32)
+    return model
+
+
+@pytest.fixture
+def inputs(numbers: np.random.Generator) -> Any:
+    return numbers.normal(size=(DAYS, BATCH)).astype(np.float32)
+
+
+def random_state(numbers: np.random.Generator, units: tuple[int, ...], batch: int) -> Any:
+    """A state such as an unroll before this one could have left."""
+    shapes = [(batch, u) for u in units]
+    return tuple(
+        tuple(np.tanh(numbers.normal(size=(2, *shape))).astype(np.float32)) for shape in shapes
+    )
+
+
+def in_float64(state: Any) -> Any:
+    return [tuple(np.array(part, np.float64) for part in layer) for layer in state]
+
+
+def test_the_architecture_is_what_the_config_says() -> None:
+    config = TrialConfig(units=(5, 4), learning_rate=0.5)
+    assert Architecture.of(config) == Architecture(cell="lstm", units=(5, 4))
+    assert hash(Architecture.of(config)) == hash(Architecture(cell="lstm", units=(5, 4)))
+
+
+def test_weights_have_the_tutorials_shapes_and_ranges() -> None:
+    model = StackedRNN(Architecture("lstm", (6, 5)), rng=np.random.default_rng(0))
+    shapes = [layer.kernel.shape for layer in model.layers]
+    assert shapes == [(1 + 6, 4 * 6), (6 + 5, 4 * 5)]
+    assert (model.head_kernel.shape, model.head_bias.shape) == ((5, 1), (1,))
+    assert abs(model.head_kernel[...]).max() <= 1.0  # sqrt(6 / (5 + 1))
+    heads = [
+        float(StackedRNN(Architecture("lstm", (1,)), rng=np.random.default_rng(seed)).head_bias[0])
+        for seed in range(200)
+    ]
+    assert max(np.abs(heads)) <= 0.1
+    assert min(heads) < -0.09
+    assert max(heads) > 0.09
+
+
+def test_the_first_state_is_zero(model: StackedRNN) -> None:
+    state = model.zero_state(BATCH)
+    assert [[part.shape for part in layer] for layer in state] == [[(4, 3)] * 2, [(4, 2)] * 2]
+    assert all(not np.asarray(part).any() for layer in state for part in layer)
+
+
+def test_an_unroll_agrees_with_numpy(
+    model: StackedRNN, inputs: Any, numbers: np.random.Generator, oracle: SimpleNamespace
+) -> None:
+    state = random_state(numbers, ARCHITECTURE.units, BATCH)
+    stack = oracle.NumpyStack.of(model)
+    expected, expected_state = stack.unroll(in_float64(state), inputs)
+    outputs, new_state = model.unroll(jax.tree.map(jnp.asarray, state), jnp.asarray(inputs))
+    assert outputs.shape == (DAYS, BATCH)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(new_state, expected_state, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_steps_agree_with_numpy(model: StackedRNN, inputs: Any, oracle: SimpleNamespace) -> None:
+    stack = oracle.NumpyStack.of(model)
+    state, expected_state = model.zero_state(BATCH), stack.zero_state(BATCH)
+    for x in inputs[:3]:
+        state, output = model.step(state, jnp.asarray(x))
+        expected_state, expected = stack.step(expected_state, x)
+        np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(state, expected_state, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_two_unrolls_with_the_state_carried_are_one_long_unroll(
+    model: StackedRNN, inputs: Any, oracle: SimpleNamespace
+) -> None:
+    stack = oracle.NumpyStack.of(model)
+    expected, _ = stack.unroll(stack.zero_state(BATCH), inputs)
+    first, state = model.unroll(model.zero_state(BATCH), jnp.asarray(inputs[:3]))
+    second, _ = model.unroll(state, jnp.asarray(inputs[3:]))
+    np.testing.assert_allclose(np.vstack([first, second]), expected, rtol=1e-4, atol=1e-5)
+    # Not vacuous: from a zero state the second half is another.
+    forgotten, _ = model.unroll(model.zero_state(BATCH), jnp.asarray(inputs[3:]))
+    assert abs(forgotten - expected[3:]).max() > 1e-3
+
+
+@jax.jit
+def unroll(params: Any, state: Any, inputs: jax.Array, rate: jax.Array) -> Any:
+    """Unroll with dropout: outputs and state."""
+    return nnx.merge(GRAPH, params).unroll(state, inputs, dropout_key=KEY(), dropout=rate)
+
+
+@jax.jit
+def masks_of_unroll(rate: jax.Array) -> Any:
+    """The masks that `unroll` draws, one pair a layer."""
+    return [
+        _layer_masks(jax.random.fold_in(KEY(), number), rate, (DAYS, BATCH), units)
+        for number, units in enumerate(ARCHITECTURE.units)
+    ]
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_an_unroll_with_dropout_agrees_with_numpy(
+    rate: float,
+    model: StackedRNN,
+    inputs: Any,
+    numbers: np.random.Generator,
+    oracle: SimpleNamespace,
+) -> None:
+    state = random_state(numbers, ARCHITECTURE.units, BATCH)
+    masks = in_float64(masks_of_unroll(jnp.float32(rate)))
+    stack = oracle.NumpyStack.of(model)
+    expected, expected_state = stack.unroll(in_float64(state), inputs, masks)
+    outputs, new_state = unroll(nnx.split(model)[1], state, inputs, jnp.float32(rate))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(new_state, expected_state, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+# A scalar that depends on every output and on all of the last state: both have cotangents.
+OF_OUTPUTS = np.random.default_rng(3).normal(size=(DAYS, BATCH))
+OF_STATE = [np.random.default_rng(4).normal(size=(2, BATCH, u)) for u in ARCHITECTURE.units]
+
+
+@jax.jit
+@partial(jax.grad, argnums=(0, 1, 2))
+def gradients_of_scalar(params: Any, state: Any, inputs: jax.Array, rate: jax.Array) -> Any:
+    outputs, new_state = unroll(params, state, inputs, rate)
+    total = jnp.sum(outputs * jnp.float32(OF_OUTPUTS))
+    for layer, weights in zip(new_state, OF_STATE, strict=True):
+        total += jnp.sum(jnp.stack(layer) * jnp.float32(weights))
+    return total
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_gradients_agree_with_finite_differences(
+    rate: float,
+    model: StackedRNN,
+    inputs: Any,
+    numbers: np.random.Generator,
+    oracle: SimpleNamespace,
+) -> None:
+    # Gradients of the weights, the first state and the inputs, with and without masks.
+    state = random_state(numbers, ARCHITECTURE.units, BATCH)
+    of_params, of_first_state, of_inputs = gradients_of_scalar(
+        nnx.split(model)[1], state, inputs, jnp.float32(rate)
+    )
+    masks = in_float64(masks_of_unroll(jnp.float32(rate)))
+    stack, state, inputs = oracle.NumpyStack.of(model), in_float64(state), np.float64(inputs)
+
+    def value() -> float:
+        outputs, new_state = stack.unroll(state, inputs, masks)
+        total = np.sum(outputs * OF_OUTPUTS)
+        for layer, weights in zip(new_state, OF_STATE, strict=True):
+            total += np.sum(np.stack(layer) * weights)
+        return float(total)
+
+    parts = [part for layer in state for part in layer]
+    gradients = oracle.NumpyStack.of(nnx.merge(GRAPH, of_params)).arrays
+    ours = [*gradients, *jax.tree.leaves(of_first_state), of_inputs]
+    for gradient, array in zip(ours, [*stack.arrays, *parts, inputs], strict=True):
+        expected = oracle.finite_differences(value, array)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_outputs_and_carried_state_are_both_dropped_each_day_anew() -> None:
+    # One unit, many sequences of the same two days: what was dropped can be read off.
+    rate, batch = 0.3, 4000
+    model = StackedRNN(Architecture("lstm", (1,)), rng=np.random.default_rng(2))
+    inputs = jnp.full((1, batch), 0.7)
+    weight, bias = float(model.head_kernel[0, 0]), float(model.head_bias[0])
+
+    def run(state: Any, **dropout: Any) -> tuple[Any, Any, Any]:
+        outputs, new_state = model.unroll(state, inputs, **dropout)
+        ((h, c),) = new_state
+        said = (np.asarray(outputs)[0] - bias) / weight
+        return said, np.asarray(h)[:, 0], (np.asarray(c)[:, 0], new_state)
+
+    zero = model.zero_state(batch)
+    plain_said, plain_h, (plain_c, _) = run(zero)
+    np.testing.assert_allclose(plain_said, plain_h, rtol=1e-4)
+    key = jax.random.key(9)
+    said, h, (c, state) = run(zero, dropout_key=key, dropout=rate)
+
+    # Each is dropped or scaled by 1 / (1 - rate); memory is never dropped.
+    kept_value = plain_h[0] / (1 - rate)
+    for values in (said, h):
+        dropped = np.isclose(values, 0, atol=1e-5)
+        assert np.isclose(values, kept_value, rtol=1e-3)[~dropped].all()
+        assert abs(dropped.mean() - rate) < 6 * (rate * (1 - rate) / batch) ** 0.5
+    np.testing.assert_array_equal(c, plain_c)
+    # Independently of each other.
+    both = (np.isclose(said, 0, atol=1e-5) & (h == 0)).mean()
+    assert abs(both - rate**2) < 6 * (rate**2 / batch) ** 0.5
+    # The next day reads the dropped state: sequences that lost it say another thing.
+    next_said, _, _ = run(state)
+    assert len(np.unique(next_said[h == 0])) == 1
+    assert abs(next_said[h == 0][0] - next_said[h != 0][0]) > 1e-4
+
+
+def test_without_a_key_nothing_is_dropped(model: StackedRNN, inputs: Any) -> None:
+    state = model.zero_state(BATCH)
+    plain, _ = model.unroll(state, jnp.asarray(inputs))
+    still_plain, _ = model.unroll(state, jnp.asarray(inputs), dropout=0.9)
+    np.testing.assert_array_equal(plain, still_plain)
+    # Nor with a key at rate 0.
+    at_zero, _ = unroll(nnx.split(model)[1], state, inputs, jnp.float32(0))
+    np.testing.assert_allclose(plain, at_zero, rtol=1e-5, atol=1e-6)

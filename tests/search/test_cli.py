@@ -1,0 +1,139 @@
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+
+from foretune.models import TrialConfig
+from foretune.search.cli import main
+
+SPACE = """
+layers = 1
+units = 4
+unroll_length = 8
+batch_size = 8
+steps_per_epoch = 5
+"""
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in an empty folder; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "space.toml").write_text(SPACE)
+    dates = pd.bdate_range("2000-01-03", periods=400)
+    mid = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 400)))
+    frame = {"Date": dates, "Open": mid, "High": mid * 1.01, "Low": mid * 0.99, "Close": mid}
+    pd.DataFrame(frame).to_csv(tmp_path / "acme.csv", index=False)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        try:
+            main(arguments)
+            code = 0
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+SMALL = ("--prices", "acme.csv", "--study", "s", "--space", "space.toml", "--horizon", "5")
+
+
+def test_run_writes_what_it_says_and_best_agrees(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("run", *SMALL, "--trials", "3", "--epochs", "2", "--out", "out")
+    assert code == 0, err
+    table = pd.read_csv("out/trials.csv")
+    assert list(table["number"]) == [0, 1, 2]
+    assert set(table["state"]) == {"COMPLETE"}
+    best = tomllib.loads(Path("out/best.toml").read_text())
+    winner = table.loc[table["value"].idxmin()]
+    assert best["result"]["trial"] == winner["number"]
+    assert best["result"]["relative_mse"] == winner["value"]
+    assert best["config"]["epochs"] == 2
+    assert best["prices"]["source"] == "acme.csv"
+    assert f"{winner['value']:.6f}" in out
+    assert "3 complete" in out
+    assert "best 0." in err or "best 1." in err
+    for name in ("prices", "history", "validation_forecasts", "learning_curves"):
+        picture = matplotlib.image.imread(f"out/figures/{name}.png")
+        assert picture.shape[1] >= 1200
+        assert len(np.unique(picture)) > 10
+        assert f"wrote out/figures/{name}.png" in out
+    assert run("best", "--study", "s", "--out", "again.toml")[0] == 0
+    assert TrialConfig.load("again.toml") == TrialConfig.load("out/best.toml")
+    assert not list(tmp_path.rglob(".*")), "temporary files are left"
+
+
+def test_run_again_resumes_to_the_total(run: Run) -> None:
+    run("run", *SMALL, "--trials", "2", "--epochs", "1")
+    code, _, err = run("run", "--prices", "acme.csv", "--study", "s", "--trials", "3")
+    assert code == 0, err
+    assert list(pd.read_csv("results/s/trials.csv")["number"]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run",), "Missing option '--study'."),
+        (("run", "--study", "s", "--trails", "3"), "No such option '--trails'"),
+        (("run", "--study", "s", "--trials", "0"), "Invalid value for '--trials': 0"),
+        (("run", "--study", "s", "--trials", "many"), "'many' is not a valid integer"),
+        (("run", "--study", "s", "--seed", "-1"), "Invalid value for '--seed'"),
+        (("run", "--study", "a/b"), "study name must be"),
+        (("run", "--study", "s", "--prices", "nowhere.csv"), "nowhere.csv"),
+        (("run", "--study", "s", "--prices", "space.toml"), "space.toml"),
+        (("run", *SMALL[:4], "--horizon", "150"), "a horizon of 150"),
+        (("run", "--study", "s", "--space", "acme.csv"), "acme.csv: a search space must be valid"),
+        (("run", "--study", "s", "--space", "nowhere.toml"), "nowhere.toml: a search space"),
+        (("run", "--study", "s", "--storage", "here.db"), "storage must be a database URL"),
+        (("run", "--study", "s", "--out", "acme.csv/out"), "out must be a folder"),
+        (("best", "--study", "s"), "storage must be a database that exists"),
+        (("better",), "No such command 'better'"),
+    ],
+)
+def test_mistakes_end_with_two_and_one_line(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    before = {p.name for p in tmp_path.iterdir()}
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("foretune: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert {p.name for p in tmp_path.iterdir()} - before <= {"foretune.db"}
+
+
+def test_best_of_a_study_without_a_complete_trial(run: Run) -> None:
+    run("run", *SMALL, "--trials", "1", "--epochs", "1")
+    code, _, err = run("best", "--study", "other")
+    assert (code, err) == (
+        2,
+        "foretune: study must be one that is in the storage, but got 'other'; there: s\n",
+    )
+
+
+def test_best_into_a_missing_folder_is_one_line(run: Run) -> None:
+    run("run", *SMALL, "--trials", "1", "--epochs", "1")
+    code, _, err = run("best", "--study", "s", "--out", "no/where/best.toml")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "no/where/best.toml cannot be written" in err
+
+
+def test_the_installed_command_answers() -> None:
+    command = Path(sys.executable).with_name("foretune")
+    done = subprocess.run([command, "run", "--help"], capture_output=True, text=True, check=True)
+    assert "--trials" in done.stdout
+    done = subprocess.run([command, "run", "--study"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "foretune: Option '--study' requires an argument.\n"

@@ -1,0 +1,34 @@
+"""Imports go one way: datasets <- models <- search <- studies."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PARTS = ("datasets", "models", "search", "studies")
+FILES = sorted(file for part in PARTS for file in (ROOT / part).rglob("*.py"))
+
+
+def imported(file: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_no_import_against_the_stream(file: Path) -> None:
+    part = PARTS.index(file.relative_to(ROOT).parts[0])
+    foretune = {name.split(".")[1] for name in imported(file) if name.startswith("foretune.")}
+    assert foretune <= set(PARTS[: part + 1])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_optuna_stays_in_search(file: Path) -> None:
+    if file.relative_to(ROOT).parts[0] in ("datasets", "models"):
+        assert not any(name.split(".")[0] == "optuna" for name in imported(file))
