@@ -34,7 +34,7 @@ from foretune.datasets.prices import (
 )
 
 # A century of daily prices is about 2 MB; whatever is far larger is not a price file.
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = 32 * 2**20
 
 _REQUIRED = ("date", *PRICE_FIELDS)
 # What each column may be called, lower case and without Stooq's <> or Alpha Vantage's "1. ".
@@ -143,7 +143,7 @@ def _content(label: str, path: str | os.PathLike[str]) -> bytes:
 def _decompressed(label: str, file: BinaryIO) -> bytes:
     magic = file.read(2)
     file.seek(0)
-    if magic != b"\x1f\x8b" and not (magic and label.lower().endswith(".gz")):
+    if magic != b"\x1f\x8b" and not label.lower().endswith(".gz"):
         return file.read(MAX_BYTES + 1)
     try:
         with gzip.GzipFile(fileobj=file) as unzipped:

@@ -308,6 +308,10 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         'Date,Open,High,Low,Close,Note\n2020-01-02,1,1,1,1,"a\nb\nc"\n2020-01-03,1,1,x,1,\n',
         f", line 5, column 'Low': {PRICE}{LIKE}, but got 'x'.",
     ),
+    "line of a row that spans three": (
+        'Date,Open,High,Low,Close,Note\n2020-01-02,1,1,0,1,"a\nb\nc"\n2020-01-03,1,1,1,1,\n',
+        f", line 2, column 'Low': {PRICE}{LIKE}, but got '0'.",
+    ),
     "unclosed quote": (
         HEAD + ROW + '2020-01-03,10,12,9,11,"100\n',
         ", line 3: is not valid CSV: unexpected end of data.",
@@ -346,6 +350,14 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         gzip.compress((HEAD + ROW + NEXT).encode())[:-9],
         ": is not a valid gzip file: Compressed file ended before the end-of-stream marker was "
         "reached.",
+    ),
+    "gzip with a wrong block": (
+        gzip.compress(b"")[:10] + b"\xff" * 20,
+        ": is not a valid gzip file: Error -3 while decompressing data: invalid block type.",
+    ),
+    "gzip with another checksum": (
+        gzip.compress((HEAD + ROW + NEXT).encode(), mtime=0)[:-8] + bytes(8),
+        ": is not a valid gzip file: CRC check failed 0x0 != 0xbb39d9d4.",
     ),
     "gzip of nothing": (gzip.compress(b""), ": the file is empty (0 bytes)."),
 }
@@ -402,13 +414,16 @@ def test_refuses_a_large_file(write: Callable[..., str], monkeypatch: pytest.Mon
     assert str(caught.value) == "p.csv: a price file holds at most 1 MiB, this one more."
 
 
-def test_a_gzip_bomb_does_not_fill_memory(
-    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["sparse.csv", "bomb.gz"])
+def test_a_huge_file_does_not_fill_memory(
+    name: str, write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "MAX_BYTES", 2**20)
-    path = write(gzip.compress(b"\n" * 2**26), "bomb.gz")
+    path = write(gzip.compress(bytes(2**26)) if name == "bomb.gz" else HEAD, name)
+    if name == "sparse.csv":
+        os.truncate(path, 2**26)
     tracemalloc.start()
-    with pytest.raises(DataError, match=r"^bomb\.gz: a price file holds at most 1 MiB"):
+    with pytest.raises(DataError, match=rf"^{name}: a price file holds at most 1 MiB"):
         read_prices(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
