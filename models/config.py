@@ -13,8 +13,8 @@ from foretune.datasets.errors import ConfigError
 from foretune.datasets.scaling import ScalingName
 from foretune.datasets.strict_model import StrictModel, describe
 
-CellName = Literal["lstm"]
-OptimizerName = Literal["adam", "sgd_momentum"]
+CellName = Literal["lstm", "peephole_lstm", "gru"]
+OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd_momentum"]
 
 MAX_UNITS = 4096
 MAX_LAYERS = 8
@@ -71,6 +71,19 @@ class TrialConfig(StrictModel):
     )
     scaling_window: int = Field(
         default=2500, ge=2, description="days per window of windowed_min_max; unused by log_returns"
+    )
+    smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="weight of the past in the moving average that smooths the training days; "
+        "0 leaves them as they are",
+    )
+    label_offset: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="labels lie 1 to this many days after their input, drawn anew each time",
     )
     epochs: int = Field(default=12, ge=1, le=100_000, description="epochs at most")
     steps_per_epoch: int = Field(

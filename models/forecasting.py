@@ -1,9 +1,12 @@
 """Recursive forecasts for all origins at once."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
-from foretune.models.stacked import StackedRNN
+from foretune.models.network import Params, network
+from foretune.models.stacked import Architecture, StackedRNN, StackState
 
 
 def warm_up_windows(series: jax.Array, last: jax.Array, warm_up: int) -> jax.Array:
@@ -33,11 +36,38 @@ def recursive_forecast(model: StackedRNN, windows: jax.Array, horizon: int) -> j
     first = outputs[-1]
 
     def feed_back(
-        carry: tuple[tuple[tuple[jax.Array, jax.Array], ...], jax.Array], _: None
-    ) -> tuple[tuple[tuple[tuple[jax.Array, jax.Array], ...], jax.Array], jax.Array]:
+        carry: tuple[StackState, jax.Array], _: None
+    ) -> tuple[tuple[StackState, jax.Array], jax.Array]:
         state, forecast = carry
         state, following = model.step(state, forecast)
         return (state, following), forecast
 
     _, forecasts = jax.lax.scan(feed_back, (state, first), None, length=horizon)
     return forecasts.T
+
+
+@partial(jax.jit, static_argnames=("architecture", "warm_up", "horizon"))
+def forecast_from(
+    architecture: Architecture,
+    params: Params,
+    series: jax.Array,
+    last: jax.Array,
+    *,
+    warm_up: int,
+    horizon: int,
+) -> jax.Array:
+    """Forecast from any days with trained weights.
+
+    Args:
+        architecture: structure of the network.
+        params: its weights.
+        series: scaled values [N].
+        last: index of each origin in ``series`` [O].
+        warm_up: values read before a forecast, the unroll length.
+        horizon: days to forecast, H.
+
+    Returns:
+        Scaled forecasts [O, H].
+    """
+    windows = warm_up_windows(series, last, warm_up)
+    return recursive_forecast(network(architecture, params), windows, horizon)

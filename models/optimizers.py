@@ -3,6 +3,7 @@
 The learning rate is applied outside, as a traced scalar: a new one never compiles.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,11 +12,18 @@ import optax
 
 from foretune.models.config import OptimizerName
 
+_RULES: dict[OptimizerName, Callable[[], Any]] = {
+    "adam": optax.scale_by_adam,
+    # Decoupled weight decay (Loshchilov & Hutter 2019), optax's default strength.
+    "adamw": lambda: optax.chain(optax.scale_by_adam(), optax.add_decayed_weights(1e-4)),
+    "rmsprop": optax.scale_by_rms,
+    "sgd_momentum": lambda: optax.trace(decay=0.9),
+}
+
 
 def gradient_transformation(name: OptimizerName, clip_norm: float | jax.Array) -> Any:
     """Return ``name`` after clipping to the global norm ``clip_norm`` (may be traced)."""
-    rules = {"adam": optax.scale_by_adam, "sgd_momentum": lambda: optax.trace(decay=0.9)}
-    return optax.chain(optax.clip_by_global_norm(clip_norm), rules[name]())
+    return optax.chain(optax.clip_by_global_norm(clip_norm), _RULES[name]())
 
 
 def initial_optimizer_state(name: OptimizerName, params: Any) -> Any:

@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from foretune.models.cells import LSTMCell, LSTMState, glorot_uniform
+from foretune.models.cells import CELLS, Cell, CellState, glorot_uniform
 from foretune.models.config import CellName, TrialConfig
 from foretune.models.dropout import dropout_mask
 
 # One state per layer.
-StackState = tuple[LSTMState, ...]
+StackState = tuple[CellState, ...]
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class StackedRNN(nnx.Module):
     """
 
     def __init__(self, architecture: Architecture, *, rng: np.random.Generator) -> None:
-        widths = (1, *architecture.units)
+        cell, widths = CELLS[architecture.cell], (1, *architecture.units)
         self.layers = nnx.List(
-            [LSTMCell(i, u, rng=rng) for i, u in zip(widths, architecture.units, strict=False)]
+            [cell(i, u, rng=rng) for i, u in zip(widths, architecture.units, strict=False)]
         )
         self.head_kernel = nnx.Param(glorot_uniform(rng, widths[-1], 1))
         self.head_bias = nnx.Param(rng.uniform(-0.1, 0.1, 1).astype(np.float32))
@@ -54,8 +54,7 @@ class StackedRNN(nnx.Module):
     def zero_state(self, batch_size: int) -> StackState:
         """Return the state before the first day for ``batch_size`` sequences."""
         return tuple(
-            (jnp.zeros((batch_size, layer.units)), jnp.zeros((batch_size, layer.units)))
-            for layer in self.layers
+            (jnp.zeros((batch_size, layer.units)),) * layer.states for layer in self.layers
         )
 
     def step(self, state: StackState, x: jax.Array) -> tuple[StackState, jax.Array]:
@@ -118,20 +117,20 @@ def _layer_masks(
 
 
 def _unroll_layer(
-    layer: LSTMCell,
-    state: LSTMState,
+    layer: Cell,
+    state: CellState,
     inputs: jax.Array,
     masks: tuple[jax.Array, jax.Array] | None,
-) -> tuple[jax.Array, LSTMState]:
+) -> tuple[jax.Array, CellState]:
     """Run one layer over ``inputs`` [T, B, I]: outputs [T, B, H] and its last state."""
     output_mask, state_mask = masks if masks is not None else (None, None)
 
     def step(
-        state: LSTMState, x_and_mask: tuple[jax.Array, jax.Array | None]
-    ) -> tuple[LSTMState, jax.Array]:
+        state: CellState, x_and_mask: tuple[jax.Array, jax.Array | None]
+    ) -> tuple[CellState, jax.Array]:
         x, mask = x_and_mask
-        h, c = layer(state, x)
-        return (h if mask is None else h * mask, c), h
+        h, *memory = layer(state, x)
+        return (h if mask is None else h * mask, *memory), h
 
     state, outputs = jax.lax.scan(step, state, (inputs, state_mask))
     return outputs if output_mask is None else outputs * output_mask, state

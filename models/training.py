@@ -2,28 +2,33 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 from numpy.typing import NDArray
 
-from foretune.datasets.batches import jump_where_exhausted, segment_cursors, unrolled_batch
+from foretune.datasets.batches import (
+    jump_where_exhausted,
+    label_offsets,
+    segment_cursors,
+    unrolled_batch,
+)
 from foretune.datasets.errors import DataError
-from foretune.datasets.scaling import Scaling, fit_scaling, log_growth_between
 from foretune.datasets.splits import Development
+from foretune.models.cells import CELLS
 from foretune.models.config import OptimizerName, TrialConfig
 from foretune.models.forecasting import recursive_forecast, warm_up_windows
-from foretune.models.metrics import mean_squared_error, relative_mse
+from foretune.models.network import Params, initial_params, network
 from foretune.models.optimizers import gradient_transformation, initial_optimizer_state
 from foretune.models.plateau import Plateau
-from foretune.models.stacked import Architecture, StackedRNN, StackState
+from foretune.models.scoring import ScaledSeries, Scorer, scale
+from foretune.models.stacked import Architecture, StackState
 
-Params = Any  # the nnx.State of a StackedRNN: a pytree of arrays
+Criterion = Literal["relative_mse", "half_mse"]
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -35,14 +40,16 @@ class EpochResult:
     """What one epoch left.
 
     ``forecasts`` are log growths since each validation origin [O, H]; ``relative_mse`` is theirs,
-    ``persistence_mse`` the mean squared log growth that it is relative to. ``train_loss`` is the
-    mean over the epoch's steps of the loss: ½ squared error, batch mean, summed over the unroll.
+    ``persistence_mse`` the mean squared log growth that it is relative to. ``half_mse`` is the
+    tutorial's measure: ½ mean squared error in scaled units. ``train_loss`` is the mean over the
+    epoch's steps of the loss: ½ squared error, batch mean, summed over the unroll.
     """
 
     epoch: int
     train_loss: float
     relative_mse: float
     persistence_mse: float
+    half_mse: float
     learning_rate: float
     is_best: bool
     forecasts: NDArray[np.float64]
@@ -83,31 +90,10 @@ class Hyperparameters(NamedTuple):
     learning_rate: jax.Array
     dropout: jax.Array
     clip_norm: jax.Array
+    label_offset: jax.Array
     steps: jax.Array
     seed: jax.Array
     epoch: jax.Array
-
-
-@lru_cache(maxsize=256)
-def _graph(architecture: Architecture) -> Any:
-    """Return the structure of the network, without its weights."""
-    return nnx.split(StackedRNN(architecture, rng=np.random.default_rng(0)))[0]
-
-
-def initial_params(architecture: Architecture, seed: int) -> Params:
-    """Draw the weights of a network from ``seed``, on the host."""
-    return nnx.split(StackedRNN(architecture, rng=np.random.default_rng(seed)))[1]
-
-
-def network(architecture: Architecture, params: Params) -> StackedRNN:
-    """Put ``params`` back into a network."""
-    model: StackedRNN = nnx.merge(_graph(architecture), params)
-    return model
-
-
-def parameter_count(params: Params) -> int:
-    """Return how many weights a network has."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def sequence_loss(
@@ -133,12 +119,13 @@ def train_step(
     program: Program, data: TrainingData, hyper: Hyperparameters, key: jax.Array, state: TrainState
 ) -> tuple[TrainState, jax.Array]:
     """Take one gradient step; returns the new state and the loss before it."""
-    jump_key, dropout_key = jax.random.split(key)
-    cursors, jumped = jump_where_exhausted(
-        state.cursors, jump_key, data.train_length, program.unroll_length
-    )
+    jump_key, offset_key, dropout_key = jax.random.split(key, 3)
+    reach = program.unroll_length - 1 + hyper.label_offset
+    cursors, jumped = jump_where_exhausted(state.cursors, jump_key, data.train_length, reach)
+    shape = program.unroll_length, program.batch_size
+    offsets = label_offsets(offset_key, shape, hyper.label_offset)
     carried = jax.tree.map(lambda s: jnp.where(jumped[:, None], 0.0, s), state.recurrent_state)
-    batch = unrolled_batch(data.series, cursors, program.unroll_length)
+    batch = unrolled_batch(data.series, cursors, offsets)
     (loss, carried), gradients = jax.value_and_grad(sequence_loss, has_aux=True)(
         state.params, program, carried, batch, dropout_key, hyper.dropout
     )
@@ -174,32 +161,40 @@ def train_epoch(
 
 def _initial_state(config: TrialConfig, program: Program, train_length: int) -> TrainState:
     params = initial_params(program.architecture, config.seed)
-    zeros = {units: np.zeros((config.batch_size, units), np.float32) for units in config.units}
     return TrainState(
         params=jax.device_put(params),
         optimizer_state=jax.device_put(initial_optimizer_state(config.optimizer, params)),
         cursors=jax.device_put(segment_cursors(train_length, config.batch_size)),
-        recurrent_state=tuple(jax.device_put((zeros[u], zeros[u])) for u in config.units),
+        recurrent_state=_zero_state(program, config.batch_size),
     )
 
 
-def _training_data(config: TrialConfig, data: Development, scaling: Scaling) -> TrainingData:
-    series = scaling.transform(data.mid).astype(np.float32)
-    train_length = data.split.train_stop - scaling.lag
-    first_origin = int(data.split.validation_origins[0]) - scaling.lag
-    if train_length < config.unroll_length + 1 or first_origin + 1 < config.unroll_length:
+def _zero_state(program: Program, batch_size: int) -> StackState:
+    """Return the network's first state, made on the host: nothing to compile."""
+    states = CELLS[program.architecture.cell].states
+    zeros = [np.zeros((batch_size, units), np.float32) for units in program.architecture.units]
+    return tuple((jax.device_put(zero),) * states for zero in zeros)
+
+
+def _training_data(config: TrialConfig, data: Development, scaled: ScaledSeries) -> TrainingData:
+    train_length = data.split.train_stop - scaled.lag
+    first_origin = int(data.split.validation_origins[0]) - scaled.lag
+    needed = config.unroll_length + config.label_offset
+    if train_length < needed or first_origin + 1 < config.unroll_length:
         raise DataError(
-            f"unroll_length must be below the {train_length} scaled training values, but got "
-            f"{config.unroll_length}"
+            f"unroll_length and label_offset need {needed} scaled training values, but there are "
+            f"{train_length}"
         )
     return TrainingData(
-        series=jax.device_put(series),
+        series=jax.device_put(scaled.inputs.astype(np.float32)),
         train_length=jax.device_put(np.int32(train_length)),
-        origins=jax.device_put(data.split.validation_origins - np.int32(scaling.lag)),
+        origins=jax.device_put(data.split.validation_origins - np.int32(scaled.lag)),
     )
 
 
-def fit(config: TrialConfig, data: Development) -> Iterator[EpochResult]:
+def fit(
+    config: TrialConfig, data: Development, *, criterion: Criterion = "relative_mse"
+) -> Iterator[EpochResult]:
     """Train one model, an epoch at a time.
 
     The learning rate decays, training stops and the best epoch is chosen by the validation part
@@ -209,6 +204,7 @@ def fit(config: TrialConfig, data: Development) -> Iterator[EpochResult]:
     Args:
         config: what to train.
         data: training and validation days.
+        criterion: the validation value that decays, stops and chooses.
 
     Yields:
         One result per epoch, with its weights; ``is_best`` marks the best epoch so far.
@@ -228,28 +224,27 @@ def fit(config: TrialConfig, data: Development) -> Iterator[EpochResult]:
         unroll_length=config.unroll_length,
         horizon=data.split.horizon,
     )
-    scaling = fit_scaling(config.scaling, data.train_mid, window=config.scaling_window)
-    on_device = _training_data(config, data, scaling)
+    scaled = scale(config, data.mid, data.split.train_stop)
+    on_device = _training_data(config, data, scaled)
     state = _initial_state(config, program, int(on_device.train_length))
-    origins = data.split.validation_origins
-    actual = log_growth_between(data.mid, origins, data.split.horizon)
+    score = Scorer(data.mid, data.split.validation_origins, data.split.horizon, scaled)
     plateau = Plateau.start(config)
     for epoch in range(1, config.epochs + 1):
         learning_rate = plateau.learning_rate
         hyper = _hyperparameters(config, learning_rate, epoch)
-        state, loss, scaled = train_epoch(program, on_device, hyper, state)
-        forecasts = scaling.log_growth(np.asarray(scaled, np.float64), origins, data.mid)
-        _require_finite(float(loss), forecasts, epoch, learning_rate)
-        value = relative_mse(forecasts, actual)
-        plateau = plateau.after(value, config)
+        state, loss, forecasts = train_epoch(program, on_device, hyper, state)
+        scores = score(np.asarray(forecasts, np.float64))
+        _require_finite(float(loss), scores.log_growth, epoch, learning_rate)
+        plateau = plateau.after(getattr(scores, criterion), config)
         yield EpochResult(
             epoch=epoch,
             train_loss=float(loss),
-            relative_mse=value,
-            persistence_mse=mean_squared_error(np.zeros_like(actual), actual),
+            relative_mse=scores.relative_mse,
+            persistence_mse=scores.persistence_mse,
+            half_mse=scores.half_mse,
             learning_rate=learning_rate,
             is_best=plateau.epochs_since_best == 0,
-            forecasts=forecasts,
+            forecasts=scores.log_growth,
             params=state.params,
         )
         if plateau.exhausted(config):
@@ -262,6 +257,7 @@ def _hyperparameters(config: TrialConfig, learning_rate: float, epoch: int) -> H
         learning_rate=jax.device_put(np.float32(learning_rate)),
         dropout=jax.device_put(np.float32(config.dropout)),
         clip_norm=jax.device_put(np.float32(config.clip_norm)),
+        label_offset=jax.device_put(np.int32(config.label_offset)),
         steps=jax.device_put(np.int32(config.steps_per_epoch)),
         seed=jax.device_put(np.uint32(config.seed)),
         epoch=jax.device_put(np.int32(epoch)),

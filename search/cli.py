@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import click
 from rich.console import Console
@@ -64,7 +65,7 @@ def run(
 
     The same command again goes on where the study stopped.
     """
-    series = _prices(prices)
+    series = load_prices(prices)
     space = None if space_file is None else SearchSpace.load(space_file)
     folder = require_writable(out or Path("results") / name)
     study = run_study(
@@ -102,27 +103,31 @@ def best(name: str, storage: str, out: str) -> None:
     console.print(f"wrote {out}", highlight=False, soft_wrap=True)
 
 
-def _prices(name_or_path: str) -> PriceSeries:
+def load_prices(name_or_path: str) -> PriceSeries:
     """Load the sample of that name, else read the file of that path."""
     return load_sample(name_or_path) if name_or_path in SAMPLES else read_prices(name_or_path)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command; a user's mistake ends with one line on stderr and exit code 2."""
+def run_command(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
+    """Run a click command; a user's mistake ends with one line on stderr and exit code 2."""
     try:
-        cli.main(arguments, prog_name="foretune", standalone_mode=False)
+        command.main(arguments, prog_name=name, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(MISTAKE)
     except click.ClickException as error:
-        _say_and_exit(" ".join(error.format_message().split()))
+        _say_and_exit(name, " ".join(error.format_message().split()), MISTAKE)
     except ForetuneError as error:
-        _say_and_exit(str(error))
+        _say_and_exit(name, str(error), MISTAKE)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("foretune: interrupted", err=True)
-        sys.exit(INTERRUPTED)
+        _say_and_exit(name, "interrupted", INTERRUPTED)
 
 
-def _say_and_exit(message: str) -> None:
-    click.echo(f"foretune: {message}", err=True)
-    sys.exit(MISTAKE)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the ``foretune`` command."""
+    run_command(cli, "foretune", arguments)
+
+
+def _say_and_exit(name: str, message: str, code: int) -> NoReturn:
+    click.echo(f"{name}: {message}", err=True)
+    sys.exit(code)

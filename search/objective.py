@@ -9,7 +9,8 @@ from optuna.trial import Trial
 from foretune.datasets.splits import Development
 from foretune.models.compiles import compile_count
 from foretune.models.config import TrialConfig
-from foretune.models.training import EpochResult, NonFiniteLossError, fit, parameter_count
+from foretune.models.network import parameter_count
+from foretune.models.training import EpochResult, NonFiniteLossError, fit
 from foretune.search.space import SearchSpace
 
 # What the value of a study is called, in the dashboard too.

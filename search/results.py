@@ -71,7 +71,7 @@ def write_results(
         "learning_curves.png": learning_curves_figure(study, run),
     }
     for name, figure in drawn.items():
-        _save_figure(figures / name, figure)
+        save_figure(figures / name, figure)
     return [folder / "best.toml", folder / "trials.csv", *(figures / name for name in drawn)]
 
 
@@ -96,7 +96,8 @@ def require_writable(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def _save_figure(path: Path, figure: Figure) -> None:
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write ``figure`` as PNG, whole or not at all."""
     _save(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
 
 

@@ -114,6 +114,8 @@ class SearchSpace(StrictModel):
         Annotated[ScalingName, Tag(FIXED)] | Choices[ScalingName], Discriminator(_kind)
     ] = "log_returns"
     scaling_window: int = 2500
+    smoothing: float = 0.0
+    label_offset: int = 1
     clip_norm: float = 5.0
     epochs: int = 12
     steps_per_epoch: int = 60

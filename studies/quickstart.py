@@ -34,7 +34,7 @@ SPACE = SearchSpace(
 NEXT = f"""
 What next:
   make dashboard                      look at the study in a browser
-  foretune run --study {STUDY} --trials 40 --out {OUT}
+  .venv/bin/foretune run --study {STUDY} --trials 40
                                       go on to 40 trials; the 20 are kept
   in Python, reuse the best config:
     from foretune.datasets import chronological_split, development, load_sample

@@ -13,11 +13,12 @@ from foretune.datasets.prices import PriceSeries
 from foretune.datasets.samples import ar1
 from foretune.datasets.splits import Development, chronological_split, development
 from foretune.models.config import TrialConfig
+from foretune.models.network import network
 from foretune.models.stacked import Architecture, StackedRNN
-from foretune.models.training import network
 
 Array = NDArray[np.float64]
-State = list[tuple[Array, Array]]
+Weights = dict[str, Array]
+State = tuple[Array, ...]  # h, and what else a layer remembers, [B, H] each
 
 # Every shape costs a compilation of seconds, so tests share this one.
 SMALL_LENGTH, SMALL_HORIZON = 300, 5
@@ -30,25 +31,61 @@ def sigmoid(x: Array) -> Array:
     return 1.0 / (1.0 + np.exp(-x))
 
 
-def lstm_step(kernel: Array, bias: Array, state: tuple[Array, Array], x: Array) -> Any:
-    """One LSTM step, gate by gate, in float64: the textbook's four sums of products."""
+def weights_of(cell: Any) -> Weights:
+    """Copy the weights of one layer, by name."""
+    names = ("kernel", "peepholes", "input_kernel", "hidden_kernel", "bias", "hidden_bias")
+    return {
+        name: np.array(getattr(cell, name)[...], np.float64)
+        for name in names
+        if hasattr(cell, name)
+    }
+
+
+def cell_step(weights: Weights, state: State, x: Array) -> State:
+    """One step of whatever cell the weights are of."""
+    return (gru_step if "hidden_bias" in weights else lstm_step)(weights, state, x)
+
+
+def lstm_step(weights: Weights, state: State, x: Array) -> State:
+    """One LSTM step, gate by gate, in float64: the textbook's sums of products.
+
+    With peepholes the gates also see the memory.
+    """
     h, c = state
     inputs, units = x.shape[1], h.shape[1]
+    see_input, see_forget, see_output = weights.get("peepholes", np.zeros((3, units)))
 
     def gate(number: int) -> Array:
         columns = slice(number * units, (number + 1) * units)
-        return x @ kernel[:inputs, columns] + h @ kernel[inputs:, columns] + bias[columns]
+        kernel = weights["kernel"][:, columns]
+        return x @ kernel[:inputs] + h @ kernel[inputs:] + weights["bias"][columns]
 
-    c = sigmoid(gate(1)) * c + sigmoid(gate(0)) * np.tanh(gate(2))
-    return sigmoid(gate(3)) * np.tanh(c), c
+    write, keep = sigmoid(gate(0) + see_input * c), sigmoid(gate(1) + see_forget * c)
+    c = keep * c + write * np.tanh(gate(2))
+    return sigmoid(gate(3) + see_output * c) * np.tanh(c), c
+
+
+def gru_step(weights: Weights, state: State, x: Array) -> State:
+    """One GRU step: the reset gate applies to the product of state and weights."""
+    (h,) = state
+    units = h.shape[1]
+
+    def part(number: int) -> tuple[Array, Array]:
+        columns = slice(number * units, (number + 1) * units)
+        of_input = x @ weights["input_kernel"][:, columns] + weights["bias"][columns]
+        return of_input, h @ weights["hidden_kernel"][:, columns]
+
+    reset, update = sigmoid(sum(part(0))), sigmoid(sum(part(1)))
+    of_input, of_state = part(2)
+    new = np.tanh(of_input + reset * (of_state + weights["hidden_bias"]))
+    return ((1 - update) * new + update * h,)
 
 
 @dataclasses.dataclass
 class NumpyStack:
     """The stacked network as plain loops in float64: day after day, layer after layer."""
 
-    kernels: list[Array]
-    biases: list[Array]
+    layers: list[Weights]
     head_kernel: Array
     head_bias: Array
 
@@ -56,8 +93,7 @@ class NumpyStack:
     def of(cls, model: StackedRNN) -> Self:
         """Copy the weights of ``model``."""
         return cls(
-            kernels=[np.array(layer.kernel[...], np.float64) for layer in model.layers],
-            biases=[np.array(layer.bias[...], np.float64) for layer in model.layers],
+            layers=[weights_of(layer) for layer in model.layers],
             head_kernel=np.array(model.head_kernel[...], np.float64),
             head_bias=np.array(model.head_bias[...], np.float64),
         )
@@ -70,23 +106,30 @@ class NumpyStack:
     @property
     def arrays(self) -> list[Array]:
         """Every weight array, the originals: changing them changes the network."""
-        return [*self.kernels, *self.biases, self.head_kernel, self.head_bias]
+        of_layers = [array for layer in self.layers for array in layer.values()]
+        return [*of_layers, self.head_kernel, self.head_bias]
 
-    def zero_state(self, batch: int) -> State:
-        shapes = [(batch, kernel.shape[1] // 4) for kernel in self.kernels]
-        return [(np.zeros(shape), np.zeros(shape)) for shape in shapes]
+    def zero_state(self, batch: int) -> list[State]:
+        return [
+            (np.zeros((batch, len(layer["hidden_bias"]))),)
+            if "hidden_bias" in layer
+            else (np.zeros((batch, len(layer["bias"]) // 4)),) * 2
+            for layer in self.layers
+        ]
 
-    def step(self, state: State, x: Array, masks: Any = None) -> tuple[State, Array]:
+    def step(self, state: list[State], x: Array, masks: Any = None) -> tuple[list[State], Array]:
         """Take one day: x [B]; masks, if any, are one (outputs, state) [B, H] pair a layer."""
         features, new_state = x[:, None], []
-        for number, layer_state in enumerate(state):
-            h, c = lstm_step(self.kernels[number], self.biases[number], layer_state, features)
+        for number, (weights, layer_state) in enumerate(zip(self.layers, state, strict=True)):
+            h, *memory = cell_step(weights, layer_state, features)
             output_mask, state_mask = (1.0, 1.0) if masks is None else masks[number]
             features = h * output_mask
-            new_state.append((h * state_mask, c))
+            new_state.append((h * state_mask, *memory))
         return new_state, (features @ self.head_kernel + self.head_bias)[:, 0]
 
-    def unroll(self, state: State, inputs: Array, masks: Any = None) -> tuple[Array, State]:
+    def unroll(
+        self, state: list[State], inputs: Array, masks: Any = None
+    ) -> tuple[Array, list[State]]:
         """Run over inputs [T, B]; masks are one ([T, B, H], [T, B, H]) pair a layer."""
         outputs = []
         for day, x in enumerate(inputs):
@@ -104,7 +147,7 @@ class NumpyStack:
             forecasts.append(following)
         return np.array(forecasts).T
 
-    def loss(self, state: State, inputs: Array, labels: Array) -> float:
+    def loss(self, state: list[State], inputs: Array, labels: Array) -> float:
         """Sum over the days of the batch mean of half the squared error."""
         outputs, _ = self.unroll(state, inputs)
         return sum(
@@ -143,7 +186,10 @@ def small_development(prices: PriceSeries | None = None) -> Development:
 def oracle() -> SimpleNamespace:
     """What the network is checked against; it shares no code with it."""
     return SimpleNamespace(
-        lstm_step=lstm_step, NumpyStack=NumpyStack, finite_differences=finite_differences
+        weights_of=weights_of,
+        cell_step=cell_step,
+        NumpyStack=NumpyStack,
+        finite_differences=finite_differences,
     )
 
 

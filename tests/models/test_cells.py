@@ -1,5 +1,6 @@
-"""Cells: against NumPy in float64 and against Flax's own."""
+"""Cells: against NumPy in float64, against Flax's own, and by hand."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,35 +10,56 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from foretune.models.cells import LSTMCell, glorot_uniform
+from foretune.models.cells import (
+    CELLS,
+    Cell,
+    GRUCell,
+    LSTMCell,
+    PeepholeLSTMCell,
+    glorot_uniform,
+)
 
 INPUTS, UNITS, BATCH = 2, 3, 4
+NAMES = pytest.mark.parametrize("name", sorted(CELLS))
 
 
-@pytest.fixture
-def cell(numbers: np.random.Generator) -> LSTMCell:
-    cell = LSTMCell(INPUTS, UNITS, rng=numbers)
-    cell.bias[...] = jnp.asarray(numbers.normal(size=4 * UNITS), jnp.float32)
+def random_cell(name: Any, numbers: np.random.Generator) -> Cell:
+    """A cell none of whose weights is at its special first value."""
+    cell = CELLS[name](INPUTS, UNITS, rng=numbers)
+    for weights in (
+        cell.bias,
+        getattr(cell, "hidden_bias", None),
+        getattr(cell, "peepholes", None),
+    ):
+        if weights is not None:
+            weights[...] = jnp.asarray(numbers.normal(size=weights.shape), jnp.float32)
     return cell
 
 
-@pytest.fixture
-def step(numbers: np.random.Generator) -> Any:
-    """Draw (h, c) and x."""
-    h, c = numbers.normal(size=(2, BATCH, UNITS)).astype(np.float32)
-    return (h, 2 * c), numbers.normal(size=(BATCH, INPUTS)).astype(np.float32)
+def random_step(cell: Cell, numbers: np.random.Generator) -> Any:
+    """Draw a state and an input."""
+    state = 1.5 * numbers.normal(size=(cell.states, BATCH, UNITS))
+    return tuple(jnp.float32(state)), jnp.float32(numbers.normal(size=(BATCH, INPUTS)))
 
 
-def test_a_step_agrees_with_numpy(cell: LSTMCell, step: Any, oracle: SimpleNamespace) -> None:
-    (h, c), x = step
-    expected = oracle.lstm_step(
-        np.float64(cell.kernel[...]), np.float64(cell.bias[...]), (np.float64(h), np.float64(c)), x
-    )
-    result = cell((jnp.asarray(h), jnp.asarray(c)), jnp.asarray(x))
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+@NAMES
+def test_a_step_agrees_with_numpy(
+    name: Any, numbers: np.random.Generator, oracle: SimpleNamespace
+) -> None:
+    cell = random_cell(name, numbers)
+    state, x = random_step(cell, numbers)
+    in_float64 = tuple(np.float64(part) for part in state)
+    expected = oracle.cell_step(oracle.weights_of(cell), in_float64, np.float64(x))
+    result = cell(state, x)
+    assert len(result) == cell.states
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_step_by_hand() -> None:
+def test_an_lstm_step_by_hand() -> None:
     cell = LSTMCell(1, 1, rng=np.random.default_rng(0))
     cell.kernel[...] = jnp.array([[1.0, 0.0, 2.0, 0.0], [0.0, 1.0, 0.0, 3.0]])
     cell.bias[...] = jnp.array([0.0, 0.5, 0.0, -1.0])
@@ -49,8 +71,33 @@ def test_a_step_by_hand() -> None:
     assert float(h[0, 0]) == pytest.approx(0.6063398, abs=1e-6)
 
 
-def test_a_step_agrees_with_flaxs_optimized_cell(cell: LSTMCell, step: Any) -> None:
-    (h, c), x = jax.tree.map(jnp.asarray, step)
+def test_a_peephole_step_by_hand() -> None:
+    # Only the peepholes speak: i sees c, f sees c, o sees the new c; g is tanh(0.5).
+    cell = PeepholeLSTMCell(1, 1, rng=np.random.default_rng(0))
+    cell.kernel[...] = jnp.zeros((2, 4))
+    cell.bias[...] = jnp.array([0.0, 0.0, 0.5, 0.0])
+    cell.peepholes[...] = jnp.array([[1.0], [2.0], [3.0]])
+    h, c = cell((jnp.array([[0.9]]), jnp.array([[0.4]])), jnp.array([[7.0]]))
+    expected = sigmoid(0.8) * 0.4 + sigmoid(0.4) * math.tanh(0.5)
+    assert float(c[0, 0]) == pytest.approx(expected, abs=1e-6)
+    assert float(h[0, 0]) == pytest.approx(sigmoid(3 * expected) * math.tanh(expected), abs=1e-6)
+
+
+def test_a_gru_step_by_hand() -> None:
+    cell = GRUCell(1, 1, rng=np.random.default_rng(0))
+    cell.input_kernel[...] = jnp.array([[1.0, 2.0, 3.0]])
+    cell.hidden_kernel[...] = jnp.array([[4.0, -1.0, 0.5]])
+    cell.bias[...] = jnp.array([0.1, 0.2, 0.3])
+    cell.hidden_bias[...] = jnp.array([0.4])
+    (h,) = cell((jnp.array([[0.5]]),), jnp.array([[1.0]]))
+    reset, update = sigmoid(1 + 0.1 + 4 * 0.5), sigmoid(2 + 0.2 - 0.5)
+    new = math.tanh(3 + 0.3 + reset * (0.5 * 0.5 + 0.4))
+    assert float(h[0, 0]) == pytest.approx((1 - update) * new + update * 0.5, abs=1e-6)
+
+
+def test_an_lstm_step_agrees_with_flaxs_optimized_cell(numbers: np.random.Generator) -> None:
+    cell = random_cell("lstm", numbers)
+    (h, c), x = random_step(cell, numbers)
     theirs = nnx.OptimizedLSTMCell(INPUTS, UNITS, rngs=nnx.Rngs(0))
     theirs.dense_i.kernel[...] = cell.kernel[...][:INPUTS]
     theirs.dense_h.kernel[...] = cell.kernel[...][INPUTS:]
@@ -59,11 +106,11 @@ def test_a_step_agrees_with_flaxs_optimized_cell(cell: LSTMCell, step: Any) -> N
     np.testing.assert_allclose(cell((h, c), x), (their_h, their_c), rtol=1e-5, atol=1e-6)
 
 
-def test_a_step_agrees_with_flaxs_cell(cell: LSTMCell, step: Any) -> None:
-    (h, c), x = jax.tree.map(jnp.asarray, step)
+def test_an_lstm_step_agrees_with_flaxs_cell(numbers: np.random.Generator) -> None:
+    cell = random_cell("lstm", numbers)
+    (h, c), x = random_step(cell, numbers)
     theirs = nnx.LSTMCell(INPUTS, UNITS, rngs=nnx.Rngs(0))
-    kernels = jnp.split(cell.kernel[...], 4, axis=1)
-    biases = jnp.split(cell.bias[...], 4)
+    kernels, biases = jnp.split(cell.kernel[...], 4, axis=1), jnp.split(cell.bias[...], 4)
     gates = [(theirs.ii, theirs.hi), (theirs.if_, theirs.hf), (theirs.ig, theirs.hg)]
     gates.append((theirs.io, theirs.ho))
     for (of_input, of_state), kernel, bias in zip(gates, kernels, biases, strict=True):
@@ -73,9 +120,39 @@ def test_a_step_agrees_with_flaxs_cell(cell: LSTMCell, step: Any) -> None:
     np.testing.assert_allclose(cell((h, c), x), (their_h, their_c), rtol=1e-5, atol=1e-6)
 
 
-def test_the_forget_gates_bias_starts_at_one_and_the_others_at_zero() -> None:
-    bias = LSTMCell(2, 3, rng=np.random.default_rng(0)).bias[...]
+def test_a_gru_step_agrees_with_flaxs_cell(numbers: np.random.Generator) -> None:
+    cell = random_cell("gru", numbers)
+    cell.hidden_bias[...] = jnp.zeros(UNITS)  # Flax has none
+    (h,), x = random_step(cell, numbers)
+    theirs = nnx.GRUCell(INPUTS, UNITS, rngs=nnx.Rngs(0))
+    theirs.dense_i.kernel[...], theirs.dense_i.bias[...] = cell.input_kernel[...], cell.bias[...]
+    theirs.dense_h.kernel[...] = cell.hidden_kernel[...]
+    their_h, _ = theirs(h, x)
+    np.testing.assert_allclose(cell((h,), x)[0], their_h, rtol=1e-5, atol=1e-6)
+
+
+def test_peepholes_start_closed(numbers: np.random.Generator) -> None:
+    plain = LSTMCell(INPUTS, UNITS, rng=np.random.default_rng(3))
+    peephole = PeepholeLSTMCell(INPUTS, UNITS, rng=np.random.default_rng(3))
+    state, x = random_step(plain, numbers)
+    np.testing.assert_allclose(plain(state, x), peephole(state, x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lstm", "peephole_lstm"])
+def test_the_forget_gates_bias_starts_at_one_and_the_others_at_zero(name: Any) -> None:
+    bias = CELLS[name](2, 3, rng=np.random.default_rng(0)).bias[...]
     assert bias.tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+
+
+@NAMES
+def test_a_unit_without_weights_stays_at_zero(name: Any) -> None:
+    # What layers padded to a common width rest on.
+    cell = CELLS[name](INPUTS, UNITS, rng=np.random.default_rng(0))
+    graph, params = nnx.split(cell)
+    cell = nnx.merge(graph, jax.tree.map(jnp.zeros_like, params))
+    state = tuple(jnp.zeros((BATCH, UNITS)) for _ in range(cell.states))
+    for part in cell(state, jnp.ones((BATCH, INPUTS))):
+        assert not np.asarray(part).any()
 
 
 def test_weights_are_uniform_within_glorots_limit() -> None:
@@ -90,11 +167,19 @@ def test_weights_are_uniform_within_glorots_limit() -> None:
     assert abs(weights.mean()) < 4 * (0.02 / 2400) ** 0.5
 
 
-def test_the_generator_alone_decides_the_weights() -> None:
+@NAMES
+def test_the_generator_alone_decides_the_weights(name: Any) -> None:
     first, same, other = (
-        np.asarray(LSTMCell(2, 3, rng=np.random.default_rng(seed)).kernel[...])
+        np.concatenate(
+            [
+                np.ravel(leaf)
+                for leaf in jax.tree.leaves(
+                    nnx.state(CELLS[name](2, 3, rng=np.random.default_rng(seed)))
+                )
+            ]
+        )
         for seed in (5, 5, 6)
     )
-    assert first.shape == (5, 12)
     np.testing.assert_array_equal(first, same)
-    assert (first != other).all()
+    gates = 3 if name == "gru" else 4
+    assert (first != other).sum() == (2 + 3) * gates * 3

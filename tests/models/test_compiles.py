@@ -13,7 +13,7 @@ from foretune.models.compiles import compile_count
 from foretune.models.training import fit
 
 # A shape that no other test uses: what is compiled here was not compiled before.
-FRESH = {"units": (2,), "batch_size": 3}
+FRESH = {"cell": "gru", "units": (2,), "batch_size": 3}
 
 
 @pytest.fixture
@@ -64,6 +64,8 @@ def test_a_new_shape_compiles_one_program_and_new_numbers_compile_none(
         {"clip_norm": 0.01},
         {"steps_per_epoch": 7},
         {"epochs": 5},
+        {"label_offset": 3},
+        {"smoothing": 0.9},
         {"seed": 2**32 - 1},
         {"decay_factor": 0.1, "decay_patience": 0, "min_learning_rate": 0.1},
         {"stop_patience": 1},

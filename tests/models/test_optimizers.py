@@ -41,11 +41,22 @@ def test_the_first_state_is_optaxs(name: OptimizerName) -> None:
         np.testing.assert_array_equal(our_leaf, their_leaf)
 
 
-@pytest.mark.parametrize(("size", "clipped_to"), [(0.5, 0.5), (40.0, 2.0)])
-def test_adam_by_hand(numbers: np.random.Generator, size: float, clipped_to: float) -> None:
-    # Kingma & Ba (2015), algorithm 1, of gradients clipped to a global norm of 2.
+CLIPPED = pytest.mark.parametrize(("size", "clipped_to"), [(0.5, 0.5), (40.0, 2.0)])
+
+
+@CLIPPED
+@pytest.mark.parametrize(("name", "weight_decay"), [("adam", 0.0), ("adamw", 1e-4)])
+def test_adam_by_hand(
+    numbers: np.random.Generator,
+    name: OptimizerName,
+    weight_decay: float,
+    size: float,
+    clipped_to: float,
+) -> None:
+    # Kingma & Ba (2015), algorithm 1, of gradients clipped to a global norm of 2; with the
+    # decoupled decay of Loshchilov & Hutter (2019), algorithm 2, of weights that are all 1.
     steps = [gradients(numbers, size), gradients(numbers, size)]
-    ours = updates("adam", 2.0, steps)
+    ours = updates(name, 2.0, steps)
     for leaf in PARAMS:
         first, second = 0.0, 0.0
         for number, (step, update) in enumerate(zip(steps, ours, strict=True), start=1):
@@ -53,10 +64,24 @@ def test_adam_by_hand(numbers: np.random.Generator, size: float, clipped_to: flo
             first = 0.9 * first + 0.1 * gradient
             second = 0.999 * second + 0.001 * gradient**2
             expected = (first / (1 - 0.9**number)) / (np.sqrt(second / (1 - 0.999**number)) + 1e-8)
+            np.testing.assert_allclose(update[leaf], expected + weight_decay, rtol=2e-5)
+
+
+@CLIPPED
+def test_rmsprop_by_hand(numbers: np.random.Generator, size: float, clipped_to: float) -> None:
+    # Tieleman & Hinton (2012), lecture 6.5.
+    steps = [gradients(numbers, size), gradients(numbers, size)]
+    ours = updates("rmsprop", 2.0, steps)
+    for leaf in PARAMS:
+        mean_square = 0.0
+        for step, update in zip(steps, ours, strict=True):
+            gradient = step[leaf] * clipped_to / size
+            mean_square = 0.9 * mean_square + 0.1 * gradient**2
+            expected = gradient / np.sqrt(mean_square + 1e-8)
             np.testing.assert_allclose(update[leaf], expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("size", "clipped_to"), [(0.5, 0.5), (40.0, 2.0)])
+@CLIPPED
 def test_momentum_by_hand(numbers: np.random.Generator, size: float, clipped_to: float) -> None:
     steps = [gradients(numbers, size), gradients(numbers, size)]
     ours = updates("sgd_momentum", 2.0, steps)
@@ -68,7 +93,10 @@ def test_momentum_by_hand(numbers: np.random.Generator, size: float, clipped_to:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_of_zero_stay_harmless(name: OptimizerName) -> None:
+    # Weights that are 0 stay 0: what layers padded to a common width rest on.
     zero = jax.tree.map(np.zeros_like, PARAMS)
-    for update in updates(name, 1.0, [zero]):
-        for leaf in jax.tree.leaves(update):
-            np.testing.assert_array_equal(leaf, np.zeros_like(leaf))
+    update, _ = gradient_transformation(name, 1.0).update(
+        zero, initial_optimizer_state(name, zero), zero
+    )
+    for leaf in jax.tree.leaves(update):
+        np.testing.assert_array_equal(leaf, np.zeros_like(leaf))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from foretune.datasets.errors import DataError
 from foretune.datasets.samples import random_walk
+from foretune.models.network import initial_params, parameter_count
 from foretune.models.optimizers import initial_optimizer_state
 from foretune.models.stacked import Architecture
 from foretune.models.training import (
@@ -22,9 +24,7 @@ from foretune.models.training import (
     TrainingData,
     TrainState,
     fit,
-    initial_params,
-    parameter_count,
-    train_step,
+    train_epoch,
 )
 
 ARCHITECTURE = Architecture(cell="lstm", units=(3,))
@@ -36,7 +36,6 @@ PROGRAM = Program(
     unroll_length=UNROLL,
     horizon=5,
 )
-step = jax.jit(train_step, static_argnums=0)
 
 
 @pytest.fixture
@@ -44,15 +43,40 @@ def series(numbers: np.random.Generator) -> Any:
     return numbers.normal(size=LENGTH).astype(np.float32)
 
 
-def hyperparameters(*, learning_rate: float = 0.1, clip_norm: float = 1e6) -> Hyperparameters:
-    return Hyperparameters(
-        learning_rate=jnp.float32(learning_rate),
-        dropout=jnp.float32(0),
-        clip_norm=jnp.float32(clip_norm),
-        steps=jnp.int32(1),
-        seed=jnp.uint32(0),
-        epoch=jnp.int32(1),
-    )
+@pytest.fixture
+def step(small: SimpleNamespace) -> Callable[..., tuple[TrainState, float]]:
+    """Returns a function that takes one step on a series; its shapes are those of `small`."""
+    origins = small.data.split.validation_origins
+    padded = np.zeros(small.data.split.validation_stop - 1, np.float32)
+
+    def take_step(
+        series: Any, state: TrainState, *, length: int = LENGTH, **changes: float
+    ) -> tuple[TrainState, float]:
+        padded[: len(series)] = series
+        data = TrainingData(
+            series=jnp.asarray(padded),
+            train_length=jnp.int32(length),
+            origins=jnp.asarray(origins),
+        )
+        state, loss, _ = train_epoch(PROGRAM, data, hyperparameters(**changes), state)
+        return state, float(loss)
+
+    return take_step
+
+
+def hyperparameters(**changes: float) -> Hyperparameters:
+    """One step at learning rate 0.1 without dropout, unless changed."""
+    values = {
+        "learning_rate": np.float32(0.1),
+        "dropout": np.float32(0),
+        "clip_norm": np.float32(1e6),
+        "label_offset": np.int32(1),
+        "steps": np.int32(1),
+        "seed": np.uint32(0),
+        "epoch": np.int32(1),
+    }
+    changed = {name: values[name].dtype.type(value) for name, value in changes.items()}
+    return Hyperparameters(**{n: jnp.asarray(v) for n, v in (values | changed).items()})
 
 
 def first_state(cursors: list[int], recurrent: Any = None) -> TrainState:
@@ -63,12 +87,6 @@ def first_state(cursors: list[int], recurrent: Any = None) -> TrainState:
         optimizer_state=initial_optimizer_state("sgd_momentum", params),
         cursors=jnp.asarray(cursors, jnp.int32),
         recurrent_state=((zero, zero),) if recurrent is None else recurrent,
-    )
-
-
-def training_data(series: Any) -> TrainingData:
-    return TrainingData(
-        series=jnp.asarray(series), train_length=jnp.int32(LENGTH), origins=jnp.zeros(1, jnp.int32)
     )
 
 
@@ -84,21 +102,23 @@ def global_norm(arrays: list[Any]) -> float:
 
 
 @pytest.mark.parametrize("clipped", [False, True])
-def test_two_steps_agree_with_numpy(clipped: bool, series: Any, oracle: SimpleNamespace) -> None:
+def test_two_steps_agree_with_numpy(
+    clipped: bool, series: Any, step: Any, oracle: SimpleNamespace
+) -> None:
     # The gradient is that of the loss, by finite differences in float64; the second step
     # starts with the first one's momentum, weights, recurrent state and cursors.
     learning_rate, clip_norm = 0.1, 0.5 if clipped else 1e6
-    hyper = hyperparameters(learning_rate=learning_rate, clip_norm=clip_norm)
     cursors = [0, 15, 30, 45]
     state = first_state(cursors)
     stack = oracle.NumpyStack.of_params(ARCHITECTURE, state.params)
     recurrent, momentum = stack.zero_state(BATCH), [0.0 * array for array in stack.arrays]
     for number in range(2):
-        state, loss = step(PROGRAM, training_data(series), hyper, jax.random.key(number), state)
-
+        state, loss = step(
+            series, state, learning_rate=learning_rate, clip_norm=clip_norm, seed=number
+        )
         inputs, labels = batch(series, cursors)
         value = stack.loss(recurrent, inputs, labels)
-        assert float(loss) == pytest.approx(value, rel=1e-5)
+        assert loss == pytest.approx(value, rel=1e-5)
         gradients = [
             oracle.finite_differences(lambda: stack.loss(recurrent, inputs, labels), array)  # noqa: B023
             for array in stack.arrays
@@ -119,22 +139,20 @@ def test_two_steps_agree_with_numpy(clipped: bool, series: Any, oracle: SimpleNa
         assert state.cursors.tolist() == cursors
 
 
-def test_a_step_with_learning_rate_zero_changes_no_weight(series: Any) -> None:
+def test_a_step_with_learning_rate_zero_changes_no_weight(series: Any, step: Any) -> None:
     before = first_state([0, 15, 30, 45])
-    hyper = hyperparameters(learning_rate=0)
-    after, _ = step(PROGRAM, training_data(series), hyper, jax.random.key(0), before)
+    after, _ = step(series, before, learning_rate=0)
     assert same_weights(before.params, after.params)
 
 
 def test_a_jump_resets_the_state_of_that_cursor_and_of_no_other(
-    series: Any, numbers: np.random.Generator, oracle: SimpleNamespace
+    series: Any, step: Any, numbers: np.random.Generator, oracle: SimpleNamespace
 ) -> None:
     # 60 values, unroll 5: the last place to read from is 54. Second and fourth are beyond it.
     cursors = [0, 55, 54, 58]
     h, c = np.tanh(numbers.normal(size=(2, BATCH, 3))).astype(np.float32)
     state = first_state(cursors, ((jnp.asarray(h), jnp.asarray(c)),))
-    hyper = hyperparameters(learning_rate=0)
-    after, loss = step(PROGRAM, training_data(series), hyper, jax.random.key(1), state)
+    after, loss = step(series, state, learning_rate=0)
     places = [cursor - UNROLL for cursor in after.cursors.tolist()]
     assert [places[0], places[2]] == [0, 54]
     assert max(places[1], places[3]) <= 54
@@ -144,7 +162,7 @@ def test_a_jump_resets_the_state_of_that_cursor_and_of_no_other(
     recurrent = [(h * keep, c * keep)]
     inputs, labels = batch(series, places)
     _, expected = stack.unroll(recurrent, inputs)
-    assert float(loss) == pytest.approx(stack.loss(recurrent, inputs, labels), rel=1e-5)
+    assert loss == pytest.approx(stack.loss(recurrent, inputs, labels), rel=1e-5)
     np.testing.assert_allclose(after.recurrent_state[0], expected[0], rtol=1e-4, atol=1e-5)
     # Not vacuous: each of the four states matters.
     _, carried = stack.unroll([(h, c)], inputs)
@@ -152,14 +170,49 @@ def test_a_jump_resets_the_state_of_that_cursor_and_of_no_other(
     assert (abs(np.stack(carried[0]) - np.stack(forgotten[0])).max(axis=(0, 2)) > 1e-3).all()
 
 
-def test_another_key_draws_other_masks(series: Any) -> None:
-    state = first_state([0, 15, 30, 45])
-    hyper = hyperparameters()._replace(dropout=jnp.float32(0.5))
-    losses = [
-        float(step(PROGRAM, training_data(series), hyper, jax.random.key(seed), state)[1])
-        for seed in (0, 0, 1)
-    ]
-    assert losses[0] == losses[1] != losses[2]
+def test_labels_up_to_three_days_ahead(series: Any, step: Any, oracle: SimpleNamespace) -> None:
+    # 60 values, unroll 5, labels up to 3 days ahead: the last place to read from is 52.
+    cursors = [0, 52, 53, 58]
+    stack = oracle.NumpyStack.of_params(ARCHITECTURE, initial_params(ARCHITECTURE, 0))
+    losses = []
+    for seed in range(3):
+        after, loss = step(series, first_state(cursors), learning_rate=0, label_offset=3, seed=seed)
+        places = [cursor - UNROLL for cursor in after.cursors.tolist()]
+        assert places[:2] == [0, 52]
+        assert max(places[2:]) <= 52
+        assert places[2] != 53
+        inputs, _ = batch(series, places)
+        outputs, _ = stack.unroll(stack.zero_state(BATCH), inputs)
+        ahead = np.array(
+            [
+                [[series[place + day + offset] for place in places] for day in range(UNROLL)]
+                for offset in (1, 2, 3)
+            ]
+        )
+        errors = 0.5 * (outputs - ahead) ** 2 / BATCH
+        assert errors.min(axis=0).sum() < loss < errors.max(axis=0).sum()
+        # Not simply one offset for all.
+        assert min(abs(loss - error.sum()) for error in errors) > 1e-4
+        losses.append(loss)
+    assert len(set(losses)) == 3
+
+
+def test_each_seed_epoch_and_step_draws_masks_of_its_own(series: Any, step: Any) -> None:
+    # Six values hold one unroll: every step starts at the first, its state reset, so that two
+    # steps with learning rate 0 differ in their masks alone.
+    def mean_loss(dropout: float = 0.5, **changes: int) -> float:
+        state = first_state([0] * BATCH)
+        changes = {"learning_rate": 0, "dropout": dropout, **changes}
+        return step(series, state, length=UNROLL + 1, **changes)[1]
+
+    one = mean_loss()
+    assert mean_loss() == one
+    for other in (mean_loss(seed=1), mean_loss(epoch=2), 2 * mean_loss(steps=2) - one):
+        assert other != pytest.approx(one, rel=1e-3)
+    # Not vacuous: without dropout they are all the same.
+    one = mean_loss(0)
+    for changes in ({"seed": 1}, {"epoch": 2}, {"steps": 2}):
+        assert mean_loss(0, **changes) == pytest.approx(one, rel=1e-5)
 
 
 def same_weights(first: Any, second: Any) -> bool:
@@ -191,11 +244,20 @@ def test_weights_depend_on_the_seed_alone() -> None:
     assert parameter_count(first) == 48 + 12 + 3 + 1
 
 
-def test_two_epochs_agree_with_numpy(small: SimpleNamespace, oracle: SimpleNamespace) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.6])
+def test_two_epochs_agree_with_numpy(
+    smoothing: float, small: SimpleNamespace, oracle: SimpleNamespace
+) -> None:
     # From the prices on: scaling, cursors, gradients by finite differences, momentum, the
     # mean loss, what is carried to the second epoch, and the forecasts back as log growth.
     config = small.changed(
-        optimizer="sgd_momentum", dropout=0.0, clip_norm=1e6, steps_per_epoch=3, epochs=2
+        optimizer="sgd_momentum",
+        dropout=0.0,
+        clip_norm=1e6,
+        steps_per_epoch=3,
+        epochs=2,
+        smoothing=smoothing,
+        seed=3,
     )
     results = list(fit(config, small.data))
 
@@ -203,7 +265,11 @@ def test_two_epochs_agree_with_numpy(small: SimpleNamespace, oracle: SimpleNames
     returns = np.diff(log_mid)
     of_training = returns[: split.train_stop - 1]
     mean, std = of_training.mean(), of_training.std()
-    scaled = (returns - mean) / std  # scaled[i] leads to day i + 1
+    actual = (returns - mean) / std  # actual[i] leads to day i + 1
+    scaled, average = actual.copy(), 0.0
+    for day in range(len(of_training)):  # training days alone are smoothed
+        average = smoothing * average + (1 - smoothing) * actual[day]
+        scaled[day] = average
     segments = [number * len(of_training) // BATCH for number in range(BATCH)]
     assert segments[3] + 6 * UNROLL < len(of_training)  # so nothing jumps
 
@@ -232,11 +298,12 @@ def test_two_epochs_agree_with_numpy(small: SimpleNamespace, oracle: SimpleNames
         for our_array, array in zip(ours.arrays, stack.arrays, strict=True):
             np.testing.assert_allclose(our_array, array, rtol=1e-3, atol=1e-4)
 
-        growths, actuals = [], []
+        growths, actuals, half_errors = [], [], []
         for origin in split.validation_origins.tolist():
             # The return of day d is scaled[d - 1]; the last one read is the origin's own.
             window = scaled[origin - UNROLL : origin, None]
             forecast = stack.forecast(window, split.horizon)[0]
+            half_errors.extend((forecast - actual[origin : origin + split.horizon]) ** 2 / 2)
             growths.append([sum(forecast[: k + 1] * std + mean) for k in range(split.horizon)])
             actuals.append(
                 [log_mid[origin + k + 1] - log_mid[origin] for k in range(split.horizon)]
@@ -244,6 +311,7 @@ def test_two_epochs_agree_with_numpy(small: SimpleNamespace, oracle: SimpleNames
         np.testing.assert_allclose(result.forecasts, growths, rtol=1e-3, atol=1e-5)
         errors = (result.forecasts - np.array(actuals)) ** 2
         persistence = np.array(actuals) ** 2
+        assert result.half_mse == pytest.approx(np.mean(half_errors), rel=1e-3)
         assert result.persistence_mse == pytest.approx(persistence.mean(), rel=1e-12)
         assert result.relative_mse == pytest.approx(errors.mean() / persistence.mean(), rel=1e-12)
 
@@ -251,18 +319,17 @@ def test_two_epochs_agree_with_numpy(small: SimpleNamespace, oracle: SimpleNames
 def test_forecasts_of_min_max_levels_agree_with_numpy(
     small: SimpleNamespace, oracle: SimpleNamespace
 ) -> None:
-    config = small.changed(units=(3, 2), scaling="windowed_min_max", scaling_window=40, epochs=2)
-    split, mid = small.data.split, small.data.mid
-    assert split.train_stop == 174
-    # Windows of 40 days start on 0, 40, ..., 160; the last one, of 14 days, scales all later days.
-    low, high = mid[160:174].min(), mid[160:174].max()
-    for result in fit(config, small.data):
+    config = small.changed(scaling="windowed_min_max", scaling_window=40, epochs=2)
+    # One day less has as many levels as the others have returns, so nothing compiles.
+    data = small.development(small.prices.head(len(small.prices) - 1))
+    split, mid = data.split, data.mid
+    assert split.train_stop == 173
+    # Windows of 40 days start on 0, 40, ..., 160; the last one, of 13 days, scales what follows.
+    low, high = mid[160:173].min(), mid[160:173].max()
+    for result in fit(config, data):
         stack = oracle.NumpyStack.of_params(Architecture.of(config), result.params)
         for number, origin in enumerate(split.validation_origins.tolist()):
-            days = range(origin - UNROLL + 1, origin + 1)
-            window = np.array(
-                [[(mid[day] - self_low(mid, day)) / self_range(mid, day)] for day in days]
-            )
+            window = (mid[origin - UNROLL + 1 : origin + 1, None] - low) / (high - low)
             levels = stack.forecast(window, split.horizon)[0]
             growth = np.log((levels * (high - low) + low) / mid[origin])
             np.testing.assert_allclose(result.forecasts[number], growth, rtol=1e-3, atol=1e-5)
@@ -287,28 +354,32 @@ def test_a_longer_training_begins_like_a_shorter_one(small: SimpleNamespace) -> 
     assert not same_weights(long[0].params, long[1].params)
 
 
-def test_validation_values_alone_decide_rates_best_epoch_and_end(small: SimpleNamespace) -> None:
+@pytest.mark.parametrize("criterion", ["relative_mse", "half_mse"])
+def test_validation_values_alone_decide_rates_best_epoch_and_end(
+    criterion: Any, small: SimpleNamespace
+) -> None:
     config = small.changed(
         epochs=40, learning_rate=0.1, decay_patience=1, decay_factor=0.5, stop_patience=6
     )
-    results = list(fit(config, small.data))
+    results = list(fit(config, small.data, criterion=criterion))
+    values = [getattr(result, criterion) for result in results]
     assert config.stop_patience < len(results) < config.epochs
 
     rate, best, since_best, since_decay = config.learning_rate, math.inf, 0, 0
-    for number, result in enumerate(results, start=1):
+    for number, (result, value) in enumerate(zip(results, values, strict=True), start=1):
         assert since_best < config.stop_patience
         assert result.epoch == number
         assert result.learning_rate == pytest.approx(rate)
-        better = result.relative_mse < best
+        better = value < best
         assert result.is_best == better
-        best = min(best, result.relative_mse)
+        best = min(best, value)
         since_best, since_decay = (0, 0) if better else (since_best + 1, since_decay + 1)
         if since_decay > config.decay_patience:
             rate, since_decay = rate / 2, 0
     assert since_best == config.stop_patience
     # The last epoch that was marked is the best of all; every rule above had its turn.
     marked = [result for result in results if result.is_best]
-    assert marked[-1].relative_mse == min(result.relative_mse for result in results)
+    assert getattr(marked[-1], criterion) == min(values)
     assert results[-1].learning_rate < config.learning_rate
     assert results[0].is_best
 
@@ -393,13 +464,13 @@ def test_a_loss_that_explodes_is_an_error_and_no_result(small: SimpleNamespace) 
         optimizer="sgd_momentum", learning_rate=10.0, clip_norm=1e30, epochs=30, stop_patience=30
     )
     with pytest.raises(NonFiniteLossError, match=r"in epoch \d+ at learning rate 10$"):
-        for result in fit(config, small.data):
-            results.append(result)
+        results.extend(fit(config, small.data))
     assert results
     assert all(math.isfinite(result.relative_mse) for result in results)
 
 
 def test_an_unroll_that_the_training_days_cannot_hold_is_refused(small: SimpleNamespace) -> None:
-    # 174 training days have 173 returns; the last label needs one of them.
-    with pytest.raises(DataError, match=r"unroll_length must be below the 173 .* but got 173"):
-        next(fit(small.changed(unroll_length=173), small.data))
+    # 174 training days have 173 returns; the furthest label needs one of them.
+    for changes in ({"unroll_length": 173}, {"unroll_length": 170, "label_offset": 4}):
+        with pytest.raises(DataError, match=r"need 174 scaled training values, .* are 173$"):
+            next(fit(small.changed(**changes), small.data))

@@ -1,0 +1,46 @@
+"""Scores trained weights at any origins, such as those of an opened test."""
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from foretune.models.config import TrialConfig
+from foretune.models.forecasting import forecast_from
+from foretune.models.network import Params
+from foretune.models.scoring import Scorer, Scores, scale
+from foretune.models.stacked import Architecture
+
+
+def evaluate(
+    config: TrialConfig,
+    params: Params,
+    mid: NDArray[np.float64],
+    *,
+    train_stop: int,
+    origins: NDArray[np.int32],
+    horizon: int,
+) -> Scores:
+    """Forecast from ``origins`` with trained weights and score what came.
+
+    Args:
+        config: what the weights were trained with.
+        params: the weights.
+        mid: mid prices [N], up to the last target at least.
+        train_stop: where the training days end; the scaling is fitted to them.
+        origins: last day each forecast may see [O].
+        horizon: days to forecast.
+
+    Example:
+        >>> evaluate(config, best.params, prices.mid, train_stop=split.train_stop,
+        ...          origins=split.test_origins, horizon=split.horizon).relative_mse
+    """
+    scaled = scale(config, mid, train_stop)
+    forecasts = forecast_from(
+        Architecture.of(config),
+        params,
+        jax.device_put(scaled.inputs.astype(np.float32)),
+        jax.device_put(origins - np.int32(scaled.lag)),
+        warm_up=config.unroll_length,
+        horizon=horizon,
+    )
+    return Scorer(mid, origins, horizon, scaled)(np.asarray(forecasts, np.float64))

@@ -1,0 +1,137 @@
+"""How much does it flatter to let the test decide? The same search twice, over several seeds.
+
+    python -m foretune.studies.leakage [--prices NAME_OR_PATH] [--seeds S] [--trials N] [--out DIR]
+
+Once the test days decay the learning rate, pick the epoch and pick the trial, as in the tutorial;
+once the validation days do, and the test is opened for the winner alone. Both report a relative
+MSE on the same test days, for the same training days, sampler and seed. Their difference is what
+the leak flatters. Expect a few percent on a random walk, where there is nothing to find.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import click
+import numpy as np
+import optuna
+from scipy import stats
+
+from foretune.datasets import PriceSeries
+from foretune.datasets.splits import Development, Split, chronological_split, development
+from foretune.models import NonFiniteLossError, fit
+from foretune.models.config import write_atomically
+from foretune.models.evaluation import evaluate
+from foretune.search import FloatRange, Objective, SearchSpace, best_config
+from foretune.search.cli import load_prices, run_command
+from foretune.search.progress import quiet_optuna
+from foretune.search.results import require_writable
+from foretune.search.sampler import TrialSeededSampler
+
+HORIZON = 50
+
+SPACE = SearchSpace(
+    layers=1,
+    units=16,
+    unroll_length=25,
+    learning_rate=FloatRange(low=1e-3, high=3e-2, log=True),
+    dropout=FloatRange(low=0.0, high=0.5),
+    epochs=8,
+    steps_per_epoch=40,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leakage:
+    """Reported relative MSE on test by seed, and the flattery with its 95 % interval."""
+
+    leaked: list[float]
+    honest: list[float]
+    flattery: float
+    low: float
+    high: float
+
+
+def search(data: Development, seed: int, trials: int) -> optuna.Study:
+    """Search ``data``, whose validation part decides everything."""
+    study = optuna.create_study(sampler=TrialSeededSampler(seed))
+    objective = Objective(SPACE.fix(seed=seed), data)
+    study.optimize(objective, n_trials=trials, catch=NonFiniteLossError)
+    return study
+
+
+def leaked_value(prices: PriceSeries, split: Split, seed: int, trials: int) -> float:
+    """Return what a search reports whose decisions are made on the test days."""
+    return search(leaked_data(prices, split), seed, trials).best_value
+
+
+def leaked_data(prices: PriceSeries, split: Split) -> Development:
+    """Put the test days where the validation days belong."""
+    leak = replace(split, validation_start=split.test_start, validation_stop=split.length)
+    return development(prices, leak)
+
+
+def honest_value(prices: PriceSeries, split: Split, seed: int, trials: int) -> float:
+    """Return the test value of the trial and epoch that the validation days chose."""
+    data = development(prices, split)
+    config = best_config(search(data, seed, trials))
+    best = min(fit(config, data), key=lambda result: result.relative_mse)
+    scores = evaluate(
+        config,
+        best.params,
+        prices.mid,
+        train_stop=split.train_stop,
+        origins=split.test_origins,
+        horizon=split.horizon,
+    )
+    return scores.relative_mse
+
+
+def summarise(leaked: list[float], honest: list[float]) -> Leakage:
+    """Return the mean of honest - leaked over the seeds, with Student's 95 % interval."""
+    differences = np.subtract(honest, leaked)
+    mean, error = float(differences.mean()), float(stats.sem(differences))
+    low, high = stats.t.interval(0.95, len(differences) - 1, mean, error)
+    return Leakage(leaked=leaked, honest=honest, flattery=mean, low=float(low), high=float(high))
+
+
+def measure(prices: PriceSeries, seeds: int, trials: int, say: Callable[[str], None]) -> Leakage:
+    """Run both searches for every seed."""
+    split = chronological_split(len(prices), horizon=HORIZON, history=SPACE.longest_unroll)
+    leaked, honest = [], []
+    for seed in range(seeds):
+        leaked.append(leaked_value(prices, split, seed, trials))
+        honest.append(honest_value(prices, split, seed, trials))
+        say(f"seed {seed}: decided on test {leaked[-1]:.4f}, on validation {honest[-1]:.4f}")
+    return summarise(leaked, honest)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--prices", default="sp500", show_default=True, help="A sample or a CSV file.")
+@click.option("--seeds", type=click.IntRange(min=2), default=5, show_default=True)
+@click.option("--trials", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--out", default="results/leakage", show_default=True, type=click.Path())
+def leakage(prices: str, seeds: int, trials: int, out: str) -> None:
+    """Measure how much a search flatters itself whose decisions are made on test."""
+    folder = require_writable(out)
+    series = load_prices(prices)
+    with quiet_optuna():
+        found = measure(series, seeds, trials, click.echo)
+    click.echo(
+        f"{series.name}: deciding on test lowers the reported relative MSE by {found.flattery:.4f} "
+        f"(95 % interval {found.low:.4f} to {found.high:.4f}, {seeds} seeds of {trials} trials)"
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    file = Path(folder) / "leakage.json"
+    write_atomically(file, json.dumps(asdict(found), indent=2) + "\n")
+    click.echo(f"wrote {file}")
+
+
+def main() -> None:
+    """Run the command; a user's mistake is one line and exit code 2."""
+    run_command(leakage, "leakage")
+
+
+if __name__ == "__main__":
+    main()
