@@ -3,6 +3,7 @@
 # make check    ruff, formatting, mypy
 # make dashboard    look at the studies in a browser
 # make clean    remove what can be made again; studies and results stay
+# make test-slow    the tests that take minutes: the tutorial at full size
 
 PYTHON ?= python3
 STORAGE ?= sqlite:///foretune.db
@@ -12,13 +13,16 @@ BIN := .venv/bin
 # Compiled programs are kept between runs, so that a second run of the tests starts at once.
 TEST_CACHE := $(CURDIR)/.cache/jax
 
-.PHONY: study test check dashboard clean
+.PHONY: study test test-slow check dashboard clean
 
 study: .venv/installed
 	$(BIN)/python -m foretune.studies.quickstart
 
 test: .venv/installed
-	JAX_COMPILATION_CACHE_DIR=$(TEST_CACHE) $(BIN)/pytest -n 2
+	JAX_COMPILATION_CACHE_DIR=$(TEST_CACHE) $(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: .venv/installed
+	JAX_COMPILATION_CACHE_DIR=$(TEST_CACHE) $(BIN)/pytest -m slow
 
 check: .venv/installed .typing/foretune
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Prices in, arrays out; knows no model."""
 
+from foretune.datasets.alpha_vantage import download_prices
 from foretune.datasets.errors import ConfigError, DataError, ForetuneError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.readers import read_prices
@@ -16,6 +17,7 @@ __all__ = [
     "Split",
     "chronological_split",
     "development",
+    "download_prices",
     "load_sample",
     "read_prices",
 ]

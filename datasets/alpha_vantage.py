@@ -116,7 +116,7 @@ def _check_arguments(
         ("symbol", symbol, _SYMBOL.fullmatch(symbol), "1 to 20 letters, digits or . - ^ ="),
         ("outputsize", outputsize, outputsize in ("compact", "full"), "'compact' or 'full'"),
         ("timeout", timeout, 0 < timeout <= 3600, "above 0 and at most 3600 seconds"),
-        ("retries", retries, retries in range(21), "a whole number from 0 to 20"),
+        ("retries", retries, isinstance(retries, int) and 0 <= retries <= 20, "an int, 0 to 20"),
         ("backoff", backoff, 0 <= backoff <= 3600, "from 0 to 3600 seconds"),
     ):
         if not allowed:
@@ -136,14 +136,14 @@ def _key(api_key: str | None) -> str:
 
 def _without(key: str, message: str) -> str:
     """Replace the key, in any case and also where it is percent-encoded, then shorten."""
-    letters = (rf"(?:{re.escape(letter)}|%(?:25)*{ord(letter):02x})" for letter in key)
+    letters = (rf"(?:%(?:25)*{ord(letter):02x}|{re.escape(letter)})" for letter in key)
     message = re.sub("".join(letters), "***", message, flags=re.IGNORECASE)
     return message if len(message) <= _LONGEST_MESSAGE else message[: _LONGEST_MESSAGE - 3] + "..."
 
 
 def _check_place(path: Path) -> None:
     """Refuse a place that cannot take the file before one of the day's 25 requests is spent."""
-    if path.is_dir() or not path.parent.is_dir() or path.suffix.lower() == ".gz":
+    if os.path.isdir(path) or not os.path.isdir(path.parent) or path.suffix.lower() == ".gz":
         rule = "a file in an existing folder, not ending in .gz"
         raise DataError(f"cache must be {rule}, but got {str(path)!r}.")
 

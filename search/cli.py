@@ -8,7 +8,14 @@ from typing import NoReturn
 import click
 from rich.console import Console
 
-from foretune.datasets import SAMPLES, ForetuneError, PriceSeries, load_sample, read_prices
+from foretune.datasets import (
+    SAMPLES,
+    ForetuneError,
+    PriceSeries,
+    download_prices,
+    load_sample,
+    read_prices,
+)
 from foretune.search.best import save_best
 from foretune.search.results import require_writable, write_results
 from foretune.search.space import SearchSpace
@@ -18,6 +25,7 @@ from foretune.search.summary import caution, summary_table
 
 MISTAKE, INTERRUPTED = 2, 130  # exit codes
 
+_ALPHA_VANTAGE = "alphavantage:"
 _POSITIVE = click.IntRange(min=1)
 _storage = click.option(
     "--storage", default=DEFAULT_STORAGE, show_default=True, help="Database URL of the studies."
@@ -36,7 +44,7 @@ def cli() -> None:
     "--prices",
     default="sp500",
     show_default=True,
-    help=f"A sample ({', '.join(SAMPLES)}) or a CSV file of daily prices.",
+    help=f"A sample ({', '.join(SAMPLES)}), a CSV file of daily prices, or alphavantage:SYMBOL.",
 )
 @_study
 @click.option(
@@ -103,9 +111,17 @@ def best(name: str, storage: str, out: str) -> None:
     console.print(f"wrote {out}", highlight=False, soft_wrap=True)
 
 
-def load_prices(name_or_path: str) -> PriceSeries:
-    """Load the sample of that name, else read the file of that path."""
-    return load_sample(name_or_path) if name_or_path in SAMPLES else read_prices(name_or_path)
+def load_prices(where: str) -> PriceSeries:
+    """Load prices from where ``--prices`` says.
+
+    Args:
+        where: a sample's name, ``alphavantage:SYMBOL``, or the path of a CSV file.
+    """
+    if where in SAMPLES:
+        return load_sample(where)
+    if where.startswith(_ALPHA_VANTAGE):
+        return download_prices(where.removeprefix(_ALPHA_VANTAGE), outputsize="full")
+    return read_prices(where)
 
 
 def run_command(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:

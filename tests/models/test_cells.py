@@ -18,6 +18,16 @@ from foretune.models.cells import (
     PeepholeLSTMCell,
     glorot_uniform,
 )
+from foretune.models.network import initial_params, network
+from foretune.models.optimizers import initial_optimizer_state
+from foretune.models.stacked import Architecture, StackedRNN
+from foretune.models.training import (
+    Hyperparameters,
+    Program,
+    TrainingData,
+    TrainState,
+    train_epoch,
+)
 
 INPUTS, UNITS, BATCH = 2, 3, 4
 NAMES = pytest.mark.parametrize("name", sorted(CELLS))
@@ -183,3 +193,116 @@ def test_the_generator_alone_decides_the_weights(name: Any) -> None:
     np.testing.assert_array_equal(first, same)
     gates = 3 if name == "gru" else 4
     assert (first != other).sum() == (2 + 3) * gates * 3
+
+
+@pytest.mark.parametrize(("name", "parts"), [("lstm", 2), ("peephole_lstm", 2), ("gru", 1)])
+def test_a_stack_of_any_cell_unrolls_as_it_steps(
+    name: Any, parts: int, numbers: np.random.Generator
+) -> None:
+    model = StackedRNN(Architecture(name, (UNITS, 2)), rng=numbers)
+    for layer, units in zip(model.layers, (UNITS, 2), strict=True):
+        layer.bias[...] = jnp.asarray(numbers.normal(size=layer.bias.shape), jnp.float32)
+        if name == "peephole_lstm":
+            layer.peepholes[...] = jnp.asarray(numbers.normal(size=(3, units)), jnp.float32)
+    inputs = jnp.asarray(numbers.normal(size=(5, BATCH)), jnp.float32)
+    state = first = model.zero_state(BATCH)
+    assert [[part.shape for part in layer] for layer in state] == [
+        [(BATCH, UNITS)] * parts,
+        [(BATCH, 2)] * parts,
+    ]
+    said = []
+    for x in inputs:
+        state, output = model.step(state, x)
+        said.append(output)
+    outputs, last = model.unroll(first, inputs)
+    np.testing.assert_allclose(outputs, said, rtol=1e-5, atol=1e-6)
+    assert jax.tree.structure(last) == jax.tree.structure(state)
+    for ours, stepped in zip(jax.tree.leaves(last), jax.tree.leaves(state), strict=True):
+        np.testing.assert_allclose(ours, stepped, rtol=1e-5, atol=1e-6)
+
+
+def padded_places(architecture: Architecture, wide: tuple[int, ...]) -> list[Any]:
+    """Where the weights of a network lie in one of wider layers: one index a weight array.
+
+    In the order of the arrays of the NumPy oracle: layer by layer, then the head.
+    """
+    places: list[Any] = []
+    inputs = wide_inputs = 1
+    for units, wide_units in zip(architecture.units, wide, strict=True):
+        gates = 3 if architecture.cell == "gru" else 4
+        columns = np.concatenate([g * wide_units + np.arange(units) for g in range(gates)])
+        of_input, of_state = np.arange(inputs), np.arange(units)
+        if architecture.cell == "gru":
+            places += [np.ix_(of_input, columns), np.ix_(of_state, columns), columns, of_state]
+        else:
+            rows = np.concatenate([of_input, wide_inputs + of_state])
+            places.append(np.ix_(rows, columns))
+            if architecture.cell == "peephole_lstm":
+                places.append(np.ix_(np.arange(3), of_state))
+            places.append(columns)
+        inputs, wide_inputs = units, wide_units
+    return [*places, np.ix_(np.arange(inputs), [0]), np.arange(1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "optimizer"), [("lstm", "adam"), ("peephole_lstm", "rmsprop"), ("gru", "adamw")]
+)
+def test_padding_with_zeros_trains_the_same_network(
+    name: Any, optimizer: Any, numbers: np.random.Generator, oracle: SimpleNamespace
+) -> None:
+    # Layers of 2 and 1 units, and the same inside layers of 4 and 3, whose other weights are 0.
+    narrow, wide = Architecture(name, (2, 1)), Architecture(name, (4, 3))
+    series = jnp.asarray(numbers.normal(size=40), jnp.float32)
+
+    def trained(architecture: Architecture, params: Any) -> tuple[Any, Any, float]:
+        state = TrainState(
+            params=params,
+            optimizer_state=initial_optimizer_state(optimizer, params),
+            cursors=jnp.arange(0, 30, 10, dtype=jnp.int32),
+            recurrent_state=network(architecture, params).zero_state(3),
+        )
+        hyper = Hyperparameters(
+            learning_rate=jnp.float32(0.05),
+            dropout=jnp.float32(0.3),
+            clip_norm=jnp.float32(1.0),
+            label_offset=jnp.int32(2),
+            steps=jnp.int32(6),
+            seed=jnp.uint32(0),
+            epoch=jnp.int32(1),
+        )
+        program = Program(architecture, optimizer, batch_size=3, unroll_length=4, horizon=2)
+        data = TrainingData(series, jnp.int32(36), jnp.array([35], jnp.int32))
+        state, loss, _ = train_epoch(program, data, hyper, state)
+        weights = oracle.NumpyStack.of_params(architecture, state.params).arrays
+        return weights, state.recurrent_state, float(loss)
+
+    first = oracle.NumpyStack.of_params(narrow, initial_params(narrow, 1)).arrays
+    model = network(wide, jax.tree.map(np.zeros_like, initial_params(wide, 1)))
+    names = ("kernel", "peepholes", "input_kernel", "hidden_kernel", "bias", "hidden_bias")
+    variables = [
+        getattr(layer, name) for layer in model.layers for name in names if hasattr(layer, name)
+    ]
+    places = padded_places(narrow, wide.units)
+    for variable, place, weights in zip(
+        [*variables, model.head_kernel, model.head_bias], places, first, strict=True
+    ):
+        padded = np.zeros(variable.shape, np.float32)
+        padded[place] = weights
+        variable[...] = jnp.asarray(padded)
+
+    of_narrow, narrow_state, narrow_loss = trained(narrow, initial_params(narrow, 1))
+    of_wide, wide_state, wide_loss = trained(wide, nnx.split(model)[1])
+    assert wide_loss == pytest.approx(narrow_loss, rel=1e-5)
+    for ours, place, expected, before in zip(of_wide, places, of_narrow, first, strict=True):
+        np.testing.assert_allclose(ours[place], expected, rtol=1e-4, atol=1e-5)
+        assert (expected != before).any()
+        ours[place] = 0
+        assert not ours.any(), "a weight of the padding has moved"
+    for layer, units in zip(wide_state, narrow.units, strict=True):
+        for part in layer:
+            assert np.asarray(part[:, :units]).any()
+            assert not np.asarray(part[:, units:]).any(), "the padding has said something"
+    for ours, expected in zip(
+        jax.tree.leaves(wide_state), jax.tree.leaves(narrow_state), strict=True
+    ):
+        np.testing.assert_allclose(ours[:, : expected.shape[1]], expected, rtol=1e-4, atol=1e-5)

@@ -84,7 +84,7 @@ def test_run_again_resumes_to_the_total(run: Run) -> None:
     ("arguments", "message"),
     [
         (("run",), "Missing option '--study'."),
-        (("run", "--study", "s", "--trails", "3"), "No such option '--trails'"),
+        (("run", "--study", "s", "--trails", "3"), "No such option"),
         (("run", "--study", "s", "--trials", "0"), "Invalid value for '--trials': 0"),
         (("run", "--study", "s", "--trials", "many"), "'many' is not a valid integer"),
         (("run", "--study", "s", "--seed", "-1"), "Invalid value for '--seed'"),
