@@ -1,24 +1,16 @@
 """`read_prices`: daily prices from a CSV file, whoever wrote it.
 
-A file goes through four steps: bytes -> text -> a table of cells that remembers the line of every
-row -> checked columns. Each step names the first thing that it cannot accept.
+A table of cells goes in, checked columns come out; the first cell that cannot be accepted is named.
 """
 
-import codecs
-import csv
 import dataclasses
-import gzip
-import io
 import logging
 import os
 import re
-import stat
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import date
 from pathlib import PurePath
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +24,9 @@ from foretune.datasets.prices import (
     bad_prices,
     bad_volumes,
 )
+from foretune.datasets.tables import NUMBER, REQUIRED, Table, read_table
 
-# A century of daily prices is about 2 MB; whatever is far larger is not a price file.
-MAX_BYTES = 32 * 2**20
-
-_REQUIRED = ("date", *PRICE_FIELDS)
-# What each column may be called, lower case and without Stooq's <> or Alpha Vantage's "1. ".
-_ALIASES = {field: (field,) for field in PRICE_FIELDS} | {
-    "date": ("date", "timestamp", "datetime"),
-    "volume": ("volume", "vol"),
-    "symbol": ("ticker", "symbol", "name"),
-}
 _MISSING = frozenset({"", "-", "na", "n/a", "nan", "nat", "null", "none"})
-_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _TIME = r"(?:[T ]\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)? ?(?:Z|[AP]M|[+-]\d\d:?\d\d)?)?"
 _DATES = {
     layout: re.compile(pattern, re.ASCII)
@@ -99,7 +81,7 @@ def read_prices(
         raise DataError(f"missing must be 'raise' or 'drop', but got {missing!r}.")
     # Names that are not valid Unicode could neither be printed nor stored.
     label = os.fspath(path).encode(errors="replace").decode()
-    complete = _table(label, _text(label, _content(label, path)))
+    complete = read_table(label, path)
     table = _without_missing(complete, missing)
     if len(table.lines) < 2:
         raise DataError(
@@ -115,194 +97,20 @@ def read_prices(
     )
 
 
-def _content(label: str, path: str | os.PathLike[str]) -> bytes:
-    """Read at most `MAX_BYTES` bytes, after decompression."""
-    try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            raise DataError(f"{label}: must be a CSV file, but is {kind}.")
-        with open(path, "rb") as file:
-            content = _decompressed(label, file)
-    except FileNotFoundError:
-        raise DataError(f"{label}: there is no such file.") from None
-    except DataError:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{label}: cannot be read: {reason}.") from None
-    if len(content) > MAX_BYTES:
-        raise DataError(
-            f"{label}: a price file holds at most {MAX_BYTES >> 20} MiB, this one more."
-        )
-    if not content:
-        raise DataError(f"{label}: the file is empty (0 bytes).")
-    return content
-
-
-def _decompressed(label: str, file: BinaryIO) -> bytes:
-    magic = file.read(2)
-    file.seek(0)
-    if magic != b"\x1f\x8b" and not label.lower().endswith(".gz"):
-        return file.read(MAX_BYTES + 1)
-    try:
-        with gzip.GzipFile(fileobj=file) as unzipped:
-            return unzipped.read(MAX_BYTES + 1)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{label}: is not a valid gzip file: {error}.") from None
-
-
-def _text(label: str, content: bytes) -> str:
-    content = content.removeprefix(codecs.BOM_UTF8)
-    try:
-        text = content.decode()
-        wrong = content.find(b"\0")
-    except UnicodeDecodeError as error:
-        wrong = error.start
-    if wrong >= 0:
-        line = content.count(b"\n", 0, wrong) + 1
-        raise DataError(
-            f"{label}, line {line}: must be UTF-8 text, but has the byte 0x{content[wrong]:02x}."
-        )
-    return text
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The columns in use: `cells` is `[rows, columns]`, `lines` the line of each row, `[rows]`."""
-
-    label: str
-    titles: dict[str, str]  # column -> its name in the file, in the order of `cells`
-    cells: NDArray[np.object_]
-    lines: NDArray[np.int64]
-
-    def column(self, column: str) -> NDArray[np.object_]:
-        cells: NDArray[np.object_] = self.cells[:, list(self.titles).index(column)]
-        return cells
-
-    def where(self, row: int, column: str) -> str:
-        return f"{self.label}, line {self.lines[row]}, column {_short(self.titles[column])}"
-
-    def error(self, row: int, column: str, rule: str, note: str = "") -> DataError:
-        value = _short(self.column(column)[row])
-        return DataError(f"{self.where(row, column)}: must be {rule}, but got {value}{note}.")
-
-
-def _table(label: str, text: str) -> _Table:
-    rows = _rows(label, text)
-    line, header = next(rows, (0, []))
-    if not header:
-        raise DataError(f"{label}: must start with a header line, but holds only blank lines.")
-    if _plain(header[0]) == "price" and not set(_ALIASES["date"]) & set(map(_plain, header)):
-        header = _yfinance_header(label, header, rows)
-    positions = _positions(label, line, header)
-    lines, cells = [], []
-    for line, row in rows:
-        lines.append(line)
-        cells.append([row[position].strip() for position in positions.values()])
-    if not cells:
-        raise DataError(f"{label}: holds no rows below its header.")
-    titles = {column: header[position].strip() for column, position in positions.items()}
-    table = _Table(label, titles, np.array(cells, dtype=object), np.array(lines))
-    _check_one_symbol(table)
-    return table
-
-
-def _rows(label: str, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the first physical line and the cells of each row that is not blank."""
-    first = text.lstrip().partition("\n")[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True
-    )
-    width = line = 0
-    try:
-        for row in reader:
-            start, line = line + 1, reader.line_num
-            if len(row) < 2 and not "".join(row).strip():
-                continue
-            width = width or len(row)
-            if len(row) != width:
-                raise DataError(
-                    f"{label}, line {start}: must have {width} cells like the header, but got "
-                    f"{len(row)}."
-                )
-            yield start, row
-    except csv.Error as error:
-        raise DataError(f"{label}, line {line + 1}: is not valid CSV: {error}.") from None
-
-
-def _yfinance_header(
-    label: str, header: list[str], rows: Iterator[tuple[int, list[str]]]
-) -> list[str]:
-    """Fold yfinance's three header lines (Price, Ticker, Date) into one."""
-    line, tickers = next(rows, (0, [""]))
-    if _plain(tickers[0]) != "ticker":
-        return header
-    symbols = sorted({ticker.strip() for ticker in tickers[1:]} - {""})
-    if len(symbols) > 1:
-        raise DataError(
-            f"{label}, line {line}: must hold one symbol, but got {_short(', '.join(symbols))}."
-        )
-    _, dates = next(rows, (0, [""]))
-    return [dates[0], *header[1:]]
-
-
-def _positions(label: str, line: int, header: list[str]) -> dict[str, int]:
-    """Find the position of each column in use; the required ones come first."""
-    names = [_plain(title) for title in header]
-    positions = {}
-    for column in (*_REQUIRED, "volume", "symbol"):
-        name = next((alias for alias in _ALIASES[column] if alias in names), None)
-        if name is not None and names.count(name) > 1:
-            raise DataError(f"{label}, line {line}: column {name!r} is there more than once.")
-        if name is not None:
-            positions[column] = names.index(name)
-    absent = [column.capitalize() for column in _REQUIRED if column not in positions]
-    if not positions and any(map(_NUMBER.fullmatch, names)):
-        raise DataError(
-            f"{label}, line {line}: must be a header that names the columns {', '.join(absent)}, "
-            f"but got {_short(','.join(header))}."
-        )
-    if absent:
-        raise DataError(
-            f"{label}, line {line}: no column {' or '.join(absent)}; the columns found are "
-            f"{_short(', '.join(title.strip() for title in header), 200)}."
-        )
-    return positions
-
-
-def _plain(title: str) -> str:
-    return re.sub(r"^\d+\. ", "", title.strip().strip("<>").lower())
-
-
-def _short(value: str, most: int = 40) -> str:
-    return repr(value if len(value) <= most else value[: most - 3] + "...")
-
-
-def _check_one_symbol(table: _Table) -> None:
-    if "symbol" not in table.titles:
-        return
-    symbols = table.column("symbol")
-    other = symbols != symbols[0]
-    if other.any():
-        rule = f"the same symbol in all rows, {_short(symbols[0])} as in line {table.lines[0]}"
-        raise table.error(int(other.argmax()), "symbol", rule)
-
-
 def _is_missing(cells: NDArray[np.object_]) -> NDArray[np.bool_]:
     missing = np.frompyfunc(lambda cell: cell.lower() in _MISSING, 1, 1)(cells)
     return np.asarray(missing, dtype=np.bool_)
 
 
-def _without_missing(table: _Table, missing: Literal["raise", "drop"]) -> _Table:
-    gaps = _is_missing(table.cells[:, : len(_REQUIRED)])
+def _without_missing(table: Table, missing: Literal["raise", "drop"]) -> Table:
+    gaps = _is_missing(table.cells[:, : len(REQUIRED)])
     incomplete = gaps.any(axis=1)
     count = int(incomplete.sum())
     if not count:
         return table
     if missing == "raise":
         row = int(incomplete.argmax())
-        column = _REQUIRED[gaps[row].argmax()]
+        column = REQUIRED[gaps[row].argmax()]
         note = (
             f", a missing cell ({count} of {len(table.lines)} rows have one); missing='drop' "
             "leaves them out"
@@ -319,7 +127,7 @@ def _without_missing(table: _Table, missing: Literal["raise", "drop"]) -> _Table
     )
 
 
-def _series(table: _Table, *, name: str, source: str, dropped: int) -> PriceSeries:
+def _series(table: Table, *, name: str, source: str, dropped: int) -> PriceSeries:
     dates = _dates(table)
     prices = {field: _numbers(table, field, bad_prices, PRICE_RULE) for field in PRICE_FIELDS}
     volume = _volume(table)
@@ -339,7 +147,7 @@ def _series(table: _Table, *, name: str, source: str, dropped: int) -> PriceSeri
     )
 
 
-def _dates(table: _Table) -> NDArray[np.datetime64]:
+def _dates(table: Table) -> NDArray[np.datetime64]:
     cells = table.column("date")
     layout = next((key for key, pattern in _DATES.items() if pattern.fullmatch(cells[0])), None)
     if layout is None:
@@ -361,10 +169,10 @@ def _dates(table: _Table) -> NDArray[np.datetime64]:
 
 
 def _numbers(
-    table: _Table, column: str, bad: Callable[[NDArray[np.float64]], NDArray[np.bool_]], rule: str
+    table: Table, column: str, bad: Callable[[NDArray[np.float64]], NDArray[np.bool_]], rule: str
 ) -> NDArray[np.float64]:
     values = np.array(
-        [float(cell) if _NUMBER.fullmatch(cell) else np.nan for cell in table.column(column)]
+        [float(cell) if NUMBER.fullmatch(cell) else np.nan for cell in table.column(column)]
     )
     wrong = bad(values)
     if wrong.any():
@@ -372,7 +180,7 @@ def _numbers(
     return values
 
 
-def _volume(table: _Table) -> NDArray[np.float64] | None:
+def _volume(table: Table) -> NDArray[np.float64] | None:
     if "volume" not in table.titles:
         return None
     missing = _is_missing(table.column("volume"))
@@ -383,7 +191,7 @@ def _volume(table: _Table) -> NDArray[np.float64] | None:
     return _numbers(dataclasses.replace(table, cells=cells), "volume", bad_volumes, VOLUME_RULE)
 
 
-def _check_range(table: _Table, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+def _check_range(table: Table, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
     wrong = low > high
     if wrong.any():
         row, count = int(wrong.argmax()), int(wrong.sum())
@@ -391,9 +199,7 @@ def _check_range(table: _Table, low: NDArray[np.float64], high: NDArray[np.float
         raise table.error(row, "high", f"at least the low of {table.column('low')[row]}", note)
 
 
-def _check_duplicates(
-    table: _Table, dates: NDArray[np.datetime64], order: NDArray[np.intp]
-) -> None:
+def _check_duplicates(table: Table, dates: NDArray[np.datetime64], order: NDArray[np.intp]) -> None:
     same = dates[order[1:]] == dates[order[:-1]]
     if same.any():
         first, second = order[same.argmax()], order[same.argmax() + 1]

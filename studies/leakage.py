@@ -92,8 +92,9 @@ def summarise(leaked: list[float], honest: list[float]) -> Leakage:
     """Return the mean of honest - leaked over the seeds, with Student's 95 % interval."""
     differences = np.subtract(honest, leaked)
     mean, error = float(differences.mean()), float(stats.sem(differences))
-    low, high = stats.t.interval(0.95, len(differences) - 1, mean, error)
-    return Leakage(leaked=leaked, honest=honest, flattery=mean, low=float(low), high=float(high))
+    # Not stats.t.interval, which is NaN where all differences are the same.
+    half = float(stats.t.ppf(0.975, len(differences) - 1)) * error
+    return Leakage(leaked=leaked, honest=honest, flattery=mean, low=mean - half, high=mean + half)
 
 
 def measure(prices: PriceSeries, seeds: int, trials: int, say: Callable[[str], None]) -> Leakage:

@@ -26,7 +26,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from foretune.datasets import alpha_vantage
+from foretune.datasets import fetch
 from foretune.datasets.alpha_vantage import KEY_VARIABLE, download_prices
 from foretune.datasets.errors import DataError
 from foretune.datasets.prices import PriceSeries
@@ -216,7 +216,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that were to be waited before each new try, instead of waiting."""
     waits: list[float] = []
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=waits.append)
-    monkeypatch.setattr(alpha_vantage, "time", clock)
+    monkeypatch.setattr(fetch, "time", clock)
     return waits
 
 
@@ -691,7 +691,7 @@ def test_redirect_does_not_carry_the_key_to_another_host(service: Service) -> No
 @pytest.mark.parametrize("send", [ok, unmeasured, chunked])
 def test_size_is_limited(service: Service, monkeypatch: pytest.MonkeyPatch, send: Any) -> None:
     limit = 2**20
-    monkeypatch.setattr(alpha_vantage, "MAX_BYTES", limit)
+    monkeypatch.setattr(fetch, "MAX_BYTES", limit)
     fitting = prices() + b" " * (limit - len(prices()))
     service.answer(send(fitting), send(fitting + b" "))
     assert len(download(service)) == 3

@@ -144,3 +144,21 @@ def test_offsets_are_drawn_equally_often_and_anew_for_each_label() -> None:
     assert abs(counts[1:] - 750).max() < 4 * 23.7
     assert abs((drawn[0] == drawn[1]).mean() - 0.25) < 4 * (0.25 * 0.75 / 1000) ** 0.5
     assert (np.asarray(draw_offsets(jax.random.key(4), (UNROLL, 1000), 1)) == 1).all()
+
+
+@settings(deadline=None)
+@given(st.integers(labels_furthest(FURTHEST) + 1, LONGEST), offsets, places, seeds)
+def test_no_label_of_any_unroll_leaves_the_training_days(
+    length: int, furthest: int, cursors: list[int], seed: int
+) -> None:
+    # The series goes on after the training days, as it does in training; a value is its place.
+    series, now = jnp.arange(float(LONGEST + 2 * UNROLL + FURTHEST)), jnp.asarray(cursors)
+    for unroll in range(6):
+        jump_key, offset_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), unroll))
+        now, _ = jump(now.astype(jnp.int32), jump_key, length, labels_furthest(furthest))
+        ahead = draw_offsets(offset_key, (UNROLL, CURSORS), furthest)
+        inputs, labels = (np.asarray(days) for days in read(series, now, ahead))
+        assert inputs.min() >= 0
+        assert labels.max() <= length - 1
+        assert ((labels - inputs >= 1) & (labels - inputs <= furthest)).all()
+        now = now + UNROLL

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from foretune.datasets import readers
+from foretune.datasets import tables
 from foretune.datasets.errors import DataError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.readers import read_prices
@@ -405,7 +405,7 @@ def test_refuses_other_arguments(write: Callable[..., str]) -> None:
 
 
 def test_refuses_a_large_file(write: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(tables, "MAX_BYTES", 2**20)
     content = HEAD + ROW + NEXT
     content += "\n" * (2**20 - len(content))
     assert len(read_prices(write(content))) == 2
@@ -418,7 +418,7 @@ def test_refuses_a_large_file(write: Callable[..., str], monkeypatch: pytest.Mon
 def test_a_huge_file_does_not_fill_memory(
     name: str, write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(tables, "MAX_BYTES", 2**20)
     path = write(gzip.compress(bytes(2**26)) if name == "bomb.gz" else HEAD, name)
     if name == "sparse.csv":
         os.truncate(path, 2**26)
