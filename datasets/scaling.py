@@ -14,6 +14,9 @@ ScalingName = Literal["log_returns", "windowed_min_max"]
 # this share of the price at the origin every forecast is equally and hopelessly wrong.
 LOWEST_GROWTH = 0.01
 
+# Below this, returns differ by the rounding of prices alone.
+_SMALLEST_STD = 1e-12
+
 
 class Scaling(Protocol):
     """A fitted scaling; ``values[i]`` of :meth:`transform` belongs to day ``i + lag``."""
@@ -56,7 +59,7 @@ class StandardisedLogReturns:
         """
         returns = np.diff(np.log(train_mid))
         std = float(np.std(returns))
-        if not std > 0:
+        if not std > _SMALLEST_STD:
             raise DataError(
                 f"the {len(train_mid)} training prices must vary, but their log returns have a "
                 f"standard deviation of {std}"

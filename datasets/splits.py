@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
+from foretune.datasets.scaling import log_growth_between
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +155,18 @@ def development(prices: PriceSeries, split: Split) -> Development:
 
     Raises:
         ConfigError: the split was made for a series of another length.
+        DataError: the validation price stands still after every origin, so that persistence is
+            never wrong and nothing can be measured against it.
     """
     if len(prices) != split.length:
         raise ConfigError(
             f"split must be for the {len(prices)} days of {prices.name}, but got {split.length}"
         )
     stop = split.validation_stop
-    return Development(dates=prices.dates[:stop].copy(), mid=prices.mid[:stop].copy(), split=split)
+    mid = prices.mid[:stop].copy()
+    if not np.any(log_growth_between(mid, split.validation_origins, split.horizon)):
+        raise DataError(
+            f"the validation prices of {prices.name}, days {split.validation_start} to {stop - 1}, "
+            "must change after some forecast origin, but stand still"
+        )
+    return Development(dates=prices.dates[:stop].copy(), mid=mid, split=split)

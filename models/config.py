@@ -64,7 +64,7 @@ class TrialConfig(StrictModel):
         default="adam", description="gradient transformation from optax"
     )
     clip_norm: float = Field(
-        default=5.0, gt=0, description="global norm that gradients are clipped to"
+        default=5.0, gt=0, le=1e6, description="global norm that gradients are clipped to"
     )
     scaling: ScalingName = Field(
         default="log_returns", description="what the network reads and predicts"

@@ -174,7 +174,6 @@ def test_labels_up_to_three_days_ahead(series: Any, step: Any, oracle: SimpleNam
     # 60 values, unroll 5, labels up to 3 days ahead: the last place to read from is 52.
     cursors = [0, 52, 53, 58]
     stack = oracle.NumpyStack.of_params(ARCHITECTURE, initial_params(ARCHITECTURE, 0))
-    losses = []
     for seed in range(3):
         after, loss = step(series, first_state(cursors), learning_rate=0, label_offset=3, seed=seed)
         places = [cursor - UNROLL for cursor in after.cursors.tolist()]
@@ -193,7 +192,12 @@ def test_labels_up_to_three_days_ahead(series: Any, step: Any, oracle: SimpleNam
         assert errors.min(axis=0).sum() < loss < errors.max(axis=0).sum()
         # Not simply one offset for all.
         assert min(abs(loss - error.sum()) for error in errors) > 1e-4
-        losses.append(loss)
+
+    # Drawn anew for each key: nothing jumps here, so nothing else differs.
+    losses = [
+        step(series, first_state([0, 15, 30, 45]), learning_rate=0, label_offset=3, seed=seed)[1]
+        for seed in range(3)
+    ]
     assert len(set(losses)) == 3
 
 
@@ -359,8 +363,8 @@ def test_validation_values_alone_decide_rates_best_epoch_and_end(
     criterion: Any, small: SimpleNamespace
 ) -> None:
     config = small.changed(
-        epochs=40, learning_rate=0.1, decay_patience=1, decay_factor=0.5, stop_patience=6
-    )
+        epochs=40, learning_rate=0.1, decay_patience=1, decay_factor=0.5, stop_patience=6, seed=7
+    )  # with this seed the two criteria choose different epochs
     results = list(fit(config, small.data, criterion=criterion))
     values = [getattr(result, criterion) for result in results]
     assert config.stop_patience < len(results) < config.epochs
