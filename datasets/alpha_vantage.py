@@ -6,13 +6,13 @@ import json
 import logging
 import os
 import re
-import tempfile
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from foretune.datasets.errors import DataError
+from foretune.datasets.atomic import write_atomically
+from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.fetch import fetch, service_at
 from foretune.datasets.prices import PRICE_FIELDS, PriceSeries
 from foretune.datasets.readers import read_prices
@@ -143,13 +143,9 @@ def _write(path: Path, series: PriceSeries) -> None:
     columns = [getattr(series, name).tolist() for name in ("dates", *_FIELDS)]
     rows = (",".join(map(str, row)) for row in zip(*columns, strict=True))
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-            temporary = Path(folder) / path.name
-            temporary.write_text("\n".join(["Date,Open,High,Low,Close,Volume", *rows, ""]))
-            temporary.replace(path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be written: {reason}.") from None
+        write_atomically(path, "\n".join(["Date,Open,High,Low,Close,Volume", *rows, ""]))
+    except ConfigError as error:
+        raise DataError(f"{error}.") from None
 
 
 def _rows(label: str, body: bytes) -> dict[str, Any]:

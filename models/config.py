@@ -1,7 +1,6 @@
 """TrialConfig: everything that determines one trained model."""
 
 import os
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -9,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
 
+from foretune.datasets.atomic import write_atomically
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.scaling import ScalingName
 from foretune.datasets.strict_model import StrictModel, describe
@@ -64,7 +64,7 @@ class TrialConfig(StrictModel):
         default="adam", description="gradient transformation from optax"
     )
     clip_norm: float = Field(
-        default=5.0, gt=0, le=1e6, description="global norm that gradients are clipped to"
+        default=5.0, gt=0, le=1e30, description="global norm that gradients are clipped to"
     )
     scaling: ScalingName = Field(
         default="log_returns", description="what the network reads and predicts"
@@ -149,19 +149,3 @@ class TrialConfig(StrictModel):
             raise ConfigError(f"{path}: a config must be a readable text file: {error}") from None
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
-
-
-def write_atomically(path: str | os.PathLike[str], text: str) -> None:
-    """Write ``text`` to a temporary file beside ``path``, then rename it into place.
-
-    Raises:
-        ConfigError: the file cannot be written; names it.
-    """
-    path = Path(path)
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-            temporary = Path(folder) / path.name
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None

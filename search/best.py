@@ -6,8 +6,9 @@ import optuna
 import tomli_w
 from optuna.trial import FrozenTrial
 
+from foretune.datasets.atomic import write_atomically
 from foretune.datasets.errors import ConfigError
-from foretune.models.config import TrialConfig, write_atomically
+from foretune.models.config import TrialConfig
 from foretune.search.objective import OBJECTIVE_NAME
 from foretune.search.spec import StudySpec
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from optuna.exceptions import StorageInternalError
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.datasets import (
     SAMPLES,
@@ -19,11 +21,11 @@ from foretune.datasets import (
 from foretune.search.best import save_best
 from foretune.search.results import require_writable, write_results
 from foretune.search.space import SearchSpace
-from foretune.search.storage import DEFAULT_STORAGE, load_study
+from foretune.search.storage import DEFAULT_STORAGE, first_line, load_study
 from foretune.search.study import finished_trials, run_study
 from foretune.search.summary import caution, summary_table
 
-MISTAKE, INTERRUPTED = 2, 130  # exit codes
+FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit codes
 
 _ALPHA_VANTAGE = "alphavantage:"
 _POSITIVE = click.IntRange(min=1)
@@ -135,6 +137,8 @@ def run_command(command: click.Command, name: str, arguments: Sequence[str] | No
         _say_and_exit(name, " ".join(error.format_message().split()), MISTAKE)
     except ForetuneError as error:
         _say_and_exit(name, str(error), MISTAKE)
+    except (StorageInternalError, SQLAlchemyError) as error:
+        _say_and_exit(name, f"the storage failed: {first_line(error)}", FAILED)
     except (KeyboardInterrupt, click.Abort):
         _say_and_exit(name, "interrupted", INTERRUPTED)
 

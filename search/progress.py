@@ -40,7 +40,9 @@ class Bar:
 
     def __init__(self, bar: Progress, name: str, done: int, total: int) -> None:
         self._bar = bar
-        self._task = bar.add_task(name, total=total, completed=done, now="", best="")
+        self._task = bar.add_task(
+            name, total=total, completed=done, now="first trial: compiling", best=""
+        )
 
     def epoch(self, trial: Trial, config: TrialConfig, result: EpochResult) -> None:
         """Show where the running trial is."""

@@ -1,14 +1,13 @@
 """What a finished study writes: best.toml, trials.csv and figures."""
 
 import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pandas as pd
 from matplotlib.figure import Figure
 
+from foretune.datasets.atomic import write_atomically
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import development
@@ -51,11 +50,11 @@ def write_results(
             f"prices must be those of study {study.study_name!r} (digest "
             f"{spec.prices.digest[:12] if spec else 'unknown'}), but got {prices.digest[:12]}"
         )
-    folder = require_writable(out)
-    figures = folder / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(out)
+    figures = make_folder(folder / "figures")
     best = save_best(study, folder / "best.toml")
-    _save(folder / "trials.csv", lambda path: trials_table(study).to_csv(path, index=False))
+    table = trials_table(study)
+    write_atomically(folder / "trials.csv", lambda path: table.to_csv(path, index=False))
     split = spec.split.split(len(prices), history=spec.space.longest_unroll)
     data = development(prices, split)
     run = list(fit(trial_config(best), data))
@@ -96,14 +95,20 @@ def require_writable(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder to write to, and those above it, where they are missing.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    folder = require_writable(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out cannot be made: {folder}: {error.strerror or error}") from None
+    return folder
+
+
 def save_figure(path: Path, figure: Figure) -> None:
     """Write ``figure`` as PNG, whole or not at all."""
-    _save(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
-
-
-def _save(path: Path, write: Callable[[str], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it into place."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        temporary = Path(folder) / path.name
-        write(str(temporary))
-        temporary.replace(path)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))

@@ -41,10 +41,14 @@ def open_storage(storage: str | BaseStorage) -> BaseStorage:
     try:
         return _sqlite(storage) if backend == "sqlite" else RDBStorage(storage)
     except (SQLAlchemyError, NoSuchModuleError, ImportError, RuntimeError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise ConfigError(
-            f"storage {url.render_as_string(hide_password=True)} cannot be opened: {reason}"
-        ) from None
+        shown = url.render_as_string(hide_password=True)
+        raise ConfigError(f"storage {shown} cannot be opened: {first_line(error)}") from None
+
+
+def first_line(error: BaseException) -> str:
+    """Return what a database said, without the statement it said it about."""
+    error = error.__cause__ or error
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
 def _sqlite(url: str) -> RDBStorage:

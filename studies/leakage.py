@@ -19,14 +19,14 @@ import optuna
 from scipy import stats
 
 from foretune.datasets import PriceSeries
+from foretune.datasets.atomic import write_atomically
 from foretune.datasets.splits import Development, Split, chronological_split, development
 from foretune.models import NonFiniteLossError, fit
-from foretune.models.config import write_atomically
 from foretune.models.evaluation import evaluate
 from foretune.search import FloatRange, Objective, SearchSpace, best_config
 from foretune.search.cli import load_prices, run_command
 from foretune.search.progress import quiet_optuna
-from foretune.search.results import require_writable
+from foretune.search.results import make_folder, require_writable
 from foretune.search.sampler import TrialSeededSampler
 
 HORIZON = 50
@@ -123,7 +123,7 @@ def leakage(prices: str, seeds: int, trials: int, out: str) -> None:
         f"{series.name}: deciding on test lowers the reported relative MSE by {found.flattery:.4f} "
         f"(95 % interval {found.low:.4f} to {found.high:.4f}, {seeds} seeds of {trials} trials)"
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     file = Path(folder) / "leakage.json"
     write_atomically(file, json.dumps(asdict(found), indent=2) + "\n")
     click.echo(f"wrote {file}")

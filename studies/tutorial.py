@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from foretune.datasets import DataError, PriceSeries, load_sample, read_prices
+from foretune.datasets.atomic import write_atomically
 from foretune.datasets.scaling import log_growth_between
 from foretune.datasets.splits import Development, Split, chronological_split, development
 from foretune.models import EpochResult, TrialConfig, fit
@@ -32,12 +33,11 @@ from foretune.models.baselines import (
     one_step_forecasts,
     standard_baselines,
 )
-from foretune.models.config import write_atomically
 from foretune.models.evaluation import evaluate
 from foretune.models.metrics import mean_squared_error, relative_mse
 from foretune.models.scoring import scale
 from foretune.search.cli import run_command
-from foretune.search.results import require_writable
+from foretune.search.results import make_folder, require_writable
 from foretune.studies import tutorial_figures
 
 TRAIN_DAYS, TEST_DAYS, HORIZON = 11_000, 1_000, 50
@@ -227,7 +227,7 @@ def tutorial(prices: str | None, epochs: int | None, out: str, full: bool) -> No
         config = config.model_copy(update={"epochs": epochs})
     printed, run = as_printed(config, data)
     right = corrected(config, series)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     document = {**asdict(printed), "corrected": asdict(right)}
     write_atomically(folder / "tutorial.json", json.dumps(document, indent=2) + "\n")
     tutorial_figures.save_all(folder, config, data, run, document)

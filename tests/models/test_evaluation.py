@@ -120,3 +120,23 @@ def test_a_forecast_reads_no_day_after_its_origin(changes: Any, small: SimpleNam
     np.testing.assert_array_equal(first.log_growth[:2], second.log_growth[:2])
     assert (first.log_growth[2:] != second.log_growth[2:]).all()
     assert first.relative_mse != second.relative_mse
+
+
+def test_windows_that_begin_in_the_training_days_are_smoothed_there(
+    small: SimpleNamespace,
+) -> None:
+    # As the tutorial's first start point: five of these windows hold training days.
+    prices = prices_for(LEVELS, small)
+    split, count = small.development(prices).split, len(small.data.split.test_origins)
+    origins = split.train_stop - 1 + np.arange(count, dtype=np.int32)
+    smoothed, raw = (
+        small.changed(**LEVELS | {"smoothing": smoothing})
+        for smoothing in (LEVELS["smoothing"], 0.0)
+    )
+    params = initial_params(Architecture.of(raw), 5)
+    first, second = (
+        score(config, params, prices.mid, split.train_stop, origins) for config in (smoothed, raw)
+    )
+    differ = (first.log_growth != second.log_growth).all(axis=1)
+    assert differ.tolist() == [True] * 5 + [False] * (count - 5)
+    np.testing.assert_array_equal(first.log_growth[5:], second.log_growth[5:])

@@ -125,6 +125,7 @@ def test_the_actual_future_has_no_error(
     if scaling == "windowed_min_max":
         still = np.repeat(scaled.targets[origins][:, None], split.horizon, axis=1)
     else:
-        still = np.full(came.shape, -scaled.scaling.mean / scaled.scaling.std)  # type: ignore[attr-defined]
+        fitted: Any = scaled.scaling
+        still = np.full(came.shape, -fitted.mean / fitted.std)
     persisted = Scorer(mid, origins, split.horizon, scaled)(still)
     assert persisted.relative_mse == pytest.approx(1, rel=1e-9)

@@ -104,7 +104,7 @@ def test_a_small_run(
     assert found["flattery"] == pytest.approx(
         np.mean(np.subtract(found["honest"], found["leaked"]))
     )
-    assert found["low"] < found["flattery"] < found["high"]
+    assert found["low"] <= found["flattery"] <= found["high"]
     for seed in range(2):
         on_validation, on_test = values_by_epoch(seed)
         assert found["leaked"][seed] == pytest.approx(min(on_test), rel=1e-5)

@@ -1,0 +1,35 @@
+"""Files that are written whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from foretune.datasets.errors import ConfigError
+
+
+def write_atomically(path: str | os.PathLike[str], content: str | Callable[[Path], object]) -> None:
+    """Write a temporary file beside ``path``, then rename it into place.
+
+    Args:
+        path: the file; what was there stays until the new one is complete.
+        content: its text, or what writes it to the path of the temporary file.
+
+    Raises:
+        ConfigError: the file cannot be written; names it.
+
+    Example:
+        >>> write_atomically("notes.txt", "done")
+    """
+    path = Path(path)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+            temporary = Path(folder) / path.name
+            if callable(content):
+                content(temporary)
+            else:
+                temporary.write_text(content, encoding="utf-8")
+            temporary.replace(path)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path} cannot be written: {reason}") from None
