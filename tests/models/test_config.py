@@ -21,7 +21,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "learning_rate": st.floats(0, 10, exclude_min=True),
     "dropout": st.floats(0, 1, exclude_max=True),
     "optimizer": st.sampled_from(["adam", "adamw", "rmsprop", "sgd_momentum"]),
-    "clip_norm": st.floats(0, exclude_min=True, allow_infinity=False),
+    "clip_norm": st.floats(0, 1e30, exclude_min=True),
     "scaling": st.sampled_from(["log_returns", "windowed_min_max"]),
     "scaling_window": st.integers(2, 10**6),
     "smoothing": st.floats(0, 1, exclude_max=True),
