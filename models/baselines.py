@@ -11,6 +11,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from foretune.datasets.errors import DataError
 from foretune.datasets.smoothing import exponential_moving_average
 
 Levels = NDArray[np.float64]
@@ -38,6 +39,9 @@ class Baseline(Protocol):
 
         Returns:
             Levels [O, H].
+
+        Raises:
+            DataError: an origin has fewer than ``history`` days up to it.
         """
 
 
@@ -49,6 +53,15 @@ def one_step_forecasts(baseline: Baseline, series: Levels) -> Levels:
     """
     origins = np.arange(baseline.history - 1, len(series) - 1, dtype=np.int32)
     return baseline.forecast(series, origins, 1)[:, 0]
+
+
+def _require_history(baseline: Baseline, origins: Days) -> None:
+    """Refuse an origin with too few days before it: its index would wrap to the future."""
+    if np.min(origins) < baseline.history - 1:
+        raise DataError(
+            f"{baseline.name} needs {baseline.history} days up to each origin, but got the origin "
+            f"{np.min(origins)}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +108,7 @@ class StandardAverage:
 
     def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
         """Average the last ``window`` days, forecasts among them: [O, H]."""
+        _require_history(self, origins)
         known = series[origins[:, None] + np.arange(1 - self.window, 1)]
         for _ in range(horizon):
             following = known[:, -self.window :].mean(axis=1, keepdims=True)
@@ -134,6 +148,7 @@ class Momentum:
 
     def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
         """Go on from the last level at the smoothed change of the days so far: [O, H]."""
+        _require_history(self, origins)
         change = exponential_moving_average(np.diff(series), self.past_weight)
         steps = np.arange(1, horizon + 1)
         return series[origins][:, None] + change[origins - 1][:, None] * steps

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from foretune.datasets.errors import DataError
 from foretune.datasets.samples import random_walk
 from foretune.datasets.scaling import log_growth_between
 from foretune.models.baselines import (
@@ -185,3 +186,12 @@ def test_the_standard_ones_are_the_tutorials_under_names_of_their_own() -> None:
     )
     assert len({baseline.name for baseline in baselines}) == 5
     assert [baseline.history for baseline in baselines] == [1, 1, 100, 1, 2]
+
+
+@pytest.mark.parametrize("baseline", [StandardAverage(window=5), Momentum()])
+def test_an_origin_with_too_little_history_is_refused(baseline: Baseline) -> None:
+    levels = np.arange(1.0, 20.0)
+    early = np.array([baseline.history - 2, 10], np.int32)
+    with pytest.raises(DataError, match=f"needs {baseline.history} days up to each origin"):
+        baseline.forecast(levels, early, 3)
+    baseline.forecast(levels, early + 1, 3)
