@@ -5,6 +5,7 @@ from foretune.datasets.errors import ConfigError, DataError, ForetuneError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.readers import read_prices
 from foretune.datasets.samples import SAMPLES, load_sample
+from foretune.datasets.sources import load_prices
 from foretune.datasets.splits import Development, Split, chronological_split, development
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "chronological_split",
     "development",
     "download_prices",
+    "load_prices",
     "load_sample",
     "read_prices",
 ]

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import logging
 import os
 import re
 from datetime import date
@@ -28,7 +27,6 @@ _KEY = re.compile(r"[!#-&(-\[\]-~]+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _LONGEST_MESSAGE = 400
-_log = logging.getLogger("foretune")
 
 
 def download_prices(
@@ -146,6 +144,8 @@ def _write(path: Path, series: PriceSeries) -> None:
         write_atomically(path, "\n".join(["Date,Open,High,Low,Close,Volume", *rows, ""]))
     except ConfigError as error:
         raise DataError(f"{error}.") from None
+    except ValueError as error:  # a NUL in the path
+        raise DataError(f"{str(path)!r} cannot be written: {error}.") from None
 
 
 def _rows(label: str, body: bytes) -> dict[str, Any]:

@@ -28,8 +28,7 @@ def write_atomically(path: str | os.PathLike[str], content: str | Callable[[Path
             if callable(content):
                 content(temporary)
             else:
-                temporary.write_text(content, encoding="utf-8")
+                temporary.write_bytes(content.encode())
             temporary.replace(path)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{path} cannot be written: {reason}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None

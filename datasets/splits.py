@@ -1,6 +1,7 @@
 """Chronological splits: train | gap | validation | gap | test, and their forecast origins."""
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +64,7 @@ def chronological_split(
         horizon: days forecast from each origin; also the width of both gaps, so that no target
             of one part is seen by another.
         stride: days from one origin to the next.
-        history: days that the longest unroll of a search reads before an origin.
+        history: days that the longest unroll of a search and its furthest label span.
         train_fraction: share of the days outside the gaps that are trained on.
         validation_fraction: share of the days outside the gaps that choose epoch and trial.
 
@@ -77,8 +78,8 @@ def chronological_split(
         (8096, 8146, 10895)
     """
     for name, value in (("horizon", horizon), ("stride", stride), ("history", history)):
-        if value < 1:
-            raise ConfigError(f"{name} must be at least 1 day, but got {value}")
+        if not isinstance(value, Integral) or value < 1:
+            raise ConfigError(f"{name} must be whole days, at least 1, but got {value!r}")
     test_fraction = 1.0 - train_fraction - validation_fraction
     # Not min(...) <= 0: NaN would pass, and so would 0.7 and 0.3, which leave 5.6e-17.
     if not (train_fraction > 0 and validation_fraction > 0 and test_fraction > 1e-9):
@@ -144,19 +145,14 @@ class Development:
     mid: NDArray[np.float64]
     split: Split
 
-    @property
-    def train_mid(self) -> NDArray[np.float64]:
-        """Mid prices of the training days [train_stop]."""
-        return self.mid[: self.split.train_stop]
-
 
 def development(prices: PriceSeries, split: Split) -> Development:
     """Return the part of ``prices`` before the test: copies, so that no view reaches the test.
 
     Raises:
         ConfigError: the split was made for a series of another length.
-        DataError: the validation price stands still after every origin, so that persistence is
-            never wrong and nothing can be measured against it.
+        DataError: the training prices stand still, or the validation price does after every
+            origin, so that persistence is never wrong and nothing can be measured against it.
     """
     if len(prices) != split.length:
         raise ConfigError(
@@ -164,6 +160,10 @@ def development(prices: PriceSeries, split: Split) -> Development:
         )
     stop = split.validation_stop
     mid = prices.mid[:stop].copy()
+    if np.ptp(mid[: split.train_stop]) == 0:
+        raise DataError(
+            f"the {split.train_stop} training prices of {prices.name} must change, but stand still"
+        )
     if not np.any(log_growth_between(mid, split.validation_origins, split.horizon)):
         raise DataError(
             f"the validation prices of {prices.name}, days {split.validation_start} to {stop - 1}, "

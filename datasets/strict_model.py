@@ -1,7 +1,7 @@
 """Immutable, strictly validated records whose mistakes read as one line."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -41,6 +41,10 @@ class StrictModel(BaseModel):
 
         # Nested models are then validated without this __init__, and keep their place in the error.
         __init__.__pydantic_base_init__ = True
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with fields changed, validated like a new one."""
+        return type(self)(**{**dict(self), **changes})
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:

@@ -1,6 +1,6 @@
 """One config in, one trained forecaster out; knows no Optuna."""
 
 from foretune.models.config import TrialConfig
-from foretune.models.training import EpochResult, NonFiniteLossError, fit
+from foretune.models.training import EpochResult, NonFiniteLossError, best_epoch, fit
 
-__all__ = ["EpochResult", "NonFiniteLossError", "TrialConfig", "fit"]
+__all__ = ["EpochResult", "NonFiniteLossError", "TrialConfig", "best_epoch", "fit"]

@@ -73,6 +73,7 @@ class Persistence:
 
     def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
         """Repeat the last level: [O, H]."""
+        _require_history(self, origins)
         return np.repeat(series[origins][:, None], horizon, axis=1)
 
 
@@ -91,6 +92,7 @@ class Drift:
 
     def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
         """Climb by ``slope`` a day from the last level: [O, H]."""
+        _require_history(self, origins)
         return series[origins][:, None] + self.slope * np.arange(1, horizon + 1)
 
 
@@ -130,6 +132,7 @@ class ExponentialAverage:
 
     def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
         """Repeat the average up to each origin: [O, H]."""
+        _require_history(self, origins)
         average = exponential_moving_average(series, self.past_weight)
         return np.repeat(average[origins][:, None], horizon, axis=1)
 

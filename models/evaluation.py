@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from foretune.datasets.errors import DataError
 from foretune.models.config import TrialConfig
 from foretune.models.forecasting import forecast_from
 from foretune.models.network import Params
@@ -30,11 +31,21 @@ def evaluate(
         origins: last day each forecast may see [O].
         horizon: days to forecast.
 
+    Raises:
+        DataError: an origin without enough days before or after it.
+
     Example:
         >>> evaluate(config, best.params, prices.mid, train_stop=split.train_stop,
         ...          origins=split.test_origins, horizon=split.horizon).relative_mse
     """
     scaled = scale(config, mid, train_stop)
+    earliest = config.unroll_length - 1 + scaled.lag
+    if np.min(origins) < earliest or np.max(origins) + horizon >= len(mid):
+        raise DataError(
+            f"origins must be days {earliest} to {len(mid) - 1 - horizon}, to have "
+            f"{config.unroll_length} values before and {horizon} days after them, but got "
+            f"{np.min(origins)} to {np.max(origins)}"
+        )
     forecasts = forecast_from(
         Architecture.of(config),
         params,

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from foretune.datasets.errors import DataError
+
 
 def mean_squared_error(forecast: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
     """Return the mean over origins and steps of the squared difference of two [O, H] arrays."""
@@ -18,5 +20,13 @@ def relative_mse(forecast: NDArray[np.float64], actual: NDArray[np.float64]) -> 
     Args:
         forecast: forecast log growth since the origin [O, H].
         actual: actual log growth since the origin [O, H].
+
+    Raises:
+        DataError: the prices stood still after every origin: persistence was never wrong.
     """
-    return mean_squared_error(forecast, actual) / mean_squared_error(np.zeros_like(actual), actual)
+    persistence = mean_squared_error(np.zeros_like(actual), actual)
+    if persistence == 0:
+        raise DataError(
+            f"prices must change after one of the {len(actual)} forecast origins, but stand still"
+        )
+    return mean_squared_error(forecast, actual) / persistence

@@ -1,6 +1,6 @@
 """Training: one compiled call per epoch, its validation forecasts included."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -42,7 +42,8 @@ class EpochResult:
     ``forecasts`` are log growths since each validation origin [O, H]; ``relative_mse`` is theirs,
     ``persistence_mse`` the mean squared log growth that it is relative to. ``half_mse`` is the
     tutorial's measure: ½ mean squared error in scaled units. ``train_loss`` is the mean over the
-    epoch's steps of the loss: ½ squared error, batch mean, summed over the unroll.
+    epoch's steps of the loss: ½ squared error, batch mean, summed over the unroll. No epoch
+    follows one that ``is_last``.
     """
 
     epoch: int
@@ -52,6 +53,7 @@ class EpochResult:
     half_mse: float
     learning_rate: float
     is_best: bool
+    is_last: bool
     forecasts: NDArray[np.float64]
     params: Params
 
@@ -178,9 +180,8 @@ def _zero_state(program: Program, batch_size: int) -> StackState:
 
 def _training_data(config: TrialConfig, data: Development, scaled: ScaledSeries) -> TrainingData:
     train_length = data.split.train_stop - scaled.lag
-    first_origin = int(data.split.validation_origins[0]) - scaled.lag
     needed = config.unroll_length + config.label_offset
-    if train_length < needed or first_origin + 1 < config.unroll_length:
+    if train_length < needed:
         raise DataError(
             f"unroll_length and label_offset need {needed} scaled training values, but there are "
             f"{train_length}"
@@ -233,8 +234,9 @@ def fit(
         learning_rate = plateau.learning_rate
         hyper = _hyperparameters(config, learning_rate, epoch)
         state, loss, forecasts = train_epoch(program, on_device, hyper, state)
+        # Checked before they become prices: the floor of a scaling would hide a -inf.
+        _require_finite(float(loss), np.asarray(forecasts), epoch, learning_rate)
         scores = score(np.asarray(forecasts, np.float64))
-        _require_finite(float(loss), scores.log_growth, epoch, learning_rate)
         plateau = plateau.after(getattr(scores, criterion), config)
         yield EpochResult(
             epoch=epoch,
@@ -244,11 +246,21 @@ def fit(
             half_mse=scores.half_mse,
             learning_rate=learning_rate,
             is_best=plateau.epochs_since_best == 0,
+            is_last=epoch == config.epochs or plateau.exhausted(config),
             forecasts=scores.log_growth,
             params=state.params,
         )
         if plateau.exhausted(config):
             return
+
+
+def best_epoch(run: Iterable[EpochResult]) -> EpochResult:
+    """Return the epoch of ``run`` that validation chooses, the first where several are equal.
+
+    Example:
+        >>> best_epoch(fit(config, data)).epoch
+    """
+    return min(run, key=lambda result: result.relative_mse)
 
 
 def _hyperparameters(config: TrialConfig, learning_rate: float, epoch: int) -> Hyperparameters:

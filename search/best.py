@@ -27,6 +27,10 @@ def best_trial(study: optuna.Study) -> FrozenTrial:
     Raises:
         ConfigError: no trial is complete.
     """
+    if len(study.directions) > 1:
+        raise ConfigError(
+            f"study {study.study_name!r} must have one objective, but got {len(study.directions)}"
+        )
     best = best_so_far(study)
     if best is None:
         raise ConfigError(

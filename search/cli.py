@@ -10,14 +10,7 @@ from optuna.exceptions import StorageInternalError
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from foretune.datasets import (
-    SAMPLES,
-    ForetuneError,
-    PriceSeries,
-    download_prices,
-    load_sample,
-    read_prices,
-)
+from foretune.datasets import SAMPLES, ForetuneError, load_prices
 from foretune.search.best import save_best
 from foretune.search.results import require_writable, write_results
 from foretune.search.space import SearchSpace
@@ -27,7 +20,6 @@ from foretune.search.summary import caution, summary_table
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit codes
 
-_ALPHA_VANTAGE = "alphavantage:"
 _POSITIVE = click.IntRange(min=1)
 _storage = click.option(
     "--storage", default=DEFAULT_STORAGE, show_default=True, help="Database URL of the studies."
@@ -49,13 +41,9 @@ def cli() -> None:
     help=f"A sample ({', '.join(SAMPLES)}), a CSV file of daily prices, or alphavantage:SYMBOL.",
 )
 @_study
-@click.option(
-    "--trials", type=click.IntRange(min=1), default=30, show_default=True, help="Trials in total."
-)
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs a trial at most.")
-@click.option(
-    "--horizon", type=click.IntRange(min=1), help="Days to forecast from each origin (50)."
-)
+@click.option("--trials", type=_POSITIVE, default=30, show_default=True, help="Trials in total.")
+@click.option("--epochs", type=_POSITIVE, help="Epochs a trial at most.")
+@click.option("--horizon", type=_POSITIVE, help="Days to forecast from each origin (50).")
 @_storage
 @click.option("--space", "space_file", type=click.Path(), help="TOML file of the search space.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
@@ -111,19 +99,6 @@ def best(name: str, storage: str, out: str) -> None:
     console = Console()
     console.print(summary_table(study))
     console.print(f"wrote {out}", highlight=False, soft_wrap=True)
-
-
-def load_prices(where: str) -> PriceSeries:
-    """Load prices from where ``--prices`` says.
-
-    Args:
-        where: a sample's name, ``alphavantage:SYMBOL``, or the path of a CSV file.
-    """
-    if where in SAMPLES:
-        return load_sample(where)
-    if where.startswith(_ALPHA_VANTAGE):
-        return download_prices(where.removeprefix(_ALPHA_VANTAGE), outputsize="full")
-    return read_prices(where)
 
 
 def run_command(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:

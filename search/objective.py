@@ -16,9 +16,6 @@ from foretune.search.space import SearchSpace
 # What the value of a study is called, in the dashboard too.
 OBJECTIVE_NAME = "relative_mse"
 
-# The `error` of a trial that Ctrl-C stopped; such a trial is made up for on resume.
-INTERRUPTED = "interrupted"
-
 OnEpoch = Callable[[Trial, TrialConfig, EpochResult], None]
 
 
@@ -56,13 +53,17 @@ class Objective:
                 trial.set_user_attr("epochs", result.epoch)
                 if self._on_epoch is not None:
                     self._on_epoch(trial, config, result)
-                if trial.should_prune():
+                # After the last epoch there is nothing left to save by pruning.
+                if not result.is_last and trial.should_prune():
                     raise optuna.TrialPruned(f"after epoch {result.epoch}")
         except NonFiniteLossError as error:
             trial.set_user_attr("error", str(error))
+            trial.set_user_attr("non_finite", True)
             raise
-        except KeyboardInterrupt:
-            trial.set_user_attr("error", INTERRUPTED)
+        except optuna.TrialPruned:
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            trial.set_user_attr("error", f"{type(error).__name__}: {error}".strip(": "))
             raise
         finally:
             trial.set_user_attr("seconds", round(time.perf_counter() - started, 3))

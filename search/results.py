@@ -11,7 +11,7 @@ from foretune.datasets.atomic import write_atomically
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import development
-from foretune.models.training import fit
+from foretune.models.training import best_epoch, fit
 from foretune.search.best import save_best, trial_config
 from foretune.search.figures import (
     forecasts_figure,
@@ -55,10 +55,10 @@ def write_results(
     best = save_best(study, folder / "best.toml")
     table = trials_table(study)
     write_atomically(folder / "trials.csv", lambda path: table.to_csv(path, index=False))
-    split = spec.split.split(len(prices), history=spec.space.longest_unroll)
+    split = spec.split.split(len(prices), history=spec.space.history)
     data = development(prices, split)
     run = list(fit(trial_config(best), data))
-    chosen = min(run, key=lambda result: result.relative_mse)
+    chosen = best_epoch(run)
     title = (
         f"{prices.name}: validation forecasts of trial {best.number}, epoch {chosen.epoch}, "
         f"relative MSE {chosen.relative_mse:.4f}"

@@ -25,8 +25,8 @@ class TrialSeededSampler(BaseSampler):
 
     A seeded Optuna sampler starts its random numbers again in every process, so that a resumed
     study and every further worker repeat the first trials. Here a trial number is asked for
-    once in a study's life, so nothing repeats, and a study that was interrupted goes on as if
-    it had not been.
+    once in a study's life, so no draw repeats, and a study stopped between two trials goes on
+    as if it had not been. (A space of few discrete configs can still draw one twice.)
 
     Args:
         seed: the study's seed.

@@ -155,12 +155,12 @@ class SearchSpace(StrictModel):
 
     def fix(self, **values: Any) -> Self:
         """Return this space with fields replaced, e.g. ``space.fix(dropout=0.2, epochs=20)``."""
-        return type(self)(**{**dict(self), **values})
+        return self.replace(**values)
 
     @property
-    def longest_unroll(self) -> int:
-        """Days of history that an origin needs, whatever a trial chooses."""
-        return int(max(_ends(self.unroll_length)))
+    def history(self) -> int:
+        """Days that an unroll and its furthest label span, whatever a trial chooses."""
+        return int(max(_ends(self.unroll_length)) + max(_ends(self.label_offset)) - 1)
 
     def to_toml(self) -> str:
         """Return the space as TOML."""

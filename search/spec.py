@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import optuna
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from pydantic import Field
 
 from foretune.datasets.errors import ConfigError
@@ -129,7 +130,7 @@ def agreed_spec(
     return stored
 
 
-def describe(study: optuna.Study, spec: StudySpec) -> None:
+def store_spec(study: optuna.Study, spec: StudySpec) -> None:
     """Store ``spec`` in a new study, and name its objective for the dashboard."""
     study.set_user_attr(_ATTRIBUTE, spec.model_dump(mode="json"))
     with warnings.catch_warnings():
@@ -143,10 +144,9 @@ def _stored_spec(name: str, storage: BaseStorage) -> StudySpec | None:
     except KeyError:
         return None
     stored = StudySpec.stored(study)
-    if stored is None and study.get_trials(deepcopy=False):
-        raise ConfigError(
-            f"study {name!r} holds trials that foretune did not make; give another study name"
-        )
+    minimises = study.directions == [StudyDirection.MINIMIZE]
+    if stored is None and (study.get_trials(deepcopy=False) or not minimises):
+        raise ConfigError(f"study {name!r} was not made by foretune; give another study name")
     return stored
 
 

@@ -1,16 +1,27 @@
 """Optuna storages made safe: which are offered, and SQLite's locking put right."""
 
+import re
+import time
 from pathlib import Path
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from foretune.datasets.errors import ConfigError
 
 DEFAULT_STORAGE = "sqlite:///foretune.db"
+
+# How often a half-made database is looked at again, 0.3 s apart.
+_TRIES = 20
 
 
 def open_storage(storage: str | BaseStorage) -> BaseStorage:
@@ -57,15 +68,30 @@ def _sqlite(url: str) -> RDBStorage:
     Optuna relies on ``SELECT ... FOR UPDATE``, which does nothing on SQLite: two workers can
     take one waiting trial. ``BEGIN IMMEDIATE`` makes them take turns.
     """
-    storage = RDBStorage(
-        url, engine_kwargs={"connect_args": {"timeout": 60, "isolation_level": None}}
-    )
+    storage = _create_patiently(url)
 
     @event.listens_for(storage.engine, "begin")
     def _begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return storage
+
+
+def _create_patiently(url: str) -> RDBStorage:
+    """Open a database that another process may be making at this moment.
+
+    Optuna makes its tables one by one and without a lock, so of several first launches some find
+    half of them; a moment later they find all.
+    """
+    options = {"connect_args": {"timeout": 60, "isolation_level": None}}
+    for _ in range(_TRIES - 1):
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except (OperationalError, IntegrityError) as error:
+            if not re.search("already exists|UNIQUE|locked|no such table", str(error)):
+                raise
+            time.sleep(0.3)
+    return RDBStorage(url, engine_kwargs=options)
 
 
 def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optuna.Study:

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from numbers import Integral
 
 import optuna
 from optuna.pruners import BasePruner, MedianPruner
@@ -15,11 +16,11 @@ from foretune.datasets.splits import Development, development
 from foretune.models.config import TrialConfig
 from foretune.models.training import EpochResult, NonFiniteLossError
 from foretune.search.interrupt import stop_on_signal
-from foretune.search.objective import INTERRUPTED, Objective
+from foretune.search.objective import Objective
 from foretune.search.progress import quiet_optuna, show_progress
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.space import SearchSpace
-from foretune.search.spec import StudySpec, agreed_spec, describe
+from foretune.search.spec import StudySpec, agreed_spec, store_spec
 from foretune.search.storage import DEFAULT_STORAGE, open_storage
 
 # Letters and digits of any script, and what a file name can hold everywhere.
@@ -43,7 +44,7 @@ def run_study(
 ) -> optuna.Study:
     """Search until the study ``name`` holds ``n_trials`` trials, and return it.
 
-    A study that exists is resumed: only the missing trials are run, and none is repeated. The
+    A study that exists is resumed: only the missing trials are run, and no draw is repeated. The
     test part of ``prices`` is cut off before anything is trained. Ctrl-C (or SIGTERM) stops
     after the running epoch, says how to go on, and returns the study.
 
@@ -83,7 +84,7 @@ def run_study(
             stride=stride,
             seed=seed,
         )
-        split = spec.split.split(len(prices), history=spec.space.longest_unroll)
+        split = spec.split.split(len(prices), history=spec.space.history)
         data = development(prices, split)
         study = optuna.create_study(
             study_name=name,
@@ -93,7 +94,7 @@ def run_study(
             load_if_exists=True,
         )
         if StudySpec.stored(study) is None:
-            describe(study, spec)
+            store_spec(study, spec)
         _run_missing(study, n_trials, spec.space, data, show_progress_bar)
     return study
 
@@ -126,30 +127,30 @@ def _run_missing(
 
 
 def default_pruner() -> BasePruner:
-    """Return the pruner of :func:`run_study`: worse than the median, after a grace."""
+    """Return the pruner of :func:`run_study`: worse than the median, from the third epoch on."""
     return MedianPruner(n_startup_trials=5, n_warmup_steps=3)
 
 
 def finished_trials(study: optuna.Study) -> int:
-    """Count the trials that need not be run again: complete, pruned, and failed by themselves.
+    """Count the trials that need not be run again: complete, pruned, or with a loss gone astray.
 
-    A trial that Ctrl-C stopped, an exception ended or a crash left running does not count.
+    The last would fail again. A trial that Ctrl-C stopped, an exception ended or a crash left
+    running does not count, and another takes its place.
     """
     return sum(
-        trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-        or trial.user_attrs.get("error", INTERRUPTED) != INTERRUPTED
+        trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or "non_finite" in trial.user_attrs
         for trial in study.get_trials(deepcopy=False)
     )
 
 
 def _require_valid(name: str, n_trials: int) -> None:
-    if not NAME_PATTERN.fullmatch(name):
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
         raise ConfigError(
             "study name must be at most 200 letters, digits, spaces or . _ = + -, beginning with "
             f"a letter or digit, but got {name!r}"
         )
-    if n_trials < 1:
-        raise ConfigError(f"n_trials must be at least 1, but got {n_trials}")
+    if not isinstance(n_trials, Integral) or n_trials < 1:
+        raise ConfigError(f"n_trials must be a whole number of at least 1, but got {n_trials!r}")
 
 
 def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:

@@ -2,8 +2,8 @@
 
 Twenty trials of one or two LSTM layers forecast the mid price 50 days ahead. The command ends
 with a config to reuse (``results/quickstart/best.toml``), a table of trials and four figures.
-Expect a relative MSE a few percent below 1 on validation, which a rising market alone explains:
-nobody has been promised that stock prices can be forecast.
+Expect a relative MSE a few percent below 1 on validation. A line that climbs at the training days'
+mean return gets 0.962 there; the rest was chosen from twenty on the days it is scored on.
 """
 
 from rich.console import Console

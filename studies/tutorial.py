@@ -5,9 +5,10 @@
 "Stock Market Predictions with LSTM in Python" trains on 11,000 days and forecasts the next 1,000,
 50 days at a time. As printed, the test error decays the learning rate and picks the epoch, and
 the baselines are scored one day ahead on smoothed training data. Put right, a validation split
-decides, and everything is scored 50 days ahead on the same test days.
+decides, and everything is scored 50 days ahead at the same origins of a later test. The two columns
+have different units and days: each is to be read by itself, against its own persistence.
 
-By default the embedded S&P 500 and a small network, some two minutes on two cores; ``--full`` takes
+By default the embedded S&P 500 and a small network, about a minute on two cores; ``--full`` takes
 the tutorial's network (200, 200, 150 units; batch 500; 30 epochs). Expect the corrected column to
 show no network far from persistence.
 """
@@ -25,7 +26,7 @@ from foretune.datasets import DataError, PriceSeries, load_sample, read_prices
 from foretune.datasets.atomic import write_atomically
 from foretune.datasets.scaling import log_growth_between
 from foretune.datasets.splits import Development, Split, chronological_split, development
-from foretune.models import EpochResult, TrialConfig, fit
+from foretune.models import EpochResult, TrialConfig, best_epoch, fit
 from foretune.models.baselines import (
     ExponentialAverage,
     Persistence,
@@ -59,8 +60,12 @@ FULL = TrialConfig(
     min_learning_rate=1e-6,
     stop_patience=30,
 )
-SMALL = FULL.model_copy(
-    update={"units": (32, 32), "batch_size": 100, "learning_rate": 1e-3, "epochs": 20}
+SMALL = FULL.replace(
+    units=(32, 32),
+    batch_size=100,
+    steps_per_epoch=TRAIN_DAYS // 100,
+    learning_rate=1e-3,
+    epochs=12,
 )
 
 
@@ -109,7 +114,12 @@ def tutorial_data(prices: PriceSeries) -> Development:
 
 
 def as_printed(config: TrialConfig, data: Development) -> tuple[AsPrinted, list[EpochResult]]:
-    """Run the tutorial's protocol, faults included: the test decays the learning rate."""
+    """Run the tutorial's protocol: the test decays the learning rate.
+
+    Two of its faults are mended here too, as foretune has no way to make them: a label is never
+    its own input (offsets are 1 to 5, not 0 to 4, which makes the training loss about half as
+    large again), and the recurrent state is reset where a cursor jumps.
+    """
     run = []
     for result in fit(config, data, criterion="half_mse"):
         run.append(result)
@@ -136,9 +146,7 @@ def as_printed(config: TrialConfig, data: Development) -> tuple[AsPrinted, list[
 
 def corrected(config: TrialConfig, prices: PriceSeries) -> Corrected:
     """Let validation decide, scale by returns, score everything alike, open the test once."""
-    config = config.model_copy(
-        update={"scaling": "log_returns", "smoothing": 0.0, "label_offset": 1}
-    )
+    config = config.replace(scaling="log_returns", smoothing=0.0, label_offset=1)
     split = chronological_split(len(prices), horizon=HORIZON, history=config.unroll_length)
     run = []
     for result in fit(config, development(prices, split)):
@@ -148,7 +156,7 @@ def corrected(config: TrialConfig, prices: PriceSeries) -> Corrected:
             f"{result.train_loss:.4f} validation relative MSE {result.relative_mse:.4f}",
             flush=True,
         )
-    best = min(run, key=lambda result: result.relative_mse)
+    best = best_epoch(run)
     opened = evaluate(
         config,
         best.params,
@@ -214,7 +222,7 @@ def comparison_table(printed: AsPrinted, right: Corrected) -> Table:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--prices", type=click.Path(), help="CSV file of daily prices (the S&P 500 sample).")
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs (20; 30 with --full).")
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs (12; 30 with --full).")
 @click.option("--out", default="results/tutorial", show_default=True, type=click.Path())
 @click.option("--full", is_flag=True, help="The tutorial's network: 200, 200, 150; batch 500.")
 def tutorial(prices: str | None, epochs: int | None, out: str, full: bool) -> None:
@@ -224,7 +232,7 @@ def tutorial(prices: str | None, epochs: int | None, out: str, full: bool) -> No
     data = tutorial_data(series)
     config = FULL if full else SMALL
     if epochs is not None:
-        config = config.model_copy(update={"epochs": epochs})
+        config = config.replace(epochs=epochs)
     printed, run = as_printed(config, data)
     right = corrected(config, series)
     make_folder(folder)

@@ -27,3 +27,7 @@ def test_the_launch_script_is_short_and_valid() -> None:
     script = text.split("## Launch a study")[1].split("```python\n")[1].split("```")[0]
     assert len(script.splitlines()) < 15
     compile(script, "README.md", "exec")
+
+
+def test_no_placeholder_is_left() -> None:
+    assert "@@" not in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -174,9 +174,10 @@ def test_just_enough_days_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"horizon": 0}, "horizon must be at least 1 day, but got 0"),
-        ({"stride": -3}, "stride must be at least 1 day, but got -3"),
-        ({"history": 0}, "history must be at least 1 day, but got 0"),
+        ({"horizon": 0}, "horizon must be whole days, at least 1, but got 0"),
+        ({"stride": -3}, "stride must be whole days, at least 1, but got -3"),
+        ({"horizon": 2.5}, "horizon must be whole days, at least 1, but got 2.5"),
+        ({"history": 0}, "history must be whole days, at least 1, but got 0"),
         ({"train_fraction": 0.0}, "got 0.0 and 0.2"),
         ({"train_fraction": 0.9}, "got 0.9 and 0.2"),
         ({"validation_fraction": -0.1}, "got 0.6 and -0.1"),
@@ -213,8 +214,8 @@ def test_development_holds_the_days_before_the_test_and_no_other() -> None:
     stop = split.validation_stop
     np.testing.assert_array_equal(data.mid, prices.mid[:stop])
     np.testing.assert_array_equal(data.dates, prices.dates[:stop])
-    np.testing.assert_array_equal(data.train_mid, prices.mid[: split.train_stop])
-    for array in (data.mid, data.dates, data.train_mid):
+    np.testing.assert_array_equal(data.mid, prices.mid[: split.validation_stop])
+    for array in (data.mid, data.dates):
         assert all(len(buffer) <= stop for buffer in buffers(array))
     assert not np.shares_memory(data.mid, prices.mid)
     assert not np.shares_memory(data.dates, prices.dates)

@@ -207,7 +207,7 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path: Pat
     path = tmp_path / "best.toml"
     path.write_text("before")
     # A lone surrogate cannot be encoded: the first half of the text is buffered, then it fails.
-    with pytest.raises(ConfigError, match="cannot be written"):
+    with pytest.raises(UnicodeEncodeError):
         write_atomically(path, "x" * 100_000 + "\udcff")
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["best.toml"]

@@ -354,7 +354,9 @@ def test_a_longer_training_begins_like_a_shorter_one(small: SimpleNamespace) -> 
     long = list(fit(small.config, small.data))
     short = list(fit(small.changed(epochs=2), small.data))
     assert [result.epoch for result in long] == [1, 2, 3]
-    assert same_results(long[:2], short)
+    assert [result.is_last for result in long] == [False, False, True]
+    assert same_results(long[:1], short[:1])
+    assert same_results([dataclasses.replace(long[1], is_last=True)], short[1:])
     assert not same_weights(long[0].params, long[1].params)
 
 

@@ -58,6 +58,7 @@ def test_run_writes_what_it_says_and_best_agrees(run: Run, tmp_path: Path) -> No
     winner = table.loc[table["value"].idxmin()]
     assert best["result"]["trial"] == winner["number"]
     assert best["result"]["relative_mse"] == winner["value"]
+    assert best["result"]["best_epoch"] == winner["best_epoch"] >= 1
     assert best["config"]["epochs"] == 2
     assert best["prices"]["source"] == "acme.csv"
     assert f"{winner['value']:.6f}" in out

@@ -82,9 +82,9 @@ def test_fix_replaces_and_checks() -> None:
         SearchSpace().fix(dropout=2.0)
 
 
-def test_longest_unroll() -> None:
-    assert SearchSpace(unroll_length=(10, 30, 20)).longest_unroll == 30
-    assert SearchSpace(unroll_length=IntRange(low=10, high=64)).longest_unroll == 64
+def test_history_is_what_the_longest_unroll_needs() -> None:
+    assert SearchSpace(unroll_length=(10, 30, 20)).history == 30
+    assert SearchSpace(unroll_length=IntRange(low=10, high=64), label_offset=5).history == 68
 
 
 @pytest.mark.parametrize(

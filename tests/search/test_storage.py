@@ -1,3 +1,6 @@
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
@@ -9,19 +12,25 @@ from foretune.search.storage import load_study, open_storage
 
 def test_sqlite_transactions_take_the_write_lock_at_once(tmp_path: Path) -> None:
     """Two transactions cannot both read a waiting trial: the second one has to wait."""
-    url = f"sqlite:///{tmp_path / 's.db'}"
-    first, second = open_storage(url), open_storage(url)
-    assert isinstance(first, optuna.storages.RDBStorage)
-    assert isinstance(second, optuna.storages.RDBStorage)
-    with second.engine.connect() as impatient:
-        impatient.exec_driver_sql("PRAGMA busy_timeout = 1")
-    with first.engine.begin():
-        import sqlite3
-
+    storage = open_storage(f"sqlite:///{tmp_path / 's.db'}")
+    assert isinstance(storage, optuna.storages.RDBStorage)
+    with storage.engine.begin():
         other = sqlite3.connect(tmp_path / "s.db", timeout=0)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
         other.close()
+
+
+OPEN = "import sys; from foretune.search.storage import open_storage; open_storage(sys.argv[1])"
+
+
+def test_several_processes_may_make_one_database(tmp_path: Path) -> None:
+    """Real processes, all at once, on a file that is not there yet."""
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    command = [sys.executable, "-c", OPEN, url]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(4)]
+    errors = [process.communicate()[1].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, errors
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -69,10 +71,12 @@ def with_prices_from(prices: PriceSeries, start: int, stop: int, seed: int) -> P
     )
 
 
+@pytest.mark.parametrize("scaling", ["log_returns", "windowed_min_max"])
 def test_test_prices_change_nothing_but_the_digest(
-    walk: PriceSeries, tiny_space: SearchSpace
+    walk: PriceSeries, tiny_space: SearchSpace, scaling: str
 ) -> None:
     """The leak test: whatever the test days hold, a study stores the same, bit for bit."""
+    tiny_space = tiny_space.fix(scaling=scaling, scaling_window=100)
     split = chronological_split(len(walk), horizon=5, history=8)
     changed = with_prices_from(walk, split.validation_stop, split.length, seed=9)
     first = quietly("leak", walk, n_trials=6, space=tiny_space)
@@ -141,8 +145,81 @@ def test_other_prices_are_refused(walk: PriceSeries, tiny_space: SearchSpace) ->
 def test_a_stranger_s_study_is_refused(walk: PriceSeries) -> None:
     storage = optuna.storages.InMemoryStorage()
     optuna.create_study(study_name="s", storage=storage).optimize(lambda _: 1.0, n_trials=1)
-    with pytest.raises(ConfigError, match="trials that foretune did not make"):
+    with pytest.raises(ConfigError, match="was not made by foretune"):
         quietly("s", walk, storage=storage)
+
+
+def test_a_study_that_maximises_is_refused(walk: PriceSeries) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    optuna.create_study(study_name="s", storage=storage, direction="maximize")
+    with pytest.raises(ConfigError, match="was not made by foretune"):
+        quietly("s", walk, storage=storage)
+
+
+def test_sampler_and_pruner_are_the_user_s(walk: PriceSeries, tiny_space: SearchSpace) -> None:
+    class PruneAll(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return True
+
+    grid = optuna.samplers.GridSampler({"learning_rate": [0.01, 0.02], "dropout": [0.25]})
+    study = quietly("s", walk, n_trials=2, space=tiny_space, sampler=grid, pruner=PruneAll())
+    assert {t.params["learning_rate"] for t in study.trials} == {0.01, 0.02}
+    assert {t.params["dropout"] for t in study.trials} == {0.25}
+    assert {t.state for t in study.trials} == {optuna.trial.TrialState.PRUNED}
+
+
+def test_pruning_is_on_by_default(walk: PriceSeries, tiny_space: SearchSpace) -> None:
+    """Five trials learn; those enqueued after them, at a hopeless learning rate, are pruned."""
+    storage = optuna.storages.InMemoryStorage()
+    space = tiny_space.fix(
+        learning_rate=FloatRange(low=1e-4, high=10.0, log=True), dropout=0.0, epochs=6
+    )
+    study = quietly("s", walk, n_trials=1, space=space, storage=storage)
+    for learning_rate in [1e-3] * 5 + [9.0] * 2:
+        study.enqueue_trial({"learning_rate": learning_rate})
+    study = quietly("s", walk, n_trials=8, storage=storage)
+    assert [t.state.name for t in study.trials[-2:]] == ["PRUNED", "PRUNED"]
+
+
+def test_what_counts_as_finished() -> None:
+    """A diverged trial would diverge again; an interrupted or crashed one is made up for."""
+    study = optuna.create_study()
+    for state, attributes in (
+        ("COMPLETE", {}),
+        ("PRUNED", {}),
+        ("FAIL", {"error": "the training loss became nan", "non_finite": True}),
+        ("FAIL", {"error": "KeyboardInterrupt"}),
+        ("FAIL", {}),
+        ("RUNNING", {}),
+    ):
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=optuna.trial.TrialState[state],
+                value=1.0 if state == "COMPLETE" else None,
+                user_attrs=attributes,
+            )
+        )
+    assert finished_trials(study) == 3
+
+
+def test_a_diverged_trial_does_not_end_the_study(
+    walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    space = tiny_space.fix(
+        scaling="windowed_min_max",
+        optimizer="sgd_momentum",
+        learning_rate=(1e-3, 10.0),
+        clip_norm=1e30,
+        epochs=30,
+        steps_per_epoch=40,
+        stop_patience=30,
+    )
+    grid = optuna.samplers.GridSampler({"learning_rate": [10.0, 1e-3], "dropout": [0.0]}, seed=0)
+    study = quietly("s", walk, n_trials=2, space=space, sampler=grid)
+    failed = [t for t in study.trials if t.state == optuna.trial.TrialState.FAIL]
+    assert [t.params["learning_rate"] for t in failed] == [10.0]
+    assert "epoch" in failed[0].user_attrs["error"]
+    assert study.best_trial.params["learning_rate"] == 1e-3
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a/b", "..", "x" * 201, "a\nb", "-rf"])
@@ -155,8 +232,12 @@ def test_nothing_is_stored_of_a_refused_study(walk: PriceSeries, tiny_space: Sea
     storage = optuna.storages.InMemoryStorage()
     with pytest.raises(DataError, match=r"500 days leave .* a horizon of 120"):
         quietly("s", walk, horizon=120, space=tiny_space, storage=storage)
-    with pytest.raises(ConfigError, match="n_trials must be at least 1, but got 0"):
+    with pytest.raises(ConfigError, match="n_trials must be a whole number of at least 1"):
         quietly("s", walk, n_trials=0, storage=storage)
+    with pytest.raises(ConfigError, match=r"n_trials must be .* but got '3'"):
+        quietly("s", walk, n_trials="3", storage=storage)
+    with pytest.raises(DataError, match="an unroll of 407 days"):
+        quietly("s", walk, space=tiny_space.fix(label_offset=400), storage=storage)
     assert optuna.get_all_study_names(storage=storage) == []
 
 
@@ -191,6 +272,24 @@ def test_ar1_study_finds_most_of_what_there_is() -> None:
     assert gain <= 1.02 * (1 - np.mean((true_model - came) ** 2) / np.mean(came**2))
 
 
+def test_sine_and_random_walk_studies_end_where_theory_says() -> None:
+    """A short study finds the sine, and nothing in a random walk, where there is nothing."""
+    space = SearchSpace(
+        layers=1,
+        units=8,
+        unroll_length=50,
+        batch_size=32,
+        learning_rate=FloatRange(low=5e-3, high=2e-2, log=True),
+        dropout=0.0,
+        epochs=8,
+    )
+    sine = quietly("sine", load_sample("noisy_sine"), n_trials=2, space=space, horizon=50)
+    assert 0.005 < sine.best_value < 0.2
+    walk = load_sample("random_walk", length=20_000)
+    study = quietly("walk", walk, n_trials=3, space=space.fix(unroll_length=10))
+    assert 0.97 < study.best_value < 1.03
+
+
 SCRIPT = """
 from foretune.datasets import load_sample
 from foretune.search import SearchSpace, run_study
@@ -201,15 +300,21 @@ print("returned", len(study.trials))
 """
 
 
-def wait_for_trials(url: str, count: int, process: subprocess.Popen[str]) -> None:
-    while True:
+def wait_for_trials(database: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Wait until ``count`` trials are complete, reading beside the process, never making tables."""
+    for _ in range(600):
         assert process.poll() is None, process.communicate()
-        try:
-            if finished_trials(load_study("s", url)) >= count:
-                return
-        except ConfigError:  # the process has not yet made the study
-            pass
+        with contextlib.suppress(sqlite3.Error):
+            connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+            try:
+                query = "SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'"
+                if connection.execute(query).fetchone()[0] >= count:
+                    return
+            finally:
+                connection.close()
         time.sleep(0.3)
+    process.kill()
+    raise AssertionError(process.communicate())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -227,7 +332,7 @@ def test_a_signal_stops_cleanly_says_how_to_resume_and_resumes(
         text=True,
     )
     url = f"sqlite:///{tmp_path / 'foretune.db'}"
-    wait_for_trials(url, 2, process)
+    wait_for_trials(tmp_path / "foretune.db", 2, process)
     process.send_signal(number)
     out, err = process.communicate()
     assert process.returncode == 0

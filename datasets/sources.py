@@ -1,0 +1,29 @@
+"""Prices by one word: a sample, a file, or a download."""
+
+from foretune.datasets.alpha_vantage import download_prices
+from foretune.datasets.prices import PriceSeries
+from foretune.datasets.readers import read_prices
+from foretune.datasets.samples import SAMPLES, load_sample
+
+_ALPHA_VANTAGE = "alphavantage:"
+
+
+def load_prices(where: str) -> PriceSeries:
+    """Load prices from where a ``--prices`` option says.
+
+    Args:
+        where: a sample's name, ``alphavantage:SYMBOL``, or the path of a CSV file.
+
+    Raises:
+        DataError: they cannot be had; the message says why.
+
+    Example:
+        >>> load_prices("sp500")
+        PriceSeries('sp500', 13594 rows, 1962-01-02 to 2015-12-31)
+    """
+    if where in SAMPLES:
+        return load_sample(where)
+    if where.startswith(_ALPHA_VANTAGE):
+        # A free key gets 100 days, too few for any split; `full` needs a paid one.
+        return download_prices(where.removeprefix(_ALPHA_VANTAGE), outputsize="full")
+    return read_prices(where)
