@@ -72,7 +72,7 @@ def test_the_leak_puts_the_test_days_where_validation_belongs() -> None:
 
 def values_by_epoch(seed: int) -> tuple[list[float], list[float]]:
     """Validation and test values of the one trial, whose training days are those of both."""
-    prices = load_sample("random_walk")
+    prices = load_sample("random_walk", seed=seed)
     split = chronological_split(len(prices), horizon=50, history=5)
     data = development(prices, split)
     config = best_config(leakage.search(data, seed, 1))
