@@ -23,6 +23,9 @@ def write_atomically(path: str | os.PathLike[str], content: str | Callable[[Path
     """
     path = Path(path)
     try:
+        path = path.resolve() if path.is_symlink() else path
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path} cannot be written: it is there and not a regular file")
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
             temporary = Path(folder) / path.name
             if callable(content):

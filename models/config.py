@@ -1,8 +1,6 @@
 """TrialConfig: everything that determines one trained model."""
 
 import os
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
@@ -12,6 +10,7 @@ from foretune.datasets.atomic import write_atomically
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.scaling import ScalingName
 from foretune.datasets.strict_model import StrictModel, describe
+from foretune.datasets.toml_files import parse_toml, read_text
 
 CellName = Literal["lstm", "peephole_lstm", "gru"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd_momentum"]
@@ -119,10 +118,7 @@ class TrialConfig(StrictModel):
         Raises:
             ConfigError: not TOML, no ``[config]``, an unknown key, a wrong type or value.
         """
-        try:
-            document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"a config must be valid TOML, but: {error}") from None
+        document = parse_toml(text, "a config")
         if not isinstance(document.get("config"), dict):
             raise ConfigError(
                 f"a config must have a [config] table, but got the keys {sorted(document)}"
@@ -143,9 +139,8 @@ class TrialConfig(StrictModel):
         Raises:
             ConfigError: the file cannot be read or holds no valid config; names the file.
         """
+        text = read_text(path, "a config")
         try:
-            return cls.from_toml(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: a config must be a readable text file: {error}") from None
+            return cls.from_toml(text)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None

@@ -83,7 +83,7 @@ def run(
     console.print(summary_table(study))
     console.print(caution(study))
     for file in files:
-        console.print(f"wrote {file}", highlight=False, soft_wrap=True)
+        console.print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
 
 
 @cli.command()
@@ -98,7 +98,7 @@ def best(name: str, storage: str, out: str) -> None:
     save_best(study, out)
     console = Console()
     console.print(summary_table(study))
-    console.print(f"wrote {out}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {out}", highlight=False, markup=False, soft_wrap=True)
 
 
 def run_command(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:

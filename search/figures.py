@@ -37,9 +37,12 @@ def prices_figure(prices: PriceSeries, split: Split) -> Figure:
         first, last = prices.dates[start], prices.dates[stop - 1]
         axes.axvspan(first, last, color=colour, alpha=0.15, linewidth=0)
         middle = prices.dates[(start + stop - 1) // 2]
-        axes.text(middle, 0.96, name, transform=axes.get_xaxis_transform(), ha="center", va="top")
+        above = axes.get_xaxis_transform()
+        axes.text(middle, 1.01, name, transform=above, ha="center", va="bottom")
     axes.set(xlabel="date", ylabel="mid price (currency of the source, log scale)")
-    figure.suptitle(f"{prices.name}: {split.length:,} days; gaps of {split.horizon} days between")
+    figure.suptitle(
+        f"{literal(prices.name)}: {split.length:,} days; gaps of {split.horizon} days between"
+    )
     return figure
 
 
@@ -136,6 +139,11 @@ def _draw_forecasts(
             dates[[0, -1]], [start, start], color=BLUE, linestyle=":", linewidth=1.2, label=label
         )
     axes.set(xlabel="date", ylabel="mid price (currency of the source)")
+
+
+def literal(text: str) -> str:
+    """Keep matplotlib from reading dollar signs in a user's text as mathematics."""
+    return text.replace("$", r"\$")
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

@@ -17,6 +17,7 @@ from foretune.search.figures import (
     forecasts_figure,
     history_figure,
     learning_curves_figure,
+    literal,
     prices_figure,
 )
 from foretune.search.objective import OBJECTIVE_NAME
@@ -60,8 +61,8 @@ def write_results(
     run = list(fit(trial_config(best), data))
     chosen = best_epoch(run)
     title = (
-        f"{prices.name}: validation forecasts of trial {best.number}, epoch {chosen.epoch}, "
-        f"relative MSE {chosen.relative_mse:.4f}"
+        f"{literal(prices.name)}: validation forecasts of trial {best.number}, "
+        f"epoch {chosen.epoch}, relative MSE {chosen.relative_mse:.4f}"
     )
     drawn = {
         "prices.png": prices_figure(prices, split),
@@ -89,7 +90,10 @@ def require_writable(path: str | os.PathLike[str]) -> Path:
         ConfigError: something on the way to it is no folder or is read-only.
     """
     folder = Path(path)
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    try:
+        existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    except OSError as error:
+        raise ConfigError(f"out must be a folder's path: {error.strerror or error}") from None
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ConfigError(f"out must be a folder to write to, but {existing} is not one")
     return folder

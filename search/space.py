@@ -1,8 +1,6 @@
 """SearchSpace: what a study may choose from, and the config that a trial chose."""
 
 import os
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import tomli_w
@@ -12,6 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.scaling import ScalingName
 from foretune.datasets.strict_model import CHOICES, FIXED, RANGE, StrictModel, describe
+from foretune.datasets.toml_files import parse_toml, read_text
 from foretune.models.config import MAX_LAYERS, CellName, OptimizerName, TrialConfig
 
 Value = TypeVar("Value")
@@ -173,10 +172,9 @@ class SearchSpace(StrictModel):
         Raises:
             ConfigError: not TOML, an unknown key, a wrong type or a value out of range.
         """
+        document = parse_toml(text, "a search space")
         try:
-            return cls.model_validate(tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"a search space must be valid TOML, but: {error}") from None
+            return cls.model_validate(document)
         except ValidationError as error:
             raise ConfigError(describe(error, cls)) from None
 
@@ -187,10 +185,9 @@ class SearchSpace(StrictModel):
         Raises:
             ConfigError: the file cannot be read or holds no valid space; names the file.
         """
+        text = read_text(path, "a search space")
         try:
-            return cls.from_toml(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: a search space must be a readable file: {error}") from None
+            return cls.from_toml(text)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
 

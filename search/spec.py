@@ -71,6 +71,8 @@ class StudySpec(StrictModel):
     def stored(cls, study: optuna.Study) -> Self | None:
         """Read the spec from ``study``; None if foretune did not make it."""
         document = study.user_attrs.get(_ATTRIBUTE)
+        if document is not None and not isinstance(document, dict):
+            raise ConfigError(f"{_ATTRIBUTE} of study {study.study_name!r} must be a table")
         return None if document is None else cls(**document)
 
     def require_same(self, other: "StudySpec", study_name: str) -> None:

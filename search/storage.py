@@ -11,7 +11,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
     IntegrityError,
-    NoSuchModuleError,
     OperationalError,
     SQLAlchemyError,
 )
@@ -41,7 +40,7 @@ def open_storage(storage: str | BaseStorage) -> BaseStorage:
         return storage
     try:
         url = make_url(storage)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigError(
             f"storage must be a database URL such as {DEFAULT_STORAGE}, but got one that cannot "
             "be read as a URL"
@@ -51,7 +50,7 @@ def open_storage(storage: str | BaseStorage) -> BaseStorage:
         raise ConfigError(f"storage must be sqlite:// or postgresql://, but got {backend}://")
     try:
         return _sqlite(storage) if backend == "sqlite" else RDBStorage(storage)
-    except (SQLAlchemyError, NoSuchModuleError, ImportError, RuntimeError) as error:
+    except (SQLAlchemyError, ImportError, RuntimeError, ValueError, TypeError) as error:
         shown = url.render_as_string(hide_password=True)
         raise ConfigError(f"storage {shown} cannot be opened: {first_line(error)}") from None
 

@@ -8,7 +8,7 @@ import optuna
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
@@ -115,14 +115,25 @@ def _run_missing(
             progress.epoch(trial, config, result)
             stop.heed()
 
+        def on_trial(study: optuna.Study, _trial: FrozenTrial) -> None:
+            stop.heed()
+            # Another launcher may be at work on the same study.
+            if finished_trials(study) >= n_trials:
+                study.stop()
+
         try:
             study.optimize(
                 Objective(space, data, on_epoch=on_epoch),
                 n_trials=n_trials - done,
                 catch=NonFiniteLossError,
-                callbacks=[progress.trial, lambda _study, _trial: stop.heed()],
+                callbacks=[progress.trial, on_trial],
             )
         except KeyboardInterrupt:
+            _say_how_to_resume(study, n_trials)
+        except UnboundLocalError:
+            # What Optuna makes of a KeyboardInterrupt while it stores a trial.
+            if not stop.requested:
+                raise
             _say_how_to_resume(study, n_trials)
 
 
@@ -144,9 +155,9 @@ def finished_trials(study: optuna.Study) -> int:
 
 
 def _require_valid(name: str, n_trials: int) -> None:
-    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name) or len(name.encode()) > 200:
         raise ConfigError(
-            "study name must be at most 200 letters, digits, spaces or . _ = + -, beginning with "
+            "study name must be at most 200 bytes of letters, digits, spaces or . _ = + -, from "
             f"a letter or digit, but got {name!r}"
         )
     if not isinstance(n_trials, Integral) or n_trials < 1:

@@ -57,7 +57,7 @@ def main() -> None:
     console = Console()
     console.print(summary_table(study))
     console.print(caution(study))
-    console.print("wrote " + ", ".join(str(file) for file in files), highlight=False)
+    console.print("wrote " + ", ".join(str(file) for file in files), highlight=False, markup=False)
     print(NEXT)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from foretune.datasets import DataError, PriceSeries, load_sample, read_prices
+from foretune.datasets import DataError, PriceSeries, load_prices, load_sample
 from foretune.datasets.atomic import write_atomically
 from foretune.datasets.scaling import log_growth_between
 from foretune.datasets.splits import Development, Split, chronological_split, development
@@ -228,7 +228,7 @@ def comparison_table(printed: AsPrinted, right: Corrected) -> Table:
 def tutorial(prices: str | None, epochs: int | None, out: str, full: bool) -> None:
     """Run the tutorial as printed and put right; write numbers and figures."""
     folder = require_writable(out)
-    series = load_sample("sp500") if prices is None else read_prices(prices)
+    series = load_sample("sp500") if prices is None else load_prices(prices)
     data = tutorial_data(series)
     config = FULL if full else SMALL
     if epochs is not None:
@@ -241,7 +241,9 @@ def tutorial(prices: str | None, epochs: int | None, out: str, full: bool) -> No
     tutorial_figures.save_all(folder, config, data, run, document)
     console = Console()
     console.print(comparison_table(printed, right))
-    console.print(f"wrote tutorial.json and figures to {Path(folder)}", highlight=False)
+    console.print(
+        f"wrote tutorial.json and figures to {Path(folder)}", highlight=False, markup=False
+    )
 
 
 def main() -> None:

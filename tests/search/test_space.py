@@ -121,7 +121,7 @@ def test_load_names_the_file(tmp_path: Any) -> None:
     for content, message in (
         (b"units = [32, 64", "must be valid TOML"),
         (b"epochs = 'x'", "epochs must be a valid integer"),
-        (b"\xff\xfe", "must be a readable file"),
+        (b"\xff\xfe", "must be a readable text file"),
     ):
         file.write_bytes(content)
         with pytest.raises(ConfigError, match=f"space.toml: .*{message}"):

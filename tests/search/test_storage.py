@@ -62,3 +62,10 @@ def test_loading_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
 def test_storage_objects_pass_through() -> None:
     storage = optuna.storages.InMemoryStorage()
     assert open_storage(storage) is storage
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:hunter2@x:word@h/db", "sqlite:///x?timeout=a"])
+def test_a_url_that_breaks_the_parser_is_one_line(url: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        open_storage(url)
+    assert "hunter2" not in str(error.value)

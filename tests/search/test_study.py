@@ -222,7 +222,7 @@ def test_a_diverged_trial_does_not_end_the_study(
     assert study.best_trial.params["learning_rate"] == 1e-3
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a/b", "..", "x" * 201, "a\nb", "-rf"])
+@pytest.mark.parametrize("name", ["", "  ", "a/b", "..", "x" * 201, "語" * 100, "a\nb", "-rf"])
 def test_bad_names_are_refused(name: str, walk: PriceSeries) -> None:
     with pytest.raises(ConfigError, match="study name must be"):
         quietly(name, walk)
@@ -315,6 +315,22 @@ def wait_for_trials(database: Path, count: int, process: subprocess.Popen[str]) 
         time.sleep(0.3)
     process.kill()
     raise AssertionError(process.communicate())
+
+
+def test_two_launchers_share_one_total(tmp_path: Path) -> None:
+    """Real processes, one SQLite file; one trial may still be running when the total is met."""
+    script = tmp_path / "launch.py"
+    script.write_text(SCRIPT.replace("n_trials=500", "n_trials=12"))
+    launch = [sys.executable, str(script)]
+    processes = [
+        subprocess.Popen(launch, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    errors = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    study = load_study("s", f"sqlite:///{tmp_path / 'foretune.db'}")
+    assert 12 <= finished_trials(study) <= 13
+    assert len({tuple(t.params.items()) for t in study.trials}) == len(study.trials)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
