@@ -247,7 +247,7 @@ def test_load_names_the_file(tmp_path: Path) -> None:
     binary.write_bytes(b"\xff\xfe[config]")
     for path, message in (
         (missing, "readable text file"),
-        (folder, "readable text file"),
+        (folder, "regular file"),
         (binary, "readable text file"),
         (broken, "valid TOML"),
         (wrong, "epochs must be greater than or equal to 1, but got 0"),
