@@ -117,8 +117,8 @@ def as_printed(config: TrialConfig, data: Development) -> tuple[AsPrinted, list[
     """Run the tutorial's protocol: the test decays the learning rate.
 
     Two of its faults are mended here too, as foretune has no way to make them: a label is never
-    its own input (offsets are 1 to 5, not 0 to 4, which makes the training loss about half as
-    large again), and the recurrent state is reset where a cursor jumps.
+    its own input (offsets are 1 to 5, not 0 to 4), and the recurrent state is reset where a
+    cursor jumps.
     """
     run = []
     for result in fit(config, data, criterion="half_mse"):
@@ -230,6 +230,7 @@ def tutorial(prices: str | None, epochs: int | None, out: str, full: bool) -> No
     folder = require_writable(out)
     series = load_sample("sp500") if prices is None else load_prices(prices)
     data = tutorial_data(series)
+    print(series.head(5).to_frame().to_string())
     config = FULL if full else SMALL
     if epochs is not None:
         config = config.replace(epochs=epochs)

@@ -64,6 +64,19 @@ def test_every_suggested_value_is_declared() -> None:
     assert 15 < sum(c.learning_rate < 1e-3 for c in configs) < 45
 
 
+def test_cell_optimizer_scaling_and_batch_size_can_be_searched() -> None:
+    space = SearchSpace(
+        cell=("lstm", "peephole_lstm", "gru"),
+        optimizer=("adam", "adamw", "rmsprop", "sgd_momentum"),
+        scaling=("log_returns", "windowed_min_max"),
+        batch_size=(32, 64),
+    )
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    configs = [space.suggest(study.ask()) for _ in range(60)]
+    for name in ("cell", "optimizer", "scaling", "batch_size"):
+        assert {getattr(config, name) for config in configs} == set(getattr(space, name))
+
+
 def test_fixed_values_are_no_parameters_of_the_study() -> None:
     study = optuna.create_study()
     trial = study.ask()

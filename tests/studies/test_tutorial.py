@@ -86,8 +86,8 @@ def test_the_tutorials_numbers_on_its_own_series(hewlett_packard: PriceSeries) -
 @pytest.mark.slow
 def test_the_tutorials_own_training_on_its_own_series(hewlett_packard: PriceSeries) -> None:
     # It reports a training loss of 1.703 after one epoch and about 0.034 after 30, and a test error
-    # of 0.00243. The first depends on the draw of the weights (2.1 to 3.4 for five seeds here); the
-    # last is higher here because no label is its own input.
+    # of 0.00243. The losses here are 3.40 and 0.048; why they are higher is not known. (The first
+    # varies with the draw of the weights, from 2.1 to 3.4 over five seeds.)
     printed, run = tutorial.as_printed(tutorial.FULL, tutorial.tutorial_data(hewlett_packard))
     assert len(run) == 30
     assert 1.0 < printed.lstm_train_loss_by_epoch[0] < 5.0
