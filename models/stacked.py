@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from foretune.models.cells import CELLS, Cell, CellState, glorot_uniform
+from foretune.models.cells import CELLS, Cell, CellState, LSTMCell, glorot_uniform
 from foretune.models.config import CellName, TrialConfig
-from foretune.models.dropout import dropout_mask
+from foretune.models.dropout import dropout_masks
+from foretune.models.lstm_unroll import lstm_unroll
 
 # One state per layer.
 StackState = tuple[CellState, ...]
@@ -93,7 +94,7 @@ class StackedRNN(nnx.Module):
             masks = None
             if dropout_key is not None:
                 key = jax.random.fold_in(dropout_key, number)
-                masks = _layer_masks(key, jnp.asarray(dropout), inputs.shape, layer.units)
+                masks = dropout_masks(key, dropout, *inputs.shape, layer.units)
             features, layer_state = _unroll_layer(layer, layer_state, features, masks)
             new_state.append(layer_state)
         return self._head(features), tuple(new_state)
@@ -104,18 +105,6 @@ class StackedRNN(nnx.Module):
         return outputs[..., 0]
 
 
-def _layer_masks(
-    key: jax.Array, rate: jax.Array, steps_and_batch: tuple[int, ...], units: int
-) -> tuple[jax.Array, jax.Array]:
-    """Draw the masks of one layer: outputs [T, B, H] and carried state [T, B, H].
-
-    Units come first in the draw: a wider layer begins with the masks of a narrower one, so
-    that padding a layer changes nothing for its real units.
-    """
-    masks = dropout_mask(key, rate, (units, 2, *steps_and_batch))
-    return masks[:, 0].transpose(1, 2, 0), masks[:, 1].transpose(1, 2, 0)
-
-
 def _unroll_layer(
     layer: Cell,
     state: CellState,
@@ -124,6 +113,16 @@ def _unroll_layer(
 ) -> tuple[jax.Array, CellState]:
     """Run one layer over ``inputs`` [T, B, I]: outputs [T, B, H] and its last state."""
     output_mask, state_mask = masks if masks is not None else (None, None)
+    outputs, state = _unroll_cell(layer, state, inputs, state_mask)
+    return outputs if output_mask is None else outputs * output_mask, state
+
+
+def _unroll_cell(
+    layer: Cell, state: CellState, inputs: jax.Array, state_mask: jax.Array | None
+) -> tuple[jax.Array, CellState]:
+    if type(layer) is LSTMCell:
+        h, c = state
+        return lstm_unroll(layer.kernel[...], layer.bias[...], (h, c), inputs, state_mask)
 
     def step(
         state: CellState, x_and_mask: tuple[jax.Array, jax.Array | None]
@@ -133,4 +132,4 @@ def _unroll_layer(
         return (h if mask is None else h * mask, *memory), h
 
     state, outputs = jax.lax.scan(step, state, (inputs, state_mask))
-    return outputs if output_mask is None else outputs * output_mask, state
+    return outputs, state

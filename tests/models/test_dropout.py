@@ -1,18 +1,26 @@
 """Dropout masks: their values, their share, and a rate that compiles nothing."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foretune.models.compiles import compile_count
-from foretune.models.dropout import dropout_mask
-from foretune.models.stacked import _layer_masks
+from foretune.models.dropout import dropout_masks
 
 SHAPE = (50, 40, 50)
 SIZE = 100_000
-draw = jax.jit(dropout_mask, static_argnums=2)
+draw_both = jax.jit(dropout_masks, static_argnums=(2, 3, 4))
+
+
+def draw(key: jax.Array, rate: jax.Array, shape: tuple[int, int, int]) -> jax.Array:
+    """The mask of the outputs; the other is another half of the same words."""
+    return draw_both(key, rate, *shape)[0]
+
 
 
 @settings(deadline=None, max_examples=40)
@@ -32,11 +40,30 @@ def test_rate_zero_drops_nothing() -> None:
     assert (np.asarray(draw(jax.random.key(0), jnp.float32(0), SHAPE)) == 1).all()
 
 
-def test_elements_are_independent() -> None:
-    mask = np.asarray(draw(jax.random.key(1), jnp.float32(0.5), SHAPE)) == 0
-    for axis in range(3):
-        neighbours = (np.roll(mask, 1, axis) == mask).mean()
-        assert abs(neighbours - 0.5) < 6 * 0.5 / SIZE**0.5
+def share_of_equal(first: np.ndarray, second: np.ndarray) -> float:
+    return float((first == second).mean())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_elements_are_independent(seed: int) -> None:
+    masks = draw_both(jax.random.key(seed), jnp.float32(0.5), *SHAPE)
+    outputs, state = (np.asarray(mask) == 0 for mask in masks)
+    tolerance = 6 * 0.5 / SIZE**0.5
+    for mask in (outputs, state):
+        for axis in range(3):
+            for lag in (1, 2, 7):
+                assert abs(share_of_equal(np.roll(mask, lag, axis), mask) - 0.5) < tolerance
+        # Every sequence, unit and day has its share.
+        for axes in ((0, 1), (0, 2), (1, 2)):
+            assert abs(mask.mean(axes) - 0.5).max() < 6 * 0.5 / 2000**0.5
+    assert abs(share_of_equal(outputs, state) - 0.5) < tolerance
+
+
+def test_keys_of_neighbouring_steps_are_independent() -> None:
+    keys = [jax.random.fold_in(jax.random.key(0), step) for step in range(20)]
+    masks = [np.asarray(draw(key, jnp.float32(0.5), SHAPE)) == 0 for key in keys]
+    for first, second in itertools.combinations(masks, 2):
+        assert abs(share_of_equal(first, second) - 0.5) < 6 * 0.5 / SIZE**0.5
 
 
 def test_the_key_decides_the_mask() -> None:
@@ -56,8 +83,9 @@ def test_another_rate_compiles_nothing() -> None:
 
 
 def test_a_wider_layers_masks_begin_with_those_of_a_narrower_one() -> None:
-    masks = jax.jit(_layer_masks, static_argnums=(2, 3))
-    wide, narrow = (masks(jax.random.key(5), jnp.float32(0.4), (6, 4), units) for units in (8, 3))
+    wide, narrow = (
+        draw_both(jax.random.key(5), jnp.float32(0.4), 6, 4, units) for units in (8, 3)
+    )
     for wide_mask, narrow_mask in zip(wide, narrow, strict=True):
         assert wide_mask.shape == (6, 4, 8)
         np.testing.assert_array_equal(wide_mask[..., :3], narrow_mask)

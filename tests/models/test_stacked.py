@@ -11,8 +11,9 @@ import pytest
 from flax import nnx
 
 from foretune.models.config import TrialConfig
+from foretune.models.dropout import dropout_masks
 from foretune.models.network import network
-from foretune.models.stacked import Architecture, StackedRNN, _layer_masks
+from foretune.models.stacked import Architecture, StackedRNN
 
 # Two layers of different widths, 6 days, 4 sequences.
 ARCHITECTURE = Architecture(cell="lstm", units=(3, 2))
@@ -134,7 +135,7 @@ def gradients(
         state, inputs, dropout_key=KEY(), dropout=rate
     )
     masks = [
-        _layer_masks(jax.random.fold_in(KEY(), number), rate, (DAYS, BATCH), units)
+        dropout_masks(jax.random.fold_in(KEY(), number), rate, DAYS, BATCH, units)
         for number, units in enumerate(architecture.units)
     ]
     return scalar(outputs, new_state, jnp), (outputs, new_state, masks)
