@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from foretune.datasets.randomness import random_integers
+
 
 def segment_cursors(length: int, batch_size: int) -> NDArray[np.int32]:
     """Return the first cursors [B]: the starts of B equal segments of ``length`` values.
@@ -43,7 +45,7 @@ def jump_where_exhausted(
     """
     last_start = jnp.asarray(length - 1 - reach, jnp.int32)
     jumped = cursors > last_start
-    fresh = jax.random.randint(key, cursors.shape, 0, last_start + 1, dtype=jnp.int32)
+    fresh = random_integers(key, cursors.shape, last_start + 1)
     return jnp.where(jumped, fresh, cursors), jumped
 
 
@@ -53,7 +55,7 @@ def label_offsets(key: jax.Array, shape: tuple[int, int], most: jax.Array | int)
     The tutorial's augmentation. Its printed generator can also draw 0, where the label is the
     input itself (its fault 3).
     """
-    return jax.random.randint(key, shape, 1, jnp.asarray(most, jnp.int32) + 1, dtype=jnp.int32)
+    return 1 + random_integers(key, shape, most)
 
 
 def unrolled_batch(

@@ -1,10 +1,9 @@
 """Recursive forecasts for all origins at once."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
+from foretune.models.compilation import jit_for_backend
 from foretune.models.network import Params, network
 from foretune.models.stacked import Architecture, StackedRNN, StackState
 
@@ -46,7 +45,7 @@ def recursive_forecast(model: StackedRNN, windows: jax.Array, horizon: int) -> j
     return forecasts.T
 
 
-@partial(jax.jit, static_argnames=("architecture", "warm_up", "horizon"))
+@jit_for_backend(static_argnames=("architecture", "warm_up", "horizon"))
 def forecast_from(
     architecture: Architecture,
     params: Params,

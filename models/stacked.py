@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from foretune.datasets.randomness import fold_in
 from foretune.models.cells import CELLS, Cell, CellState, LSTMCell, glorot_uniform
 from foretune.models.config import CellName, TrialConfig
 from foretune.models.dropout import dropout_masks
@@ -93,7 +94,7 @@ class StackedRNN(nnx.Module):
         for number, (layer, layer_state) in enumerate(zip(self.layers, state, strict=True)):
             masks = None
             if dropout_key is not None:
-                key = jax.random.fold_in(dropout_key, number)
+                key = fold_in(dropout_key, number)
                 masks = dropout_masks(key, dropout, *inputs.shape, layer.units)
             features, layer_state = _unroll_layer(layer, layer_state, features, masks)
             new_state.append(layer_state)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -18,8 +17,10 @@ from foretune.datasets.batches import (
     unrolled_batch,
 )
 from foretune.datasets.errors import DataError
+from foretune.datasets.randomness import fold_in, random_key
 from foretune.datasets.splits import Development
 from foretune.models.cells import CELLS
+from foretune.models.compilation import jit_for_backend
 from foretune.models.config import OptimizerName, TrialConfig
 from foretune.models.forecasting import recursive_forecast, warm_up_windows
 from foretune.models.network import Params, initial_params, network
@@ -121,7 +122,7 @@ def train_step(
     program: Program, data: TrainingData, hyper: Hyperparameters, key: jax.Array, state: TrainState
 ) -> tuple[TrainState, jax.Array]:
     """Take one gradient step; returns the new state and the loss before it."""
-    jump_key, offset_key, dropout_key = jax.random.split(key, 3)
+    jump_key, offset_key, dropout_key = (fold_in(key, purpose) for purpose in range(3))
     reach = program.unroll_length - 1 + hyper.label_offset
     cursors, jumped = jump_where_exhausted(state.cursors, jump_key, data.train_length, reach)
     shape = program.unroll_length, program.batch_size
@@ -138,7 +139,7 @@ def train_step(
     return TrainState(params, optimizer_state, cursors + program.unroll_length, carried), loss
 
 
-@partial(jax.jit, static_argnames="program")
+@jit_for_backend(static_argnames="program")
 def train_epoch(
     program: Program, data: TrainingData, hyper: Hyperparameters, state: TrainState
 ) -> tuple[TrainState, jax.Array, jax.Array]:
@@ -147,11 +148,11 @@ def train_epoch(
     Returns:
         The new state, the mean loss and the scaled forecasts [O, H].
     """
-    epoch_key = jax.random.fold_in(jax.random.key(hyper.seed), hyper.epoch)
+    epoch_key = fold_in(random_key(hyper.seed), hyper.epoch)
 
     def body(step: jax.Array, carry: tuple[TrainState, jax.Array]) -> tuple[TrainState, jax.Array]:
         state, total = carry
-        key = jax.random.fold_in(epoch_key, step)
+        key = fold_in(epoch_key, step)
         state, loss = train_step(program, data, hyper, key, state)
         return state, total + loss
 

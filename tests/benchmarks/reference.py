@@ -2,8 +2,8 @@
 
 Every system trains the same configurations on the same series with the same number of gradient
 steps, and forecasts from the same origins after each epoch: standardised log returns of the S&P
-500's mid price, batch 64, 60 steps an epoch, 4 epochs, Adam, gradients clipped to 5, ½ squared error
-summed over the unroll; then 20 origins, 50 recursive steps each.
+500's mid price, batch 64, 60 steps an epoch, 4 epochs, Adam, gradients clipped to norm 5, ½ squared
+error summed over the unroll; then 20 origins, 50 recursive steps each.
 """
 
 from dataclasses import asdict, dataclass

@@ -1,5 +1,7 @@
 """Batches: a worked example with every integer written out, and what holds for any of them."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from foretune.datasets.batches import (
     segment_cursors,
     unrolled_batch,
 )
+from foretune.datasets.randomness import fold_in, random_key
 
 # One shape for all properties: a shape is compiled once.
 UNROLL, CURSORS, LONGEST, FURTHEST = 3, 5, 40, 4
@@ -32,14 +35,14 @@ def test_three_unrolled_batches_of_four_cursors_over_twelve_values() -> None:
     assert cursors.tolist() == [0, 3, 6, 9]
 
     # First batch: all four read two values and the labels one step later.
-    cursors, jumped = jump(cursors, jax.random.key(0), 12, reach)
+    cursors, jumped = jump(cursors, random_key(0), 12, reach)
     assert jumped.tolist() == [False, False, False, False]
     inputs, labels = read(series, cursors, next_day)
     assert inputs.tolist() == [[0, 3, 6, 9], [1, 4, 7, 10]]
     assert labels.tolist() == [[1, 4, 7, 10], [2, 5, 8, 11]]
 
     # Second: the fourth cursor stands on 11, whose label would be the 13th value. It jumps.
-    cursors, jumped = jump(cursors + 2, jax.random.key(1), 12, reach)
+    cursors, jumped = jump(cursors + 2, random_key(1), 12, reach)
     assert jumped.tolist() == [False, False, False, True]
     fresh = int(cursors[3])
     assert 0 <= fresh <= 9
@@ -48,7 +51,7 @@ def test_three_unrolled_batches_of_four_cursors_over_twelve_values() -> None:
     assert labels.tolist() == [[3, 6, 9, fresh + 1], [4, 7, 10, fresh + 2]]
 
     # Third: the third cursor stands on 10 and jumps; so does the fourth, if it landed near the end.
-    cursors, jumped = jump(cursors + 2, jax.random.key(2), 12, reach)
+    cursors, jumped = jump(cursors + 2, random_key(2), 12, reach)
     assert jumped.tolist() == [False, False, True, fresh + 2 > 9]
     third, fourth = cursors.tolist()[2:]
     inputs, labels = read(series, cursors, next_day)
@@ -90,7 +93,7 @@ def test_a_label_lies_its_offset_after_its_input(
     place_of = {value: place for place, value in enumerate(values.tolist())}
     last = LONGEST - 1 - labels_furthest(furthest)
     starts = data.draw(st.lists(st.integers(0, last), min_size=CURSORS, max_size=CURSORS))
-    ahead = draw_offsets(jax.random.key(seed), (UNROLL, CURSORS), furthest)
+    ahead = draw_offsets(random_key(seed), (UNROLL, CURSORS), furthest)
     inputs, labels = read(jnp.asarray(values), jnp.asarray(starts, jnp.int32), ahead)
     assert inputs.shape == labels.shape == (UNROLL, CURSORS)
     for step, rows in enumerate(zip(inputs.tolist(), labels.tolist(), ahead.tolist(), strict=True)):
@@ -107,7 +110,7 @@ def test_a_cursor_jumps_when_exhausted_and_only_then(
     length: int, furthest: int, cursors: list[int], seed: int
 ) -> None:
     reach = labels_furthest(furthest)
-    new, jumped = jump(jnp.asarray(cursors, jnp.int32), jax.random.key(seed), length, reach)
+    new, jumped = jump(jnp.asarray(cursors, jnp.int32), random_key(seed), length, reach)
     for before, after, has_jumped in zip(cursors, new.tolist(), jumped.tolist(), strict=True):
         assert has_jumped == (before + reach > length - 1)
         if not has_jumped:
@@ -121,7 +124,7 @@ def test_a_cursor_jumps_when_exhausted_and_only_then(
 def test_jumps_reach_every_place_equally_often() -> None:
     # 10 values and labels up to 3 values after a cursor: the places 0 to 6.
     exhausted = jnp.full(CURSORS, 99, jnp.int32)
-    keys = jax.random.split(jax.random.key(3), 2800 // CURSORS)
+    keys = jax.vmap(partial(fold_in, random_key(3)))(jnp.arange(2800 // CURSORS))
     new = jax.vmap(lambda key: jump(exhausted, key, 10, 3)[0])(keys)
     counts = np.bincount(np.asarray(new).ravel(), minlength=7)
     assert len(counts) == 7
@@ -130,20 +133,20 @@ def test_jumps_reach_every_place_equally_often() -> None:
 
 
 def test_a_series_of_one_unroll_always_starts_at_its_first_value() -> None:
-    new, jumped = jump(jnp.arange(CURSORS, dtype=jnp.int32), jax.random.key(0), UNROLL + 1, UNROLL)
+    new, jumped = jump(jnp.arange(CURSORS, dtype=jnp.int32), random_key(0), UNROLL + 1, UNROLL)
     assert new.tolist() == [0] * CURSORS
     assert jumped.tolist() == [False, True, True, True, True]
 
 
 def test_offsets_are_drawn_equally_often_and_anew_for_each_label() -> None:
-    drawn = np.asarray(draw_offsets(jax.random.key(4), (UNROLL, 1000), 4))
+    drawn = np.asarray(draw_offsets(random_key(4), (UNROLL, 1000), 4))
     counts = np.bincount(drawn.ravel(), minlength=5)
     # 750 expected of each of 1 to 4, with a standard deviation of 23.7.
     assert counts[0] == 0
     assert len(counts) == 5
     assert abs(counts[1:] - 750).max() < 4 * 23.7
     assert abs((drawn[0] == drawn[1]).mean() - 0.25) < 4 * (0.25 * 0.75 / 1000) ** 0.5
-    assert (np.asarray(draw_offsets(jax.random.key(4), (UNROLL, 1000), 1)) == 1).all()
+    assert (np.asarray(draw_offsets(random_key(4), (UNROLL, 1000), 1)) == 1).all()
 
 
 @settings(deadline=None)
@@ -154,7 +157,8 @@ def test_no_label_of_any_unroll_leaves_the_training_days(
     # The series goes on after the training days, as it does in training; a value is its place.
     series, now = jnp.arange(float(LONGEST + 2 * UNROLL + FURTHEST)), jnp.asarray(cursors)
     for unroll in range(6):
-        jump_key, offset_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), unroll))
+        key = fold_in(random_key(seed), unroll)
+        jump_key, offset_key = fold_in(key, 0), fold_in(key, 1)
         now, _ = jump(now.astype(jnp.int32), jump_key, length, labels_furthest(furthest))
         ahead = draw_offsets(offset_key, (UNROLL, CURSORS), furthest)
         inputs, labels = (np.asarray(days) for days in read(series, now, ahead))

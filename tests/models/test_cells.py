@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from foretune.datasets.randomness import random_key
 from foretune.models.cells import (
     CELLS,
     Cell,
@@ -271,7 +272,7 @@ def test_a_network_padded_with_zeros_trains_as_without(
     program = Program(architecture, "sgd_momentum", batch_size=3, unroll_length=4, horizon=1)
     data = TrainingData(jnp.asarray(series), jnp.int32(40), jnp.array([39], jnp.int32))
     for number in range(3):
-        state, loss = take_step(program, data, numbers_of_a_step(0.0), jax.random.key(0), state)
+        state, loss = take_step(program, data, numbers_of_a_step(0.0), random_key(0), state)
         days = 4 * number + np.arange(4)[:, None] + cursors
         read = np.float64(series[days]), np.float64(series[days + 1])
 
@@ -291,7 +292,7 @@ def test_a_network_padded_with_zeros_trains_as_without(
     padding_is_zero(state, architecture, narrow, places, oracle)
     # Dropout gives it no life either, nor do jumps.
     for number in range(6):
-        key = jax.random.key(number)
+        key = random_key(number)
         state, _ = take_step(program, data, numbers_of_a_step(0.4), key, state)
     padding_is_zero(state, architecture, narrow, places, oracle)
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foretune.datasets.randomness import fold_in, random_key
 from foretune.models.compiles import compile_count
 from foretune.models.dropout import dropout_masks
 
@@ -22,11 +23,10 @@ def draw(key: jax.Array, rate: jax.Array, shape: tuple[int, int, int]) -> jax.Ar
     return draw_both(key, rate, *shape)[0]
 
 
-
 @settings(deadline=None, max_examples=40)
 @given(st.floats(0, 0.9990234375, width=32), st.integers(0, 2**32 - 1))
 def test_a_share_near_the_rate_is_zero_and_the_rest_makes_up_for_it(rate: float, seed: int) -> None:
-    mask = np.asarray(draw(jax.random.key(seed), jnp.float32(rate), SHAPE))
+    mask = np.asarray(draw(random_key(seed), jnp.float32(rate), SHAPE))
     assert mask.shape == SHAPE
     assert mask.dtype == np.float32
     kept = np.float32(1) / (np.float32(1) - np.float32(rate))
@@ -37,7 +37,7 @@ def test_a_share_near_the_rate_is_zero_and_the_rest_makes_up_for_it(rate: float,
 
 
 def test_rate_zero_drops_nothing() -> None:
-    assert (np.asarray(draw(jax.random.key(0), jnp.float32(0), SHAPE)) == 1).all()
+    assert (np.asarray(draw(random_key(0), jnp.float32(0), SHAPE)) == 1).all()
 
 
 def share_of_equal(first: np.ndarray, second: np.ndarray) -> float:
@@ -46,7 +46,7 @@ def share_of_equal(first: np.ndarray, second: np.ndarray) -> float:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_elements_are_independent(seed: int) -> None:
-    masks = draw_both(jax.random.key(seed), jnp.float32(0.5), *SHAPE)
+    masks = draw_both(random_key(seed), jnp.float32(0.5), *SHAPE)
     outputs, state = (np.asarray(mask) == 0 for mask in masks)
     tolerance = 6 * 0.5 / SIZE**0.5
     for mask in (outputs, state):
@@ -60,7 +60,7 @@ def test_elements_are_independent(seed: int) -> None:
 
 
 def test_keys_of_neighbouring_steps_are_independent() -> None:
-    keys = [jax.random.fold_in(jax.random.key(0), step) for step in range(20)]
+    keys = [fold_in(random_key(0), step) for step in range(20)]
     masks = [np.asarray(draw(key, jnp.float32(0.5), SHAPE)) == 0 for key in keys]
     for first, second in itertools.combinations(masks, 2):
         assert abs(share_of_equal(first, second) - 0.5) < 6 * 0.5 / SIZE**0.5
@@ -68,13 +68,13 @@ def test_keys_of_neighbouring_steps_are_independent() -> None:
 
 def test_the_key_decides_the_mask() -> None:
     rate = jnp.float32(0.5)
-    first, same, other = (draw(jax.random.key(seed), rate, SHAPE) for seed in (2, 2, 3))
+    first, same, other = (draw(random_key(seed), rate, SHAPE) for seed in (2, 2, 3))
     assert (first == same).all()
     assert abs(float((first == other).mean()) - 0.5) < 6 * 0.5 / SIZE**0.5
 
 
 def test_another_rate_compiles_nothing() -> None:
-    key, rates = jax.random.key(4), [jnp.float32(rate) for rate in (0.1, 0.2, 0.7)]
+    key, rates = random_key(4), [jnp.float32(rate) for rate in (0.1, 0.2, 0.7)]
     draw(key, rates[0], SHAPE)
     before = compile_count()
     masks = [draw(key, rate, SHAPE) for rate in rates]
@@ -83,9 +83,7 @@ def test_another_rate_compiles_nothing() -> None:
 
 
 def test_a_wider_layers_masks_begin_with_those_of_a_narrower_one() -> None:
-    wide, narrow = (
-        draw_both(jax.random.key(5), jnp.float32(0.4), 6, 4, units) for units in (8, 3)
-    )
+    wide, narrow = (draw_both(random_key(5), jnp.float32(0.4), 6, 4, units) for units in (8, 3))
     for wide_mask, narrow_mask in zip(wide, narrow, strict=True):
         assert wide_mask.shape == (6, 4, 8)
         np.testing.assert_array_equal(wide_mask[..., :3], narrow_mask)

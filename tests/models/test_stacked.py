@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from foretune.datasets.randomness import fold_in, random_key
 from foretune.models.config import TrialConfig
 from foretune.models.dropout import dropout_masks
 from foretune.models.network import network
@@ -18,7 +19,7 @@ from foretune.models.stacked import Architecture, StackedRNN
 # Two layers of different widths, 6 days, 4 sequences.
 ARCHITECTURE = Architecture(cell="lstm", units=(3, 2))
 DAYS, BATCH = 6, 4
-KEY = partial(jax.random.key, 7)
+KEY = partial(random_key, 7)
 
 
 def random_model(architecture: Architecture, numbers: np.random.Generator) -> StackedRNN:
@@ -135,7 +136,7 @@ def gradients(
         state, inputs, dropout_key=KEY(), dropout=rate
     )
     masks = [
-        dropout_masks(jax.random.fold_in(KEY(), number), rate, DAYS, BATCH, units)
+        dropout_masks(fold_in(KEY(), number), rate, DAYS, BATCH, units)
         for number, units in enumerate(architecture.units)
     ]
     return scalar(outputs, new_state, jnp), (outputs, new_state, masks)
@@ -201,7 +202,7 @@ def test_outputs_and_carried_state_are_both_dropped_each_day_anew() -> None:
     zero = model.zero_state(batch)
     plain_said, plain_h, (plain_c, _) = run(zero)
     np.testing.assert_allclose(plain_said, plain_h, rtol=1e-4)
-    key = jax.random.key(9)
+    key = random_key(9)
     said, h, (c, state) = run(zero, dropout_key=key, dropout=rate)
 
     # Each is dropped or scaled by 1 / (1 - rate); memory is never dropped.

@@ -1,8 +1,8 @@
 """What every peer's script does around its training: read the study, run it in Optuna, print JSON.
 
-A peer gives ``train(configuration, series, train_length, origins) -> value``. With one worker it is
-an Optuna objective; with more, Optuna's ask and tell feed a pool of processes. The clock starts when
-every process has imported its framework and stops when the last trial is told.
+A peer gives ``train(configuration, series, train_length, origins) -> value``. With one worker it
+is an Optuna objective; with more, Optuna's ask and tell feed a pool of processes. The clock starts
+when every process has imported its framework and stops when the last trial is told.
 """
 
 import argparse
@@ -50,14 +50,19 @@ def main(train: Train, prepare: Callable[[], None]) -> None:
 
 def _suggest(trial: optuna.Trial) -> Configuration:
     layers = trial.suggest_int("layers", 1, 2)
-    units = {f"units_{n}": trial.suggest_categorical(f"units_{n}", [32, 64])
-             for n in range(1, layers + 1)}
-    return Configuration.of({
-        "layers": layers, **units,
-        "unroll_length": trial.suggest_categorical("unroll_length", [25, 50]),
-        "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
-        "dropout": trial.suggest_float("dropout", 0.0, 0.5),
-    })
+    units = {
+        f"units_{n}": trial.suggest_categorical(f"units_{n}", [32, 64])
+        for n in range(1, layers + 1)
+    }
+    return Configuration.of(
+        {
+            "layers": layers,
+            **units,
+            "unroll_length": trial.suggest_categorical("unroll_length", [25, 50]),
+            "learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True),
+            "dropout": trial.suggest_float("dropout", 0.0, 0.5),
+        }
+    )
 
 
 def _start(core: int, prepare: Callable[[], None]) -> None:
@@ -67,8 +72,12 @@ def _start(core: int, prepare: Callable[[], None]) -> None:
 
 
 def _in_processes(
-    study: optuna.Study, train: Train, prepare: Callable[[], None], data: dict[str, Any],
-    workers: int, trials: int,
+    study: optuna.Study,
+    train: Train,
+    prepare: Callable[[], None],
+    data: dict[str, Any],
+    workers: int,
+    trials: int,
 ) -> float:
     context = multiprocessing.get_context("spawn")
     core = context.Value("i", 0)
