@@ -1,5 +1,7 @@
 """Recurrent cells: one step of one layer."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +12,9 @@ from foretune.models.config import CellName
 
 # What a layer carries from day to day, arrays of [B, H] each; the first one, h, is its output.
 CellState = tuple[jax.Array, ...]
+
+# The blocks that an axis of a weight is made of, in order: "inputs" or "units"; () for neither.
+Axis = tuple[str, ...]
 
 
 def glorot_uniform(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.float32]:
@@ -40,6 +45,10 @@ class LSTMCell(nnx.Module):
     """
 
     states = 2  # h and c
+    axes: ClassVar[dict[str, tuple[Axis, ...]]] = {
+        "kernel": (("inputs", "units"), ("units",) * 4),
+        "bias": (("units",) * 4,),
+    }
 
     def __init__(self, inputs: int, units: int, *, rng: np.random.Generator) -> None:
         self.units = units
@@ -64,6 +73,8 @@ class PeepholeLSTMCell(LSTMCell):
     ``p_f * c_{t-1}`` to f, and ``p_o * c_t`` to o. The three start at zero, where the cell is a
     plain LSTM.
     """
+
+    axes: ClassVar[dict[str, tuple[Axis, ...]]] = {**LSTMCell.axes, "peepholes": ((), ("units",))}
 
     def __init__(self, inputs: int, units: int, *, rng: np.random.Generator) -> None:
         super().__init__(inputs, units, rng=rng)
@@ -98,6 +109,12 @@ class GRUCell(nnx.Module):
     """
 
     states = 1  # h
+    axes: ClassVar[dict[str, tuple[Axis, ...]]] = {
+        "input_kernel": (("inputs",), ("units",) * 3),
+        "hidden_kernel": (("units",), ("units",) * 3),
+        "bias": (("units",) * 3,),
+        "hidden_bias": (("units",),),
+    }
 
     def __init__(self, inputs: int, units: int, *, rng: np.random.Generator) -> None:
         self.units = units

@@ -44,6 +44,13 @@ class TrialConfig(StrictModel):
 
     cell: CellName = Field(default="lstm", description="recurrent cell of every layer")
     units: Units = Field(default=(32,), description="units of each layer, first layer first")
+    pad_units_to: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_UNITS,
+        description="units of each layer are filled up with zero weights to a multiple of this, so "
+        "that several widths share a compiled program; the network is the same",
+    )
     unroll_length: int = Field(
         default=50,
         ge=2,

@@ -8,6 +8,7 @@ from foretune.datasets.errors import DataError
 from foretune.models.config import TrialConfig
 from foretune.models.forecasting import forecast_from
 from foretune.models.network import Params
+from foretune.models.padding import pad_params, padded_architecture
 from foretune.models.scoring import Scorer, Scores, scale
 from foretune.models.stacked import Architecture
 
@@ -46,9 +47,10 @@ def evaluate(
             f"{config.unroll_length} values before and {horizon} days after them, but got "
             f"{np.min(origins)} to {np.max(origins)}"
         )
+    architecture = padded_architecture(config)
     forecasts = forecast_from(
-        Architecture.of(config),
-        params,
+        architecture,
+        pad_params(params, Architecture.of(config), architecture),
         jax.device_put(scaled.inputs.astype(np.float32)),
         jax.device_put(origins - np.int32(scaled.lag)),
         warm_up=config.unroll_length,

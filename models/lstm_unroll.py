@@ -117,12 +117,13 @@ lstm_unroll.defvjp(_forward, _backward)
 
 def _tanh_scale(kernel: jax.Array) -> NDArray[np.float32]:
     """Return what each gate is multiplied by [4H], so that tanh serves all four: i, f, g, o."""
-    return np.repeat(np.float32([0.5, 0.5, 1.0, 0.5]), kernel.shape[1] // 4)
+    return np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), kernel.shape[1] // 4)
 
 
 def _gates(features: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     """Return tanh of all scaled gates [B, 4H] of one day."""
-    return _apart(jnp.tanh(features @ kernel + bias))
+    activations: jax.Array = _apart(jnp.tanh(features @ kernel + bias))
+    return activations
 
 
 def _cut(activations: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -145,4 +146,6 @@ def _masked(h: jax.Array, mask: jax.Array | None) -> jax.Array:
 
 def _apart(arrays: Any) -> Any:
     """Keep ``arrays`` out of the next fusion on the CPU; an accelerator's fusions need no help."""
-    return jax.lax.optimization_barrier(arrays) if jax.default_backend() == "cpu" else arrays
+    if jax.default_backend() != "cpu":
+        return arrays
+    return jax.lax.optimization_barrier(arrays)  # type: ignore[no-untyped-call]

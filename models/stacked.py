@@ -8,13 +8,15 @@ import numpy as np
 from flax import nnx
 
 from foretune.datasets.randomness import fold_in
-from foretune.models.cells import CELLS, Cell, CellState, LSTMCell, glorot_uniform
+from foretune.models.cells import CELLS, Axis, Cell, CellState, LSTMCell, glorot_uniform
 from foretune.models.config import CellName, TrialConfig
 from foretune.models.dropout import dropout_masks
 from foretune.models.lstm_unroll import lstm_unroll
 
 # One state per layer.
 StackState = tuple[CellState, ...]
+
+HEAD_AXES: dict[str, tuple[Axis, ...]] = {"head_kernel": (("inputs",), ()), "head_bias": ((),)}
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ class StackedRNN(nnx.Module):
             masks = None
             if dropout_key is not None:
                 key = fold_in(dropout_key, number)
-                masks = dropout_masks(key, dropout, *inputs.shape, layer.units)
+                steps, batch = inputs.shape
+                masks = dropout_masks(key, dropout, steps, batch, layer.units)
             features, layer_state = _unroll_layer(layer, layer_state, features, masks)
             new_state.append(layer_state)
         return self._head(features), tuple(new_state)

@@ -1,7 +1,7 @@
 """SearchSpace: what a study may choose from, and the config that a trial chose."""
 
 import os
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import tomli_w
 from optuna.trial import BaseTrial
@@ -14,6 +14,8 @@ from foretune.datasets.toml_files import parse_toml, read_text
 from foretune.models.config import MAX_LAYERS, CellName, OptimizerName, TrialConfig
 
 Value = TypeVar("Value")
+
+_POWERS_OF_TWO: list[int] = [2**power for power in range(3, 13)]
 
 
 class IntRange(StrictModel):
@@ -87,7 +89,9 @@ class SearchSpace(StrictModel):
         dropout = 0.2
 
     The fields are those of :class:`TrialConfig`, except that ``layers`` and ``units`` (drawn
-    anew for each layer: parameters ``units_1``, ``units_2``, ...) make its ``units``.
+    anew for each layer: parameters ``units_1``, ``units_2``, ...) make its ``units``, and that
+    ``pad_units_to`` may be ``"auto"``: 1, but for a range of units a multiple that leaves at most
+    four widths to compile.
 
     Example:
         >>> space = SearchSpace(layers=1, units=(16, 32), epochs=5)
@@ -99,6 +103,7 @@ class SearchSpace(StrictModel):
 
     layers: IntDimension = (1, 2)
     units: IntDimension = (32, 64)
+    pad_units_to: int | Literal["auto"] = "auto"
     unroll_length: IntDimension = (25, 50)
     learning_rate: FloatDimension = FloatRange(low=1e-4, high=1e-2, log=True)
     dropout: FloatDimension = FloatRange(low=0.0, high=0.5)
@@ -131,7 +136,8 @@ class SearchSpace(StrictModel):
             if not 1 <= layers <= MAX_LAYERS:
                 raise ConfigError(f"layers must be 1 to {MAX_LAYERS}, but got {layers}")
         for name in type(self).model_fields:
-            for value in _ends(getattr(self, name)) if name != "layers" else ():
+            known = name == "layers" or getattr(self, name) == "auto"
+            for value in () if known else _ends(getattr(self, name)):
                 candidate: dict[str, Any] = {name: (value,) if name == "units" else value}
                 TrialConfig(**candidate)
         return self
@@ -148,9 +154,21 @@ class SearchSpace(StrictModel):
         others = {
             name: _suggest(trial, name, getattr(self, name))
             for name in type(self).model_fields
-            if name not in ("layers", "units")
+            if name not in ("layers", "units", "pad_units_to")
         }
-        return TrialConfig(units=units, **others)
+        return TrialConfig(units=units, pad_units_to=self._padding, **others)
+
+    @property
+    def _padding(self) -> int:
+        if isinstance(self.pad_units_to, int):
+            return self.pad_units_to
+        if not isinstance(self.units, IntRange):
+            return 1
+        low, high, step = self.units.low, self.units.high, self.units.step
+        if not self.units.log and (high - low) // step < 4:
+            return 1
+        # The smallest power of two of which at most four multiples cover the range.
+        return min(p for p in _POWERS_OF_TWO if -(-high // p) - (low - 1) // p <= 4)
 
     def fix(self, **values: Any) -> Self:
         """Return this space with fields replaced, e.g. ``space.fix(dropout=0.2, epochs=20)``."""

@@ -19,16 +19,10 @@ from foretune.models.cells import (
     PeepholeLSTMCell,
     glorot_uniform,
 )
+from foretune.models.epoch import Hyperparameters, Program, TrainingData, TrainState, train_step
 from foretune.models.network import initial_params, network
 from foretune.models.optimizers import initial_optimizer_state
 from foretune.models.stacked import Architecture, StackedRNN
-from foretune.models.training import (
-    Hyperparameters,
-    Program,
-    TrainingData,
-    TrainState,
-    train_step,
-)
 
 INPUTS, UNITS, BATCH = 2, 3, 4
 NAMES = pytest.mark.parametrize("name", sorted(CELLS))

@@ -55,7 +55,7 @@ def test_a_new_shape_compiles_one_program_and_new_numbers_compile_none(
         config = small.changed(**FRESH | changes)
         return compiled(lambda: list(fit(config, small.data)))
 
-    assert trained() == ["jit(train_epoch)"]
+    assert trained() == ["jit(one_epoch)"]
     for changes in (
         {},
         {"learning_rate": 0.5},

@@ -16,6 +16,7 @@ from foretune.models.config import MAX_LAYERS, MAX_UNITS, TrialConfig
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "cell": st.sampled_from(["lstm", "peephole_lstm", "gru"]),
     "units": st.lists(st.integers(1, MAX_UNITS), min_size=1, max_size=MAX_LAYERS).map(tuple),
+    "pad_units_to": st.integers(1, MAX_UNITS),
     "unroll_length": st.integers(2, 4096),
     "batch_size": st.integers(1, 65536),
     "learning_rate": st.floats(0, 10, exclude_min=True),
@@ -100,6 +101,7 @@ MISTAKES = [
     ("units", (1,) * (MAX_LAYERS + 1), f"must have at most {MAX_LAYERS} items"),
     ("units", 3, "must be a valid tuple"),
     ("units", "34", "must be a valid tuple"),
+    ("pad_units_to", 0, "must be greater than or equal to 1"),
     ("unroll_length", 1, "must be greater than or equal to 2"),
     ("unroll_length", 4097, "must be less than or equal to 4096"),
     ("unroll_length", 50.0, "must be a valid integer"),

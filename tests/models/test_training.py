@@ -13,19 +13,11 @@ import pytest
 
 from foretune.datasets.errors import DataError
 from foretune.datasets.samples import random_walk
+from foretune.models.epoch import Hyperparameters, Program, TrainingData, TrainState, train_epoch
 from foretune.models.network import initial_params, parameter_count
 from foretune.models.optimizers import initial_optimizer_state
 from foretune.models.stacked import Architecture
-from foretune.models.training import (
-    EpochResult,
-    Hyperparameters,
-    NonFiniteLossError,
-    Program,
-    TrainingData,
-    TrainState,
-    fit,
-    train_epoch,
-)
+from foretune.models.training import EpochResult, NonFiniteLossError, fit
 
 ARCHITECTURE = Architecture(cell="lstm", units=(3,))
 UNROLL, BATCH, LENGTH = 5, 4, 60

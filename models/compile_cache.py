@@ -1,0 +1,69 @@
+"""The persistent cache of compiled programs: a second process starts at once."""
+
+import contextlib
+import hashlib
+import os
+import platform
+import stat
+from pathlib import Path
+
+import jax
+
+ENVIRONMENT = "FORETUNE_CACHE_DIR"
+
+
+def use_compile_cache(*, on: bool = True) -> Path | None:
+    """Keep compiled programs on disk, for this process and all later ones.
+
+    They lie in ``$FORETUNE_CACHE_DIR``, or ``foretune`` in the user's cache folder, in a folder for
+    this type of CPU: they are native code. A folder that others may write to is not used. A cache
+    that JAX has been given already is left as it is. To clear the cache, delete the folder.
+
+    Args:
+        on: False leaves everything as it is.
+
+    Returns:
+        The folder in use, or None without a cache.
+
+    Example:
+        >>> use_compile_cache()
+        PosixPath('/home/ada/.cache/foretune/jax-1f0c2b6a9d3e')
+    """
+    given = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    if not on or given:
+        return Path(given) if given else None
+    folder = _cache_folder()
+    if not _is_private(folder):
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
+    # These programs take seconds to compile and are a few hundred kB: keep them all.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)  # type: ignore[no-untyped-call]
+    return folder
+
+
+def _cache_folder() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    base = Path(os.environ.get(ENVIRONMENT) or Path(home) / "foretune")
+    return base / f"jax-{hashlib.sha256(_cpu().encode()).hexdigest()[:12]}"
+
+
+def _cpu() -> str:
+    """Describe what native code depends on: the CPU's model and the instructions it knows."""
+    known = {platform.machine(), platform.processor()}
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n"):
+            if line.startswith(("model name", "flags", "Features")):
+                known.add(line)
+    return "\n".join(sorted(known))
+
+
+def _is_private(folder: Path) -> bool:
+    """Make ``folder`` for this user alone; False where that cannot be had."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state = folder.stat()
+    except OSError:
+        return False
+    mine = not hasattr(os, "getuid") or state.st_uid == os.getuid()
+    return mine and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
