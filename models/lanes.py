@@ -7,6 +7,7 @@ run one after another, and processes are the better way.
 
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -65,7 +66,7 @@ class Lanes:
 
     Example:
         >>> lanes = Lanes([TrainingRun(config, data) for config in configs])
-        >>> outcomes = lanes.epoch()    # an EpochResult for each lane
+        >>> outcomes = lanes.epoch([True] * len(configs))    # an EpochResult for each lane
         >>> lanes.refill(2, TrainingRun(another, data))
     """
 
@@ -85,12 +86,15 @@ class Lanes:
         self._state = _with_lane(self._state, lane, run.first_state())
         self._data = jax.device_put(_with_lane(self._data, lane, run.data))
 
-    def epoch(self) -> list[EpochResult | NonFiniteLossError | None]:
+    def epoch(self, live: Sequence[bool]) -> list[EpochResult | NonFiniteLossError | None]:
         """Train every lane for one epoch.
 
+        Args:
+            live: which lanes hold a run that goes on. The others are trained along, because a
+                program has a fixed number of lanes, and what comes of them is dropped.
+
         Returns:
-            For each lane its result, the error that ended it, or None where its run had ended
-            before (it is trained along, and what comes of it is dropped).
+            For each live lane its result, or the error that ended it; None for the others.
         """
         hyper = [run.hyperparameters() for run in self._runs]
         stacked = _stacked(hyper)._replace(steps=hyper[0].steps)
@@ -101,14 +105,13 @@ class Lanes:
         params = jax.tree.map(np.asarray, self._state.params)
         outcomes: list[EpochResult | NonFiniteLossError | None] = []
         for lane, run in enumerate(self._runs):
-            if run.finished:
+            if not live[lane]:
                 outcomes.append(None)
                 continue
-            own = jax.tree.map(lambda leaf, lane=lane: leaf[lane], params)
+            own = jax.tree.map(itemgetter(lane), params)
             try:
                 outcomes.append(run.record(float(losses_of[lane]), forecasts_of[lane], own))
             except NonFiniteLossError as error:
-                run.finished = True
                 outcomes.append(error)
         return outcomes
 

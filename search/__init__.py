@@ -5,8 +5,9 @@ from foretune.search.objective import Objective
 from foretune.search.results import trials_table, write_results
 from foretune.search.space import FloatRange, IntRange, SearchSpace
 from foretune.search.storage import load_study
-from foretune.search.study import finished_trials, run_study
+from foretune.search.study import run_study
 from foretune.search.summary import caution, summary_table
+from foretune.search.tickets import finished_trials
 
 __all__ = [
     "FloatRange",

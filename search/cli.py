@@ -15,8 +15,9 @@ from foretune.search.best import save_best
 from foretune.search.results import require_writable, write_results
 from foretune.search.space import SearchSpace
 from foretune.search.storage import DEFAULT_STORAGE, first_line, load_study
-from foretune.search.study import finished_trials, run_study
+from foretune.search.study import run_study
 from foretune.search.summary import caution, summary_table
+from foretune.search.tickets import finished_trials
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit codes
 
@@ -47,6 +48,9 @@ def cli() -> None:
 @_storage
 @click.option("--space", "space_file", type=click.Path(), help="TOML file of the search space.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
+@click.option("--workers", type=_POSITIVE, help="Processes, one thread each (as many as cores).")
+@click.option("--lanes", type=_POSITIVE, help="Trials a worker trains at a time (1 on a CPU).")
+@click.option("--no-cache", is_flag=True, help="Keep no compiled programs on disk.")
 @click.option("--out", type=click.Path(), help="Folder for the results (results/STUDY).")
 def run(
     prices: str,
@@ -57,6 +61,9 @@ def run(
     storage: str,
     space_file: str | None,
     seed: int | None,
+    workers: int | None,
+    lanes: int | None,
+    no_cache: bool,
     out: str | None,
 ) -> None:
     """Run or resume a study, then write best.toml, trials.csv and figures.
@@ -75,6 +82,9 @@ def run(
         horizon=horizon,
         seed=seed,
         storage=storage,
+        workers=workers,
+        lanes=lanes or "auto",
+        cache=not no_cache,
     )
     if finished_trials(study) < trials:
         sys.exit(INTERRUPTED)

@@ -15,17 +15,22 @@ class StopRequest:
 
     Python may raise KeyboardInterrupt anywhere, also where a library swallows it or where a
     transaction is open. So the first signal only leaves a note; a second one stops at once.
+
+    Args:
+        announce: whether the first signal is answered on stderr.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, announce: bool = True) -> None:
         self.requested = False
+        self._announce = announce
 
     def note(self, _signal: int, _frame: FrameType | None) -> None:
         """Handle a signal."""
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        print("\nStopping after this epoch; once more to stop at once.", file=sys.stderr)
+        if self._announce:
+            print("\nStopping after this epoch; once more to stop at once.", file=sys.stderr)
 
     def heed(self) -> None:
         """Stop here if that was asked for.

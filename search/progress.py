@@ -5,12 +5,10 @@ from contextlib import contextmanager
 from typing import Protocol
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from foretune.models.config import TrialConfig
-from foretune.models.training import EpochResult
 from foretune.search.best import best_so_far
 from foretune.search.objective import OBJECTIVE_NAME
 
@@ -18,8 +16,8 @@ from foretune.search.objective import OBJECTIVE_NAME
 class StudyProgress(Protocol):
     """What :func:`run_study` tells."""
 
-    def epoch(self, trial: Trial, config: TrialConfig, result: EpochResult) -> None:
-        """An epoch has ended."""
+    def epoch(self, number: int, epoch: int, epochs: int, value: float) -> None:
+        """An epoch of trial ``number`` has ended, at validation value ``value``."""
 
     def trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """A trial has ended."""
@@ -28,7 +26,7 @@ class StudyProgress(Protocol):
 class Silent:
     """Shows nothing."""
 
-    def epoch(self, trial: Trial, config: TrialConfig, result: EpochResult) -> None:
+    def epoch(self, number: int, epoch: int, epochs: int, value: float) -> None:
         """Show nothing."""
 
     def trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
@@ -40,17 +38,25 @@ class Bar:
 
     def __init__(self, bar: Progress, name: str, done: int, total: int) -> None:
         self._bar = bar
+        self._running: dict[int, str] = {}
         self._task = bar.add_task(
             name, total=total, completed=done, now="first trial: compiling", best=""
         )
 
-    def epoch(self, trial: Trial, config: TrialConfig, result: EpochResult) -> None:
-        """Show where the running trial is."""
-        now = f"trial {trial.number} epoch {result.epoch}/{config.epochs}"
-        self._bar.update(self._task, now=f"{now} {OBJECTIVE_NAME} {result.relative_mse:.4f}")
+    def epoch(self, number: int, epoch: int, epochs: int, value: float) -> None:
+        """Show where the running trials are."""
+        self._running[number] = f"trial {number} epoch {epoch}/{epochs} {value:.4f}"
+        self._show_running()
+
+    def _show_running(self) -> None:
+        shown = list(self._running.values())
+        more = f", and {len(shown) - 4} more" if len(shown) > 4 else ""
+        self._bar.update(self._task, now=", ".join(shown[:4]) + more)
 
     def trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Advance, and show the best trial so far."""
+        self._running.pop(trial.number, None)
+        self._show_running()
         best = best_so_far(study)
         shown = "" if best is None else f"best {best.value:.4f} (trial {best.number})"
         self._bar.update(self._task, advance=1, best=shown)

@@ -55,6 +55,11 @@ def open_storage(storage: str | BaseStorage) -> BaseStorage:
         raise ConfigError(f"storage {shown} cannot be opened: {first_line(error)}") from None
 
 
+def is_shareable(storage: str) -> bool:
+    """Whether other processes can open the database at this URL."""
+    return make_url(storage).database not in (None, "", ":memory:")
+
+
 def first_line(error: BaseException) -> str:
     """Return what a database said, without the statement it said it about."""
     error = error.__cause__ or error

@@ -1,27 +1,26 @@
 """run_study: a plain Optuna study, described, stored, resumable."""
 
 import re
-import sys
 from numbers import Integral
+from typing import Literal
 
+import jax
 import optuna
 from optuna.pruners import BasePruner, MedianPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import Development, development
-from foretune.models.config import TrialConfig
-from foretune.models.training import EpochResult, NonFiniteLossError
-from foretune.search.interrupt import stop_on_signal
-from foretune.search.objective import Objective
-from foretune.search.progress import quiet_optuna, show_progress
+from foretune.datasets.splits import development
+from foretune.models.compile_cache import use_compile_cache
+from foretune.search.launch import Launch
+from foretune.search.progress import quiet_optuna
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.space import SearchSpace
 from foretune.search.spec import StudySpec, agreed_spec, store_spec
-from foretune.search.storage import DEFAULT_STORAGE, open_storage
+from foretune.search.storage import DEFAULT_STORAGE, is_shareable, open_storage
+from foretune.search.worker import Work
 
 # Letters and digits of any script, and what a file name can hold everywhere.
 NAME_PATTERN = re.compile(r"\w[\w .=+-]{0,199}")
@@ -40,6 +39,9 @@ def run_study(
     storage: str | BaseStorage = DEFAULT_STORAGE,
     sampler: BaseSampler | None = None,
     pruner: BasePruner | None = None,
+    workers: int | None = None,
+    lanes: int | Literal["auto"] = "auto",
+    cache: bool = True,
     show_progress_bar: bool = True,
 ) -> optuna.Study:
     """Search until the study ``name`` holds ``n_trials`` trials, and return it.
@@ -60,6 +62,11 @@ def run_study(
         storage: URL (SQLite or PostgreSQL) or an Optuna storage.
         sampler: an Optuna sampler; by default TPE, seeded anew for each trial number.
         pruner: an Optuna pruner; by default the median rule.
+        workers: processes that train side by side, one thread each; None for as many as cores, one
+            on an accelerator, or where the storage lives in this process.
+        lanes: trials of one shape that a worker trains side by side; ``"auto"`` is 1 on a CPU, 16
+            on an accelerator.
+        cache: keep compiled programs on disk, see :func:`use_compile_cache`.
         show_progress_bar: show a bar with the best value and the time left.
 
     Raises:
@@ -72,7 +79,10 @@ def run_study(
         >>> study.best_value, best_config(study)
     """
     _require_valid(name, n_trials)
+    _require_count("workers", workers if workers is not None else 1)
+    _require_count("lanes", lanes if lanes != "auto" else 1)
     with quiet_optuna():
+        use_compile_cache(on=cache)
         opened = open_storage(storage)
         spec = agreed_spec(
             name,
@@ -85,56 +95,34 @@ def run_study(
             seed=seed,
         )
         split = spec.split.split(len(prices), history=spec.space.history)
-        data = development(prices, split)
+        work = Work(
+            study_name=name,
+            n_trials=n_trials,
+            space=spec.space,
+            data=development(prices, split),
+            sampler=sampler or TrialSeededSampler(spec.seed),
+            pruner=pruner or default_pruner(),
+            lanes=default_lanes() if lanes == "auto" else lanes,
+        )
         study = optuna.create_study(
             study_name=name,
             storage=opened,
-            sampler=sampler or TrialSeededSampler(spec.seed),
-            pruner=pruner or default_pruner(),
+            sampler=work.sampler,
+            pruner=work.pruner,
             load_if_exists=True,
         )
         if StudySpec.stored(study) is None:
             store_spec(study, spec)
-        _run_missing(study, n_trials, spec.space, data, show_progress_bar)
+        launch = Launch(
+            work=work,
+            storage=opened,
+            url=storage if isinstance(storage, str) and is_shareable(storage) else None,
+            workers=workers,
+            cache=cache,
+            show_progress=show_progress_bar,
+        )
+        launch.run(study)
     return study
-
-
-def _run_missing(
-    study: optuna.Study, n_trials: int, space: SearchSpace, data: Development, show: bool
-) -> None:
-    """Run trials until ``study`` holds ``n_trials``, or until Ctrl-C."""
-    done = finished_trials(study)
-    if done >= n_trials:
-        return
-    with (
-        show_progress(study.study_name, done=done, total=n_trials, show=show) as progress,
-        stop_on_signal() as stop,
-    ):
-
-        def on_epoch(trial: Trial, config: TrialConfig, result: EpochResult) -> None:
-            progress.epoch(trial, config, result)
-            stop.heed()
-
-        def on_trial(study: optuna.Study, _trial: FrozenTrial) -> None:
-            stop.heed()
-            # Another launcher may be at work on the same study.
-            if finished_trials(study) >= n_trials:
-                study.stop()
-
-        try:
-            study.optimize(
-                Objective(space, data, on_epoch=on_epoch),
-                n_trials=n_trials - done,
-                catch=NonFiniteLossError,
-                callbacks=[progress.trial, on_trial],
-            )
-        except KeyboardInterrupt:
-            _say_how_to_resume(study, n_trials)
-        except UnboundLocalError:
-            # What Optuna makes of a KeyboardInterrupt while it stores a trial.
-            if not stop.requested:
-                raise
-            _say_how_to_resume(study, n_trials)
 
 
 def default_pruner() -> BasePruner:
@@ -142,16 +130,9 @@ def default_pruner() -> BasePruner:
     return MedianPruner(n_startup_trials=5, n_warmup_steps=3)
 
 
-def finished_trials(study: optuna.Study) -> int:
-    """Count the trials that need not be run again: complete, pruned, or with a loss gone astray.
-
-    The last would fail again. A trial that Ctrl-C stopped, an exception ended or a crash left
-    running does not count, and another takes its place.
-    """
-    return sum(
-        trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or "non_finite" in trial.user_attrs
-        for trial in study.get_trials(deepcopy=False)
-    )
+def default_lanes() -> int:
+    """Return how many lanes a worker trains by default: one on a CPU, where lanes are slower."""
+    return 1 if jax.default_backend() == "cpu" else 16
 
 
 def _require_valid(name: str, n_trials: int) -> None:
@@ -160,13 +141,9 @@ def _require_valid(name: str, n_trials: int) -> None:
             "study name must be at most 200 bytes of letters, digits, spaces or . _ = + -, from "
             f"a letter or digit, but got {name!r}"
         )
-    if not isinstance(n_trials, Integral) or n_trials < 1:
-        raise ConfigError(f"n_trials must be a whole number of at least 1, but got {n_trials!r}")
+    _require_count("n_trials", n_trials)
 
 
-def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:
-    print(
-        f"\nInterrupted: {finished_trials(study)} of {n_trials} trials of study "
-        f"{study.study_name!r} are stored. Run the same again to go on from there.",
-        file=sys.stderr,
-    )
+def _require_count(name: str, value: object) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, but got {value!r}")

@@ -46,7 +46,8 @@ def test_four_lanes_are_four_runs(cell: Any, small: SimpleNamespace) -> None:
     # Not vacuous: they end at different epochs.
     assert len({len(results) for results in alone}) > 1
     for epoch in range(4):
-        for outcome, results in zip(lanes.epoch(), alone, strict=True):
+        live = [epoch < len(results) for results in alone]
+        for outcome, results in zip(lanes.epoch(live), alone, strict=True):
             if epoch < len(results):
                 assert isinstance(outcome, EpochResult)
                 same(outcome, results[epoch])
@@ -57,10 +58,10 @@ def test_four_lanes_are_four_runs(cell: Any, small: SimpleNamespace) -> None:
 def test_a_refilled_lane_starts_anew_and_disturbs_nobody(small: SimpleNamespace) -> None:
     first, second, third, _ = configs(small)
     lanes = Lanes([TrainingRun(config, small.data) for config in (first, second)])
-    lanes.epoch()
+    lanes.epoch([True, True])
     before = compile_count()
     lanes.refill(1, TrainingRun(third, small.data))
-    outcomes = lanes.epoch()
+    outcomes = lanes.epoch([True, True])
     assert compile_count() == before
     *_, expected = (r for r in fit(first, small.data) if r.epoch <= 2)
     assert isinstance(outcomes[0], EpochResult)
@@ -74,10 +75,9 @@ def test_a_lane_that_blows_up_ends_alone(small: SimpleNamespace) -> None:
     wild = wild.replace(optimizer="sgd_momentum", steps_per_epoch=40, scaling="log_returns")
     sound = sound.replace(optimizer="sgd_momentum", steps_per_epoch=40)
     lanes = Lanes([TrainingRun(wild, small.data), TrainingRun(sound, small.data)])
-    seen = [lanes.epoch() for _ in range(3)]
-    failed = [outcomes[0] for outcomes in seen]
-    assert isinstance(failed[0], NonFiniteLossError)
-    assert failed[1:] == [None, None]
+    seen = [lanes.epoch([epoch == 0, True]) for epoch in range(3)]
+    assert isinstance(seen[0][0], NonFiniteLossError)
+    assert [outcomes[0] for outcomes in seen[1:]] == [None, None]
     for outcomes, expected in zip(seen, fit(sound, small.data), strict=False):
         assert isinstance(outcomes[1], EpochResult)
         same(outcomes[1], expected)

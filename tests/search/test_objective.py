@@ -74,7 +74,7 @@ def test_five_shapes_compile_five_times_and_nothing_else(
     with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
         study.optimize(Objective(space, tiny_data), n_trials=20)
     logged = [r.message for r in caplog.records if "Finished XLA compilation" in r.message]
-    assert sum("train_epoch" in message for message in logged) == 5
+    assert sum("one_epoch" in message for message in logged) == 5
     counted = [trial.user_attrs["compiles"] for trial in study.trials]
     assert sum(counted) == len(logged) == 5
     assert counted[5:] == [0] * 15

@@ -28,7 +28,7 @@ from foretune.search import (
     run_study,
 )
 
-COUNTED_PER_RUN = ("seconds", "compiles")
+COUNTED_PER_RUN = ("seconds", "compiles", "cache_hits")
 
 
 def quietly(name: str, prices: PriceSeries, **kwargs: Any) -> optuna.Study:

@@ -1,4 +1,7 @@
-"""Optuna + Keras on TensorFlow: ``LSTM`` layers trained by ``fit``, as a Keras user writes them."""
+"""Optuna + Keras on TensorFlow: ``LSTM`` layers trained by ``fit``, as a Keras user writes them.
+
+Its batches are windows from random days with a zero state, and its forecasts slide a window.
+"""
 
 import os
 
@@ -72,6 +75,7 @@ def train(configuration: Configuration, series, train_length, origins) -> float:
     model.compile(
         optimizer=keras.optimizers.Adam(configuration.learning_rate, global_clipnorm=CLIP),
         loss=half_squared_error,
+        steps_per_execution=STEPS,
     )
     validation = Validation(model, series, origins, unroll)
     model.fit(

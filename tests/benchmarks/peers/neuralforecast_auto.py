@@ -1,12 +1,14 @@
 """neuralforecast's ``AutoLSTM`` with its Optuna backend, which brings its own Optuna loop.
 
 It has the command line and the answer of the other peers, for one worker. What it cannot take over
-from the reference study: all layers have the first one's units; every batch is windows from random
-days with a zero state, and the error of a window's last day alone is trained on (``h_train=1``);
-the 20 origins are consecutive days, the first ones after the training part; a trial's value is the
-error after its last epoch, not its best one; the configurations are not asked of Optuna's sampler.
-In the recurrent ``nn.LSTM`` the head is the layers' own projection to one number. The refit with
-the best configuration, which ``AutoLSTM`` always does, is part of the seconds.
+from the reference study: all layers have the first one's units, and the last one no dropout; every
+batch is windows from random days with a zero state, and the error of a window's last day alone is
+trained on (``h_train=1``); the 20 origins are consecutive days, the first ones after the training
+part; a trial's value is the error after its last epoch, not its best one; Optuna's sampler is not
+asked for the configurations. With ``recurrent=True`` the head is ``nn.LSTM``'s own projection to
+one number in every layer, so each layer reads and hands on one number: less arithmetic than in the
+reference. The refit with the best configuration, which ``AutoLSTM`` always does, is part of the
+seconds.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import torch
 from neuralforecast import NeuralForecast
 from neuralforecast.auto import AutoLSTM
 from neuralforecast.losses.pytorch import MSE
-from protocol import configurations
+from protocol import configurations  # protocol puts reference on the path
 from reference import BATCH, CLIP, EPOCHS, HORIZON, STEPS, Configuration
 
 ORIGINS = 20

@@ -1,0 +1,133 @@
+"""The worker loop for lanes: trials of one shape train side by side, ended ones are replaced."""
+
+from collections import defaultdict, deque
+from dataclasses import dataclass, field
+
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from foretune.models.lanes import Lanes, LaneShape
+from foretune.models.training import EpochResult, NonFiniteLossError, TrainingRun
+from foretune.search.trial_record import TrialRecord
+from foretune.search.worker import Listener, Work, next_trial, sampler_stopped
+
+# How many trials are asked for ahead, in units of the number of lanes, to find some of one shape.
+_LOOK_AHEAD = 4
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A started trial that waits for a lane."""
+
+    record: TrialRecord
+    run: TrainingRun
+
+
+@dataclass
+class _Queue:
+    """Started trials by the shape that they can share a program with."""
+
+    work: Work
+    storage: BaseStorage
+    waiting: dict[LaneShape, deque[_Candidate]] = field(default_factory=lambda: defaultdict(deque))
+    exhausted: bool = False
+
+    def __len__(self) -> int:
+        return sum(map(len, self.waiting.values()))
+
+    def ask(self) -> _Candidate | None:
+        """Start one more trial, whatever its shape; None when no ticket is left."""
+        trial = None if self.exhausted else next_trial(self.work, self.storage)
+        if trial is None:
+            self.exhausted = True
+            return None
+        record = TrialRecord(trial, self.work.space.suggest(trial))
+        record.shares_programs = True
+        candidate = _Candidate(record, TrainingRun(record.config, self.work.data))
+        self.waiting[LaneShape.of(candidate.run)].append(candidate)
+        return candidate
+
+    def take(self, shape: LaneShape) -> _Candidate | None:
+        """Take the first trial of ``shape``; asks for more until one comes or enough wait."""
+        while not self.waiting[shape] and len(self) < _LOOK_AHEAD * self.work.lanes:
+            if self.ask() is None:
+                break
+        return self.waiting[shape].popleft() if self.waiting[shape] else None
+
+    def largest(self) -> LaneShape | None:
+        """Return the shape that most trials wait for, after asking for enough to fill the lanes."""
+        while len(self) < self.work.lanes and self.ask() is not None:
+            pass
+        shapes = [shape for shape, candidates in self.waiting.items() if candidates]
+        return max(shapes, key=lambda shape: len(self.waiting[shape]), default=None)
+
+
+def run_trials_in_lanes(work: Work, storage: BaseStorage, listener: Listener) -> None:
+    """Run trials ``work.lanes`` at a time until no ticket is left or the study has enough.
+
+    The sampler is asked for several trials before any of them is told (TPE's constant liar keeps
+    them apart). Trials of one shape share the lanes; a lane whose trial has ended is given to the
+    next of that shape at once.
+    """
+    queue = _Queue(work, storage)
+    held: list[_Candidate | None] = []
+    try:
+        while (shape := queue.largest()) is not None:
+            held = [queue.take(shape) for _ in range(work.lanes)]
+            _fill(held, queue, shape, listener)
+    except BaseException as error:
+        for candidate in [*held, *(c for row in queue.waiting.values() for c in row)]:
+            if candidate is not None:
+                _tell(candidate.record, TrialState.FAIL, error)
+        raise
+
+
+def _fill(
+    held: list[_Candidate | None], queue: _Queue, shape: LaneShape, listener: Listener
+) -> None:
+    """Train what ``held`` holds, lane by lane, and what follows of that shape, until none is left.
+
+    ``held`` is kept up to date: whoever is interrupted finds in it what was still running.
+    """
+    # A lane without a trial trains along with the first one's numbers, and nobody looks.
+    first = next(candidate for candidate in held if candidate is not None)
+    first.record.shares_programs = False
+    first.record.count_compiles_from_here()
+    lanes = Lanes([(candidate or first).run for candidate in held])
+    while any(candidate is not None for candidate in held):
+        outcomes = lanes.epoch([candidate is not None for candidate in held])
+        for lane, (candidate, outcome) in enumerate(zip(list(held), outcomes, strict=True)):
+            if candidate is None or outcome is None:
+                continue
+            told = _report(candidate, outcome, listener)
+            if told is None:
+                continue
+            held[lane] = None
+            listener.on_trial(told)
+            queue.exhausted |= sampler_stopped(candidate.record.trial)
+            following = held[lane] = queue.take(shape)
+            if following is not None:
+                lanes.refill(lane, following.run)
+
+
+def _report(
+    candidate: _Candidate, outcome: EpochResult | NonFiniteLossError, listener: Listener
+) -> FrozenTrial | None:
+    """Report one lane's epoch; returns its trial, told, if that was its last."""
+    record = candidate.record
+    if isinstance(outcome, NonFiniteLossError):
+        return _tell(record, TrialState.FAIL, outcome)
+    prune = record.epoch(outcome)
+    listener.on_epoch(record.trial.number, record.config, outcome)
+    if prune or outcome.is_last:
+        return _tell(record, TrialState.PRUNED if prune else TrialState.COMPLETE)
+    return None
+
+
+def _tell(
+    record: TrialRecord, state: TrialState, error: BaseException | None = None
+) -> FrozenTrial:
+    record.end(error)
+    if state == TrialState.COMPLETE:
+        return record.trial.study.tell(record.trial, record.value)
+    return record.trial.study.tell(record.trial, state=state)

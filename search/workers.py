@@ -1,0 +1,190 @@
+"""Workers: processes on this machine that share a study, one core each."""
+
+import contextlib
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+import jax
+from loky.backend import get_context
+from optuna.trial import FrozenTrial
+
+from foretune.datasets.errors import ForetuneError
+from foretune.models.compile_cache import use_compile_cache
+from foretune.models.config import TrialConfig
+from foretune.models.training import EpochResult
+from foretune.search.interrupt import StopRequest
+from foretune.search.lane_worker import run_trials_in_lanes
+from foretune.search.storage import open_storage
+from foretune.search.worker import Listener, Work, run_trials
+
+# What a worker sends: ("epoch", trial number, epoch, epochs, value), ("trial", number), and last
+# ("end", None) or ("end", the error that ended it).
+Message = tuple[Any, ...]
+
+# A worker is one thread: two processes of one thread each train nearly twice as fast as one process
+# of two. NumPy's thread pools are told before they are made.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+# Seconds that a worker has to end its epoch and store its trial when another one has failed.
+_PATIENCE = 60
+
+
+def default_workers() -> int:
+    """Return as many workers as this process may use cores; one on an accelerator."""
+    return 1 if jax.default_backend() != "cpu" else len(_cores())
+
+
+def _cores() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+@dataclass
+class _Worker:
+    process: Any
+    connection: Connection
+    ended: bool = False
+    killed: bool = False
+
+
+def run_in_workers(
+    work: Work,
+    storage_url: str,
+    workers: int,
+    *,
+    cache: bool,
+    on_epoch: Callable[[int, int, int, float], None],
+    on_trial: Callable[[int], None],
+    stop: StopRequest,
+) -> int:
+    """Run trials in ``workers`` processes until no ticket is left.
+
+    A first Ctrl-C or SIGTERM lets every worker end its epoch; a second one ends them at once. A
+    worker that dies leaves the others at work.
+
+    Args:
+        work: the study and what its trials need.
+        storage_url: database that every worker opens for itself.
+        workers: how many processes.
+        cache: whether they keep compiled programs on disk.
+        on_epoch: told (trial number, epoch, epochs, value) after every epoch of any worker.
+        on_trial: told the number of every trial that has ended.
+        stop: asked for by a signal.
+
+    Returns:
+        How many workers were killed.
+
+    Raises:
+        ForetuneError: a worker met a user's mistake.
+        RuntimeError: a worker failed; its traceback is in the message.
+    """
+    cores = _cores()
+    team = [
+        _start(work, storage_url, cores[number % len(cores)], cache) for number in range(workers)
+    ]
+    try:
+        _listen(team, on_epoch, on_trial, stop)
+    finally:
+        _end(team)
+    stop.heed()
+    return sum(worker.killed for worker in team)
+
+
+def _start(work: Work, storage_url: str, core: int, cache: bool) -> _Worker:
+    # loky's processes start from an empty interpreter, not from the user's script: a script needs
+    # no `if __name__ == "__main__"`, and a notebook works too. JAX must not be forked.
+    context = get_context("loky")
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_work, args=(work, storage_url, core, cache, sending), env=_ONE_THREAD, daemon=True
+    )
+    process.start()
+    sending.close()
+    return _Worker(process, receiving)
+
+
+def _listen(
+    team: list[_Worker],
+    on_epoch: Callable[[int, int, int, float], None],
+    on_trial: Callable[[int], None],
+    stop: StopRequest,
+) -> None:
+    told_to_stop = False
+    while open_ends := [worker for worker in team if not worker.ended]:
+        for ready in wait([worker.connection for worker in open_ends], timeout=0.2):
+            worker = next(w for w in open_ends if w.connection is ready)
+            try:
+                kind, *rest = worker.connection.recv()
+            except EOFError:
+                worker.ended = worker.killed = True
+                continue
+            if kind == "epoch":
+                on_epoch(*rest)
+            elif kind == "trial":
+                on_trial(*rest)
+            else:
+                worker.ended = True
+                if rest[0] is not None:
+                    raise rest[0]
+        if stop.requested and not told_to_stop:
+            told_to_stop = True
+            for worker in team:
+                worker.process.terminate()
+
+
+def _end(team: list[_Worker]) -> None:
+    """See every process to its end. Those still at work were told once before, or are told now."""
+    for worker in team:
+        if not worker.ended:
+            worker.process.terminate()
+    for worker in team:
+        worker.process.join(_PATIENCE)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+
+
+def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connection) -> None:
+    """Be a worker: the whole life of its process."""
+    stop = StopRequest(announce=False)
+    # Ctrl-C reaches the whole group; the launcher passes it on as SIGTERM, once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, stop.note)
+    if hasattr(os, "sched_setaffinity"):
+        # Before JAX starts: XLA makes as many threads as it may use cores.
+        os.sched_setaffinity(0, {core})
+
+    def send(*message: Any) -> None:
+        try:
+            sending.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            raise KeyboardInterrupt from None  # the launcher is gone
+
+    def on_epoch(number: int, config: TrialConfig, result: EpochResult) -> None:
+        send("epoch", number, result.epoch, config.epochs, result.relative_mse)
+        stop.heed()
+
+    def on_trial(trial: FrozenTrial) -> None:
+        send("trial", trial.number)
+        stop.heed()
+
+    error: Exception | None = None
+    try:
+        use_compile_cache(on=cache)
+        run = run_trials if work.lanes == 1 else run_trials_in_lanes
+        run(work, open_storage(storage_url), Listener(on_epoch, on_trial))
+    except KeyboardInterrupt:
+        pass
+    except ForetuneError as mistake:
+        error = mistake
+    except Exception:
+        error = RuntimeError(f"a worker failed:\n{traceback.format_exc()}")
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to stop
+    with contextlib.suppress(KeyboardInterrupt):
+        send("end", error)

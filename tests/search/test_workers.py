@@ -1,0 +1,233 @@
+"""Workers: real processes on a real database."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from foretune.datasets import PriceSeries
+from foretune.datasets.errors import ConfigError
+from foretune.search import FloatRange, SearchSpace, best_config, load_study, run_study
+from foretune.search.storage import open_storage
+from foretune.search.tickets import add_tickets, take_ticket
+
+
+def launch(path: Path, prices: PriceSeries, space: SearchSpace, **kwargs: Any) -> optuna.Study:
+    kwargs.setdefault("workers", 2)
+    return run_study(
+        "s",
+        prices,
+        space=space,
+        storage=f"sqlite:///{path / 'studies.db'}",
+        horizon=5,
+        show_progress_bar=False,
+        **kwargs,
+    )
+
+
+def test_two_workers_end_with_exactly_n_trials_and_repeat_none(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    study = launch(tmp_path, walk, tiny_space, n_trials=12)
+    assert [t.number for t in study.trials] == list(range(12))
+    assert all(t.state.is_finished() for t in study.trials)
+    assert len({tuple(t.params.values()) for t in study.trials}) == 12
+    # Both worked: some trials ran at the same time.
+    spans = sorted((t.datetime_start, t.datetime_complete) for t in study.trials)
+    assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans))
+    # Extended by three, it ends with three more; asked again, with none.
+    assert len(launch(tmp_path, walk, tiny_space, n_trials=15).trials) == 15
+    assert len(launch(tmp_path, walk, tiny_space, n_trials=15).trials) == 15
+
+
+def test_a_worker_trains_what_this_process_would(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    """Before TPE starts to learn, draws depend on seed and number alone: so do values."""
+    with_workers = launch(tmp_path, walk, tiny_space, n_trials=6)
+    alone = run_study(
+        "s",
+        walk,
+        space=tiny_space,
+        storage=optuna.storages.InMemoryStorage(),
+        horizon=5,
+        n_trials=6,
+        show_progress_bar=False,
+    )
+    for ours, expected in zip(with_workers.trials, alone.trials, strict=True):
+        assert ours.params == expected.params
+        for epoch, value in ours.intermediate_values.items():
+            # To the last bit: a worker has one thread, this process as many as cores.
+            assert value == expected.intermediate_values.get(epoch, value)
+
+
+def test_a_mistake_in_a_worker_is_the_launchers(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    class Broken(optuna.samplers.RandomSampler):
+        def before_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+            if trial.number == 2:
+                raise ConfigError("parameter must be right, but got it wrong")
+
+    with pytest.raises(ConfigError, match="must be right"):
+        launch(tmp_path, walk, tiny_space, n_trials=6, sampler=Broken(seed=0))
+
+
+def test_a_workers_failure_comes_with_its_traceback(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    class Broken(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            raise ZeroDivisionError("divided")
+
+    with pytest.raises(RuntimeError, match=r"(?s)a worker failed.*prune.*ZeroDivisionError"):
+        launch(tmp_path, walk, tiny_space, n_trials=4, pruner=Broken())
+    study = load_study("s", f"sqlite:///{tmp_path / 'studies.db'}")
+    failed = [t for t in study.trials if t.state == TrialState.FAIL]
+    assert failed
+    assert failed[0].user_attrs["error"] == "ZeroDivisionError: divided"
+
+
+def test_an_exhausted_grid_ends_the_study(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    grid = optuna.samplers.GridSampler({"learning_rate": [0.01, 0.02, 0.03], "dropout": [0.2]})
+    study = launch(tmp_path, walk, tiny_space, n_trials=9, sampler=grid)
+    done = [t.params["learning_rate"] for t in study.trials if t.state == TrialState.COMPLETE]
+    assert set(done) == {0.01, 0.02, 0.03}
+    assert len(done) < 9
+
+
+@pytest.mark.parametrize("workers", [0, -1, 1.5, True, "2"])
+def test_workers_must_be_a_count(
+    workers: Any, tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    with pytest.raises(ConfigError, match="workers must be a whole number of at least 1"):
+        launch(tmp_path, walk, tiny_space, n_trials=2, workers=workers)
+
+
+def test_a_storage_in_this_process_cannot_be_shared(
+    walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    for storage in (optuna.storages.InMemoryStorage(), "sqlite://"):
+        with pytest.raises(ConfigError, match="lives in this process"):
+            run_study("s", walk, space=tiny_space, storage=storage, workers=2)
+
+
+# No `if __name__ == "__main__"`: workers do not run the user's script again.
+SCRIPT = """
+from foretune.datasets import load_sample
+from foretune.search import FloatRange, SearchSpace, run_study
+
+print("script", flush=True)
+space = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=4000,
+                    steps_per_epoch=5, stop_patience=4000,
+                    learning_rate=FloatRange(low=1e-4, high=1e-3))
+run_study("s", load_sample("random_walk", length=500, seed=3), n_trials=4, space=space, horizon=5,
+          workers=2, storage="sqlite:///studies.db")
+"""
+
+
+def start(path: Path) -> subprocess.Popen[str]:
+    script = path / "launch.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    # A session of its own, so that a signal can be sent to the whole group, as a terminal does.
+    return subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def running(path: Path, process: subprocess.Popen[str], count: int) -> optuna.Study:
+    """Wait until ``count`` trials have reported an epoch."""
+    url = f"sqlite:///{path / 'studies.db'}"
+    while process.poll() is None:
+        if (path / "studies.db").exists():
+            try:
+                study = load_study("s", url)
+            except Exception:  # the tables are being made
+                time.sleep(0.2)
+                continue
+            at_work = [t for t in study.trials if t.state == TrialState.RUNNING and t.last_step]
+            if len(at_work) >= count:
+                return study
+        time.sleep(0.2)
+    raise AssertionError(process.communicate())
+
+
+@pytest.mark.parametrize("to_group", [True, False])
+def test_one_signal_ends_every_worker_after_its_epoch(tmp_path: Path, to_group: bool) -> None:
+    process = start(tmp_path)
+    running(tmp_path, process, 2)
+    (os.killpg if to_group else os.kill)(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert out == "script\n"
+    assert "Traceback" not in err
+    assert "Run the same again to go on" in err
+    states = [t.state for t in load_study("s", f"sqlite:///{tmp_path / 'studies.db'}").trials]
+    assert states.count(TrialState.FAIL) == 2
+    assert states.count(TrialState.WAITING) == 2
+
+
+def test_workers_do_not_outlive_a_killed_launcher(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    running(tmp_path, process, 2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=120)
+    deadline = time.monotonic() + 60
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    while any(t.state == TrialState.RUNNING for t in load_study("s", url).trials):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+def test_tickets_are_taken_once(tmp_path: Path) -> None:
+    storage = open_storage(f"sqlite:///{tmp_path / 'studies.db'}")
+    study = optuna.create_study(study_name="s", storage=storage)
+    assert add_tickets(study, 5) == 5
+    assert add_tickets(study, 5) == 0
+    assert add_tickets(study, 7) == 2
+    taken = []
+    while (trial := take_ticket("s", storage, study.sampler, study.pruner)) is not None:
+        taken.append(trial.number)
+    assert taken == list(range(7))
+
+
+def test_lanes_run_a_study(tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace) -> None:
+    """Two shapes, four lanes, pruning on: exactly N trials, and each what it is alone."""
+    space = tiny_space.fix(units=(2, 4), epochs=4, learning_rate=FloatRange(low=1e-3, high=0.1))
+    lanes = launch(tmp_path, walk, space, n_trials=14, workers=1, lanes=4)
+    assert len(lanes.trials) == 14
+    assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in lanes.trials)
+    alone = run_study(
+        "s",
+        walk,
+        space=space,
+        storage=optuna.storages.InMemoryStorage(),
+        horizon=5,
+        n_trials=8,
+        lanes=1,
+        show_progress_bar=False,
+    )
+    for ours, expected in zip(lanes.trials[:8], alone.trials[:8], strict=True):
+        assert ours.params == expected.params
+        for epoch, value in ours.intermediate_values.items():
+            assert value == pytest.approx(expected.intermediate_values.get(epoch, value), rel=1e-4)
+    assert best_config(lanes)
+    # A program serves a shape, however many lanes it has and however often one is refilled.
+    compiled = [t.user_attrs["compiles"] for t in lanes.trials]
+    assert sum(compiled) <= 2
