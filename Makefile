@@ -3,6 +3,7 @@
 # make check    ruff, formatting, mypy
 # make dashboard    look at the studies in a browser
 # make clean    remove what can be made again; studies and results stay
+# make bench    foretune and its peers on the same work, side by side; half an hour
 # make test-slow    the tests that take minutes: the tutorial at full size
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ BIN := .venv/bin
 # Compiled programs are kept between runs, so that a second run of the tests starts at once.
 TEST_CACHE := $(CURDIR)/.cache/jax
 
-.PHONY: study test test-slow check dashboard clean
+.PHONY: study test test-slow check bench dashboard clean
 
 study: .venv/installed
 	$(BIN)/python -m foretune.studies.quickstart
@@ -29,17 +30,27 @@ check: .venv/installed .typing/foretune
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: .venv/installed .venv-bench/installed
+	$(BIN)/python tests/benchmarks/run.py --peers .venv-bench
+
 dashboard: .venv/installed
 	$(BIN)/optuna-dashboard $(STORAGE) --host 127.0.0.1 --port $(PORT)
 
 clean:
-	rm -rf .venv .cache .typing .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-bench .cache .typing .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "foretune needs Python 3.11 or newer, but $(PYTHON) is " + sys.version)'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+# The CPU build of PyTorch first: what asks for torch later is content with it.
+.venv-bench/installed: tests/benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet torch==2.13.0
+	.venv-bench/bin/pip install --quiet --requirement $<
 	touch $@
 
 # mypy does not see setuptools' import hook, so it gets the namespace package as links.

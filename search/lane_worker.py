@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from foretune.models.compiles import forget_many_programs
 from foretune.models.lanes import Lanes, LaneShape
 from foretune.models.training import EpochResult, NonFiniteLossError, TrainingRun
 from foretune.search.trial_record import TrialRecord
@@ -75,6 +76,7 @@ def run_trials_in_lanes(work: Work, storage: BaseStorage, listener: Listener) ->
         while (shape := queue.largest()) is not None:
             held = [queue.take(shape) for _ in range(work.lanes)]
             _fill(held, queue, shape, listener)
+            forget_many_programs()
     except BaseException as error:
         for candidate in [*held, *(c for row in queue.waiting.values() for c in row)]:
             if candidate is not None:

@@ -11,6 +11,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.datasets.splits import Development
+from foretune.models.compiles import forget_many_programs
 from foretune.models.training import NonFiniteLossError
 from foretune.search.objective import Objective, OnEpoch
 from foretune.search.space import SearchSpace
@@ -43,6 +44,7 @@ def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> None:
     objective = Objective(work.space, work.data, on_epoch=listener.on_epoch)
     while (trial := next_trial(work, storage)) is not None:
         listener.on_trial(_run(trial, objective))
+        forget_many_programs()
         if sampler_stopped(trial):
             break
 

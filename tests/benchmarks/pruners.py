@@ -15,9 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from foretune.datasets import load_sample
-from foretune.datasets.atomic import write_atomically
-from foretune.search import FloatRange, SearchSpace, run_study
 from loky import ProcessPoolExecutor
 from optuna.pruners import (
     BasePruner,
@@ -28,6 +25,10 @@ from optuna.pruners import (
     PercentilePruner,
     SuccessiveHalvingPruner,
 )
+
+from foretune.datasets import load_sample
+from foretune.datasets.atomic import write_atomically
+from foretune.search import FloatRange, SearchSpace, run_study
 
 EPOCHS = 12
 SPACE = SearchSpace(
