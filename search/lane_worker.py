@@ -16,6 +16,11 @@ from foretune.search.worker import Listener, Work, next_trial, sampler_stopped
 _LOOK_AHEAD = 4
 
 
+def tickets_ahead(lanes: int) -> int:
+    """Return how many tickets must wait so that a worker of ``lanes`` never finds too few."""
+    return 2 if lanes == 1 else (1 + _LOOK_AHEAD) * lanes
+
+
 @dataclass(frozen=True)
 class _Candidate:
     """A started trial that waits for a lane."""
@@ -31,16 +36,15 @@ class _Queue:
     work: Work
     storage: BaseStorage
     waiting: dict[LaneShape, deque[_Candidate]] = field(default_factory=lambda: defaultdict(deque))
-    exhausted: bool = False
+    stopped: bool = False
 
     def __len__(self) -> int:
         return sum(map(len, self.waiting.values()))
 
     def ask(self) -> _Candidate | None:
         """Start one more trial, whatever its shape; None when no ticket is left."""
-        trial = None if self.exhausted else next_trial(self.work, self.storage)
+        trial = None if self.stopped else next_trial(self.work, self.storage)
         if trial is None:
-            self.exhausted = True
             return None
         record = TrialRecord(trial, self.work.space.suggest(trial))
         record.shares_programs = True
@@ -63,12 +67,15 @@ class _Queue:
         return max(shapes, key=lambda shape: len(self.waiting[shape]), default=None)
 
 
-def run_trials_in_lanes(work: Work, storage: BaseStorage, listener: Listener) -> None:
+def run_trials_in_lanes(work: Work, storage: BaseStorage, listener: Listener) -> bool:
     """Run trials ``work.lanes`` at a time until no ticket is left or the study has enough.
 
     The sampler is asked for several trials before any of them is told (TPE's constant liar keeps
     them apart). Trials of one shape share the lanes; a lane whose trial has ended is given to the
     next of that shape at once.
+
+    Returns:
+        Whether the sampler had nothing left to ask for.
     """
     queue = _Queue(work, storage)
     held: list[_Candidate | None] = []
@@ -82,6 +89,7 @@ def run_trials_in_lanes(work: Work, storage: BaseStorage, listener: Listener) ->
             if candidate is not None:
                 _tell(candidate.record, TrialState.FAIL, error)
         raise
+    return queue.stopped
 
 
 def _fill(
@@ -106,7 +114,7 @@ def _fill(
                 continue
             held[lane] = None
             listener.on_trial(told)
-            queue.exhausted |= sampler_stopped(candidate.record.trial)
+            queue.stopped |= sampler_stopped(candidate.record.trial)
             following = held[lane] = queue.take(shape)
             if following is not None:
                 lanes.refill(lane, following.run)

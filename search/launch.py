@@ -11,11 +11,11 @@ from foretune.datasets.errors import ConfigError
 from foretune.models.config import TrialConfig
 from foretune.models.training import EpochResult
 from foretune.search.interrupt import StopRequest, stop_on_signal
-from foretune.search.lane_worker import run_trials_in_lanes
+from foretune.search.lane_worker import run_trials_in_lanes, tickets_ahead
 from foretune.search.progress import StudyProgress, show_progress
 from foretune.search.tickets import add_tickets, finished_trials
 from foretune.search.worker import Listener, Work, run_trials
-from foretune.search.workers import default_workers, run_in_workers
+from foretune.search.workers import Round, default_workers, run_in_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class Launch:
         A worker that was killed leaves its trial running; the next round makes up for it.
 
         Raises:
-            ConfigError: a round ended without finishing a trial.
+            ConfigError: every worker of a round was killed before it finished a trial.
         """
         total, done = self.work.n_trials, finished_trials(study)
         if done >= total:
@@ -59,27 +59,33 @@ class Launch:
         ):
             try:
                 while (before := finished_trials(study)) < total:
-                    add_tickets(study, total)
-                    killed = self._round(study, progress, stop)
-                    if not killed:
+                    add_tickets(study, total, ahead=self._ahead, count_running=False)
+                    ended = self._round(study, progress, stop)
+                    if ended.stopped:
                         break
                     if finished_trials(study) == before:
-                        raise ConfigError(
-                            f"study {study.study_name!r} must get on, but every worker was "
-                            "killed before it finished a trial; was the memory too small?"
-                        )
+                        _require_alive(study, ended)
+                        break
             except KeyboardInterrupt:
                 _say_how_to_resume(study, total)
 
-    def _round(self, study: optuna.Study, progress: StudyProgress, stop: StopRequest) -> int:
-        """Run trials until no ticket is left; returns how many workers were killed."""
-        workers = 1 if self.url is None else self.workers or default_workers()
-        workers = min(workers, self.work.n_trials - finished_trials(study))
+    @property
+    def _team(self) -> int:
+        """How many processes run trials."""
+        return 1 if self.url is None else self.workers or default_workers()
+
+    @property
+    def _ahead(self) -> int:
+        return self._team * tickets_ahead(self.work.lanes)
+
+    def _round(self, study: optuna.Study, progress: StudyProgress, stop: StopRequest) -> Round:
+        """Run trials until no ticket is left."""
+        workers = min(self._team, self.work.n_trials - finished_trials(study))
         if self.url is None or workers == 1:
-            self._here(study, progress, stop)
-            return 0
+            return self._here(study, progress, stop)
 
         def on_trial(number: int) -> None:
+            add_tickets(study, self.work.n_trials, ahead=self._ahead)
             progress.trial(study, study.get_trials(deepcopy=False)[number])
 
         return run_in_workers(
@@ -92,7 +98,7 @@ class Launch:
             stop=stop,
         )
 
-    def _here(self, study: optuna.Study, progress: StudyProgress, stop: StopRequest) -> None:
+    def _here(self, study: optuna.Study, progress: StudyProgress, stop: StopRequest) -> Round:
         """Run them in this process."""
 
         def on_epoch(number: int, config: TrialConfig, result: EpochResult) -> None:
@@ -100,11 +106,20 @@ class Launch:
             stop.heed()
 
         def on_trial(trial: FrozenTrial) -> None:
+            add_tickets(study, self.work.n_trials, ahead=self._ahead)
             progress.trial(study, trial)
             stop.heed()
 
         run = run_trials if self.work.lanes == 1 else run_trials_in_lanes
-        run(self.work, self.storage, Listener(on_epoch, on_trial))
+        return Round(0, run(self.work, self.storage, Listener(on_epoch, on_trial)))
+
+
+def _require_alive(study: optuna.Study, ended: Round) -> None:
+    if ended.killed:
+        raise ConfigError(
+            f"study {study.study_name!r} must get on, but every worker was killed before it "
+            "finished a trial; was the memory too small?"
+        )
 
 
 def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:

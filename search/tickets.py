@@ -4,6 +4,8 @@ Optuna's own ``n_trials`` counts per process, so that several of them overshoot.
 in one transaction, by one worker.
 """
 
+from collections import Counter
+
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
@@ -37,13 +39,32 @@ def finished_trials(study: optuna.Study) -> int:
     )
 
 
-def add_tickets(study: optuna.Study, n_trials: int) -> int:
-    """Add the tickets that ``study`` lacks to end with ``n_trials``; returns how many."""
-    waiting = len(study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
-    missing = max(n_trials - finished_trials(study) - waiting, 0)
-    for _ in range(missing):
+def add_tickets(
+    study: optuna.Study, n_trials: int, *, ahead: int, count_running: bool = True
+) -> int:
+    """Add tickets to ``study`` until ``ahead`` of them wait, but none beyond ``n_trials``.
+
+    Not all at once: Optuna reads every unfinished trial again whenever it reads the trials, so that
+    a thousand waiting ones would take longer than their training.
+
+    Args:
+        study: the study.
+        n_trials: trials that the study is to end with.
+        ahead: tickets that may wait.
+        count_running: whether running trials are expected to end. At the start of a launch they may
+            be what a killed process left behind, and are not.
+
+    Returns:
+        How many were added.
+    """
+    states = Counter(trial.state for trial in study.get_trials(deepcopy=False))
+    waiting = states[TrialState.WAITING]
+    under_way = states[TrialState.RUNNING] if count_running else 0
+    missing = n_trials - finished_trials(study) - waiting - under_way
+    added = max(min(missing, ahead - waiting), 0)
+    for _ in range(added):
         study.add_trial(create_trial(state=TrialState.WAITING))
-    return missing
+    return added
 
 
 def take_ticket(

@@ -39,14 +39,19 @@ class Listener:
     on_trial: Callable[[FrozenTrial], None]
 
 
-def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> None:
-    """Run trials until no ticket is left or the study has enough."""
+def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> bool:
+    """Run trials until no ticket is left or the study has enough.
+
+    Returns:
+        Whether the sampler had nothing left to ask for.
+    """
     objective = Objective(work.space, work.data, on_epoch=listener.on_epoch)
     while (trial := next_trial(work, storage)) is not None:
         listener.on_trial(_run(trial, objective))
         forget_many_programs()
         if sampler_stopped(trial):
-            break
+            return True
+    return False
 
 
 def sampler_stopped(trial: Trial) -> bool:

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from loky.backend import get_context
@@ -23,7 +23,8 @@ from foretune.search.storage import open_storage
 from foretune.search.worker import Listener, Work, run_trials
 
 # What a worker sends: ("epoch", trial number, epoch, epochs, value), ("trial", number), and last
-# ("end", None) or ("end", the error that ended it).
+# ("end", the error that ended it or
+# None, whether the sampler had nothing left to ask for).
 Message = tuple[Any, ...]
 
 # A worker is one thread: two processes of one thread each train nearly twice as fast as one process
@@ -51,6 +52,16 @@ class _Worker:
     connection: Connection
     ended: bool = False
     killed: bool = False
+    stopped: bool = False
+
+
+class Round(NamedTuple):
+    """How a round of workers came to its end."""
+
+    killed: int
+    """workers that were killed"""
+    stopped: bool
+    """whether the sampler had nothing left to ask for"""
 
 
 def run_in_workers(
@@ -62,7 +73,7 @@ def run_in_workers(
     on_epoch: Callable[[int, int, int, float], None],
     on_trial: Callable[[int], None],
     stop: StopRequest,
-) -> int:
+) -> Round:
     """Run trials in ``workers`` processes until no ticket is left.
 
     A first Ctrl-C or SIGTERM lets every worker end its epoch; a second one ends them at once. A
@@ -77,9 +88,6 @@ def run_in_workers(
         on_trial: told the number of every trial that has ended.
         stop: asked for by a signal.
 
-    Returns:
-        How many workers were killed.
-
     Raises:
         ForetuneError: a worker met a user's mistake.
         RuntimeError: a worker failed; its traceback is in the message.
@@ -93,7 +101,7 @@ def run_in_workers(
     finally:
         _end(team)
     stop.heed()
-    return sum(worker.killed for worker in team)
+    return Round(sum(w.killed for w in team), any(w.stopped for w in team))
 
 
 def _start(work: Work, storage_url: str, core: int, cache: bool) -> _Worker:
@@ -129,9 +137,10 @@ def _listen(
             elif kind == "trial":
                 on_trial(*rest)
             else:
+                error, worker.stopped = rest
                 worker.ended = True
-                if rest[0] is not None:
-                    raise rest[0]
+                if error is not None:
+                    raise error
         if stop.requested and not told_to_stop:
             told_to_stop = True
             for worker in team:
@@ -175,10 +184,11 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         stop.heed()
 
     error: Exception | None = None
+    stopped = False
     try:
         use_compile_cache(on=cache)
         run = run_trials if work.lanes == 1 else run_trials_in_lanes
-        run(work, open_storage(storage_url), Listener(on_epoch, on_trial))
+        stopped = run(work, open_storage(storage_url), Listener(on_epoch, on_trial))
     except KeyboardInterrupt:
         pass
     except ForetuneError as mistake:
@@ -187,4 +197,4 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         error = RuntimeError(f"a worker failed:\n{traceback.format_exc()}")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to stop
     with contextlib.suppress(KeyboardInterrupt):
-        send("end", error)
+        send("end", error, stopped)

@@ -35,9 +35,10 @@ def by_tickets(url: str, count: int) -> float:
     storage, sampler, pruner = open_storage(url), TrialSeededSampler(0), default_pruner()
     study = optuna.create_study(study_name="s", storage=storage)
     started = time.perf_counter()
-    add_tickets(study, count)
+    add_tickets(study, count, ahead=2)
     while (trial := take_ticket("s", storage, sampler, pruner)) is not None:
         trial.study.tell(trial, stub(trial))
+        add_tickets(study, count, ahead=2)
     return (time.perf_counter() - started) / count
 
 

@@ -29,7 +29,10 @@ from optuna.pruners import (
 from foretune.datasets import load_sample
 from foretune.datasets.atomic import write_atomically
 from foretune.search import FloatRange, SearchSpace, run_study
+from foretune.search.study import default_pruner
 
+# What run_study prunes by.
+DEFAULT = "median, 3 epochs of grace"
 EPOCHS = 12
 SPACE = SearchSpace(
     layers=1,
@@ -47,10 +50,12 @@ def pruners() -> dict[str, BasePruner]:
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return {
             "none": NopPruner(),
-            "median, 3 epochs of grace": MedianPruner(n_startup_trials=5, n_warmup_steps=3),
+            DEFAULT: default_pruner(),
+            "median, 2 epochs of grace": MedianPruner(n_startup_trials=5, n_warmup_steps=2),
             "median, 1 epoch of grace": MedianPruner(n_startup_trials=5, n_warmup_steps=1),
-            "median, no grace": MedianPruner(n_startup_trials=5, n_warmup_steps=0),
             "patient (2) median": PatientPruner(MedianPruner(n_startup_trials=5), patience=2),
+            "best quarter, 3 epochs of grace": PercentilePruner(25.0, 5, 3),
+            "best quarter, 2 epochs of grace": PercentilePruner(25.0, 5, 2),
             "best quarter, 1 epoch of grace": PercentilePruner(25.0, 5, 1),
             "successive halving, factor 3": SuccessiveHalvingPruner(
                 min_resource=1, reduction_factor=3
@@ -106,20 +111,26 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--only", action="append", help="a pruner; the others' numbers are kept")
     parser.add_argument("--out", default=str(Path(__file__).parent / "results"))
     arguments = parser.parse_args()
     names = list(pruners())
-    jobs = [(s, seed, p) for s in HORIZONS for seed in range(arguments.seeds) for p in names]
-    results: dict[str, Any] = {s: {p: [] for p in names} for s in HORIZONS}
+    chosen = arguments.only or names
+    jobs = [(s, seed, p) for s in HORIZONS for seed in range(arguments.seeds) for p in chosen]
+    folder = Path(arguments.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "pruners.json"
+    kept = json.loads(file.read_text(encoding="utf-8")) if arguments.only else {}
+    results: dict[str, Any] = {
+        s: {p: [] if p in chosen else kept[s][p] for p in names} for s in HORIZONS
+    }
     with ProcessPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
         futures = [pool.submit(one_study, *job, arguments.trials) for job in jobs]
         for (sample, seed, pruner), future in zip(jobs, futures, strict=True):
             best, epochs = future.result()
             results[sample][pruner].append({"seed": seed, "best": best, "epochs": epochs})
             print(f"{sample} seed {seed} {pruner}: best {best:.4f}, {epochs} epochs", flush=True)
-    folder = Path(arguments.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "pruners.json", json.dumps(results, indent=1) + "\n")
+    write_atomically(file, json.dumps(results, indent=1) + "\n")
     write_atomically(folder / "pruners.md", table(results) + "\n")
     print(table(results))
 

@@ -26,6 +26,7 @@ from typing import Any
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
+from pruners import DEFAULT
 from reference import HORIZON, STRIDE, configurations
 
 from foretune.datasets import load_sample
@@ -262,10 +263,9 @@ def pruning(folder: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     results = json.loads(file.read_text(encoding="utf-8"))
-    chosen = json.loads((folder / "default_pruner.json").read_text(encoding="utf-8"))["name"]
     shares, worse = [], []
     for by_pruner in results.values():
-        for run, none in zip(by_pruner[chosen], by_pruner["none"], strict=True):
+        for run, none in zip(by_pruner[DEFAULT], by_pruner["none"], strict=True):
             shares.append(none["epochs"] / run["epochs"])
             worse.append(run["best"] - none["best"])
     measured = {
@@ -275,7 +275,9 @@ def pruning(folder: Path) -> dict[str, Any]:
         "median_loss_of_best_value": round(statistics.median(worse), 5),
     }
     return {
-        "pruning": goal(f"epochs without pruning, in those of {chosen!r}", 3.0, measured),
+        "pruning": goal(
+            f"epochs without pruning, in those of the default: {DEFAULT}", 3.0, measured
+        ),
     }
 
 

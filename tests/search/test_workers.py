@@ -198,13 +198,16 @@ def test_workers_do_not_outlive_a_killed_launcher(tmp_path: Path) -> None:
 def test_tickets_are_taken_once(tmp_path: Path) -> None:
     storage = open_storage(f"sqlite:///{tmp_path / 'studies.db'}")
     study = optuna.create_study(study_name="s", storage=storage)
-    assert add_tickets(study, 5) == 5
-    assert add_tickets(study, 5) == 0
-    assert add_tickets(study, 7) == 2
+    assert add_tickets(study, 7, ahead=5) == 5
+    assert add_tickets(study, 7, ahead=5) == 0
+    assert add_tickets(study, 7, ahead=9) == 2
     taken = []
     while (trial := take_ticket("s", storage, study.sampler, study.pruner)) is not None:
         taken.append(trial.number)
     assert taken == list(range(7))
+    # All seven are running: none is missing, unless a killed process is thought to have left them.
+    assert add_tickets(study, 7, ahead=5) == 0
+    assert add_tickets(study, 7, ahead=5, count_running=False) == 5
 
 
 def test_lanes_run_a_study(tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace) -> None:
