@@ -99,11 +99,17 @@ def _backward(residuals: Any, cotangents: tuple[jax.Array, LSTMState]) -> tuple[
         d_h = _masked(d_h, mask) + d_output
         d_h, d_c = _apart((d_h, d_c + d_h * to_c))
         d_gates = _apart(_apart(jnp.concatenate([d_c, d_c, d_c, d_h], axis=-1)) * to_gates)
-        d_features = d_gates @ transposed
+        if n_inputs == 1:
+            # One input's gradient is a product that no GEMM is good at; in the first layer nobody
+            # asks for it, and the compiler drops it.
+            d_input, d_h = d_gates @ transposed[:, :1], d_gates @ transposed[:, 1:]
+        else:
+            d_features = d_gates @ transposed
+            d_input, d_h = d_features[:, :n_inputs], d_features[:, n_inputs:]
         d_kernel += jax.lax.dot_general(features, d_gates, (((0,), (0,)), ((), ())))
         # A product with ones: XLA's CPU compiler sums over the batch several times slower.
         d_bias += ones @ d_gates
-        return (d_features[:, n_inputs:], d_c * f, d_kernel, d_bias), d_features[:, :n_inputs]
+        return (d_h, d_c * f, d_kernel, d_bias), d_input
 
     zeros = jnp.zeros_like(kernel), jnp.zeros((1, kernel.shape[1]), kernel.dtype)
     (d_h, d_c, d_kernel, d_bias), d_inputs = jax.lax.scan(

@@ -24,6 +24,7 @@ class TrialRecord:
         self.trial = trial
         self.config = config
         self.best: EpochResult | None = None
+        self._epochs = 0
         # In lanes one trial counts what is compiled for all of them.
         self.shares_programs = False
         self._started = time.perf_counter()
@@ -39,7 +40,7 @@ class TrialRecord:
         if result.is_best:
             self.best = result
         self.trial.report(result.relative_mse, step=result.epoch)
-        self.trial.set_user_attr("epochs", result.epoch)
+        self._epochs = result.epoch
         # After the last epoch there is nothing left to save by pruning.
         return not result.is_last and self.trial.should_prune()
 
@@ -51,6 +52,7 @@ class TrialRecord:
         elif error is not None:
             self.trial.set_user_attr("error", f"{type(error).__name__}: {error}".strip(": "))
         self.trial.set_user_attr("seconds", round(time.perf_counter() - self._started, 3))
+        self.trial.set_user_attr("epochs", self._epochs)
         shares = self.shares_programs
         self.trial.set_user_attr("compiles", 0 if shares else compile_count() - self._compiled)
         self.trial.set_user_attr("cache_hits", 0 if shares else cache_hits() - self._loaded)

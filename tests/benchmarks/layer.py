@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from foretune.models.cells import LSTMCell
 from foretune.models.compilation import compiler_options
@@ -28,7 +29,7 @@ Unroll = Callable[..., Any]
 def by_autodiff(kernel: Any, bias: Any, state: Any, inputs: Any, mask: None) -> Any:
     """The same layer as a plain scan over :class:`LSTMCell`, left to automatic differentiation."""
     cell = LSTMCell(inputs.shape[-1], state[0].shape[-1], rng=np.random.default_rng(0))
-    cell.kernel[...], cell.bias[...] = kernel, bias
+    cell.kernel, cell.bias = nnx.Param(kernel), nnx.Param(bias)
 
     def step(state: Any, x: Any) -> Any:
         h, c = cell(state, x)
