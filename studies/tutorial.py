@@ -1,6 +1,6 @@
 """The tutorial as printed, and put right, side by side.
 
-    python -m foretune.studies.tutorial [--prices PATH] [--epochs E] [--out DIR] [--full]
+    python -m foretune.studies.tutorial [--prices PATH] [--epochs E] [--seed S] [--out DIR] [--full]
 
 "Stock Market Predictions with LSTM in Python" trains on 11,000 days and forecasts the next 1,000,
 50 days at a time. As printed, the test error decays the learning rate and picks the epoch, and
@@ -225,13 +225,18 @@ def comparison_table(printed: AsPrinted, right: Corrected) -> Table:
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs (12; 30 with --full).")
 @click.option("--out", default="results/tutorial", show_default=True, type=click.Path())
 @click.option("--full", is_flag=True, help="The tutorial's network: 200, 200, 150; batch 500.")
-def tutorial(prices: str | None, epochs: int | None, out: str, full: bool) -> None:
-    """Run the tutorial as printed and put right; write numbers and figures."""
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+def tutorial(prices: str | None, epochs: int | None, out: str, full: bool, seed: int) -> None:
+    """Run the tutorial as printed and put right; write numbers and figures.
+
+    How fast the training loss falls depends on the first weights, and so on the seed: the
+    tutorial's printed numbers are one draw.
+    """
     folder = require_writable(out)
     series = load_sample("sp500") if prices is None else load_prices(prices)
     data = tutorial_data(series)
     print(series.head(5).to_frame().to_string())
-    config = FULL if full else SMALL
+    config = (FULL if full else SMALL).replace(seed=seed)
     if epochs is not None:
         config = config.replace(epochs=epochs)
     printed, run = as_printed(config, data)

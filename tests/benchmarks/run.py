@@ -219,7 +219,7 @@ def studies(systems: Systems, rounds: int, with_r60: bool) -> tuple[dict[str, An
     table = {name: answers for r in (r1, slow) for name, answers in r.items()}
     if with_r60:
         r60 = in_rounds(
-            min(rounds, 2),
+            1,
             {
                 "foretune, R60, empty cache": lambda: systems.foretune(60, cold=True),
                 "pytorch, R60": lambda: systems.peer("pytorch", 60),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from foretune.datasets.errors import ConfigError
 from foretune.models import TrialConfig
+from foretune.models.padding import padded_architecture
 from foretune.search import FloatRange, IntRange, SearchSpace
 
 int_dimensions = st.one_of(
@@ -141,3 +142,34 @@ def test_load_names_the_file(tmp_path: Any) -> None:
             SearchSpace.load(file)
     with pytest.raises(ConfigError, match=r"nowhere.toml: .*No such file"):
         SearchSpace.load(tmp_path / "nowhere.toml")
+
+
+@pytest.mark.parametrize(
+    ("units", "padding"),
+    [
+        (32, 1),
+        ((32, 64, 100), 1),
+        (IntRange(low=32, high=128, step=32), 1),
+        (IntRange(low=16, high=128), 32),
+        (IntRange(low=8, high=64), 16),
+        (IntRange(low=100, high=400), 128),
+        (IntRange(low=1, high=4096, log=True), 1024),
+        (IntRange(low=30, high=33), 1),
+    ],
+)
+def test_a_range_of_units_is_padded_to_at_most_four_widths(units: Any, padding: int) -> None:
+    space = SearchSpace(layers=1, units=units)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    configs = [space.suggest(study.ask()) for _ in range(50)]
+    assert {config.pad_units_to for config in configs} == {padding}
+    widths = {padded_architecture(config).units for config in configs}
+    assert len(widths) <= 4
+    chosen = space.fix(pad_units_to=7)
+    assert chosen.suggest(study.ask()).pad_units_to == 7
+    assert SearchSpace.from_toml(space.to_toml()).pad_units_to == "auto"
+
+
+@pytest.mark.parametrize("value", [0, -1, "none", 1.5])
+def test_padding_must_be_a_multiple_or_auto(value: Any) -> None:
+    with pytest.raises(ConfigError, match="pad_units_to"):
+        SearchSpace(pad_units_to=value)
