@@ -1,5 +1,7 @@
-"""jit with the XLA options that suit these programs."""
+"""jit with the XLA options that suit these programs, and a bound on how many are kept."""
 
+import contextlib
+import ctypes
 from collections.abc import Callable, Iterable
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar, cast
@@ -11,6 +13,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 CompilerOptions = dict[str, bool | int | str]
+
+# What jit_for_backend has made, and how many programs each has compiled since they were forgotten.
+_JITTED: list[Any] = []
+
+# A compiled epoch holds about 10 MiB.
+_MOST_PROGRAMS = 40
 
 # Measured on an epoch of two LSTM layers of 64 and 32 units, one core: XLA's own matrix products
 # (Eigen) are a tenth faster than YNNPACK's, which pack the kernel again on every day of the unroll;
@@ -48,7 +56,9 @@ def jit_for_backend(
         @cache
         def jitted(with_options: bool) -> Any:
             extra = (chosen() or None) if with_options else None
-            return jax.jit(function, static_argnames=static_argnames, compiler_options=extra)
+            made = jax.jit(function, static_argnames=static_argnames, compiler_options=extra)
+            _JITTED.append(made)
+            return made
 
         unknown = False
 
@@ -66,3 +76,19 @@ def jit_for_backend(
         return call
 
     return decorate
+
+
+def forget_many_programs(most: int = _MOST_PROGRAMS) -> None:
+    """Drop the programs of :func:`jit_for_backend` once there are more than ``most`` of them.
+
+    A process that trains hundreds of shapes would grow without bound, up to the number of memory
+    maps that Linux allows. What is dropped and wanted again comes from the compile cache, or is
+    compiled again where there is none. The user's own programs are not touched.
+    """
+    if sum(made._cache_size() for made in _JITTED) <= most:
+        return
+    for made in _JITTED:
+        made.clear_cache()
+    # glibc would keep nearly all of what was freed.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -20,7 +20,7 @@ def use_compile_cache(*, on: bool = True) -> Path | None:
     that JAX has been given already is left as it is. To clear the cache, delete the folder.
 
     Args:
-        on: False leaves everything as it is.
+        on: False keeps none in foretune's folder, also if an earlier call did.
 
     Returns:
         The folder in use, or None without a cache.
@@ -29,11 +29,12 @@ def use_compile_cache(*, on: bool = True) -> Path | None:
         >>> use_compile_cache()
         PosixPath('/home/ada/.cache/foretune/jax-1f0c2b6a9d3e')
     """
-    given = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-    if not on or given:
-        return Path(given) if given else None
     folder = _cache_folder()
-    if not _is_private(folder):
+    given = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    if given and Path(given) != folder:
+        return Path(given)
+    if not on or not _is_private(folder):
+        jax.config.update("jax_compilation_cache_dir", None)  # type: ignore[no-untyped-call]
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
     # These programs take seconds to compile and are a few hundred kB: keep them all.

@@ -7,7 +7,6 @@ run one after another, and processes are the better way.
 
 from collections.abc import Sequence
 from functools import partial
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -108,7 +107,8 @@ class Lanes:
             if not live[lane]:
                 outcomes.append(None)
                 continue
-            own = jax.tree.map(itemgetter(lane), params)
+            # A copy: a best epoch that is kept must not keep the weights of every lane.
+            own = jax.tree.map(lambda leaf, lane=lane: np.array(leaf[lane]), params)
             try:
                 outcomes.append(run.record(float(losses_of[lane]), forecasts_of[lane], own))
             except NonFiniteLossError as error:

@@ -50,7 +50,7 @@ def cli() -> None:
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
 @click.option("--workers", type=_POSITIVE, help="Processes, one thread each (as many as cores).")
 @click.option("--lanes", type=_POSITIVE, help="Trials a worker trains at a time (1 on a CPU).")
-@click.option("--no-cache", is_flag=True, help="Keep no compiled programs on disk.")
+@click.option("--no-cache", is_flag=True, help="Leave the folder of compiled programs alone.")
 @click.option("--out", type=click.Path(), help="Folder for the results (results/STUDY).")
 def run(
     prices: str,

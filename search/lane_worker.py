@@ -1,24 +1,17 @@
 """The worker loop for lanes: trials of one shape train side by side, ended ones are replaced."""
 
+import contextlib
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from foretune.models.compiles import forget_many_programs
+from foretune.models.compilation import forget_many_programs
 from foretune.models.lanes import Lanes, LaneShape
 from foretune.models.training import EpochResult, NonFiniteLossError, TrainingRun
 from foretune.search.trial_record import TrialRecord
 from foretune.search.worker import Listener, Work, next_trial, sampler_stopped
-
-# How many trials are asked for ahead, in units of the number of lanes, to find some of one shape.
-_LOOK_AHEAD = 4
-
-
-def tickets_ahead(lanes: int) -> int:
-    """Return how many tickets must wait so that a worker of ``lanes`` never finds too few."""
-    return 2 if lanes == 1 else (1 + _LOOK_AHEAD) * lanes
 
 
 @dataclass(frozen=True)
@@ -35,6 +28,7 @@ class _Queue:
 
     work: Work
     storage: BaseStorage
+    listener: Listener
     waiting: dict[LaneShape, deque[_Candidate]] = field(default_factory=lambda: defaultdict(deque))
     stopped: bool = False
 
@@ -43,18 +37,33 @@ class _Queue:
 
     def ask(self) -> _Candidate | None:
         """Start one more trial, whatever its shape; None when no ticket is left."""
-        trial = None if self.stopped else next_trial(self.work, self.storage)
+        if self.stopped:
+            return None
+        trial = next_trial(self.work, self.storage, self.listener)
         if trial is None:
             return None
-        record = TrialRecord(trial, self.work.space.suggest(trial))
-        record.shares_programs = True
-        candidate = _Candidate(record, TrainingRun(record.config, self.work.data))
+        try:
+            record = TrialRecord(trial, self.work.space.suggest(trial))
+            record.shares_programs = True
+            candidate = _Candidate(record, TrainingRun(record.config, self.work.data))
+        except BaseException:
+            trial.study.tell(trial, state=TrialState.FAIL)
+            raise
         self.waiting[LaneShape.of(candidate.run)].append(candidate)
         return candidate
 
+    @property
+    def _look_ahead(self) -> int:
+        """How many trials may wait: enough to find some of one shape, few enough to learn from.
+
+        What is asked for at once is asked without the results of what was asked with it.
+        """
+        lanes = self.work.lanes
+        return max(lanes, min(2 * lanes, self.work.n_trials // 4))
+
     def take(self, shape: LaneShape) -> _Candidate | None:
         """Take the first trial of ``shape``; asks for more until one comes or enough wait."""
-        while not self.waiting[shape] and len(self) < _LOOK_AHEAD * self.work.lanes:
+        while not self.waiting[shape] and len(self) < self._look_ahead:
             if self.ask() is None:
                 break
         return self.waiting[shape].popleft() if self.waiting[shape] else None
@@ -77,17 +86,21 @@ def run_trials_in_lanes(work: Work, storage: BaseStorage, listener: Listener) ->
     Returns:
         Whether the sampler had nothing left to ask for.
     """
-    queue = _Queue(work, storage)
+    queue = _Queue(work, storage, listener)
     held: list[_Candidate | None] = []
     try:
         while (shape := queue.largest()) is not None:
-            held = [queue.take(shape) for _ in range(work.lanes)]
+            held.clear()
+            for _ in range(work.lanes):
+                held.append(queue.take(shape))
             _fill(held, queue, shape, listener)
             forget_many_programs()
     except BaseException as error:
         for candidate in [*held, *(c for row in queue.waiting.values() for c in row)]:
             if candidate is not None:
-                _tell(candidate.record, TrialState.FAIL, error)
+                # The first error is the one to hear of, and one trial must not keep the others.
+                with contextlib.suppress(Exception):
+                    _tell(candidate.record, TrialState.FAIL, error)
         raise
     return queue.stopped
 
@@ -102,7 +115,9 @@ def _fill(
     # A lane without a trial trains along with the first one's numbers, and nobody looks.
     first = next(candidate for candidate in held if candidate is not None)
     first.record.shares_programs = False
-    first.record.count_compiles_from_here()
+    for candidate in held:
+        if candidate is not None:
+            candidate.record.start()
     lanes = Lanes([(candidate or first).run for candidate in held])
     while any(candidate is not None for candidate in held):
         outcomes = lanes.epoch([candidate is not None for candidate in held])
@@ -117,6 +132,7 @@ def _fill(
             queue.stopped |= sampler_stopped(candidate.record.trial)
             following = held[lane] = queue.take(shape)
             if following is not None:
+                following.record.start()
                 lanes.refill(lane, following.run)
 
 

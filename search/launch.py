@@ -11,7 +11,7 @@ from foretune.datasets.errors import ConfigError
 from foretune.models.config import TrialConfig
 from foretune.models.training import EpochResult
 from foretune.search.interrupt import StopRequest, stop_on_signal
-from foretune.search.lane_worker import run_trials_in_lanes, tickets_ahead
+from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.progress import StudyProgress, show_progress
 from foretune.search.tickets import add_tickets, finished_trials
 from foretune.search.worker import Listener, Work, run_trials
@@ -37,8 +37,8 @@ class Launch:
         """Refuse workers that could not see the storage."""
         if self.url is None and self.workers is not None and self.workers > 1:
             raise ConfigError(
-                "workers must be 1 with a storage that lives in this process, but got "
-                f"{self.workers}"
+                "workers must be 1 with a storage object or a database in memory (give the URL of "
+                f"one on disk), but got {self.workers}"
             )
 
     def run(self, study: optuna.Study) -> None:
@@ -59,12 +59,11 @@ class Launch:
         ):
             try:
                 while (before := finished_trials(study)) < total:
-                    add_tickets(study, total, ahead=self._ahead, count_running=False)
                     ended = self._round(study, progress, stop)
                     if ended.stopped:
                         break
                     if finished_trials(study) == before:
-                        _require_alive(study, ended)
+                        _explain(study, total, ended)
                         break
             except KeyboardInterrupt:
                 _say_how_to_resume(study, total)
@@ -76,25 +75,30 @@ class Launch:
 
     @property
     def _ahead(self) -> int:
-        return self._team * tickets_ahead(self.work.lanes)
+        """How many tickets wait, so that a worker seldom finds none."""
+        return self._team * (2 if self.work.lanes == 1 else 3 * self.work.lanes)
+
+    def _add_tickets(self, study: optuna.Study) -> int:
+        return add_tickets(study, self.work.n_trials, ahead=self._ahead)
 
     def _round(self, study: optuna.Study, progress: StudyProgress, stop: StopRequest) -> Round:
         """Run trials until no ticket is left."""
-        workers = min(self._team, self.work.n_trials - finished_trials(study))
-        if self.url is None or workers == 1:
+        self._add_tickets(study)
+        if self.url is None or self._team == 1:
             return self._here(study, progress, stop)
 
         def on_trial(number: int) -> None:
-            add_tickets(study, self.work.n_trials, ahead=self._ahead)
+            self._add_tickets(study)
             progress.trial(study, study.get_trials(deepcopy=False)[number])
 
         return run_in_workers(
             self.work,
             self.url,
-            workers,
+            min(self._team, self.work.n_trials - finished_trials(study)),
             cache=self.cache,
             on_epoch=progress.epoch,
             on_trial=on_trial,
+            on_idle=lambda: self._add_tickets(study),
             stop=stop,
         )
 
@@ -106,20 +110,27 @@ class Launch:
             stop.heed()
 
         def on_trial(trial: FrozenTrial) -> None:
-            add_tickets(study, self.work.n_trials, ahead=self._ahead)
+            self._add_tickets(study)
             progress.trial(study, trial)
             stop.heed()
 
+        listener = Listener(on_epoch, on_trial, on_idle=lambda: self._add_tickets(study) > 0)
         run = run_trials if self.work.lanes == 1 else run_trials_in_lanes
-        return Round(0, run(self.work, self.storage, Listener(on_epoch, on_trial)))
+        return Round(0, run(self.work, self.storage, listener))
 
 
-def _require_alive(study: optuna.Study, ended: Round) -> None:
+def _explain(study: optuna.Study, total: int, ended: Round) -> None:
+    """Say why a round finished no trial."""
     if ended.killed:
         raise ConfigError(
             f"study {study.study_name!r} must get on, but every worker was killed before it "
             "finished a trial; was the memory too small?"
         )
+    print(
+        f"Other processes are at work on study {study.study_name!r}: {finished_trials(study)} of "
+        f"{total} trials are stored. Run the same again later to see them all.",
+        file=sys.stderr,
+    )
 
 
 def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:

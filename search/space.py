@@ -91,7 +91,7 @@ class SearchSpace(StrictModel):
     The fields are those of :class:`TrialConfig`, except that ``layers`` and ``units`` (drawn
     anew for each layer: parameters ``units_1``, ``units_2``, ...) make its ``units``, and that
     ``pad_units_to`` may be ``"auto"``: 1, but for a range of units a multiple that leaves at most
-    four widths to compile.
+    four widths a layer to compile.
 
     Example:
         >>> space = SearchSpace(layers=1, units=(16, 32), epochs=5)

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -37,7 +37,7 @@ def open_storage(storage: str | BaseStorage) -> BaseStorage:
         >>> storage = open_storage("sqlite:///foretune.db")
     """
     if isinstance(storage, BaseStorage):
-        return storage
+        return get_storage(storage)
     try:
         url = make_url(storage)
     except (ArgumentError, ValueError):
@@ -49,7 +49,9 @@ def open_storage(storage: str | BaseStorage) -> BaseStorage:
     if backend not in ("sqlite", "postgresql"):
         raise ConfigError(f"storage must be sqlite:// or postgresql://, but got {backend}://")
     try:
-        return _sqlite(storage) if backend == "sqlite" else RDBStorage(storage)
+        opened = _sqlite(storage) if backend == "sqlite" else RDBStorage(storage)
+        # With Optuna's cache of finished trials, made once: every Study would make its own.
+        return get_storage(opened)
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, TypeError) as error:
         shown = url.render_as_string(hide_password=True)
         raise ConfigError(f"storage {shown} cannot be opened: {first_line(error)}") from None

@@ -22,7 +22,9 @@ def summary_table(study: optuna.Study) -> Table:
     table.add_row("persistence", "1.000000")
     table.add_row("best epoch", str(trial.user_attrs["best_epoch"]))
     table.add_row("trials by state", _states(study))
-    table.add_row("programs compiled", str(_total(study, "compiles")))
+    loaded = _total(study, "cache_hits")
+    table.add_row("programs compiled", str(_total(study, "compiles") - loaded))
+    table.add_row("programs from the cache", str(loaded))
     table.add_section()
     for name, value in trial_config(trial).model_dump(mode="json").items():
         table.add_row(name, str(value))

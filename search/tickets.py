@@ -4,14 +4,19 @@ Optuna's own ``n_trials`` counts per process, so that several of them overshoot.
 in one transaction, by one worker.
 """
 
-from collections import Counter
+import os
+import platform
+from collections.abc import Iterable
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+# The attribute that names the process which runs a trial.
+_WORKER = "worker"
 
 
 class TicketStudy(optuna.Study):
@@ -33,34 +38,26 @@ def finished_trials(study: optuna.Study) -> int:
     The last would fail again. A trial that Ctrl-C stopped, an exception ended or a crash left
     running does not count, and another takes its place.
     """
-    return sum(
-        trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or "non_finite" in trial.user_attrs
-        for trial in study.get_trials(deepcopy=False)
-    )
+    return sum(map(_is_finished, study.get_trials(deepcopy=False)))
 
 
-def add_tickets(
-    study: optuna.Study, n_trials: int, *, ahead: int, count_running: bool = True
-) -> int:
+def still_wanted(study: optuna.Study, n_trials: int) -> int:
+    """Return how many more trials may be started, so that ``study`` ends with ``n_trials``."""
+    return n_trials - _spoken_for(study.get_trials(deepcopy=False))
+
+
+def add_tickets(study: optuna.Study, n_trials: int, *, ahead: int) -> int:
     """Add tickets to ``study`` until ``ahead`` of them wait, but none beyond ``n_trials``.
 
     Not all at once: Optuna reads every unfinished trial again whenever it reads the trials, so that
     a thousand waiting ones would take longer than their training.
 
-    Args:
-        study: the study.
-        n_trials: trials that the study is to end with.
-        ahead: tickets that may wait.
-        count_running: whether running trials are expected to end. At the start of a launch they may
-            be what a killed process left behind, and are not.
-
     Returns:
         How many were added.
     """
-    states = Counter(trial.state for trial in study.get_trials(deepcopy=False))
-    waiting = states[TrialState.WAITING]
-    under_way = states[TrialState.RUNNING] if count_running else 0
-    missing = n_trials - finished_trials(study) - waiting - under_way
+    trials = study.get_trials(deepcopy=False)
+    waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+    missing = n_trials - _spoken_for(trials) - waiting
     added = max(min(missing, ahead - waiting), 0)
     for _ in range(added):
         study.add_trial(create_trial(state=TrialState.WAITING))
@@ -76,8 +73,47 @@ def take_ticket(
     for ticket in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, ticket.number)
         try:
-            if storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                return Trial(study, trial_id)
+            if not storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                continue
         except UpdateFinishedTrialError:
             continue  # another worker has taken and finished it meanwhile
+        try:
+            storage.set_trial_user_attr(trial_id, _WORKER, _this_process())
+            return Trial(study, trial_id)  # asks the sampler
+        except BaseException:
+            storage.set_trial_state_values(trial_id, TrialState.FAIL)
+            raise
     return None
+
+
+def _is_finished(trial: FrozenTrial) -> bool:
+    done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    return done or "non_finite" in trial.user_attrs
+
+
+def _spoken_for(trials: Iterable[FrozenTrial]) -> int:
+    """Count the trials that are finished or that a living process is at work on."""
+    return sum(_is_finished(trial) or _is_under_way(trial) for trial in trials)
+
+
+def _is_under_way(trial: FrozenTrial) -> bool:
+    """Whether ``trial`` is running, and not only left so by a process of this machine that died."""
+    worker = trial.user_attrs.get(_WORKER)
+    if trial.state != TrialState.RUNNING or worker is None:
+        return False
+    host, _, process = str(worker).rpartition(":")
+    return host != platform.node() or _is_alive(process)
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except OSError:
+        return True  # another user's
+    return True
+
+
+def _this_process() -> str:
+    return f"{platform.node()}:{os.getpid()}"

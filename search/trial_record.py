@@ -27,12 +27,12 @@ class TrialRecord:
         self._epochs = 0
         # In lanes one trial counts what is compiled for all of them.
         self.shares_programs = False
-        self._started = time.perf_counter()
-        self.count_compiles_from_here()
+        self.start()
         trial.set_user_attr("config", config.to_toml())
 
-    def count_compiles_from_here(self) -> None:
-        """Take what is compiled from now on as this trial's."""
+    def start(self) -> None:
+        """Count seconds and compiles from here; a lane's trial starts when it gets its lane."""
+        self._started = time.perf_counter()
         self._compiled, self._loaded = compile_count(), cache_hits()
 
     def epoch(self, result: EpochResult) -> bool:

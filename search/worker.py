@@ -11,11 +11,11 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.datasets.splits import Development
-from foretune.models.compiles import forget_many_programs
+from foretune.models.compilation import forget_many_programs
 from foretune.models.training import NonFiniteLossError
 from foretune.search.objective import Objective, OnEpoch
 from foretune.search.space import SearchSpace
-from foretune.search.tickets import TicketStudy, finished_trials, take_ticket
+from foretune.search.tickets import TicketStudy, still_wanted, take_ticket
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +33,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told of a worker's progress; either may raise KeyboardInterrupt to stop it."""
+    """Who is told of a worker's progress; each may raise KeyboardInterrupt to stop it.
+
+    ``on_idle`` is called when trials are wanted but no ticket waits; False ends the worker.
+    """
 
     on_epoch: OnEpoch
     on_trial: Callable[[FrozenTrial], None]
+    on_idle: Callable[[], bool]
 
 
 def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> bool:
@@ -46,7 +50,7 @@ def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> bool:
         Whether the sampler had nothing left to ask for.
     """
     objective = Objective(work.space, work.data, on_epoch=listener.on_epoch)
-    while (trial := next_trial(work, storage)) is not None:
+    while (trial := next_trial(work, storage, listener)) is not None:
         listener.on_trial(_run(trial, objective))
         forget_many_programs()
         if sampler_stopped(trial):
@@ -59,13 +63,15 @@ def sampler_stopped(trial: Trial) -> bool:
     return isinstance(trial.study, TicketStudy) and trial.study.stopped
 
 
-def next_trial(work: Work, storage: BaseStorage) -> Trial | None:
-    """Start the next trial; None when no ticket is left or the study has enough."""
+def next_trial(work: Work, storage: BaseStorage, listener: Listener) -> Trial | None:
+    """Start the next trial; None when the study has enough."""
     study = optuna.load_study(study_name=work.study_name, storage=storage)
-    # A study that once wanted more trials than now has tickets left over.
-    if finished_trials(study) >= work.n_trials:
-        return None
-    return take_ticket(work.study_name, storage, work.sampler, work.pruner)
+    # A study that once wanted more trials than now has tickets left over: they stay where they are.
+    while still_wanted(study, work.n_trials) > 0:
+        trial = take_ticket(work.study_name, storage, work.sampler, work.pruner)
+        if trial is not None or not listener.on_idle():
+            return trial
+    return None
 
 
 def _run(trial: Trial, objective: Objective) -> FrozenTrial:

@@ -3,15 +3,20 @@
 import contextlib
 import os
 import signal
+import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
 import jax
+import loky
 from loky.backend import get_context
+from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial
+from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.datasets.errors import ForetuneError
 from foretune.models.compile_cache import use_compile_cache
@@ -19,13 +24,8 @@ from foretune.models.config import TrialConfig
 from foretune.models.training import EpochResult
 from foretune.search.interrupt import StopRequest
 from foretune.search.lane_worker import run_trials_in_lanes
-from foretune.search.storage import open_storage
+from foretune.search.storage import first_line, open_storage
 from foretune.search.worker import Listener, Work, run_trials
-
-# What a worker sends: ("epoch", trial number, epoch, epochs, value), ("trial", number), and last
-# ("end", the error that ended it or
-# None, whether the sampler had nothing left to ask for).
-Message = tuple[Any, ...]
 
 # A worker is one thread: two processes of one thread each train nearly twice as fast as one process
 # of two. NumPy's thread pools are told before they are made.
@@ -35,9 +35,16 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THR
 _PATIENCE = 60
 
 
+# How many killed workers are replaced in one round.
+_MOST_REPLACED = 10
+
+
 def default_workers() -> int:
-    """Return as many workers as this process may use cores; one on an accelerator."""
-    return 1 if jax.default_backend() != "cpu" else len(_cores())
+    """Return as many workers as this process may use cores; one on an accelerator.
+
+    A container's share of its machine's cores counts.
+    """
+    return 1 if jax.default_backend() != "cpu" else min(len(_cores()), loky.cpu_count())
 
 
 def _cores() -> list[int]:
@@ -72,12 +79,13 @@ def run_in_workers(
     cache: bool,
     on_epoch: Callable[[int, int, int, float], None],
     on_trial: Callable[[int], None],
+    on_idle: Callable[[], object],
     stop: StopRequest,
 ) -> Round:
-    """Run trials in ``workers`` processes until no ticket is left.
+    """Run trials in ``workers`` processes until the study has enough.
 
     A first Ctrl-C or SIGTERM lets every worker end its epoch; a second one ends them at once. A
-    worker that dies leaves the others at work.
+    worker that is killed is replaced.
 
     Args:
         work: the study and what its trials need.
@@ -86,18 +94,25 @@ def run_in_workers(
         cache: whether they keep compiled programs on disk.
         on_epoch: told (trial number, epoch, epochs, value) after every epoch of any worker.
         on_trial: told the number of every trial that has ended.
+        on_idle: told that a worker finds no ticket though trials are wanted.
         stop: asked for by a signal.
 
     Raises:
         ForetuneError: a worker met a user's mistake.
+        StorageInternalError: a worker's database failed.
         RuntimeError: a worker failed; its traceback is in the message.
     """
-    cores = _cores()
-    team = [
-        _start(work, storage_url, cores[number % len(cores)], cache) for number in range(workers)
-    ]
+    cores, team = _cores(), list[_Worker]()
+
+    def start() -> None:
+        # From a core that depends on the launcher: two launchers must not share their cores.
+        core = cores[(os.getpid() + len(team)) % len(cores)]
+        team.append(_start(work, storage_url, core, cache))
+
     try:
-        _listen(team, on_epoch, on_trial, stop)
+        for _ in range(workers):
+            start()
+        _listen(team, start, on_epoch, on_trial, on_idle, stop)
     finally:
         _end(team)
     stop.heed()
@@ -112,30 +127,55 @@ def _start(work: Work, storage_url: str, core: int, cache: bool) -> _Worker:
     process = context.Process(
         target=_work, args=(work, storage_url, core, cache, sending), env=_ONE_THREAD, daemon=True
     )
-    process.start()
+    with _ignoring_sigint():
+        process.start()
     sending.close()
     return _Worker(process, receiving)
 
 
+@contextlib.contextmanager
+def _ignoring_sigint() -> Iterator[None]:
+    """Let a process that starts inherit that Ctrl-C is not its business, while it imports."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _listen(
     team: list[_Worker],
+    replace: Callable[[], None],
     on_epoch: Callable[[int, int, int, float], None],
     on_trial: Callable[[int], None],
+    on_idle: Callable[[], object],
     stop: StopRequest,
 ) -> None:
+    """Pass on what workers send until all have ended.
+
+    They send ("epoch", trial number, epoch, epochs, value), ("trial", number), ("idle",), and last
+    ("end", the error that ended it or None, whether the sampler had nothing left to ask for).
+    """
     told_to_stop = False
     while open_ends := [worker for worker in team if not worker.ended]:
         for ready in wait([worker.connection for worker in open_ends], timeout=0.2):
             worker = next(w for w in open_ends if w.connection is ready)
             try:
                 kind, *rest = worker.connection.recv()
-            except EOFError:
+            except (EOFError, OSError):
                 worker.ended = worker.killed = True
+                if not stop.requested and sum(w.killed for w in team) <= _MOST_REPLACED:
+                    replace()
                 continue
             if kind == "epoch":
                 on_epoch(*rest)
             elif kind == "trial":
                 on_trial(*rest)
+            elif kind == "idle":
+                on_idle()
             else:
                 error, worker.stopped = rest
                 worker.ended = True
@@ -155,7 +195,8 @@ def _end(team: list[_Worker]) -> None:
     for worker in team:
         worker.process.join(_PATIENCE)
         if worker.process.is_alive():
-            worker.process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker.process.pid, signal.SIGKILL)
             worker.process.join()
 
 
@@ -183,16 +224,26 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         send("trial", trial.number)
         stop.heed()
 
+    def on_idle() -> bool:
+        send("idle")
+        time.sleep(0.1)
+        stop.heed()
+        return True
+
     error: Exception | None = None
     stopped = False
     try:
         use_compile_cache(on=cache)
+        # A user's seeded sampler would draw the same in every worker; foretune's own does not mind.
+        work.sampler.reseed_rng()
         run = run_trials if work.lanes == 1 else run_trials_in_lanes
-        stopped = run(work, open_storage(storage_url), Listener(on_epoch, on_trial))
+        stopped = run(work, open_storage(storage_url), Listener(on_epoch, on_trial, on_idle))
     except KeyboardInterrupt:
         pass
     except ForetuneError as mistake:
         error = mistake
+    except (StorageInternalError, SQLAlchemyError) as failure:
+        error = StorageInternalError(first_line(failure))  # theirs cannot be pickled
     except Exception:
         error = RuntimeError(f"a worker failed:\n{traceback.format_exc()}")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to stop

@@ -68,7 +68,7 @@ def main() -> None:
     os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
     if arguments.workers == 1 and hasattr(os, "sched_setaffinity"):
         # One thread, as every worker of every system here has.
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     params = [configuration.params for configuration in configurations(arguments.trials)]
     with tempfile.TemporaryDirectory() as folder:
         study = run_study(

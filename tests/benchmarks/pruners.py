@@ -32,7 +32,7 @@ from foretune.search import FloatRange, SearchSpace, run_study
 from foretune.search.study import default_pruner
 
 # What run_study prunes by.
-DEFAULT = "median, 3 epochs of grace"
+DEFAULT = "median, from epoch 3"
 EPOCHS = 12
 SPACE = SearchSpace(
     layers=1,
@@ -51,12 +51,12 @@ def pruners() -> dict[str, BasePruner]:
         return {
             "none": NopPruner(),
             DEFAULT: default_pruner(),
-            "median, 2 epochs of grace": MedianPruner(n_startup_trials=5, n_warmup_steps=2),
-            "median, 1 epoch of grace": MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+            "median, from epoch 2": MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+            "median, from epoch 1": MedianPruner(n_startup_trials=5, n_warmup_steps=1),
             "patient (2) median": PatientPruner(MedianPruner(n_startup_trials=5), patience=2),
-            "best quarter, 3 epochs of grace": PercentilePruner(25.0, 5, 3),
-            "best quarter, 2 epochs of grace": PercentilePruner(25.0, 5, 2),
-            "best quarter, 1 epoch of grace": PercentilePruner(25.0, 5, 1),
+            "best quarter, from epoch 3": PercentilePruner(25.0, 5, 3),
+            "best quarter, from epoch 2": PercentilePruner(25.0, 5, 2),
+            "best quarter, from epoch 1": PercentilePruner(25.0, 5, 1),
             "successive halving, factor 3": SuccessiveHalvingPruner(
                 min_resource=1, reduction_factor=3
             ),

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax.errors import JaxRuntimeError
 
-from foretune.models.compilation import compiler_options, jit_for_backend
+from foretune.models.compilation import compiler_options, forget_many_programs, jit_for_backend
 from foretune.models.compiles import compile_count
 
 
@@ -48,3 +48,21 @@ def test_other_errors_are_raised() -> None:
 
     with pytest.raises(JaxRuntimeError, match="out of memory"):
         wrong(jnp.float32(1))
+
+
+def test_many_programs_are_forgotten_few_are_kept_and_the_users_are_not_touched() -> None:
+    call, users = jit_for_backend(static_argnames="times")(double), jax.jit(lambda x: x + 7)
+    one = jnp.float32(1)
+
+    def compiled() -> int:
+        before = compile_count()
+        for times in (3, 4, 5):
+            call(one, times=times)
+        users(one)
+        return compile_count() - before
+
+    assert compiled() == 4
+    forget_many_programs(most=1000)
+    assert compiled() == 0
+    forget_many_programs(most=2)
+    assert compiled() == 3

