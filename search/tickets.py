@@ -65,9 +65,16 @@ def add_tickets(study: optuna.Study, n_trials: int, *, ahead: int) -> int:
 
 
 def take_ticket(
-    name: str, storage: BaseStorage, sampler: BaseSampler, pruner: BasePruner
+    name: str, n_trials: int, storage: BaseStorage, sampler: BaseSampler, pruner: BasePruner
 ) -> Trial | None:
-    """Take the first ticket of study ``name`` and start its trial; None when none is left."""
+    """Take the first ticket of study ``name`` and start its trial.
+
+    A ticket that would lead beyond ``n_trials``, because another worker took one at the same
+    moment, is given back.
+
+    Returns:
+        The trial, or None when no ticket is left or none is wanted.
+    """
     study = TicketStudy(name, storage, sampler=sampler, pruner=pruner)
     study_id = storage.get_study_id_from_name(name)
     for ticket in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
@@ -79,6 +86,9 @@ def take_ticket(
             continue  # another worker has taken and finished it meanwhile
         try:
             storage.set_trial_user_attr(trial_id, _WORKER, _this_process())
+            if still_wanted(study, n_trials) < 0:
+                storage.set_trial_state_values(trial_id, TrialState.WAITING)
+                return None
             return Trial(study, trial_id)  # asks the sampler
         except BaseException:
             storage.set_trial_state_values(trial_id, TrialState.FAIL)

@@ -68,7 +68,7 @@ def next_trial(work: Work, storage: BaseStorage, listener: Listener) -> Trial | 
     study = optuna.load_study(study_name=work.study_name, storage=storage)
     # A study that once wanted more trials than now has tickets left over: they stay where they are.
     while still_wanted(study, work.n_trials) > 0:
-        trial = take_ticket(work.study_name, storage, work.sampler, work.pruner)
+        trial = take_ticket(work.study_name, work.n_trials, storage, work.sampler, work.pruner)
         if trial is not None or not listener.on_idle():
             return trial
     return None

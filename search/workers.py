@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import threading
 import time
@@ -226,7 +227,7 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
 
     def on_idle() -> bool:
         send("idle")
-        time.sleep(0.1)
+        time.sleep(random.uniform(0.05, 0.2))  # not all at once again
         stop.heed()
         return True
 

@@ -46,7 +46,7 @@ def main() -> None:
         )
         after.append(round(resident_mib(), 1))
     configs = [trial.user_attrs["config"] for trial in study.trials]
-    growth = (after[-1] - after[0]) / (arguments.trials - 10)
+    growth = (max(after) - after[0]) / (arguments.trials - 10)
     print(json.dumps({"mib": after, "mib_a_trial_after_10": growth, "trials": len(configs)}))
 
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import optuna
 
+from foretune.search import SearchSpace
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.storage import open_storage
 from foretune.search.study import default_pruner
-from foretune.search.tickets import add_tickets, take_ticket
+from foretune.search.tickets import add_tickets
+from foretune.search.worker import Listener, Work, next_trial
 
 
 def stub(trial: optuna.Trial) -> float:
@@ -32,13 +34,25 @@ def stub(trial: optuna.Trial) -> float:
 
 def by_tickets(url: str, count: int) -> float:
     """Seconds a trial of foretune's loop."""
-    storage, sampler, pruner = open_storage(url), TrialSeededSampler(0), default_pruner()
+    storage = open_storage(url)
     study = optuna.create_study(study_name="s", storage=storage)
+    data: Any = None  # a stub trains on nothing
+    work = Work(
+        study_name="s",
+        n_trials=count,
+        space=SearchSpace(),
+        data=data,
+        sampler=TrialSeededSampler(0),
+        pruner=default_pruner(),
+    )
+    listener = Listener(
+        on_epoch=lambda *_: None,
+        on_trial=lambda _: None,
+        on_idle=lambda: add_tickets(study, count, ahead=2) > 0,
+    )
     started = time.perf_counter()
-    add_tickets(study, count, ahead=2)
-    while (trial := take_ticket("s", storage, sampler, pruner)) is not None:
+    while (trial := next_trial(work, storage, listener)) is not None:
         trial.study.tell(trial, stub(trial))
-        add_tickets(study, count, ahead=2)
     return (time.perf_counter() - started) / count
 
 

@@ -13,8 +13,12 @@ from foretune.search.storage import load_study, open_storage
 def test_sqlite_transactions_take_the_write_lock_at_once(tmp_path: Path) -> None:
     """Two transactions cannot both read a waiting trial: the second one has to wait."""
     storage = open_storage(f"sqlite:///{tmp_path / 's.db'}")
-    assert isinstance(storage, optuna.storages.RDBStorage)
-    with storage.engine.begin():
+    (engine,) = [
+        part.engine
+        for part in vars(storage).values()
+        if isinstance(part, optuna.storages.RDBStorage)
+    ]
+    with engine.begin():
         other = sqlite3.connect(tmp_path / "s.db", timeout=0)
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 
 from foretune.datasets import PriceSeries
 from foretune.datasets.errors import ConfigError
+from foretune.models.compilation import forget_many_programs
 from foretune.search import FloatRange, SearchSpace, best_config, load_study, run_study
 from foretune.search.storage import open_storage
 from foretune.search.study import default_lanes
@@ -225,7 +226,7 @@ def test_tickets_are_taken_once(tmp_path: Path) -> None:
     assert add_tickets(study, 7, ahead=5) == 0
     assert add_tickets(study, 7, ahead=9) == 2
     taken = []
-    while (trial := take_ticket("s", storage, study.sampler, study.pruner)) is not None:
+    while (trial := take_ticket("s", 7, storage, study.sampler, study.pruner)) is not None:
         taken.append(trial.number)
     assert taken == list(range(7))
     # All seven are running, in a process that lives: none is missing.
@@ -285,6 +286,7 @@ def test_lanes_run_a_study(tmp_path: Path, walk: PriceSeries, tiny_space: Search
     """Two shapes, four lanes, pruning on: exactly N trials, and each what it is alone."""
     space = tiny_space.fix(units=(2, 4), epochs=4, learning_rate=FloatRange(low=1e-3, high=0.1))
     pruner = PruneOddTrials()
+    forget_many_programs(most=0)  # those of other tests: what is compiled here is counted
     lanes = launch(tmp_path, walk, space, n_trials=14, workers=1, lanes=4, pruner=pruner)
     assert [t.state for t in lanes.trials] == [TrialState.COMPLETE, TrialState.PRUNED] * 7
     alone = run_study(
