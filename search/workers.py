@@ -58,6 +58,7 @@ def _cores() -> list[int]:
 class _Worker:
     process: Any
     connection: Connection
+    core: int
     ended: bool = False
     killed: bool = False
     stopped: bool = False
@@ -98,6 +99,9 @@ def run_in_workers(
         on_idle: told that a worker finds no ticket though trials are wanted.
         stop: asked for by a signal.
 
+    Returns:
+        How it ended: how many workers were killed, and whether the sampler gave up.
+
     Raises:
         ForetuneError: a worker met a user's mistake.
         StorageInternalError: a worker's database failed.
@@ -105,14 +109,13 @@ def run_in_workers(
     """
     cores, team = _cores(), list[_Worker]()
 
-    def start() -> None:
-        # From a core that depends on the launcher: two launchers must not share their cores.
-        core = cores[(os.getpid() + len(team)) % len(cores)]
+    def start(core: int) -> None:
         team.append(_start(work, storage_url, core, cache))
 
     try:
-        for _ in range(workers):
-            start()
+        for number in range(workers):
+            # From a core that depends on the launcher: two launchers must not share their cores.
+            start(cores[(os.getpid() + number) % len(cores)])
         _listen(team, start, on_epoch, on_trial, on_idle, stop)
     finally:
         _end(team)
@@ -131,7 +134,7 @@ def _start(work: Work, storage_url: str, core: int, cache: bool) -> _Worker:
     with _ignoring_sigint():
         process.start()
     sending.close()
-    return _Worker(process, receiving)
+    return _Worker(process, receiving, core)
 
 
 @contextlib.contextmanager
@@ -149,7 +152,7 @@ def _ignoring_sigint() -> Iterator[None]:
 
 def _listen(
     team: list[_Worker],
-    replace: Callable[[], None],
+    start: Callable[[int], None],
     on_epoch: Callable[[int, int, int, float], None],
     on_trial: Callable[[int], None],
     on_idle: Callable[[], object],
@@ -169,7 +172,7 @@ def _listen(
             except (EOFError, OSError):
                 worker.ended = worker.killed = True
                 if not stop.requested and sum(w.killed for w in team) <= _MOST_REPLACED:
-                    replace()
+                    start(worker.core)
                 continue
             if kind == "epoch":
                 on_epoch(*rest)
