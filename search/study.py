@@ -104,15 +104,7 @@ def run_study(
             pruner=pruner or default_pruner(),
             lanes=default_lanes() if lanes == "auto" else lanes,
         )
-        study = optuna.create_study(
-            study_name=name,
-            storage=opened,
-            sampler=work.sampler,
-            pruner=work.pruner,
-            load_if_exists=True,
-        )
-        if StudySpec.stored(study) is None:
-            store_spec(study, spec)
+        study = _described_study(work, opened, spec)
         launch = Launch(
             work=work,
             storage=opened,
@@ -122,6 +114,20 @@ def run_study(
             show_progress=show_progress_bar,
         )
         launch.run(study)
+    return study
+
+
+def _described_study(work: Work, storage: BaseStorage, spec: StudySpec) -> optuna.Study:
+    """Make the study or load it, and see that it stores its spec."""
+    study = optuna.create_study(
+        study_name=work.study_name,
+        storage=storage,
+        sampler=work.sampler,
+        pruner=work.pruner,
+        load_if_exists=True,
+    )
+    if StudySpec.stored(study) is None:
+        store_spec(study, spec)
     return study
 
 

@@ -171,6 +171,8 @@ def _listen(
                 kind, *rest = worker.connection.recv()
             except (EOFError, OSError):
                 worker.ended = worker.killed = True
+                # Until then the system knows its number, and its trial would seem to be at work.
+                worker.process.join(_PATIENCE)
                 if not stop.requested and sum(w.killed for w in team) <= _MOST_REPLACED:
                     start(worker.core)
                 continue

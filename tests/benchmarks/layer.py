@@ -9,7 +9,6 @@ PyTorch peer.
 import argparse
 import json
 import os
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from timing import median_seconds
 
 from foretune.models.cells import LSTMCell
 from foretune.models.compilation import compiler_options
@@ -62,14 +62,13 @@ def measure(unroll: Unroll, shape: list[int], seconds: float, options: Any) -> f
         return jax.lax.fori_loop(0, steps, body, (kernel, bias, x))
 
     run = jax.jit(steps_of_descent, compiler_options=options)
-    jax.block_until_ready(run(kernel, bias, x))
-    taken = []
-    until = time.perf_counter() + seconds
-    while not taken or time.perf_counter() < until:
+
+    def once() -> float:
         started = time.perf_counter()
         jax.block_until_ready(run(kernel, bias, x))
-        taken.append((time.perf_counter() - started) / steps)
-    return statistics.median(taken)
+        return (time.perf_counter() - started) / steps
+
+    return median_seconds(once, seconds)
 
 
 def main() -> None:

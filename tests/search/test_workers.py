@@ -38,6 +38,14 @@ def launch(path: Path, prices: PriceSeries, space: SearchSpace, **kwargs: Any) -
     )
 
 
+def in_this_process(prices: PriceSeries, space: SearchSpace, **kwargs: Any) -> optuna.Study:
+    """The same study without workers and lanes."""
+    storage = optuna.storages.InMemoryStorage()
+    return run_study(
+        "s", prices, space=space, storage=storage, horizon=5, show_progress_bar=False, **kwargs
+    )
+
+
 def test_two_workers_end_with_exactly_n_trials_and_repeat_none(
     tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
 ) -> None:
@@ -61,16 +69,7 @@ def test_a_worker_trains_what_this_process_would(
     """Before TPE starts to learn, draws depend on seed and number alone: so do values."""
     pruner = optuna.pruners.NopPruner()
     with_workers = launch(tmp_path, walk, tiny_space, n_trials=6, pruner=pruner)
-    alone = run_study(
-        "s",
-        walk,
-        space=tiny_space,
-        storage=optuna.storages.InMemoryStorage(),
-        horizon=5,
-        n_trials=6,
-        pruner=pruner,
-        show_progress_bar=False,
-    )
+    alone = in_this_process(walk, tiny_space, n_trials=6, pruner=pruner)
     for ours, expected in zip(with_workers.trials, alone.trials, strict=True):
         assert ours.params == expected.params
         # To the last bit: a worker has one thread, this process as many as cores.
@@ -289,17 +288,7 @@ def test_lanes_run_a_study(tmp_path: Path, walk: PriceSeries, tiny_space: Search
     forget_many_programs(most=0)  # those of other tests: what is compiled here is counted
     lanes = launch(tmp_path, walk, space, n_trials=14, workers=1, lanes=4, pruner=pruner)
     assert [t.state for t in lanes.trials] == [TrialState.COMPLETE, TrialState.PRUNED] * 7
-    alone = run_study(
-        "s",
-        walk,
-        space=space,
-        storage=optuna.storages.InMemoryStorage(),
-        horizon=5,
-        n_trials=8,
-        lanes=1,
-        pruner=pruner,
-        show_progress_bar=False,
-    )
+    alone = in_this_process(walk, space, n_trials=8, pruner=pruner)
     for ours, expected in zip(lanes.trials[:8], alone.trials[:8], strict=True):
         assert ours.params == expected.params
         assert ours.intermediate_values == pytest.approx(expected.intermediate_values, rel=1e-4)

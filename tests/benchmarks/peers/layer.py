@@ -8,13 +8,16 @@ h and c; its gradients reach the weights and the input.
 import argparse
 import json
 import os
-import statistics
+import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
 
-WARM_UP = 3
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from timing import median_seconds
 
 
 def measure(batch: int, inputs: int, units: int, days: int, seconds: float) -> float:
@@ -31,13 +34,7 @@ def measure(batch: int, inputs: int, units: int, days: int, seconds: float) -> f
         loss.backward()
         return time.perf_counter() - started
 
-    for _ in range(WARM_UP):
-        once()
-    taken = []
-    until = time.perf_counter() + seconds
-    while not taken or time.perf_counter() < until:
-        taken.append(once())
-    return statistics.median(taken)
+    return median_seconds(once, seconds)
 
 
 def main() -> None:

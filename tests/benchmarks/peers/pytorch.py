@@ -47,30 +47,35 @@ def train(configuration: Configuration, series, train_length, origins) -> float:
                 keep = (~spent)[None, :, None]
                 states = [(h * keep, c * keep) for h, c in states]
             x, y = series[cursors + days], series[cursors + days + 1]
-            outputs, states = model(x[..., None], states)
-            loss = 0.5 * (outputs[..., 0] - y).square().mean(1).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            optimizer.step()
-            states = [(h.detach(), c.detach()) for h, c in states]
+            states = gradient_step(model, optimizer, x, y, states)
             cursors = cursors + unroll
         best = min(best, validate(model, series, torch.from_numpy(origins), unroll))
     return best
+
+
+def gradient_step(model: Stacked, optimizer, x, y, states):
+    """Take one step on inputs and labels [T, B]; returns the states after it."""
+    outputs, states = model(x[..., None], states)
+    loss = 0.5 * (outputs[..., 0] - y).square().mean(1).sum()
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    optimizer.step()
+    return [(h.detach(), c.detach()) for h, c in states]
 
 
 @torch.no_grad()
 def validate(model: Stacked, series, origins, unroll: int) -> float:
     """Forecast recursively from every origin."""
     model.eval()
-    windows = series[origins + torch.arange(1 - unroll, 1)[:, None]]
+    windows = series[origins + torch.arange(1 - unroll, 1, device=series.device)[:, None]]
     outputs, states = model(windows[..., None], [None] * len(model.layers))
     forecast = outputs[-1:]
     forecasts = [forecast[0, :, 0]]
     for _ in range(HORIZON - 1):
         forecast, states = model(forecast, states)
         forecasts.append(forecast[0, :, 0])
-    came = series[origins + torch.arange(1, HORIZON + 1)[:, None]]
+    came = series[origins + torch.arange(1, HORIZON + 1, device=series.device)[:, None]]
     return float((torch.stack(forecasts) - came).square().mean())
 
 

@@ -1,20 +1,21 @@
 """PyTorch/cuDNN one trial at a time, for accelerator.py: prints JSON."""
 
 import json
+import statistics
 import time
 
 import torch
 from protocol import configurations  # protocol puts reference on the path
-from pytorch import Stacked
-from reference import BATCH, CLIP, EPOCHS, HORIZON, STEPS
-from torch import nn
+from pytorch import Stacked, gradient_step, validate
+from reference import BATCH, EPOCHS, STEPS
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def epoch_seconds(units, unroll, batch, steps, dropout, epochs) -> float:
-    """Seconds an epoch of ``steps`` steps, with 20 recursive forecasts at its end."""
+def epoch_seconds(units, unroll, batch, steps, dropout, *, with_forecasts, epochs=3) -> float:
+    """Median seconds of ``steps`` steps, and of 20 recursive forecasts if they are asked for."""
     series = torch.randn(11_000, device=DEVICE)
+    origins = torch.arange(20, device=DEVICE) * 50 + 9_000
     model = Stacked(units, dropout).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=DEVICE.type == "cuda")
     days = torch.arange(unroll, device=DEVICE)[:, None]
@@ -27,30 +28,13 @@ def epoch_seconds(units, unroll, batch, steps, dropout, epochs) -> float:
         model.train()
         for _ in range(steps):
             x, y = series[cursors + days], series[cursors + days + 1]
-            outputs, states = model(x[..., None], states)
-            loss = 0.5 * (outputs[..., 0] - y).square().mean(1).sum()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            optimizer.step()
-            states = [(h.detach(), c.detach()) for h, c in states]
+            states = gradient_step(model, optimizer, x, y, states)
             cursors = cursors + unroll
-        forecast(model, series, unroll)
+        if with_forecasts:
+            validate(model, series, origins, unroll)
         synchronize()
         taken.append(time.perf_counter() - started)
-    return sorted(taken[1:])[epochs // 2]
-
-
-@torch.no_grad()
-def forecast(model: Stacked, series, unroll: int) -> None:
-    """Forecast recursively from 20 origins."""
-    model.eval()
-    origins = torch.arange(20, device=DEVICE) * 50 + 9_000
-    windows = series[origins + torch.arange(1 - unroll, 1, device=DEVICE)[:, None]]
-    outputs, states = model(windows[..., None], [None] * len(model.layers))
-    following = outputs[-1:]
-    for _ in range(HORIZON - 1):
-        following, states = model(following, states)
+    return statistics.median(taken[1:])
 
 
 def synchronize() -> None:
@@ -63,10 +47,11 @@ def main() -> None:
     """Measure R1's shapes and the tutorial's network."""
     chosen = {(c.units, c.unroll_length): c for c in configurations(12)}
     epochs = [
-        epoch_seconds(units, unroll, BATCH, STEPS, c.dropout, 3)
+        epoch_seconds(units, unroll, BATCH, STEPS, c.dropout, with_forecasts=True)
         for (units, unroll), c in chosen.items()
     ]
-    tutorial = epoch_seconds((200, 200, 150), 50, 500, 22, 0.2, 3) / 22
+    # The steps alone; foretune's figure beside it has its forecasts in it.
+    tutorial = epoch_seconds((200, 200, 150), 50, 500, 22, 0.2, with_forecasts=False) / 22
     answer = {
         "device": torch.cuda.get_device_name() if DEVICE.type == "cuda" else "cpu",
         "r1_trials_an_hour": round(3600 / (EPOCHS * sum(epochs) / len(epochs))),
