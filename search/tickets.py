@@ -18,6 +18,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 # The attribute that names the process which runs a trial.
 _WORKER = "worker"
 
+# Where each process that is about to take a ticket says so, under a name of its own: a trial that
+# has just started is somebody's even before its worker is named.
+_TAKER = "foretune:taker:"
+
 
 class TicketStudy(optuna.Study):
     """A study as one trial sees it.
@@ -80,6 +84,7 @@ def take_ticket(
     for ticket in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, ticket.number)
         try:
+            storage.set_trial_system_attr(trial_id, _TAKER + _this_process(), True)
             if not storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                 continue
         except UpdateFinishedTrialError:
@@ -108,18 +113,21 @@ def _spoken_for(trials: Iterable[FrozenTrial]) -> int:
 
 def _is_under_way(trial: FrozenTrial) -> bool:
     """Whether ``trial`` is running, and not only left so by a process of this machine that died."""
-    worker = trial.user_attrs.get(_WORKER)
-    if trial.state != TrialState.RUNNING or worker is None:
+    if trial.state != TrialState.RUNNING:
         return False
-    host, _, process = str(worker).rpartition(":")
-    return host != platform.node() or _is_alive(process)
+    worker = trial.user_attrs.get(_WORKER)
+    if worker is not None:
+        return _is_alive(str(worker))
+    takers = (name for name in trial.system_attrs if name.startswith(_TAKER))
+    return any(_is_alive(name.removeprefix(_TAKER)) for name in takers)
 
 
 def _is_alive(process: str) -> bool:
-    if os.name == "nt":
-        return True  # there, signal 0 would end it
+    host, _, number = process.rpartition(":")
+    if host != platform.node() or os.name == "nt":
+        return True  # nobody can tell from here; on Windows, signal 0 would end it
     try:
-        os.kill(int(process), 0)
+        os.kill(int(number), 0)
     except (ProcessLookupError, ValueError):
         return False
     except OSError:

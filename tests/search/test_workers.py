@@ -242,6 +242,30 @@ def test_tickets_are_taken_once(tmp_path: Path) -> None:
     assert still_wanted(study, 7) == 1
 
 
+def test_a_ticket_is_spoken_for_from_the_moment_it_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A launcher that looks between the start of a trial and its next write adds none for it."""
+    storage = open_storage(f"sqlite:///{tmp_path / 'studies.db'}")
+    study = optuna.create_study(study_name="s", storage=storage)
+    add_tickets(study, 3, ahead=3)
+    added, begin = [], storage.set_trial_state_values
+
+    def looked_at(trial_id: int, *args: Any) -> bool:
+        begun = begin(trial_id, *args)
+        added.append(add_tickets(study, 3, ahead=3))
+        return begun
+
+    monkeypatch.setattr(storage, "set_trial_state_values", looked_at)
+    assert take_ticket("s", 3, storage, study.sampler, study.pruner) is not None
+    assert added == [0]
+    # One that a process left behind at that moment is made up for.
+    trial_id = storage.create_new_trial(1)
+    taker = f"foretune:taker:{platform.node()}:{dead_process()}"
+    storage.set_trial_system_attr(trial_id, taker, True)
+    assert still_wanted(study, 3) == 2
+
+
 def dead_process() -> int:
     """The number of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
