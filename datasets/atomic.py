@@ -8,12 +8,14 @@ from pathlib import Path
 from foretune.datasets.errors import ConfigError
 
 
-def write_atomically(path: str | os.PathLike[str], content: str | Callable[[Path], object]) -> None:
+def write_atomically(
+    path: str | os.PathLike[str], content: str | bytes | Callable[[Path], object]
+) -> None:
     """Write a temporary file beside ``path``, then rename it into place.
 
     Args:
         path: the file; what was there stays until the new one is complete.
-        content: its text, or what writes it to the path of the temporary file.
+        content: its text or bytes, or what writes it to the path of the temporary file.
 
     Raises:
         ConfigError: the file cannot be written; names it.
@@ -31,7 +33,8 @@ def write_atomically(path: str | os.PathLike[str], content: str | Callable[[Path
             if callable(content):
                 content(temporary)
             else:
-                temporary.write_bytes(content.encode())
+                data = content.encode() if isinstance(content, str) else content
+                temporary.write_bytes(data)
             temporary.replace(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None

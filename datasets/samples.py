@@ -12,6 +12,7 @@ last bit then still give the same digest. High and low are `mid * (1 + s_t)` and
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable
 from importlib import resources
 from itertools import accumulate
@@ -213,6 +214,40 @@ _SIMULATED: dict[str, Callable[..., PriceSeries]] = {
     "noisy_sine": noisy_sine,
 }
 SAMPLES: tuple[str, ...] = ("sp500", *_SIMULATED)
+
+
+def load_simulated(source: str) -> PriceSeries | None:
+    """Simulate again what the `source` of a simulated series says; None if it is not of one.
+
+    Args:
+      source: a simulation with its arguments, such as "ar1(length=4000, seed=3, phi=0.6)".
+
+    Raises:
+      DataError: an argument is not known, not a number or not allowed.
+
+    Example:
+      >>> load_simulated("random_walk(length=500, seed=3)")
+      PriceSeries('random_walk', 500 rows, 1970-01-02 to 1971-12-02)
+
+    """
+    call = re.fullmatch(r"(\w+)\((.*)\)", source)
+    if call is None or call[1] not in _SIMULATED:
+        return None
+    arguments = dict(_argument(source, part) for part in call[2].split(",") if part.strip())
+    try:
+        return _SIMULATED[call[1]](**arguments)
+    except TypeError as error:
+        raise DataError(f"{source!r} is not a simulation: {error}") from None
+
+
+def _argument(source: str, text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), int(value) if value.strip().isdecimal() else float(value)
+    except ValueError:
+        raise DataError(
+            f"arguments of {source!r} must be name=number, but got {text.strip()!r}"
+        ) from None
 
 
 def _read_sp500() -> PriceSeries:

@@ -3,7 +3,7 @@
 from foretune.datasets.alpha_vantage import download_prices
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.readers import read_prices
-from foretune.datasets.samples import SAMPLES, load_sample
+from foretune.datasets.samples import SAMPLES, load_sample, load_simulated
 
 _ALPHA_VANTAGE = "alphavantage:"
 
@@ -12,7 +12,8 @@ def load_prices(where: str) -> PriceSeries:
     """Load prices from where a ``--prices`` option says.
 
     Args:
-        where: a sample's name, ``alphavantage:SYMBOL``, or the path of a CSV file.
+        where: a sample's name, a simulation such as ``ar1(length=4000, seed=3)``,
+            ``alphavantage:SYMBOL``, or the path of a CSV file.
 
     Raises:
         DataError: they cannot be had; the message says why.
@@ -26,4 +27,5 @@ def load_prices(where: str) -> PriceSeries:
     if where.startswith(_ALPHA_VANTAGE):
         # A free key gets 100 days, too few for any split; `full` needs a paid one.
         return download_prices(where.removeprefix(_ALPHA_VANTAGE), outputsize="full")
-    return read_prices(where)
+    simulated = load_simulated(where)
+    return read_prices(where) if simulated is None else simulated

@@ -1,6 +1,6 @@
 """Chronological splits: train | gap | validation | gap | test, and their forecast origins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 import numpy as np
@@ -31,6 +31,11 @@ class Split:
     test_start: int
     horizon: int
     stride: int
+
+    @property
+    def overlap(self) -> int:
+        """How many origins in a row have target days in common."""
+        return -(-self.horizon // self.stride)
 
     @property
     def validation_origins(self) -> NDArray[np.int32]:
@@ -134,16 +139,69 @@ def _require_room(split: Split, history: int) -> None:
             )
 
 
+def walk_forward(split: Split, folds: int) -> tuple[Split, ...]:
+    """Cut the validation part into ``folds`` blocks, one after another, each with its own training.
+
+    The training days of a fold are all days up to its gap: its origin rolls forward and its
+    training part grows. Blocks are equally long, so that every fold has as many origins; the few
+    days that are left over train the first fold. The test part is the same for all.
+
+    Args:
+        split: where the parts lie for one fold.
+        folds: how many, K; 1 returns ``split`` itself.
+
+    Raises:
+        ConfigError: ``folds`` is no count.
+        DataError: a block is too short for a forecast; the message has both numbers.
+
+    Example:
+        >>> [fold.train_stop for fold in walk_forward(chronological_split(13_594), 3)]
+        [8098, 8997, 9896]
+    """
+    if not isinstance(folds, Integral) or isinstance(folds, bool) or folds < 1:
+        raise ConfigError(f"folds must be a whole number of at least 1, but got {folds!r}")
+    days = split.validation_stop - split.validation_start
+    block = days // folds
+    if block < split.horizon:
+        raise DataError(
+            f"{days} validation days leave {block} for each of {folds} folds, but a forecast over "
+            f"a horizon of {split.horizon} days needs at least {split.horizon}; give fewer folds"
+        )
+    starts = split.validation_stop - block * np.arange(folds, 0, -1)
+    return tuple(
+        replace(
+            split,
+            train_stop=int(start) - split.horizon,
+            validation_start=int(start),
+            validation_stop=int(start) + block,
+        )
+        for start in starts
+    )
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Development:
     """The days that trials may see: train, gap and validation. The test days are not in it.
 
-    ``dates`` and ``mid`` (mid price) have shape [validation_stop].
+    ``dates`` and ``mid`` (mid price) have shape [validation_stop]. ``capacity`` is the number of
+    days that a program which trains on them has room for: folds with one capacity share it.
     """
 
     dates: NDArray[np.datetime64]
     mid: NDArray[np.float64]
     split: Split
+    capacity: int
+
+
+def development_folds(prices: PriceSeries, split: Split, folds: int) -> tuple[Development, ...]:
+    """Return what trials may see in each fold of :func:`walk_forward`, oldest fold first.
+
+    Raises:
+        ConfigError: the split was made for a series of another length, or ``folds`` is no count.
+        DataError: a fold is too short, or its prices stand still.
+    """
+    parts = (development(prices, fold) for fold in walk_forward(split, folds))
+    return tuple(replace(part, capacity=split.validation_stop) for part in parts)
 
 
 def development(prices: PriceSeries, split: Split) -> Development:
@@ -169,4 +227,4 @@ def development(prices: PriceSeries, split: Split) -> Development:
             f"the validation prices of {prices.name}, days {split.validation_start} to {stop - 1}, "
             "must change after some forecast origin, but stand still"
         )
-    return Development(dates=prices.dates[:stop].copy(), mid=mid, split=split)
+    return Development(dates=prices.dates[:stop].copy(), mid=mid, split=split, capacity=stop)

@@ -166,3 +166,31 @@ def standard_baselines(train: Levels) -> tuple[Baseline, ...]:
         ExponentialAverage(),
         Momentum(),
     )
+
+
+def baseline_growth(
+    mid: NDArray[np.float64], *, train_stop: int, origins: Days, horizon: int
+) -> dict[str, NDArray[np.float64]]:
+    """Forecast log growth with every baseline, as networks are scored: on log prices.
+
+    A baseline that needs more days than the first origin has is left out.
+
+    Args:
+        mid: mid prices [N], up to the last origin at least.
+        train_stop: where the training days end; baselines are fitted to them.
+        origins: last day each forecast may see [O].
+        horizon: days to forecast, H.
+
+    Returns:
+        By name, the log growth since each origin [O, H].
+
+    Example:
+        >>> baseline_growth(mid, train_stop=100, origins=origins, horizon=5)["drift"]
+    """
+    levels = np.log(mid)
+    now = levels[origins][:, None]
+    return {
+        baseline.name: baseline.forecast(levels, origins, horizon) - now
+        for baseline in standard_baselines(levels[:train_stop])
+        if baseline.history <= np.min(origins) + 1
+    }

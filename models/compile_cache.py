@@ -1,13 +1,13 @@
 """The persistent cache of compiled programs: a second process starts at once."""
 
-import contextlib
 import hashlib
 import os
-import platform
 import stat
 from pathlib import Path
 
 import jax
+
+from foretune.models.device import cpu_description
 
 ENVIRONMENT = "FORETUNE_CACHE_DIR"
 
@@ -46,17 +46,7 @@ def use_compile_cache(*, on: bool = True) -> Path | None:
 def _cache_folder() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     base = Path(os.environ.get(ENVIRONMENT) or Path(home) / "foretune")
-    return base / f"jax-{hashlib.sha256(_cpu().encode()).hexdigest()[:12]}"
-
-
-def _cpu() -> str:
-    """Describe what native code depends on: the CPU's model and the instructions it knows."""
-    known = {platform.machine(), platform.processor()}
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n"):
-            if line.startswith(("model name", "flags", "Features")):
-                known.add(line)
-    return "\n".join(sorted(known))
+    return base / f"jax-{hashlib.sha256(cpu_description().encode()).hexdigest()[:12]}"
 
 
 def _is_private(folder: Path) -> bool:

@@ -207,9 +207,10 @@ def _training_data(config: TrialConfig, data: Development, scaled: ScaledSeries)
             f"unroll_length and label_offset need {needed} scaled training values, but there are "
             f"{train_length}"
         )
-    # A scaling that loses the first day is filled up at the end, where no origin and no cursor
-    # reaches, so that every scaling has series of one length: one compiled program.
-    series = np.pad(scaled.inputs.astype(np.float32), (0, scaled.lag))
+    # Filled up at the end, where no origin and no cursor reaches: every scaling (some lose the
+    # first day) and every fold has series of one length, and with that one compiled program.
+    inputs = scaled.inputs.astype(np.float32)
+    series = np.pad(inputs, (0, data.capacity - len(inputs)))
     return TrainingData(
         series=series,
         train_length=np.int32(train_length),

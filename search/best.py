@@ -9,8 +9,7 @@ from optuna.trial import FrozenTrial
 from foretune.datasets.atomic import write_atomically
 from foretune.datasets.errors import ConfigError
 from foretune.models.config import TrialConfig
-from foretune.search.objective import OBJECTIVE_NAME
-from foretune.search.spec import StudySpec
+from foretune.search.spec import OBJECTIVE_NAME, StudySpec
 
 
 def best_so_far(study: optuna.Study) -> FrozenTrial | None:

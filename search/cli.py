@@ -11,11 +11,14 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.datasets import SAMPLES, ForetuneError, load_prices
+from foretune.models.compile_cache import use_compile_cache
 from foretune.search.best import save_best
+from foretune.search.progress import show_training
 from foretune.search.results import require_writable, write_results
 from foretune.search.space import SearchSpace
+from foretune.search.spec import study_prices
 from foretune.search.storage import DEFAULT_STORAGE, first_line, load_study
-from foretune.search.study import run_study
+from foretune.search.study import PRUNERS, run_study
 from foretune.search.summary import caution, summary_table
 from foretune.search.tickets import finished_trials
 
@@ -45,9 +48,18 @@ def cli() -> None:
 @click.option("--trials", type=_POSITIVE, default=30, show_default=True, help="Trials in total.")
 @click.option("--epochs", type=_POSITIVE, help="Epochs a trial at most.")
 @click.option("--horizon", type=_POSITIVE, help="Days to forecast from each origin (50).")
+@click.option("--stride", type=_POSITIVE, help="Days between forecast origins (10).")
+@click.option("--folds", type=_POSITIVE, help="Walk-forward folds (1).")
 @_storage
 @click.option("--space", "space_file", type=click.Path(), help="TOML file of the search space.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
+@click.option(
+    "--pruner",
+    type=click.Choice(list(PRUNERS)),
+    default="median",
+    show_default=True,
+    help="When to stop a trial early; wilcoxon compares it fold by fold.",
+)
 @click.option("--workers", type=_POSITIVE, help="Processes, one thread each (as many as cores).")
 @click.option("--lanes", type=_POSITIVE, help="Trials a worker trains at a time (1 on a CPU).")
 @click.option("--no-cache", is_flag=True, help="Leave the folder of compiled programs alone.")
@@ -58,9 +70,12 @@ def run(
     trials: int,
     epochs: int | None,
     horizon: int | None,
+    stride: int | None,
+    folds: int | None,
     storage: str,
     space_file: str | None,
     seed: int | None,
+    pruner: str,
     workers: int | None,
     lanes: int | None,
     no_cache: bool,
@@ -80,8 +95,11 @@ def run(
         space=space,
         epochs=epochs,
         horizon=horizon,
+        stride=stride,
+        folds=folds,
         seed=seed,
         storage=storage,
+        pruner=PRUNERS[pruner](),
         workers=workers,
         lanes=lanes or "auto",
         cache=not no_cache,
@@ -94,6 +112,62 @@ def run(
     console.print(caution(study))
     for file in files:
         console.print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
+
+
+@cli.command()
+@_study
+@_storage
+@click.option("--prices", help="The study's prices, where they are not found as it knows them.")
+@click.option("--out", type=click.Path(), help="Folder for the report (results/STUDY).")
+@click.option("--sealed", is_flag=True, help="Leave the test closed.")
+@click.option("--top", type=_POSITIVE, default=5, show_default=True, help="Configs to average.")
+def report(
+    name: str, storage: str, prices: str | None, out: str | None, sealed: bool, top: int
+) -> None:
+    """Judge a study: is its winner more than luck? Opens the test and records that.
+
+    Trains the best configs once more and writes report.html, report.md, metrics.csv and
+    forecasts.csv.
+    """
+    # Here, because the tests of significance take a second to import.
+    from foretune.search.report import make_report
+    from foretune.search.report_document import openings_in_words
+    from foretune.search.report_files import write_report
+
+    study = load_study(name, storage)
+    folder = require_writable(out or Path("results") / name)
+    series = study_prices(study, prices)
+    use_compile_cache()
+    with show_training(f"study {name}: training its best configs once more") as on_epoch:
+        made = make_report(study, series, sealed=sealed, top=top, on_epoch=on_epoch)
+    files = write_report(made, folder)
+    console = Console()
+    console.print(made.verdict, highlight=False, markup=False)
+    console.print(openings_in_words(made.openings), highlight=False)
+    for file in files:
+        console.print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
+
+
+@cli.command()
+@_study
+@click.option("--trial", "number", type=click.IntRange(min=0), required=True, help="Its number.")
+@_storage
+@click.option("--prices", help="The study's prices, where they are not found as it knows them.")
+def replay(name: str, number: int, storage: str, prices: str | None) -> None:
+    """Train a stored trial again: is every number the same to the last bit?
+
+    Ends with exit code 1 when it is not.
+    """
+    from foretune.search.replay import replay as train_again
+
+    study = load_study(name, storage)
+    series = study_prices(study, prices)
+    use_compile_cache()
+    with show_training(f"study {name}: training trial {number} again") as on_epoch:
+        outcome = train_again(study, number, series, on_epoch=on_epoch)
+    click.echo(outcome)
+    if not outcome.is_identical:
+        sys.exit(FAILED)
 
 
 @cli.command()

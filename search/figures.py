@@ -14,7 +14,7 @@ from foretune.datasets.prices import PriceSeries
 from foretune.datasets.scaling import prices_after
 from foretune.datasets.splits import Development, Split
 from foretune.models.training import EpochResult
-from foretune.search.objective import OBJECTIVE_NAME
+from foretune.search.spec import OBJECTIVE_NAME
 
 WIDTH = 9.0  # inches: a page's width at the default font size
 

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from foretune.models.compilation import forget_many_programs
 from foretune.models.lanes import Lanes, LaneShape
 from foretune.models.training import EpochResult, NonFiniteLossError, TrainingRun
+from foretune.models.walk_forward import FoldResults
 from foretune.search.trial_record import TrialRecord
 from foretune.search.worker import Listener, Work, next_trial, sampler_stopped
 
@@ -43,9 +44,11 @@ class _Queue:
         if trial is None:
             return None
         try:
-            record = TrialRecord(trial, self.work.space.suggest(trial))
+            (fold,) = self.work.folds
+            record = TrialRecord(trial, self.work.space.suggest(trial), self.work.folds)
             record.shares_programs = True
-            candidate = _Candidate(record, TrainingRun(record.config, self.work.data))
+            trial.set_user_attr("lanes", self.work.lanes)
+            candidate = _Candidate(record, TrainingRun(record.config, fold))
         except BaseException:
             trial.study.tell(trial, state=TrialState.FAIL)
             raise
@@ -143,8 +146,9 @@ def _report(
     record = candidate.record
     if isinstance(outcome, NonFiniteLossError):
         return _tell(record, TrialState.FAIL, outcome)
-    prune = record.epoch(outcome)
-    listener.on_epoch(record.trial.number, record.config, outcome)
+    results = FoldResults.of_one(outcome)
+    prune = record.epoch(results)
+    listener.on_epoch(record.trial.number, record.config, results)
     if prune or outcome.is_last:
         return _tell(record, TrialState.PRUNED if prune else TrialState.COMPLETE)
     return None

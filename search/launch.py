@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from foretune.datasets.errors import ConfigError
 from foretune.models.config import TrialConfig
-from foretune.models.training import EpochResult
+from foretune.models.walk_forward import FoldResults
 from foretune.search.interrupt import StopRequest, stop_on_signal
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.progress import StudyProgress, show_progress
@@ -105,7 +105,7 @@ class Launch:
     def _here(self, study: optuna.Study, progress: StudyProgress, stop: StopRequest) -> Round:
         """Run them in this process."""
 
-        def on_epoch(number: int, config: TrialConfig, result: EpochResult) -> None:
+        def on_epoch(number: int, config: TrialConfig, result: FoldResults) -> None:
             progress.epoch(number, result.epoch, config.epochs, result.relative_mse)
             stop.heed()
 

@@ -9,8 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from foretune.models.config import TrialConfig
+from foretune.models.walk_forward import FoldResults
 from foretune.search.best import best_so_far
-from foretune.search.objective import OBJECTIVE_NAME
+from foretune.search.objective import OnEpoch
+from foretune.search.spec import OBJECTIVE_NAME
 
 
 class StudyProgress(Protocol):
@@ -95,6 +98,23 @@ def show_progress(name: str, *, done: int, total: int, show: bool) -> Iterator[S
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield Bar(bar, name, done, total)
+
+
+@contextmanager
+def show_training(what: str) -> Iterator[OnEpoch]:
+    """Show the epochs of trials that are trained once more while the context lasts."""
+    columns = (TextColumn("{task.description}"), TextColumn("{task.fields[now]}", style="dim"))
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(what, now="compiling")
+
+        def on_epoch(number: int, config: TrialConfig, results: FoldResults) -> None:
+            shown = f"trial {number} epoch {results.epoch}/{config.epochs}"
+            bar.update(task, now=f"{shown} {results.relative_mse:.4f}")
+
+        yield on_epoch
 
 
 @contextmanager

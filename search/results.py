@@ -20,8 +20,7 @@ from foretune.search.figures import (
     literal,
     prices_figure,
 )
-from foretune.search.objective import OBJECTIVE_NAME
-from foretune.search.spec import StudySpec
+from foretune.search.spec import OBJECTIVE_NAME, required_spec
 
 
 def write_results(
@@ -45,12 +44,7 @@ def write_results(
     Example:
         >>> write_results(study, load_sample("sp500"), "results")
     """
-    spec = StudySpec.stored(study)
-    if spec is None or spec.prices.digest != prices.digest:
-        raise ConfigError(
-            f"prices must be those of study {study.study_name!r} (digest "
-            f"{spec.prices.digest[:12] if spec else 'unknown'}), but got {prices.digest[:12]}"
-        )
+    spec = required_spec(study, prices)
     folder = make_folder(out)
     figures = make_folder(folder / "figures")
     best = save_best(study, folder / "best.toml")

@@ -9,12 +9,23 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from pydantic import Field
 
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import Split, chronological_split
+from foretune.datasets.sources import load_prices
+from foretune.datasets.splits import (
+    Development,
+    Split,
+    chronological_split,
+    development_folds,
+)
 from foretune.datasets.strict_model import StrictModel
-from foretune.search.objective import OBJECTIVE_NAME
 from foretune.search.space import SearchSpace
+
+# What the value of a study is called, in the dashboard too.
+OBJECTIVE_NAME = "relative_mse"
+
+# Many origins, because significance needs them; and no day of a short horizon left out.
+DEFAULT_STRIDE = 10
 
 _ATTRIBUTE = "foretune_spec"
 _VERSIONED = ("foretune", "jax", "flax", "optax", "optuna", "numpy")
@@ -49,13 +60,24 @@ class SplitSpec(StrictModel):
     horizon: int = Field(
         default=50, ge=1, description="days forecast from each origin, and both gaps"
     )
-    stride: int = Field(default=10, ge=1, description="days from one forecast origin to the next")
+    stride: int = Field(
+        default_factory=lambda data: min(DEFAULT_STRIDE, data["horizon"]),
+        ge=1,
+        description="days from one forecast origin to the next",
+    )
     train_fraction: float = Field(default=0.6, gt=0, lt=1)
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
+    folds: int = Field(
+        default=1, ge=1, description="blocks of the validation part, each with training of its own"
+    )
 
     def split(self, days: int, *, history: int) -> Split:
         """Split ``days`` days, with ``history`` days before the first origin."""
-        return chronological_split(days, history=history, **dict(self))
+        return chronological_split(days, history=history, **self.model_dump(exclude={"folds"}))
+
+    def development(self, prices: PriceSeries, *, history: int) -> tuple[Development, ...]:
+        """Return the days of ``prices`` that trials may see, of each fold."""
+        return development_folds(prices, self.split(len(prices), history=history), self.folds)
 
 
 class StudySpec(StrictModel):
@@ -102,6 +124,7 @@ def agreed_spec(
     epochs: int | None = None,
     horizon: int | None = None,
     stride: int | None = None,
+    folds: int | None = None,
     seed: int | None = None,
 ) -> StudySpec:
     """Return the spec that study ``name`` has, or would get; nothing is written.
@@ -113,23 +136,62 @@ def agreed_spec(
     """
     stored = _stored_spec(name, storage)
     space = space or (stored.space if stored else SearchSpace())
-    split = stored.split if stored else SplitSpec()
+    asked = {"horizon": horizon, "stride": stride, "folds": folds}
+    given = {key: value for key, value in asked.items() if value is not None}
     spec = StudySpec(
         prices=PricesSpec.of(prices),
-        split=SplitSpec(
-            horizon=split.horizon if horizon is None else horizon,
-            stride=split.stride if stride is None else stride,
-            train_fraction=split.train_fraction,
-            validation_fraction=split.validation_fraction,
-        ),
+        split=SplitSpec(**(stored.split.model_dump() if stored else {}) | given),
         space=space if epochs is None else space.fix(epochs=epochs),
         seed=(stored.seed if stored else 0) if seed is None else seed,
-        versions=_versions(),
+        versions=versions(),
     )
     if stored is None:
         return spec
     stored.require_same(spec, name)
     return stored
+
+
+def required_spec(study: optuna.Study, prices: PriceSeries) -> StudySpec:
+    """Return the spec of ``study``.
+
+    Raises:
+        ConfigError: foretune did not make the study, or it was run on other prices.
+    """
+    spec = StudySpec.stored(study)
+    if spec is None or spec.prices.digest != prices.digest:
+        raise ConfigError(
+            f"prices must be those of study {study.study_name!r} (digest "
+            f"{spec.prices.digest[:12] if spec else 'unknown'}), but got {prices.digest[:12]}"
+        )
+    return spec
+
+
+def study_prices(study: optuna.Study, where: str | None = None) -> PriceSeries:
+    """Load the prices of ``study``.
+
+    Args:
+        study: a study of :func:`run_study`.
+        where: as for :func:`load_prices`; None for where the study knows them to be: a sample, a
+            simulation, a download, or a file of that name in this folder.
+
+    Raises:
+        ConfigError: foretune did not make the study, or these are other prices.
+        DataError: there are no prices.
+    """
+    spec = StudySpec.stored(study)
+    if spec is None:
+        raise ConfigError(f"study {study.study_name!r} must be one that foretune made")
+    source = spec.prices.source
+    try:
+        prices = load_prices(source if where is None else where)
+    except DataError as error:
+        if where is not None:
+            raise
+        raise DataError(
+            f"the prices of study {study.study_name!r} must be given, as --prices: {error}"
+        ) from None
+    required_spec(study, prices)
+    return prices
 
 
 def store_spec(study: optuna.Study, spec: StudySpec) -> None:
@@ -152,7 +214,7 @@ def _stored_spec(name: str, storage: BaseStorage) -> StudySpec | None:
     return stored
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Return the versions of what computes a trial's value."""
     return {name: version(name) for name in _VERSIONED}
 

@@ -123,3 +123,8 @@ def _require_database(storage: str | BaseStorage) -> None:
         file = make_url(storage).database
         if file and not Path(file).exists():
             raise ConfigError(f"storage must be a database that exists, but got {storage}")
+
+
+def storage_of(study: optuna.Study) -> BaseStorage:
+    """Return the storage that ``study`` lives in, for which Optuna has no public name."""
+    return study._storage

@@ -1,18 +1,19 @@
 """run_study: a plain Optuna study, described, stored, resumable."""
 
 import re
+import warnings
+from collections.abc import Callable
 from numbers import Integral
 from typing import Literal
 
 import jax
 import optuna
-from optuna.pruners import BasePruner, MedianPruner
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import development
 from foretune.models.compile_cache import use_compile_cache
 from foretune.search.launch import Launch
 from foretune.search.progress import quiet_optuna
@@ -35,6 +36,7 @@ def run_study(
     epochs: int | None = None,
     horizon: int | None = None,
     stride: int | None = None,
+    folds: int | None = None,
     seed: int | None = None,
     storage: str | BaseStorage = DEFAULT_STORAGE,
     sampler: BaseSampler | None = None,
@@ -57,15 +59,19 @@ def run_study(
         space: what to search; None for the study's own, or the default for a new study.
         epochs: epochs a trial at most, in place of the space's.
         horizon: days forecast from each origin; None for the study's own, or 50.
-        stride: days from one forecast origin to the next; None for the study's own, or 10.
+        stride: days from one forecast origin to the next; None for the study's own, or 10,
+            or the horizon where that is shorter.
+        folds: walk-forward folds; a trial's value is the mean over them. None for the study's own,
+            or 1.
         seed: seed of the sampler; None for the study's own, or 0.
         storage: URL (SQLite or PostgreSQL) or an Optuna storage.
         sampler: an Optuna sampler; by default TPE, seeded anew for each trial number.
-        pruner: an Optuna pruner; by default the median rule.
+        pruner: an Optuna pruner; by default the median rule. ``optuna.pruners.WilcoxonPruner``
+            compares trials fold by fold.
         workers: processes that train side by side, one thread each; None for as many as cores, one
             on an accelerator, or where the storage lives in this process.
-        lanes: trials of one shape that a worker trains side by side; ``"auto"`` is 1 on a CPU, 16
-            on an accelerator.
+        lanes: trials of one shape that a worker trains side by side; ``"auto"`` is 1 on a CPU and
+            with several folds, 16 on an accelerator.
         cache: keep compiled programs on disk, see :func:`use_compile_cache`.
         show_progress_bar: show a bar with the best value and the time left.
 
@@ -92,18 +98,20 @@ def run_study(
             epochs=epochs,
             horizon=horizon,
             stride=stride,
+            folds=folds,
             seed=seed,
         )
-        split = spec.split.split(len(prices), history=spec.space.history)
         work = Work(
             study_name=name,
             n_trials=n_trials,
             space=spec.space,
-            data=development(prices, split),
+            folds=spec.split.development(prices, history=spec.space.history),
             sampler=sampler or TrialSeededSampler(spec.seed),
             pruner=pruner or default_pruner(),
-            lanes=default_lanes() if lanes == "auto" else lanes,
+            lanes=_lanes(lanes, spec.split.folds),
         )
+        if isinstance(work.pruner, WilcoxonPruner) and spec.split.folds == 1:
+            raise ConfigError("folds must be at least 2 for the Wilcoxon pruner, but got 1")
         study = _described_study(work, opened, spec)
         launch = Launch(
             work=work,
@@ -136,9 +144,32 @@ def default_pruner() -> BasePruner:
     return MedianPruner(n_startup_trials=5, n_warmup_steps=3)
 
 
+def _wilcoxon_pruner() -> BasePruner:
+    """Return Optuna's pruner that compares a trial with the best one, fold by fold."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return WilcoxonPruner()
+
+
+# Pruners by the name that the command knows them by.
+PRUNERS: dict[str, Callable[[], BasePruner]] = {
+    "median": default_pruner,
+    "wilcoxon": _wilcoxon_pruner,
+    "none": NopPruner,
+}
+
+
 def default_lanes() -> int:
     """Return how many lanes a worker trains by default: one on a CPU, where lanes are slower."""
     return 1 if jax.default_backend() == "cpu" else 16
+
+
+def _lanes(lanes: int | Literal["auto"], folds: int) -> int:
+    if lanes == "auto":
+        return default_lanes() if folds == 1 else 1
+    if lanes > 1 and folds > 1:
+        raise ConfigError(f"lanes must be 1 in a study of {folds} folds, but got {lanes}")
+    return lanes
 
 
 def _require_valid(name: str, n_trials: int) -> None:

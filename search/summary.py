@@ -6,7 +6,7 @@ import optuna
 from rich.table import Table
 
 from foretune.search.best import best_trial, trial_config
-from foretune.search.objective import OBJECTIVE_NAME
+from foretune.search.spec import OBJECTIVE_NAME
 
 
 def summary_table(study: optuna.Study) -> Table:
@@ -21,7 +21,7 @@ def summary_table(study: optuna.Study) -> Table:
     table.add_row(f"its {OBJECTIVE_NAME} (validation)", f"{trial.value:.6f}")
     table.add_row("persistence", "1.000000")
     table.add_row("best epoch", str(trial.user_attrs["best_epoch"]))
-    table.add_row("trials by state", _states(study))
+    table.add_row("trials by state", states(study))
     loaded = _total(study, "cache_hits")
     table.add_row("programs compiled", str(_total(study, "compiles") - loaded))
     table.add_row("programs from the cache", str(loaded))
@@ -42,7 +42,8 @@ def caution(study: optuna.Study) -> str:
     )
 
 
-def _states(study: optuna.Study) -> str:
+def states(study: optuna.Study) -> str:
+    """Count the trials of ``study`` by state, in words."""
     counts = Counter(trial.state.name.lower() for trial in study.get_trials(deepcopy=False))
     return ", ".join(f"{count} {state}" for state, count in counts.most_common())
 

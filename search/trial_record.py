@@ -1,13 +1,19 @@
 """What a trial stores of its training."""
 
 import time
+from collections.abc import Sequence
 
 from optuna.trial import Trial
 
+from foretune.datasets.splits import Development
+from foretune.models.assessment import assess_folds
 from foretune.models.compiles import cache_hits, compile_count
 from foretune.models.config import TrialConfig
+from foretune.models.device import device_name
 from foretune.models.network import parameter_count
 from foretune.models.training import EpochResult, NonFiniteLossError
+from foretune.models.walk_forward import FoldResults, mean_over_folds
+from foretune.search.trial_curves import save_curves
 
 
 class TrialRecord:
@@ -18,31 +24,44 @@ class TrialRecord:
     Args:
         trial: a running trial.
         config: what it trains.
+        folds: training and validation days of each fold.
     """
 
-    def __init__(self, trial: Trial, config: TrialConfig) -> None:
+    def __init__(self, trial: Trial, config: TrialConfig, folds: Sequence[Development]) -> None:
         self.trial = trial
         self.config = config
-        self.best: EpochResult | None = None
+        self._folds = folds
+        self._best: dict[int, EpochResult] = {}
         self._epochs = 0
         # In lanes one trial counts what is compiled for all of them.
         self.shares_programs = False
         self.start()
         trial.set_user_attr("config", config.to_toml())
+        trial.set_user_attr("device", device_name())
 
     def start(self) -> None:
         """Count seconds and compiles from here; a lane's trial starts when it gets its lane."""
         self._started = time.perf_counter()
         self._compiled, self._loaded = compile_count(), cache_hits()
 
-    def epoch(self, result: EpochResult) -> bool:
-        """Report an epoch; True if the study's pruner wants the trial to stop here."""
+    def note(self, fold: int, result: EpochResult) -> None:
+        """Take in an epoch of one fold."""
+        self._epochs = max(self._epochs, result.epoch)
         if result.is_best:
-            self.best = result
-        self.trial.report(result.relative_mse, step=result.epoch)
-        self._epochs = result.epoch
+            self._best[fold] = result
+
+    def epoch(self, results: FoldResults) -> bool:
+        """Report an epoch of all folds; True if the study's pruner wants the trial to stop here."""
+        for fold, result in enumerate(results.folds):
+            self.note(fold, result)
+        self.trial.report(results.relative_mse, step=results.epoch)
         # After the last epoch there is nothing left to save by pruning.
-        return not result.is_last and self.trial.should_prune()
+        return not results.is_last and self.trial.should_prune()
+
+    def fold(self, number: int) -> bool:
+        """Report the best value of one fold, after its last epoch; True to stop here."""
+        self.trial.report(self._best[number].relative_mse, step=number + 1)
+        return number + 1 < len(self._folds) and self.trial.should_prune()
 
     def end(self, error: BaseException | None = None) -> None:
         """Store what the trial came to, and the reason if it failed."""
@@ -56,22 +75,29 @@ class TrialRecord:
         shares = self.shares_programs
         self.trial.set_user_attr("compiles", 0 if shares else compile_count() - self._compiled)
         self.trial.set_user_attr("cache_hits", 0 if shares else cache_hits() - self._loaded)
-        if self.best is not None:
-            self._store(self.best)
+        if self._best:
+            self._store(list(self._best.values()))
 
     @property
     def value(self) -> float:
-        """The best epoch's validation value."""
-        assert self.best is not None  # a training yields at least one epoch, the best so far
-        return self.best.relative_mse
+        """Mean over the folds of each one's best epoch."""
+        return mean_over_folds(list(self._best.values()))
 
-    def _store(self, best: EpochResult) -> None:
-        for name, value in (
-            ("parameters", parameter_count(best.params)),
-            ("best_epoch", best.epoch),
-            ("relative_mse", best.relative_mse),
-            ("train_loss", best.train_loss),
-            ("mse", best.relative_mse * best.persistence_mse),
-            ("persistence_mse", best.persistence_mse),
-        ):
+    def _store(self, best: list[EpochResult]) -> None:
+        # A trial that was pruned between two folds is judged by those it has seen.
+        folds = self._folds[: len(best)]
+        assessment = assess_folds(folds, [result.forecasts for result in best])
+        latest = best[-1]  # of the fold that trained on most days
+        numbers = {
+            "parameters": parameter_count(latest.params),
+            "best_epoch": latest.epoch,
+            "train_loss": latest.train_loss,
+            "persistence_mse": float(assessment.persistence_mse_by_step.mean()),
+            **assessment.metrics.known(),
+        }
+        if len(self._folds) > 1:
+            values = (result.relative_mse for result in best)
+            numbers |= {f"relative_mse_fold_{n}": value for n, value in enumerate(values, 1)}
+        for name, value in numbers.items():
             self.trial.set_user_attr(name, value)
+        save_curves(self.trial, assessment, folds)

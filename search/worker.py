@@ -25,7 +25,7 @@ class Work:
     study_name: str
     n_trials: int
     space: SearchSpace
-    data: Development
+    folds: tuple[Development, ...]
     sampler: BaseSampler
     pruner: BasePruner
     lanes: int = 1
@@ -49,7 +49,7 @@ def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> bool:
     Returns:
         Whether the sampler had nothing left to ask for.
     """
-    objective = Objective(work.space, work.data, on_epoch=listener.on_epoch)
+    objective = Objective(work.space, work.folds, on_epoch=listener.on_epoch)
     while (trial := next_trial(work, storage, listener)) is not None:
         listener.on_trial(_run(trial, objective))
         forget_many_programs()

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from foretune.datasets.errors import ForetuneError
 from foretune.models.compile_cache import use_compile_cache
 from foretune.models.config import TrialConfig
-from foretune.models.training import EpochResult
+from foretune.models.walk_forward import FoldResults
 from foretune.search.interrupt import StopRequest
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.storage import first_line, open_storage
@@ -222,7 +222,7 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         except (BrokenPipeError, ConnectionResetError):
             raise KeyboardInterrupt from None  # the launcher is gone
 
-    def on_epoch(number: int, config: TrialConfig, result: EpochResult) -> None:
+    def on_epoch(number: int, config: TrialConfig, result: FoldResults) -> None:
         send("epoch", number, result.epoch, config.epochs, result.relative_mse)
         stop.heed()
 

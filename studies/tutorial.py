@@ -31,8 +31,8 @@ from foretune.models.baselines import (
     ExponentialAverage,
     Persistence,
     StandardAverage,
+    baseline_growth,
     one_step_forecasts,
-    standard_baselines,
 )
 from foretune.models.evaluation import evaluate
 from foretune.models.metrics import mean_squared_error, relative_mse
@@ -177,13 +177,11 @@ def corrected(config: TrialConfig, prices: PriceSeries) -> Corrected:
 
 def _baselines(prices: PriceSeries, split: Split, origins: np.ndarray) -> dict[str, float]:
     """Score every baseline on log prices at ``origins`` [O]."""
-    log_mid = np.log(prices.mid)
+    growth = baseline_growth(
+        prices.mid, train_stop=split.train_stop, origins=origins, horizon=HORIZON
+    )
     came = log_growth_between(prices.mid, origins, HORIZON)
-    now = log_mid[origins][:, None]
-    return {
-        baseline.name: relative_mse(baseline.forecast(log_mid, origins, HORIZON) - now, came)
-        for baseline in standard_baselines(log_mid[: split.train_stop])
-    }
+    return {name: relative_mse(forecast, came) for name, forecast in growth.items()}
 
 
 def _half(forecast: np.ndarray, actual: np.ndarray) -> float:

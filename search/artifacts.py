@@ -1,0 +1,386 @@
+"""Artifacts: the small files of trials and studies, kept in the study's own database.
+
+Whoever has the storage's URL has them: workers and dashboard need no folder that they share.
+Optuna's own ``upload_artifact`` announces a file before it is written, and a folder can be left
+with half of it; here one transaction writes one whole file, which is announced afterwards.
+"""
+
+import hashlib
+import io
+import json
+import mimetypes
+import threading
+import uuid
+from dataclasses import asdict
+from itertools import count
+from typing import Any, BinaryIO
+from weakref import WeakKeyDictionary
+
+from optuna.artifacts import ArtifactMeta
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial
+from sqlalchemy import (
+    Column,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    delete,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.schema import CreateTable
+
+from foretune.datasets.errors import ConfigError, ForetuneError
+
+# Under this name and an artifact's id, Optuna and its dashboard find what they know of it.
+_ATTRIBUTE = "artifacts:"
+
+_ARTIFACTS = Table(
+    "foretune_artifacts",
+    MetaData(),
+    Column("artifact_id", String(64), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+# The ids of foretune's artifacts are UUIDs of version 5 below this one.
+_NAMESPACE = uuid.UUID("8c1f4f0e-6f0b-4c55-9d3e-2b7a51c0e6d4")
+
+_LONGEST_NAME = 200  # bytes; most file systems allow 255
+
+# How often a row is written again that another process writes at the same moment.
+_TRIES = 20
+
+Owner = Trial | FrozenTrial | Study
+
+
+class DatabaseArtifactStore:
+    """An Optuna artifact store in a table of its own, ``foretune_artifacts``, beside Optuna's.
+
+    The table is made when it is missing, by any number of processes at once. An artifact is read
+    and written as a whole, in one transaction.
+
+    Args:
+        engine: of the database, SQLite or PostgreSQL.
+
+    Example:
+        >>> store = DatabaseArtifactStore(create_engine("sqlite:///foretune.db"))
+        >>> store.write("c0ffee", io.BytesIO(b"epoch,loss"))
+        >>> store.open_reader("c0ffee").read()
+        b'epoch,loss'
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        try:
+            _make_table(engine)
+        except (IntegrityError, ProgrammingError):
+            # On PostgreSQL, IF NOT EXISTS fails for all but one of those that make it at once, with
+            # the one error or the other; by then it is there.
+            _make_table(engine)
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Return the content of an artifact, to be read as a file.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+            ForetuneError: the content is not what was once written.
+        """
+        row = _ARTIFACTS.c
+        wanted = select(row.content, row.size, row.sha256).where(row.artifact_id == artifact_id)
+        with self._engine.begin() as connection:
+            found = connection.execute(wanted).one_or_none()
+        if found is None:
+            raise ArtifactNotFound(f"no artifact {artifact_id}")
+        content, size, sha256 = found
+        if (len(content), _sha256(content)) != (size, sha256):
+            raise ForetuneError(
+                f"artifact {artifact_id} must be {size} bytes with SHA-256 {sha256}, but the "
+                f"database has {len(content)} bytes with {_sha256(content)}"
+            )
+        return io.BytesIO(content)
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write an artifact, in the place of the one of this id, if any."""
+        content = content_body.read()
+        for _ in range(_TRIES - 1):
+            try:
+                return self._replace(artifact_id, content)
+            except IntegrityError:
+                continue  # PostgreSQL let another process insert it after our DELETE
+        return self._replace(artifact_id, content)
+
+    def remove(self, artifact_id: str) -> None:
+        """Remove an artifact.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+        """
+        with self._engine.begin() as connection:
+            removed = connection.execute(_delete(artifact_id)).rowcount
+        if not removed:
+            raise ArtifactNotFound(f"no artifact {artifact_id}")
+
+    def _replace(self, artifact_id: str, content: bytes) -> None:
+        row = {"size": len(content), "sha256": _sha256(content), "content": content}
+        with self._engine.begin() as connection:
+            connection.execute(_delete(artifact_id))
+            connection.execute(insert(_ARTIFACTS).values(artifact_id=artifact_id, **row))
+
+
+class MemoryArtifactStore:
+    """An Optuna artifact store in the memory of this process, for storages without a database.
+
+    Example:
+        >>> store = MemoryArtifactStore()
+        >>> store.write("c0ffee", io.BytesIO(b"epoch,loss"))
+        >>> store.open_reader("c0ffee").read()
+        b'epoch,loss'
+    """
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Return the content of an artifact, to be read as a file.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+        """
+        try:
+            return io.BytesIO(self._contents[artifact_id])
+        except KeyError:
+            raise ArtifactNotFound(f"no artifact {artifact_id}") from None
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write an artifact, in the place of the one of this id, if any."""
+        self._contents[artifact_id] = content_body.read()
+
+    def remove(self, artifact_id: str) -> None:
+        """Remove an artifact.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+        """
+        if self._contents.pop(artifact_id, None) is None:
+            raise ArtifactNotFound(f"no artifact {artifact_id}")
+
+
+ArtifactStore = DatabaseArtifactStore | MemoryArtifactStore
+
+_stores: WeakKeyDictionary[BaseStorage, ArtifactStore] = WeakKeyDictionary()
+_stores_lock = threading.Lock()
+
+
+def artifact_store(storage: BaseStorage) -> ArtifactStore:
+    """Return the store of a storage's artifacts, for Optuna's functions and its dashboard.
+
+    A storage with a database keeps them there. Any other has one store in the memory of this
+    process for as long as the storage object lives.
+
+    Example:
+        >>> storage = open_storage("sqlite:///foretune.db")
+        >>> optuna_dashboard.run_server(storage, artifact_store=artifact_store(storage))
+    """
+    # Optuna has no public way from its cache to the database behind it.
+    behind = storage._backend if isinstance(storage, _CachedStorage) else storage
+    with _stores_lock:  # two threads would make two memories, and the first be lost
+        if behind not in _stores:
+            _stores[behind] = _new_store(behind)
+        return _stores[behind]
+
+
+def save_artifact(
+    storage: BaseStorage,
+    owner: Owner,
+    filename: str,
+    content: bytes | str,
+    *,
+    mimetype: str | None = None,
+) -> str:
+    """Keep a file with a trial that has not finished, or with a study.
+
+    A file that was saved under this name before is replaced in one transaction, and the artifact
+    keeps its id and so its address in the dashboard. The content is written before the dashboard
+    is told of it: a process killed in between leaves at most bytes that nobody refers to.
+
+    Args:
+        storage: that of ``owner``.
+        owner: the trial or study.
+        filename: a plain name of at most 200 bytes, without a folder.
+        content: text is written as UTF-8.
+        mimetype: how a browser takes it; by default guessed from the name.
+
+    Returns:
+        The artifact's id, the same for every file of this name and owner, until the user deletes
+        it in the dashboard.
+
+    Raises:
+        ConfigError: not such a name.
+        UpdateFinishedTrialError: the trial has finished, and Optuna lets nothing be added to it.
+
+    Example:
+        >>> save_artifact(storage, trial, "curves.csv", "epoch,loss")
+        '954dd6d9-e77a-5173-85fe-26f12f89e9a4'
+    """
+    _require_plain(filename)
+    _require_unfinished(storage, owner)
+    guessed, encoding = mimetypes.guess_type(filename)
+    meta = ArtifactMeta(
+        artifact_id=_artifact_id(owner, filename, _filenames(storage, owner)),
+        filename=filename,
+        mimetype=mimetype or guessed or "application/octet-stream",
+        encoding=encoding,
+    )
+    data = content.encode() if isinstance(content, str) else content
+    artifact_store(storage).write(meta.artifact_id, io.BytesIO(data))
+    _set_attribute(storage, owner, _ATTRIBUTE + meta.artifact_id, json.dumps(asdict(meta)))
+    return meta.artifact_id
+
+
+def load_artifact(storage: BaseStorage, owner: Owner, filename: str) -> bytes:
+    """Return the content of the file that was last saved with a trial or study under a name.
+
+    One that :func:`save_artifact` saved goes before those of the same name that came by other
+    ways: uploaded in the dashboard, or copied with a study.
+
+    Raises:
+        ConfigError: the owner has none of that name, or its content is not in this storage.
+        ForetuneError: the content is damaged.
+
+    Example:
+        >>> load_artifact(storage, trial, "curves.csv")
+        b'epoch,loss'
+    """
+    kept = _filenames(storage, owner)
+    ids = [artifact for artifact in kept if kept[artifact] == filename]
+    if not ids:
+        known = ", ".join(artifact_names(storage, owner)) or "none"
+        raise ConfigError(
+            f"artifact must be one of {_shown(owner)}, but got {filename!r}; there: {known}"
+        )
+    ours = _artifact_id(owner, filename, kept)
+    try:
+        return artifact_store(storage).open_reader(ours if ours in ids else ids[-1]).read()
+    except ArtifactNotFound:
+        raise ConfigError(
+            f"artifact {filename!r} of {_shown(owner)} must be in this storage, but only its name "
+            "is: it was kept in another place, or removed"
+        ) from None
+    except ForetuneError as error:
+        raise ForetuneError(f"{filename!r} of {_shown(owner)}: {error}") from None
+
+
+def artifact_names(storage: BaseStorage, owner: Owner) -> list[str]:
+    """Return the names of a trial's or study's files, sorted.
+
+    Only plain names, which can be written into a folder as they are: :func:`save_artifact` makes
+    no others, but the dashboard's upload may.
+
+    Example:
+        >>> artifact_names(storage, trial)
+        ['config.toml', 'curves.csv']
+    """
+    names = set(_filenames(storage, owner).values())
+    return sorted(name for name in names if name is not None and _is_plain(name))
+
+
+def _make_table(engine: Engine) -> None:
+    # Looked for first: who may only read a PostgreSQL database may not even ask it for a table.
+    if not inspect(engine).has_table(_ARTIFACTS.name):
+        with engine.begin() as connection:
+            connection.execute(CreateTable(_ARTIFACTS, if_not_exists=True))
+
+
+def _new_store(storage: BaseStorage) -> ArtifactStore:
+    if isinstance(storage, RDBStorage):
+        return DatabaseArtifactStore(storage.engine)
+    return MemoryArtifactStore()
+
+
+def _delete(artifact_id: str) -> Any:
+    return delete(_ARTIFACTS).where(_ARTIFACTS.c.artifact_id == artifact_id)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _artifact_id(owner: Owner, filename: str, kept: dict[str, str | None]) -> str:
+    """Return the one id of this owner's file of this name; ``kept`` is what the owner has.
+
+    One row and one attribute, written again and again. Optuna cannot delete an attribute, and the
+    way its dashboard does, with null in its place, leaves one more behind for every file replaced
+    and breaks ``optuna.artifacts.get_all_artifact_meta``. What the dashboard has deleted it does
+    not show again, so that the next file gets the next id.
+
+    The owner is named by Optuna's number in the database: the copy of a study does not write over
+    the original's files.
+    """
+    kind, number = _number(owner)
+    ids = (str(uuid.uuid5(_NAMESPACE, f"{kind}/{number}/{n}/{filename}")) for n in count())
+    return next(artifact for artifact in ids if kept.get(artifact, "") is not None)
+
+
+def _number(owner: Owner) -> tuple[str, int]:
+    """Return what Optuna calls the owner; private, but `optuna.artifacts` has no other way."""
+    if isinstance(owner, Study):
+        return "study", owner._study_id
+    return "trial", owner._trial_id
+
+
+def _shown(owner: Owner) -> str:
+    if isinstance(owner, Study):
+        return f"study {owner.study_name!r}"
+    return f"trial {owner.number}"
+
+
+def _filenames(storage: BaseStorage, owner: Owner) -> dict[str, str | None]:
+    """Return the names of the owner's artifacts by their ids, None for one that was deleted.
+
+    As ``optuna.artifacts.get_all_artifact_meta``, which fails where the dashboard has deleted one.
+    """
+    kind, number = _number(owner)
+    read = storage.get_study_system_attrs if kind == "study" else storage.get_trial_system_attrs
+    attributes = read(number).items()
+    return {
+        name.removeprefix(_ATTRIBUTE): (json.loads(value) or {}).get("filename")
+        for name, value in attributes
+        if name.startswith(_ATTRIBUTE)
+    }
+
+
+def _set_attribute(storage: BaseStorage, owner: Owner, name: str, value: str) -> None:
+    kind, number = _number(owner)
+    write = storage.set_study_system_attr if kind == "study" else storage.set_trial_system_attr
+    write(number, name, value)
+
+
+def _require_unfinished(storage: BaseStorage, owner: Owner) -> None:
+    """Refuse a finished trial before its file is replaced, not when it is announced."""
+    kind, number = _number(owner)
+    if kind == "trial":
+        storage.check_trial_is_updatable(number, storage.get_trial(number).state)
+
+
+def _require_plain(filename: str) -> None:
+    if not _is_plain(filename):
+        raise ConfigError(
+            f"filename must be a plain name of at most {_LONGEST_NAME} bytes, without / \\ or :, "
+            f"but got {filename!r}"
+        )
+
+
+def _is_plain(name: str) -> bool:
+    # A colon is a separator on Windows, where C:x lies on drive C.
+    if name in ("", ".", "..") or not name.isprintable() or set(name) & set("/\\:"):
+        return False
+    return len(name.encode()) <= _LONGEST_NAME

@@ -1,0 +1,259 @@
+"""The report on a study: what it found, measured on validation and, when opened, on the test."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.importance import get_param_importances
+from optuna.trial import TrialState
+
+from foretune.datasets.prices import PriceSeries
+from foretune.datasets.splits import Development
+from foretune.models.assessment import (
+    Assessment,
+    assess,
+    assess_folds,
+    training_daily_change,
+    validation_growth,
+)
+from foretune.models.baselines import baseline_growth
+from foretune.models.config import TrialConfig
+from foretune.models.intervals import conformal_widths, coverage_by_step
+from foretune.models.walk_forward import FoldResults
+from foretune.search.best import best_trial
+from foretune.search.candidates import Candidate, best_distinct, ensemble, retrain
+from foretune.search.evidence import Evidence, gather_evidence
+from foretune.search.sealed_test import OpenedTest, Opening, openings
+from foretune.search.significance import diebold_mariano
+from foretune.search.spec import StudySpec, required_spec
+from foretune.search.storage import storage_of
+from foretune.search.verdict import Finding, TestOutcome, verdict
+
+Growth = NDArray[np.float64]
+OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
+
+# Share of forecasts that the intervals shall cover.
+COVERAGE = 0.9
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Part:
+    """One part of the days, validation or test, with every model's forecasts scored on it.
+
+    ``growth`` [O, H] are the winner's forecasts from ``origins`` [O], of which ``overlap`` in a row
+    have target days in common; ``actual`` is what came;
+    ``widths`` [H] are added and taken away for the interval, and ``coverage`` [H] is the share of
+    origins that it held at each step. ``models`` are by name, the winner first.
+    """
+
+    name: str
+    dates: NDArray[np.datetime64]
+    mid: NDArray[np.float64]
+    origins: NDArray[np.int32]
+    overlap: int
+    growth: Growth
+    actual: Growth
+    widths: NDArray[np.float64]
+    coverage: NDArray[np.float64]
+    models: dict[str, Assessment]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Report:
+    """Everything that a report says."""
+
+    study: optuna.Study
+    spec: StudySpec
+    winner: Candidate
+    members: list[int]
+    finding: Finding
+    evidence: Evidence
+    validation: Part
+    test: Part | None
+    importances: dict[str, float]
+    openings: list[Opening]
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts that are open: validation, and the test unless it is sealed."""
+        return [part for part in (self.validation, self.test) if part is not None]
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words."""
+        return verdict(self.finding)
+
+    @property
+    def shrinkage(self) -> float | None:
+        """What the winner's relative MSE gained from validation to test; None while sealed."""
+        outcome = self.finding.test
+        return None if outcome is None else outcome.relative_mse - self.finding.relative_mse
+
+
+def make_report(
+    study: optuna.Study,
+    prices: PriceSeries,
+    *,
+    sealed: bool = False,
+    top: int = 5,
+    on_epoch: OnEpoch | None = None,
+) -> Report:
+    """Judge a study: open its test, unless it shall stay sealed, and test for significance.
+
+    The best ``top`` distinct configs are trained once more, which gives the values they had.
+
+    Args:
+        study: a study of :func:`run_study` with a complete trial.
+        prices: the prices it was run on.
+        sealed: leave the test closed.
+        top: how many configs the ensemble has.
+        on_epoch: called with (trial number, config, results) after every epoch.
+
+    Raises:
+        ConfigError: no complete trial, or other prices.
+
+    Example:
+        >>> make_report(study, load_sample("sp500"), sealed=True).verdict
+    """
+    spec = required_spec(study, prices)
+    best_trial(study)  # refuses a study without one
+    folds = spec.split.development(prices, history=spec.space.history)
+    evidence = gather_evidence(study, storage_of(study), folds)
+    candidates = [retrain(trial, folds, on_epoch) for trial in best_distinct(study, top)]
+    winner = candidates[0]
+    validation = _validation_part(folds, candidates, evidence)
+    test = None
+    if not sealed:
+        opened = OpenedTest.open(
+            study,
+            prices,
+            spec.split.split(len(prices), history=spec.space.history),
+            trial=winner.trial.number,
+            config=winner.config,
+        )
+        test = _test_part(opened, folds, candidates, validation.widths)
+    return Report(
+        study=study,
+        spec=spec,
+        winner=winner,
+        members=[candidate.trial.number for candidate in candidates],
+        finding=_finding(winner, evidence, test, folds),
+        evidence=evidence,
+        validation=validation,
+        test=test,
+        importances=_importances(study),
+        openings=openings(study),
+    )
+
+
+def model_name(candidate: Candidate) -> str:
+    """Return what tables call a trial's model."""
+    return f"trial {candidate.trial.number}"
+
+
+def _ensemble_name(candidates: Sequence[Candidate]) -> str:
+    return f"ensemble of {len(candidates)}"
+
+
+def _validation_part(
+    folds: Sequence[Development], candidates: Sequence[Candidate], evidence: Evidence
+) -> Part:
+    actuals = [validation_growth(fold) for fold in folds]
+    winner = candidates[0]
+    forecasts = {model_name(winner): winner.forecasts}
+    if len(candidates) > 1:
+        forecasts[_ensemble_name(candidates)] = ensemble([c.forecasts for c in candidates])
+    assessments = {name: assess_folds(folds, model) for name, model in forecasts.items()}
+    growth, actual = np.concatenate(winner.forecasts), np.concatenate(actuals)
+    # Whether intervals hold is seen only on days that they were not made from: the later half.
+    half = len(growth) // 2 or 1
+    earlier = conformal_widths(growth[:half], actual[:half], coverage=COVERAGE)
+    last = folds[-1]
+    return Part(
+        name="validation",
+        dates=last.dates,
+        mid=last.mid,
+        origins=np.concatenate([fold.split.validation_origins for fold in folds]),
+        overlap=last.split.overlap,
+        growth=growth,
+        actual=actual,
+        widths=conformal_widths(growth, actual, coverage=COVERAGE),
+        coverage=coverage_by_step(growth[half:], actual[half:], earlier),
+        models=assessments | evidence.baselines,
+    )
+
+
+def _test_part(
+    test: OpenedTest,
+    folds: Sequence[Development],
+    candidates: Sequence[Candidate],
+    widths: NDArray[np.float64],
+) -> Part:
+    train_stop = folds[-1].split.train_stop
+    members = [candidate.forecast_test(test, train_stop) for candidate in candidates]
+    forecasts = {model_name(candidates[0]): members[0]}
+    if len(candidates) > 1:
+        forecasts[_ensemble_name(candidates)] = ensemble([(member,) for member in members])[0]
+    forecasts |= baseline_growth(
+        test.mid, train_stop=train_stop, origins=test.origins, horizon=test.split.horizon
+    )
+    return Part(
+        name="test",
+        dates=test.dates,
+        mid=test.mid,
+        origins=test.origins,
+        overlap=test.split.overlap,
+        growth=members[0],
+        actual=test.actual,
+        widths=widths,
+        coverage=coverage_by_step(members[0], test.actual, widths),
+        models={
+            name: assess(
+                [growth],
+                [test.actual],
+                daily_change=training_daily_change(folds),
+                overlap=test.split.overlap,
+            )
+            for name, growth in forecasts.items()
+        },
+    )
+
+
+def _finding(
+    winner: Candidate, evidence: Evidence, test: Part | None, folds: Sequence[Development]
+) -> Finding:
+    baseline = evidence.best_baseline
+    return Finding(
+        trial=winner.trial.number,
+        relative_mse=winner.relative_mse,
+        skill=evidence.skill,
+        baseline=baseline,
+        baseline_relative_mse=evidence.baselines[baseline].metrics.relative_mse,
+        against_baseline=evidence.against[baseline],
+        test=None if test is None else _outcome(winner, test, folds[0].split.overlap),
+    )
+
+
+def _outcome(winner: Candidate, test: Part, overlap: int) -> TestOutcome:
+    assessment = test.models[model_name(winner)]
+    return TestOutcome(
+        relative_mse=assessment.metrics.relative_mse,
+        against_persistence=diebold_mariano(
+            assessment.losses, assessment.persistence_losses, overlap=overlap
+        ),
+    )
+
+
+def _importances(study: optuna.Study) -> dict[str, float]:
+    """Return each parameter's share in the values; none where they cannot be told."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    values = {trial.value for trial in trials}
+    # Every parameter of one complete trial explains all; of equal values, none does.
+    if len(values) < 2:
+        return {}
+    try:
+        return get_param_importances(study)
+    except (RuntimeError, ValueError):
+        return {}

@@ -1,0 +1,266 @@
+"""The words and tables of a report, as Markdown, and the same as one HTML page."""
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from html import escape as escape_html
+
+import numpy as np
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+
+from foretune.models.assessment import Metrics
+from foretune.search.report import COVERAGE, Part, Report
+from foretune.search.sealed_test import Opening
+from foretune.search.significance import SuperiorAbility
+from foretune.search.summary import states
+from foretune.search.verdict import SIGNIFICANCE, p_value
+
+FOLDER = "figures"
+
+_CAPTIONS = {
+    "forecasts": "Forecasts of the winner with their intervals, over what came.",
+    "errors_by_step": "Squared error by step ahead, in units of persistence's: below 1 is better.",
+    "importance": "How much of the differences between trials each parameter explains.",
+    "history": "Every trial's value on validation.",
+}
+
+
+def markdown(report: Report, figures: Sequence[str]) -> str:
+    """Return the report as Markdown; ``figures`` are the names of those in its folder."""
+    sections = [
+        f"# {plain(report.study.study_name)}: is the winner more than luck?",
+        f"**{plain(report.verdict)}**",
+        _models(report),
+        _figure("forecasts"),
+        "## Error by step ahead",
+        _figure("errors_by_step"),
+        "## How sure this is",
+        _evidence(report),
+        "## The search",
+        _search(report),
+        _figure("history"),
+        *([_figure("importance")] if "importance" in figures else []),
+        "## The winner's config",
+        f"```toml\n{report.winner.config.to_toml().strip()}\n```",
+        "## Where this comes from",
+        _provenance(report),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def html(document: str, title: str, images: Mapping[str, bytes]) -> str:
+    """Return a Markdown report as one HTML page that needs no other file.
+
+    Args:
+        document: the report as Markdown.
+        title: of the page.
+        images: PNG files by the path that the document shows them under.
+    """
+    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+    def embedded(
+        _self: RendererHTML,
+        tokens: Sequence[Token],
+        index: int,
+        _options: OptionsDict,
+        _env: EnvType,
+    ) -> str:
+        token = tokens[index]
+        encoded = base64.b64encode(images[str(token.attrs["src"])]).decode()
+        alternative = escape_html(token.content, quote=True)
+        return f'<img src="data:image/png;base64,{encoded}" alt="{alternative}">'
+
+    renderer.add_render_rule("image", embedded)
+    return _PAGE.format(title=escape_html(title), style=_STYLE, body=renderer.render(document))
+
+
+def plain(text: str) -> str:
+    """Keep Markdown from reading marks in a user's text as its own."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(text.split()))
+
+
+def _figure(name: str) -> str:
+    return f"![{_CAPTIONS[name]}]({FOLDER}/{name}.png)\n\n*{_CAPTIONS[name]}*"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; the first column is text, the others are numbers."""
+    marks = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, marks, *rows))
+
+
+def _models(report: Report) -> str:
+    """Return the table of the trained models and the baselines, on each part that is open."""
+    parts = report.parts
+    header = ["forecast"]
+    for part in parts:
+        header += [f"{part.name}: relative MSE", "MASE", "right direction (95 %)"]
+    names = [name for name in report.validation.models if all(name in p.models for p in parts)]
+    rows = [
+        [_bold_first(name, names), *(cell for part in parts for cell in _cells(part, name))]
+        for name in names
+    ]
+    split, steps = report.spec.split, report.validation.growth.shape[1]
+    counts = ", ".join(f"{len(part.origins)} on {part.name}" for part in parts)
+    return (
+        table(header, rows)
+        + f"\n\nErrors of log prices 1 to {steps} days ahead, from the same origins, "
+        f"{split.stride} days apart ({counts}). Relative MSE: 1 is persistence, below 1 is "
+        "better. MASE: mean absolute error in units of the mean daily change. The winner was "
+        "chosen on the validation days, so its figures there flatter it."
+    )
+
+
+def _bold_first(name: str, names: Sequence[str]) -> str:
+    return f"**{name}** (winner)" if name == names[0] else name
+
+
+def _cells(part: Part, name: str) -> list[str]:
+    metrics = part.models[name].metrics
+    return [f"{metrics.relative_mse:.4f}", f"{metrics.mase:.2f}", _direction(metrics)]
+
+
+def _direction(metrics: Metrics) -> str:
+    accuracy, low, high = (
+        metrics.directional_accuracy,
+        metrics.directional_low,
+        metrics.directional_high,
+    )
+    if accuracy is None or low is None or high is None:
+        return "none"
+    return f"{accuracy:.0%} ({low:.0%} to {high:.0%})"
+
+
+def _evidence(report: Report) -> str:
+    skill = report.evidence.skill
+    rows = [
+        [
+            plain(name),
+            f"{report.evidence.baselines[name].metrics.relative_mse:.4f}",
+            _p_cell(found),
+        ]
+        for name, found in report.evidence.against.items()
+    ]
+    paragraphs = [
+        f"**Over the whole search.** Hansen's test of superior predictive ability asks how good "
+        f"the best of {skill.alternatives} completed trials would look if none were better, from "
+        f"their losses at {skill.origins} validation origins ({skill.independent} that do not "
+        f"overlap; blocks of {skill.block}). Skill is claimed below p = {SIGNIFICANCE}.",
+        table(["some trial beats", "its relative MSE", "p"], rows),
+        f"**Trials as good as the best.** {_confidence_set(report)}",
+        f"**Intervals.** {COVERAGE:.0%} intervals, from the validation errors at each step "
+        f"(split-conformal), held in {_coverage(report)}.",
+    ]
+    if report.test is not None and report.finding.test is not None:
+        found = report.finding.test.against_persistence
+        assert report.shrinkage is not None  # the test is open
+        paragraphs.append(
+            f"**On the test.** The winner against persistence, by Diebold and Mariano's test with "
+            f"the small-sample correction: statistic {found.statistic:.2f}, "
+            f"{p_value(found.p_value)} (two-sided; below 0 is better). From validation to test its "
+            f"relative MSE moved by {report.shrinkage:+.4f}."
+        )
+    return "\n\n".join(paragraphs)
+
+
+def _p_cell(found: SuperiorAbility) -> str:
+    shown = p_value(found.p_value).removeprefix("p = ").removeprefix("p ")
+    return f"**{shown}**" if found.p_value < SIGNIFICANCE else shown
+
+
+def _confidence_set(report: Report) -> str:
+    chosen, total = report.evidence.in_set, len(report.evidence.trials)
+    if len(chosen) == total:
+        return f"All {total} completed trials are in the 90 % model confidence set: none is better."
+    numbers = ", ".join(map(str, chosen))
+    return (
+        f"The 90 % model confidence set holds {len(chosen)} of {total} completed trials "
+        f"(numbers {numbers}); these cannot be told apart."
+    )
+
+
+def _coverage(report: Report) -> str:
+    held = (
+        f"{np.mean(report.validation.coverage):.0%} of the later half of the validation origins "
+        "when made from the earlier half"
+    )
+    if report.test is None:
+        return held
+    return f"{held}, and in {np.mean(report.test.coverage):.0%} of the test's, steps averaged"
+
+
+def _search(report: Report) -> str:
+    folds = report.spec.split.folds
+    members = ", ".join(map(str, report.members))
+    same = (
+        "to the last bit"
+        if report.winner.is_same
+        else (
+            f"with relative MSE {report.winner.relative_mse:.6f}, stored was "
+            f"{report.winner.trial.value:.6f}"
+        )
+    )
+    ways = "one validation part" if folds == 1 else f"{folds} walk-forward folds"
+    return (
+        f"{len(report.study.get_trials(deepcopy=False))} trials ({states(report.study)}), each "
+        f"scored on {ways}. The ensemble is the mean forecast of trials {members}. Trained again "
+        f"for this report, the winner came out {same}."
+    )
+
+
+def _provenance(report: Report) -> str:
+    prices, split = report.spec.prices, report.spec.split
+    first = report.validation
+    rows = [
+        ["prices", f"{plain(prices.name)} ({plain(prices.source)}), {prices.days:,} days"],
+        ["dates", f"{prices.first_date} to {prices.last_date}"],
+        ["digest of the prices", f"`{prices.digest}`"],
+        ["first validation target", str(first.dates[first.origins[0] + 1])],
+        ["last validation target", str(first.dates[first.origins[-1] + split.horizon])],
+        ["horizon, stride", f"{split.horizon} days, {split.stride} days"],
+        ["seed of the sampler", str(report.spec.seed)],
+        ["versions", ", ".join(f"{k} {v}" for k, v in report.spec.versions.items())],
+        ["openings of the test", openings_in_words(report.openings)],
+    ]
+    return table(["", ""], rows).replace("---:", "---")
+
+
+def openings_in_words(openings: Sequence[Opening]) -> str:
+    """Say how often the test has been opened, and what that means."""
+    if not openings:
+        return "The test is sealed: it has never been opened."
+    if len(openings) == 1:
+        return f"The test has been opened once, at {openings[0].time}."
+    return (
+        f"The test has been opened {len(openings)} times, first at {openings[0].time}; "
+        "whatever was decided after that may have been decided on it."
+    )
+
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff;
+       max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+h1 + p { border-left: 6px solid #111; padding: .5rem 1rem; background: #f3f3f3;
+         font-size: 1.1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid #bbb; padding: .25rem .6rem; }
+th { text-align: left; } td code { overflow-wrap: anywhere; }
+img { max-width: 100%; } pre { background: #f3f3f3; padding: 1rem; overflow-x: auto; }
+"""
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}</body>
+</html>
+"""

@@ -1,0 +1,99 @@
+"""A report as files: one HTML page, the same as Markdown, tables as CSV, figures as PNG."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from foretune.datasets.atomic import write_atomically
+from foretune.datasets.scaling import prices_after
+from foretune.models.intervals import interval
+from foretune.search.figures import history_figure
+from foretune.search.report import Part, Report
+from foretune.search.report_document import FOLDER, html, markdown
+from foretune.search.report_figures import report_figures
+from foretune.search.results import make_folder
+
+
+def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
+    """Write ``report`` into the folder ``out``, each file whole or not at all.
+
+    Args:
+        report: what :func:`make_report` returned.
+        out: a folder, made where it is missing.
+
+    Returns:
+        The files: ``report.html`` (which needs no other), ``report.md``, ``metrics.csv``,
+        ``forecasts.csv`` and ``figures/*.png``.
+
+    Raises:
+        ConfigError: a file cannot be written.
+
+    Example:
+        >>> write_report(make_report(study, prices), "results/sp500")
+    """
+    folder = make_folder(out)
+    make_folder(folder / FOLDER)
+    figures = report_figures(report) | {"history": history_figure(report.study)}
+    images: dict[str, bytes] = {}
+    for name, figure in figures.items():
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=150)
+        images[f"{FOLDER}/{name}.png"] = drawn.getvalue()
+    document = markdown(report, list(figures))
+    files: dict[str, str | bytes] = {
+        "report.html": html(document, report.study.study_name, images),
+        "report.md": document,
+        "metrics.csv": metrics_table(report).to_csv(index=False),
+        "forecasts.csv": forecasts_table(report).to_csv(index=False),
+        **images,
+    }
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    return [folder / name for name in files]
+
+
+def metrics_table(report: Report) -> pd.DataFrame:
+    """Return one row per part and model, with every metric."""
+    return pd.DataFrame(
+        [
+            {"part": part.name, "model": name, **model.metrics.known()}
+            for part in report.parts
+            for name, model in part.models.items()
+        ]
+    )
+
+
+def forecasts_table(report: Report) -> pd.DataFrame:
+    """Return the winner's forecasts in prices: one row per part, origin and step ahead."""
+    return pd.concat([_forecasts(part) for part in report.parts], ignore_index=True)
+
+
+def _forecasts(part: Part) -> pd.DataFrame:
+    count, horizon = part.growth.shape
+    low, high = interval(part.growth, part.widths)
+    days = part.origins[:, None] + np.arange(1, horizon + 1)
+    columns = {
+        "forecast": part.growth,
+        "lower": low,
+        "upper": high,
+        "actual": part.actual,
+    }
+    return pd.DataFrame(
+        {
+            "part": part.name,
+            "origin": np.repeat(part.dates[part.origins], horizon),
+            "step": np.tile(np.arange(1, horizon + 1), count),
+            "date": part.dates[days].ravel(),
+        }
+        | {
+            name: prices_after(growth, part.origins, part.mid).ravel()
+            for name, growth in columns.items()
+        }
+    )
+
+
+def _parts(report: Report) -> list[Part]:
+    return [part for part in (report.validation, report.test) if part is not None]
