@@ -159,7 +159,8 @@ def _differences(
         losses = assess_folds(folds, [result.forecasts for result in best]).losses
         pairs += zip(stored, losses, strict=True)
     before, after = np.transpose(pairs)
-    return np.abs(before - after)
+    differences: NDArray[np.float64] = np.abs(before - after)
+    return differences
 
 
 def _reasons(trial: FrozenTrial, then: dict[str, str]) -> tuple[str, ...]:
