@@ -19,7 +19,7 @@ from foretune.search.significance import (
     in_confidence_set,
     superior_ability,
 )
-from foretune.search.trial_curves import LOSSES_BY_ORIGIN, load_curves
+from foretune.search.trial_curves import load_losses
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,8 +89,7 @@ def gather_evidence(
 
 def loss_matrix(storage: BaseStorage, trials: Sequence[FrozenTrial]) -> NDArray[np.float64]:
     """Return the stored losses of ``trials`` by origin and trial [T, K]."""
-    columns = [load_curves(storage, trial, LOSSES_BY_ORIGIN)["loss"] for trial in trials]
-    return np.column_stack([column.to_numpy() for column in columns])
+    return np.column_stack([load_losses(storage, trial) for trial in trials])
 
 
 def assess_baselines(folds: Sequence[Development]) -> dict[str, Assessment]:

@@ -21,7 +21,7 @@ from foretune.search.best import trial_config
 from foretune.search.objective import OnEpoch
 from foretune.search.spec import OBJECTIVE_NAME, required_spec, versions
 from foretune.search.storage import storage_of
-from foretune.search.trial_curves import LOSSES_BY_ORIGIN, load_curves
+from foretune.search.trial_curves import LOSSES_BY_ORIGIN, load_losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +155,8 @@ def _differences(
         ]
     storage = storage_of(study)
     if LOSSES_BY_ORIGIN in artifact_names(storage, trial):
-        stored = load_curves(storage, trial, LOSSES_BY_ORIGIN)["loss"]
         losses = assess_folds(folds, [result.forecasts for result in best]).losses
-        pairs += zip(stored, losses, strict=True)
+        pairs += zip(load_losses(storage, trial), losses, strict=True)
     before, after = np.transpose(pairs)
     differences: NDArray[np.float64] = np.abs(before - after)
     return differences

@@ -248,6 +248,7 @@ h1 + p { border-left: 6px solid #111; padding: .5rem 1rem; background: #f3f3f3;
          font-size: 1.1rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid #bbb; padding: .25rem .6rem; }
+td[style] { white-space: nowrap; }
 th { text-align: left; } td code { overflow-wrap: anywhere; }
 img { max-width: 100%; } pre { background: #f3f3f3; padding: 1rem; overflow-x: auto; }
 """

@@ -3,8 +3,8 @@
     python -m foretune.studies.calibration [--studies S] [--found F] [--trials N] [--out DIR]
 
 On random walks there is nothing to find: a claim (p < 0.05) is a false alarm, and about one study
-in twenty may make one. AR(1) returns (phi 0.6, 5 days ahead) and a noisy sine (50 days ahead) can be
-forecast: there, skill should be claimed. Every study is run as any other, then judged by its
+in twenty may make one. AR(1) returns (phi 0.6, 5 days ahead) and a noisy sine (50 days ahead) can
+be forecast: there, skill should be claimed. Every study is run as any other, then judged by its
 report with the test opened, which also counts how often the 90 % intervals held.
 """
 
