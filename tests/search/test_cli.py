@@ -154,3 +154,67 @@ def test_the_installed_command_answers() -> None:
     done = subprocess.run([command, "run", "--study"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "foretune: Option '--study' requires an argument.\n"
+
+
+def test_report_and_replay_from_a_stored_study(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("run", *SMALL, "--trials", "4", "--epochs", "3", "--workers", "1")
+    assert code == 0, err
+    code, out, err = run("report", "--study", "s", "--sealed", "--out", "report")
+    assert code == 0, err
+    assert "The test is sealed: it has never been opened." in out
+    assert Path("report/report.html").stat().st_size > 50_000
+    code, out, err = run("report", "--study", "s", "--top", "2")
+    assert code == 0, err
+    assert "The test has been opened once" in out
+    assert Path("results/s/report.md").is_file()
+    assert "The test has been opened 2 times" in run("report", "--study", "s")[1]
+    assert "trial 1 is bit-identical" in run("replay", "--study", "s", "--trial", "1")[1]
+    # The file elsewhere, under another name.
+    Path("acme.csv").rename("moved.csv")
+    code, _, err = run("report", "--study", "s", "--sealed")
+    assert code == 2
+    assert "prices of study 's' must be given, as --prices" in err
+    assert "acme.csv" in err
+    assert err.count("\n") == 1
+    assert run("report", "--study", "s", "--sealed", "--prices", "moved.csv")[0] == 0
+
+
+def test_mistakes_in_report_and_replay_are_one_line(run: Run) -> None:
+    assert run("run", *SMALL, "--trials", "2", "--epochs", "1", "--workers", "1")[0] == 0
+    Path("file").write_text("")
+    for arguments, named in (
+        (("report", "--study", "t"), "'t'; there: s"),
+        (("report", "--study", "s", "--prices", "sp500"), "prices must be those of study 's'"),
+        (("report", "--study", "s", "--out", "file"), "file is not one"),
+        (("report", "--study", "s", "--top", "0"), "--top"),
+        (("replay", "--study", "s", "--trial", "2"), "number from 0 to 1, but got 2"),
+        (("replay", "--study", "s", "--trial", "-1"), "--trial"),
+        (("replay", "--study", "s", "--trial", "0", "--prices", "none.csv"), "none.csv"),
+    ):
+        code, _, err = run(*arguments)
+        assert code == 2
+        assert named in err
+        assert err.count("\n") == 1
+    # None of them opened the test.
+    assert "never been opened" in run("report", "--study", "s", "--sealed")[1]
+
+
+def test_folds_and_their_pruner_from_the_shell(run: Run) -> None:
+    folds = ("--folds", "3", "--pruner", "wilcoxon", "--epochs", "2", "--workers", "1")
+    code, _, err = run("run", *SMALL, *folds, "--trials", "3")
+    assert code == 0, err
+    table = pd.read_csv("results/s/trials.csv")
+    values = table[[f"relative_mse_fold_{n}" for n in (1, 2, 3)]].mean(axis=1)
+    assert table["value"].tolist() == pytest.approx(values.tolist())
+    code, _, err = run("run", *SMALL, "--trials", "4", "--folds", "2")
+    assert code == 2
+    assert "split.folds is 3 there, but got 2" in err
+    for wrong, named in (
+        (("--pruner", "wilcoxon"), "folds must be at least 2"),
+        (("--folds", "2", "--lanes", "2"), "lanes must be 1 in a study of 2 folds, but got 2"),
+        (("--folds", "99"), "99 folds"),
+    ):
+        code, _, err = run("run", *SMALL[:2], "--study", "w", *SMALL[4:], "--trials", "1", *wrong)
+        assert code == 2
+        assert named in err
+        assert err.count("\n") == 1

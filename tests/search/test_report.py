@@ -1,0 +1,371 @@
+"""A report on a real study, recomputed from what it writes."""
+
+import base64
+import io
+import re
+import struct
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+from optuna.trial import TrialState
+
+from foretune.datasets import PriceSeries, load_sample
+from foretune.datasets.errors import ConfigError
+from foretune.datasets.scaling import log_growth_between
+from foretune.models import best_epoch, fit
+from foretune.models.evaluation import evaluate
+from foretune.search import SearchSpace, run_study, trial_config
+from foretune.search.candidates import best_distinct, ensemble
+from foretune.search.report import Report, make_report
+from foretune.search.report_document import html, openings_in_words, plain
+from foretune.search.report_files import forecasts_table, metrics_table, write_report
+from foretune.search.sealed_test import Opening, openings
+from foretune.search.significance import diebold_mariano, superior_ability
+
+HORIZON, TRIALS = 5, 6
+
+
+@pytest.fixture(scope="module")
+def prices() -> PriceSeries:
+    return load_sample("ar1", length=900, seed=2)
+
+
+@pytest.fixture(scope="module")
+def study(prices: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
+    return run_study(
+        "skill",
+        prices,
+        n_trials=TRIALS,
+        space=tiny_space.fix(steps_per_epoch=20, batch_size=16),
+        horizon=HORIZON,
+        storage=optuna.storages.InMemoryStorage(),
+        pruner=optuna.pruners.NopPruner(),
+        show_progress_bar=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def sealed(study: optuna.Study, prices: PriceSeries) -> Report:
+    report = make_report(study, prices, sealed=True, top=3)
+    assert openings(study) == []
+    return report
+
+
+@pytest.fixture(scope="module")
+def opened(study: optuna.Study, prices: PriceSeries, sealed: Report) -> Report:
+    return make_report(study, prices, top=3)
+
+
+def test_a_sealed_report_opens_nothing_and_says_so(sealed: Report) -> None:
+    assert sealed.test is None
+    assert sealed.shrinkage is None
+    assert "The test is sealed." in sealed.verdict
+    assert set(metrics_table(sealed)["part"]) == {"validation"}
+    assert set(forecasts_table(sealed)["part"]) == {"validation"}
+
+
+def test_every_opening_is_counted(study: optuna.Study, prices: PriceSeries, opened: Report) -> None:
+    assert len(opened.openings) == 1
+    assert opened.openings[0].trial == opened.winner.trial.number
+    again = make_report(study, prices, top=1)
+    assert len(again.openings) == 2
+    assert openings_in_words(again.openings).startswith("The test has been opened 2 times, first")
+
+
+def test_the_winner_is_the_best_trial_trained_again(study: optuna.Study, opened: Report) -> None:
+    assert opened.winner.trial.number == study.best_trial.number
+    assert opened.winner.is_same
+    assert opened.finding.relative_mse == study.best_value
+
+
+def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened: Report) -> None:
+    """By the way of the library: train, keep the best epoch, evaluate on the test."""
+    split = opened.spec.split.split(len(prices), history=opened.spec.space.history)
+    (data,) = opened.spec.split.development(prices, history=opened.spec.space.history)
+    scores = evaluate(
+        opened.winner.config,
+        best_epoch(fit(opened.winner.config, data)).params,
+        prices.mid,
+        train_stop=split.train_stop,
+        origins=split.test_origins,
+        horizon=HORIZON,
+    )
+    assert opened.finding.test is not None
+    assert opened.finding.test.relative_mse == scores.relative_mse
+    assert opened.shrinkage == scores.relative_mse - opened.finding.relative_mse
+    # Diebold and Mariano's test on losses computed here.
+    actual = log_growth_between(prices.mid, split.test_origins, HORIZON)
+    losses = np.mean((scores.log_growth - actual) ** 2, axis=1)
+    found = diebold_mariano(losses, np.mean(actual**2, axis=1), overlap=1)
+    assert opened.finding.test.against_persistence.p_value == pytest.approx(found.p_value)
+
+
+def test_significance_counts_all_complete_trials(
+    study: optuna.Study, prices: PriceSeries, sealed: Report
+) -> None:
+    """The losses that the trials stored, against those of each trial trained here."""
+    (data,) = sealed.spec.split.development(prices, history=sealed.spec.space.history)
+    origins = data.split.validation_origins
+    actual = log_growth_between(data.mid, origins, HORIZON)
+    trials = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    losses = [
+        np.mean((best_epoch(fit(trial_config(t), data)).forecasts - actual) ** 2, axis=1)
+        for t in trials
+    ]
+    persistence = np.mean(actual**2, axis=1)
+    unit = persistence.mean()
+    found = superior_ability(
+        np.column_stack(losses) / unit, persistence / unit, horizon=HORIZON, stride=HORIZON
+    )
+    assert sealed.evidence.trials == [t.number for t in trials]
+    assert sealed.finding.skill == found
+    assert sealed.finding.skill.alternatives == TRIALS
+    assert sealed.finding.skill.origins == len(origins)
+
+
+def test_the_ensemble_is_the_mean_forecast(prices: PriceSeries, opened: Report) -> None:
+    (data,) = opened.spec.split.development(prices, history=opened.spec.space.history)
+    actual = log_growth_between(data.mid, data.split.validation_origins, HORIZON)
+    trials = best_distinct(opened.study, 3)
+    assert opened.members == [t.number for t in trials]
+    forecasts = [best_epoch(fit(trial_config(t), data)).forecasts for t in trials]
+    mean = (forecasts[0] + forecasts[1] + forecasts[2]) / 3
+    expected = np.mean((mean - actual) ** 2) / np.mean(actual**2)
+    for part in opened.parts:
+        assert list(part.models)[:2] == [f"trial {trials[0].number}", "ensemble of 3"]
+    assert opened.validation.models["ensemble of 3"].metrics.relative_mse == pytest.approx(expected)
+
+
+def test_ensemble_by_hand() -> None:
+    one, two = (
+        (np.array([[1.0, 2.0]]), np.array([[0.0, 0.0]])),
+        (
+            np.array([[3.0, 6.0]]),
+            np.array([[2.0, -2.0]]),
+        ),
+    )
+    first, second = ensemble([one, two])
+    assert first.tolist() == [[2.0, 4.0]]
+    assert second.tolist() == [[1.0, -1.0]]
+
+
+def test_the_best_configs_are_distinct(prices: PriceSeries, tiny_space: SearchSpace) -> None:
+    """A space of two configs draws them again and again; each counts once."""
+    study = run_study(
+        "two",
+        prices,
+        n_trials=6,
+        space=tiny_space.fix(learning_rate=(0.01, 0.03), dropout=0.1, epochs=1),
+        horizon=HORIZON,
+        storage=optuna.storages.InMemoryStorage(),
+        show_progress_bar=False,
+    )
+    best = best_distinct(study, 5)
+    assert len(best) == len({t.params["learning_rate"] for t in study.trials}) == 2
+    assert best[0].value is not None
+    assert best[0].value <= (best[1].value or 0)
+    report = make_report(study, prices, sealed=True)
+    assert report.members == [t.number for t in best]
+    assert report.evidence.skill.alternatives == 6
+
+
+def test_forecasts_csv_holds_what_the_report_says(opened: Report) -> None:
+    """Relative MSE and coverage, recomputed from the prices in the table."""
+    table = forecasts_table(opened)
+    metrics = metrics_table(opened).set_index(["part", "model"])
+    winner = f"trial {opened.winner.trial.number}"
+    for part in opened.parts:
+        rows = table[table["part"] == part.name]
+        days = dict(zip(part.dates.astype(str), part.mid, strict=True))
+        start = rows["origin"].astype(str).map(days).to_numpy()
+        # The split of the CSV's own rows: its dates are `step` business days after the origin.
+        assert rows["actual"].tolist() == pytest.approx(rows["date"].astype(str).map(days).tolist())
+        error = np.log(rows["forecast"] / rows["actual"])
+        persistence = np.log(start / rows["actual"])
+        relative = np.mean(error**2) / np.mean(persistence**2)
+        assert relative == pytest.approx(metrics.loc[(part.name, winner), "relative_mse"])
+        mae = metrics.loc[(part.name, winner), "mae"]
+        assert np.mean(np.abs(error)) == pytest.approx(mae)
+        assert (rows["lower"] < rows["forecast"]).all()
+        assert (rows["forecast"] < rows["upper"]).all()
+    assert opened.test is not None
+    rows = table[table["part"] == "test"]
+    inside = (rows["lower"] <= rows["actual"]) & (rows["actual"] <= rows["upper"])
+    assert inside.mean() == pytest.approx(opened.test.coverage.mean())
+
+
+def test_files_are_complete_and_the_page_needs_no_other(tmp_path: Path, opened: Report) -> None:
+    files = write_report(opened, tmp_path / "out")
+    assert {str(f.relative_to(tmp_path / "out")) for f in files} == {
+        "report.html",
+        "report.md",
+        "metrics.csv",
+        "forecasts.csv",
+        "figures/forecasts.png",
+        "figures/errors_by_step.png",
+        "figures/importance.png",
+        "figures/history.png",
+    }
+    page = Page()
+    page.feed((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert page.open_tags == []
+    assert len(page.images) == 4
+    for source in page.images:
+        kind, _, data = source.partition(",")
+        assert kind == "data:image/png;base64"
+        width, height = struct.unpack(">II", base64.b64decode(data)[16:24])
+        assert width > 1000
+        assert height > 100
+    assert page.links == []
+    assert "script" not in page.tags
+    # The verdict is the first sentence after the title, in both.
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert text.split("\n\n")[1] == f"**{plain(opened.verdict)}**"
+    assert page.paragraphs[0] == opened.verdict
+    for name in re.findall(r"\]\((.+?)\)", text):
+        assert (tmp_path / "out" / name).is_file()
+    assert pd.read_csv(tmp_path / "out" / "metrics.csv").shape[0] == 2 * 7
+
+
+def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> None:
+    write_report(opened, tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    for part in opened.parts:
+        for name, model in part.models.items():
+            assert name in text
+            assert f"{model.metrics.relative_mse:.4f}" in text
+    assert opened.spec.prices.digest in text
+    assert opened.winner.config.to_toml().strip() in text
+    assert openings_in_words(opened.openings) in text
+    assert f"jax {opened.spec.versions['jax']}" in text
+    assert f"moved by {opened.shrinkage:+.4f}" in text
+    assert "came out to the last bit" in text
+
+
+class Page(HTMLParser):
+    """What a browser would find in a page."""
+
+    void = frozenset({"meta", "img", "br", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open_tags: list[str] = []
+        self.tags: set[str] = set()
+        self.images: list[str] = []
+        self.links: list[str] = []
+        self.paragraphs: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        values = dict(attrs)
+        if tag == "img":
+            self.images.append(values["src"] or "")
+        if tag in ("a", "link", "iframe", "object"):
+            self.links.append(str(values))
+        if tag == "p":
+            self.paragraphs.append("")
+        if tag not in self.void:
+            self.open_tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open_tags.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "p" in self.open_tags:
+            self.paragraphs[-1] += data
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<script>alert(1)</script>", "a|b", "*x* _y_ `z` [l](http://e)", "# head", "![i](x)", "1~~2"],
+)
+def test_a_users_text_stays_text(text: str) -> None:
+    """In Markdown as another renderer reads it, and in the page."""
+    rendered = MarkdownIt("gfm-like", {"linkify": False}).render(f"| {plain(text)} |\n| --- |\n")
+    page = Page()
+    page.feed(rendered.replace("<th>", "<p>").replace("</th>", "</p>"))
+    assert page.paragraphs[0] == text
+    page = Page()
+    page.feed(html(f"# {plain(text)}\n\n{plain(text)}\n", text, {}))
+    assert page.paragraphs[0] == text
+    assert not {"script", "a", "img", "em", "code"} & page.tags
+
+
+def test_openings_in_words() -> None:
+    opening = Opening(time="2026-01-02T03:04:05+00:00", trial=1, config_digest="c0ffee")
+    assert openings_in_words([]) == "The test is sealed: it has never been opened."
+    assert openings_in_words([opening]) == (
+        "The test has been opened once, at 2026-01-02T03:04:05+00:00."
+    )
+    assert "opened 3 times" in openings_in_words([opening] * 3)
+
+
+def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace) -> None:
+    study = run_study(
+        "folds",
+        prices,
+        n_trials=3,
+        space=tiny_space,
+        horizon=HORIZON,
+        folds=3,
+        storage=optuna.storages.InMemoryStorage(),
+        show_progress_bar=False,
+    )
+    report = make_report(study, prices, top=2)
+    folds = report.spec.split.development(prices, history=report.spec.space.history)
+    counts = [len(fold.split.validation_origins) for fold in folds]
+    assert report.evidence.skill.origins == sum(counts) == len(report.validation.origins)
+    assert report.winner.is_same
+    # A baseline's value is the mean over folds, as a trial's is.
+    drift = []
+    for fold in folds:
+        log = np.log(fold.mid)
+        stop = fold.split.train_stop
+        slope = (log[stop - 1] - log[0]) / (stop - 1)
+        actual = log_growth_between(fold.mid, fold.split.validation_origins, HORIZON)
+        error = slope * np.arange(1, HORIZON + 1) - actual
+        drift.append(np.mean(error**2) / np.mean(actual**2))
+    found = report.validation.models["drift"].metrics.relative_mse
+    assert found == pytest.approx(np.mean(drift))
+
+
+def test_one_trial_and_equal_values_still_make_a_report(
+    tmp_path: Path, prices: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    study = run_study(
+        "one",
+        prices,
+        n_trials=1,
+        space=tiny_space,
+        horizon=HORIZON,
+        storage=optuna.storages.InMemoryStorage(),
+        show_progress_bar=False,
+    )
+    report = make_report(study, prices, sealed=True)
+    assert report.importances == {}
+    assert not any(name.startswith("ensemble") for name in report.validation.models)
+    assert (tmp_path / "figures" / "importance.png") not in write_report(report, tmp_path)
+
+
+def test_mistakes_are_named(prices: PriceSeries, study: optuna.Study, walk: PriceSeries) -> None:
+    with pytest.raises(ConfigError, match="prices must be those of study 'skill'"):
+        make_report(study, walk)
+    foreign = optuna.create_study()
+    with pytest.raises(ConfigError, match=r"must be those of study .*unknown"):
+        make_report(foreign, prices)
+
+
+def test_figures_are_drawn_to_the_page(opened: Report, tmp_path: Path) -> None:
+    """At 150 dots an inch a page's width of 9 inches; nothing is cut off or blank."""
+    from matplotlib.image import imread
+
+    write_report(opened, tmp_path)
+    for file in (tmp_path / "figures").glob("*.png"):
+        picture = imread(io.BytesIO(file.read_bytes()))
+        assert picture.shape[1] == 1350
+        assert picture.std() > 0.05
