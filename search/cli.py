@@ -48,7 +48,9 @@ def cli() -> None:
 @click.option("--trials", type=_POSITIVE, default=30, show_default=True, help="Trials in total.")
 @click.option("--epochs", type=_POSITIVE, help="Epochs a trial at most.")
 @click.option("--horizon", type=_POSITIVE, help="Days to forecast from each origin (50).")
-@click.option("--stride", type=_POSITIVE, help="Days between forecast origins (10).")
+@click.option(
+    "--stride", type=_POSITIVE, help="Days between forecast origins (a fifth of the horizon)."
+)
 @click.option("--folds", type=_POSITIVE, help="Walk-forward folds (1).")
 @_storage
 @click.option("--space", "space_file", type=click.Path(), help="TOML file of the search space.")

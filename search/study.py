@@ -59,8 +59,8 @@ def run_study(
         space: what to search; None for the study's own, or the default for a new study.
         epochs: epochs a trial at most, in place of the space's.
         horizon: days forecast from each origin; None for the study's own, or 50.
-        stride: days from one forecast origin to the next; None for the study's own, or 10,
-            or the horizon where that is shorter.
+        stride: days from one forecast origin to the next; None for the study's own, or a
+            fifth of the horizon.
         folds: walk-forward folds; a trial's value is the mean over them. None for the study's own,
             or 1.
         seed: seed of the sampler; None for the study's own, or 0.

@@ -71,11 +71,11 @@ for number in range(5):
 
 
 def test_every_number_is_compared(study: optuna.Study, prices: PriceSeries) -> None:
-    """One value, one an epoch, one an origin: (95 - 5) / 5 + 1 of them on 98 validation days."""
+    """One value, one an epoch, one an origin: 98 - 5 + 1 of them on 98 validation days."""
     for number, epochs in ((0, 3), (1, 2)):
         outcome = replay(study, number, prices)
         assert outcome.is_identical
-        assert outcome.compared == 1 + epochs + 19
+        assert outcome.compared == 1 + epochs + 94
         assert outcome.reasons == ()
 
 
@@ -190,8 +190,8 @@ def test_a_trial_of_folds_is_replayed_fold_by_fold(
     )
     study = load_study("folds", database)
     assert [t.state for t in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
-    # The value, each fold's, and 6 origins a fold.
-    assert replay(study, 0, prices).compared == 1 + 3 + 3 * 6
-    assert replay(study, 1, prices).compared == 1 + 2 + 2 * 6
+    # The value, each fold's, and 28 origins a fold of 32 days.
+    assert replay(study, 0, prices).compared == 1 + 3 + 3 * 28
+    assert replay(study, 1, prices).compared == 1 + 2 + 2 * 28
     assert replay(study, 0, prices).is_identical
     assert replay(study, 1, prices).is_identical

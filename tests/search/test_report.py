@@ -101,7 +101,7 @@ def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened:
     # Diebold and Mariano's test on losses computed here.
     actual = log_growth_between(prices.mid, split.test_origins, HORIZON)
     losses = np.mean((scores.log_growth - actual) ** 2, axis=1)
-    found = diebold_mariano(losses, np.mean(actual**2, axis=1), overlap=1)
+    found = diebold_mariano(losses, np.mean(actual**2, axis=1), overlap=5)
     assert opened.finding.test.against_persistence.p_value == pytest.approx(found.p_value)
 
 
@@ -120,7 +120,7 @@ def test_significance_counts_all_complete_trials(
     persistence = np.mean(actual**2, axis=1)
     unit = persistence.mean()
     found = superior_ability(
-        np.column_stack(losses) / unit, persistence / unit, horizon=HORIZON, stride=HORIZON
+        np.column_stack(losses) / unit, persistence / unit, horizon=HORIZON, stride=1
     )
     assert sealed.evidence.trials == [t.number for t in trials]
     assert sealed.finding.skill == found
