@@ -2,6 +2,9 @@
 
 from foretune.search.best import best_config, best_trial, save_best, trial_config
 from foretune.search.objective import Objective
+from foretune.search.replay import replay
+from foretune.search.report import make_report
+from foretune.search.report_files import write_report
 from foretune.search.results import trials_table, write_results
 from foretune.search.space import FloatRange, IntRange, SearchSpace
 from foretune.search.storage import load_study
@@ -19,10 +22,13 @@ __all__ = [
     "caution",
     "finished_trials",
     "load_study",
+    "make_report",
+    "replay",
     "run_study",
     "save_best",
     "summary_table",
     "trial_config",
     "trials_table",
+    "write_report",
     "write_results",
 ]

@@ -14,7 +14,11 @@ from foretune.datasets import SAMPLES, ForetuneError, load_prices
 from foretune.models.compile_cache import use_compile_cache
 from foretune.search.best import save_best
 from foretune.search.progress import show_training
+from foretune.search.replay import replay as train_again
+from foretune.search.report import make_report
+from foretune.search.report_files import write_report
 from foretune.search.results import require_writable, write_results
+from foretune.search.sealed_test import openings_in_words
 from foretune.search.space import SearchSpace
 from foretune.search.spec import study_prices
 from foretune.search.storage import DEFAULT_STORAGE, first_line, load_study
@@ -131,11 +135,6 @@ def report(
     Trains the best configs once more and writes report.html, report.md, metrics.csv and
     forecasts.csv.
     """
-    # Here, because the tests of significance take a second to import.
-    from foretune.search.report import make_report
-    from foretune.search.report_document import openings_in_words
-    from foretune.search.report_files import write_report
-
     study = load_study(name, storage)
     folder = require_writable(out or Path("results") / name)
     series = study_prices(study, prices)
@@ -160,8 +159,6 @@ def replay(name: str, number: int, storage: str, prices: str | None) -> None:
 
     Ends with exit code 1 when it is not.
     """
-    from foretune.search.replay import replay as train_again
-
     study = load_study(name, storage)
     series = study_prices(study, prices)
     use_compile_cache()

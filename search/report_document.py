@@ -13,7 +13,7 @@ from markdown_it.utils import EnvType, OptionsDict
 
 from foretune.models.assessment import Metrics
 from foretune.search.report import COVERAGE, Part, Report
-from foretune.search.sealed_test import Opening
+from foretune.search.sealed_test import openings_in_words
 from foretune.search.significance import SuperiorAbility
 from foretune.search.summary import states
 from foretune.search.verdict import SIGNIFICANCE, p_value
@@ -226,18 +226,6 @@ def _provenance(report: Report) -> str:
         ["openings of the test", openings_in_words(report.openings)],
     ]
     return table(["", ""], rows).replace("---:", "---")
-
-
-def openings_in_words(openings: Sequence[Opening]) -> str:
-    """Say how often the test has been opened, and what that means."""
-    if not openings:
-        return "The test is sealed: it has never been opened."
-    if len(openings) == 1:
-        return f"The test has been opened once, at {openings[0].time}."
-    return (
-        f"The test has been opened {len(openings)} times, first at {openings[0].time}; "
-        "whatever was decided after that may have been decided on it."
-    )
 
 
 _STYLE = """

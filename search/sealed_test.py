@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -84,3 +85,15 @@ def openings(study: optuna.Study) -> list[Opening]:
     """Return every opening of the study's test, the first one first."""
     found = (value for name, value in study.user_attrs.items() if name.startswith(_OPENING))
     return sorted((Opening(**value) for value in found), key=lambda opening: opening.time)
+
+
+def openings_in_words(found: Sequence[Opening]) -> str:
+    """Say how often the test has been opened, and what that means."""
+    if not found:
+        return "The test is sealed: it has never been opened."
+    if len(found) == 1:
+        return f"The test has been opened once, at {found[0].time}."
+    return (
+        f"The test has been opened {len(found)} times, first at {found[0].time}; "
+        "whatever was decided after that may have been decided on it."
+    )

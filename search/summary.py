@@ -6,6 +6,7 @@ import optuna
 from rich.table import Table
 
 from foretune.search.best import best_trial, trial_config
+from foretune.search.sealed_test import openings, openings_in_words
 from foretune.search.spec import OBJECTIVE_NAME
 
 
@@ -38,7 +39,8 @@ def caution(study: optuna.Study) -> str:
     return (
         f"{beaten} of {len(trials)} trials are below 1 (persistence) on validation. The winner was "
         "chosen on the same days that it is scored on, so its value flatters it, and a search "
-        "always has a winner. The test days are still sealed."
+        "always has a winner: `foretune report` says whether it is more than luck. "
+        f"{openings_in_words(openings(study))}"
     )
 
 

@@ -22,9 +22,9 @@ from foretune.models.evaluation import evaluate
 from foretune.search import SearchSpace, run_study, trial_config
 from foretune.search.candidates import best_distinct, ensemble
 from foretune.search.report import Report, make_report
-from foretune.search.report_document import html, openings_in_words, plain
+from foretune.search.report_document import html, plain
 from foretune.search.report_files import forecasts_table, metrics_table, write_report
-from foretune.search.sealed_test import Opening, openings
+from foretune.search.sealed_test import Opening, openings, openings_in_words
 from foretune.search.significance import diebold_mariano, superior_ability
 
 HORIZON, TRIALS = 5, 6
