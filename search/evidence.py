@@ -19,6 +19,8 @@ from foretune.search.significance import (
     in_confidence_set,
     superior_ability,
 )
+from foretune.search.spec import required_spec
+from foretune.search.storage import storage_of
 from foretune.search.trial_curves import load_losses
 
 
@@ -48,23 +50,20 @@ class Evidence:
 
 
 def gather_evidence(
-    study: optuna.Study, storage: BaseStorage, folds: Sequence[Development], *, seed: int = 0
+    study: optuna.Study, folds: Sequence[Development], *, seed: int = 0
 ) -> Evidence:
     """Test the completed trials of ``study`` against every baseline.
 
     Args:
         study: a study of :func:`run_study`.
-        storage: its storage.
         folds: training and validation days of each fold.
         seed: seed of the bootstrap.
 
     Raises:
         ConfigError: no trial is complete, or none has stored its losses.
     """
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not trials:
-        raise ConfigError(f"study {study.study_name!r} must have a complete trial, but got none")
-    losses = loss_matrix(storage, trials)
+    trials = _complete_trials(study)
+    losses = loss_matrix(storage_of(study), trials)
     split = folds[0].split
     baselines = assess_baselines(folds)
     members = in_confidence_set(
@@ -85,6 +84,31 @@ def gather_evidence(
         in_set=[t.number for t, kept in zip(trials, members, strict=True) if kept],
         baselines=baselines,
     )
+
+
+def skill_so_far(study: optuna.Study) -> SuperiorAbility:
+    """Test the completed trials of ``study`` against persistence, from what they have stored.
+
+    Needs no prices. The study must be one of :func:`run_study`.
+
+    Raises:
+        ConfigError: no trial is complete, or one has stored no losses.
+    """
+    trials, storage = _complete_trials(study), storage_of(study)
+    split = required_spec(study).split
+    return superior_ability(
+        loss_matrix(storage, trials),
+        load_losses(storage, trials[0], "persistence_loss"),
+        horizon=split.horizon,
+        stride=split.stride,
+    )
+
+
+def _complete_trials(study: optuna.Study) -> list[FrozenTrial]:
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not trials:
+        raise ConfigError(f"study {study.study_name!r} must have a complete trial, but got none")
+    return trials
 
 
 def loss_matrix(storage: BaseStorage, trials: Sequence[FrozenTrial]) -> NDArray[np.float64]:

@@ -79,7 +79,8 @@ def replay(
     Example:
         >>> print(replay(study, 3, load_sample("sp500")))
     """
-    spec = required_spec(study, prices)
+    spec = required_spec(study)
+    spec.require_prices(prices, study.study_name)
     trial = _finished_trial(study, number)
     folds = spec.split.development(prices, history=spec.space.history)
     # A trial that was pruned between two folds has seen only the first ones.

@@ -28,7 +28,6 @@ from foretune.search.evidence import Evidence, gather_evidence
 from foretune.search.sealed_test import OpenedTest, Opening, openings
 from foretune.search.significance import diebold_mariano
 from foretune.search.spec import StudySpec, required_spec
-from foretune.search.storage import storage_of
 from foretune.search.verdict import Finding, TestOutcome, verdict
 
 Growth = NDArray[np.float64]
@@ -117,10 +116,11 @@ def make_report(
     Example:
         >>> make_report(study, load_sample("sp500"), sealed=True).verdict
     """
-    spec = required_spec(study, prices)
+    spec = required_spec(study)
+    spec.require_prices(prices, study.study_name)
     best_trial(study)  # refuses a study without one
     folds = spec.split.development(prices, history=spec.space.history)
-    evidence = gather_evidence(study, storage_of(study), folds)
+    evidence = gather_evidence(study, folds)
     candidates = [retrain(trial, folds, on_epoch) for trial in best_distinct(study, top)]
     winner = candidates[0]
     validation = _validation_part(folds, candidates, evidence)

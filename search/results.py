@@ -44,7 +44,8 @@ def write_results(
     Example:
         >>> write_results(study, load_sample("sp500"), "results")
     """
-    spec = required_spec(study, prices)
+    spec = required_spec(study)
+    spec.require_prices(prices, study.study_name)
     folder = make_folder(out)
     figures = make_folder(folder / "figures")
     best = save_best(study, folder / "best.toml")

@@ -97,6 +97,18 @@ class StudySpec(StrictModel):
             raise ConfigError(f"{_ATTRIBUTE} of study {study.study_name!r} must be a table")
         return None if document is None else cls(**document)
 
+    def require_prices(self, prices: PriceSeries, study_name: str) -> None:
+        """Refuse other prices than the study's.
+
+        Raises:
+            ConfigError: names both digests.
+        """
+        if self.prices.digest != prices.digest:
+            raise ConfigError(
+                f"prices must be those of study {study_name!r} (digest "
+                f"{self.prices.digest[:12]}), but got {prices.digest[:12]}"
+            )
+
     def require_same(self, other: "StudySpec", study_name: str) -> None:
         """Refuse to go on with a study under another spec; versions may differ.
 
@@ -151,18 +163,15 @@ def agreed_spec(
     return stored
 
 
-def required_spec(study: optuna.Study, prices: PriceSeries) -> StudySpec:
+def required_spec(study: optuna.Study) -> StudySpec:
     """Return the spec of ``study``.
 
     Raises:
-        ConfigError: foretune did not make the study, or it was run on other prices.
+        ConfigError: foretune did not make the study.
     """
     spec = StudySpec.stored(study)
-    if spec is None or spec.prices.digest != prices.digest:
-        raise ConfigError(
-            f"prices must be those of study {study.study_name!r} (digest "
-            f"{spec.prices.digest[:12] if spec else 'unknown'}), but got {prices.digest[:12]}"
-        )
+    if spec is None:
+        raise ConfigError(f"study {study.study_name!r} must be one that foretune made")
     return spec
 
 
@@ -178,19 +187,16 @@ def study_prices(study: optuna.Study, where: str | None = None) -> PriceSeries:
         ConfigError: foretune did not make the study, or these are other prices.
         DataError: there are no prices.
     """
-    spec = StudySpec.stored(study)
-    if spec is None:
-        raise ConfigError(f"study {study.study_name!r} must be one that foretune made")
-    source = spec.prices.source
+    spec = required_spec(study)
     try:
-        prices = load_prices(source if where is None else where)
+        prices = load_prices(spec.prices.source if where is None else where)
     except DataError as error:
         if where is not None:
             raise
         raise DataError(
             f"the prices of study {study.study_name!r} must be given, as --prices: {error}"
         ) from None
-    required_spec(study, prices)
+    spec.require_prices(prices, study.study_name)
     return prices
 
 

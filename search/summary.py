@@ -6,8 +6,10 @@ import optuna
 from rich.table import Table
 
 from foretune.search.best import best_trial, trial_config
+from foretune.search.evidence import skill_so_far
 from foretune.search.sealed_test import openings, openings_in_words
 from foretune.search.spec import OBJECTIVE_NAME
+from foretune.search.verdict import skill_in_words
 
 
 def summary_table(study: optuna.Study) -> Table:
@@ -34,13 +36,15 @@ def summary_table(study: optuna.Study) -> Table:
 
 def caution(study: optuna.Study) -> str:
     """Say in one paragraph what the best value is, and what it is not."""
+    best = best_trial(study)
+    assert best.value is not None  # a complete trial has one
     trials = [t for t in study.get_trials(deepcopy=False) if OBJECTIVE_NAME in t.user_attrs]
     beaten = sum(t.user_attrs[OBJECTIVE_NAME] < 1 for t in trials)
     return (
-        f"{beaten} of {len(trials)} trials are below 1 (persistence) on validation. The winner was "
-        "chosen on the same days that it is scored on, so its value flatters it, and a search "
-        "always has a winner: `foretune report` says whether it is more than luck. "
-        f"{openings_in_words(openings(study))}"
+        f"{skill_in_words(skill_so_far(study), best.number, best.value)} {beaten} of "
+        f"{len(trials)} trials are below 1 (persistence) on validation, but the winner was chosen "
+        "on the same days that it is scored on, so its value flatters it. "
+        f"{openings_in_words(openings(study))} `foretune report` says more."
     )
 
 

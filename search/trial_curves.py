@@ -54,12 +54,19 @@ def losses_by_origin(assessment: Assessment, folds: Sequence[Development]) -> pd
     )
 
 
-def load_losses(storage: BaseStorage, trial: FrozenTrial) -> NDArray[np.float64]:
+def load_losses(
+    storage: BaseStorage, trial: FrozenTrial, column: str = "loss"
+) -> NDArray[np.float64]:
     """Return a trial's losses by origin [O], to the last bit as they were stored.
+
+    Args:
+        storage: the study's.
+        trial: one that has ended.
+        column: ``loss``, or ``persistence_loss`` for those of persistence.
 
     Raises:
         ConfigError: the trial has stored none.
     """
     content = load_artifact(storage, trial, LOSSES_BY_ORIGIN).decode()
     # Not pandas, whose quick way to read a number can miss its last bit.
-    return np.array([float(row["loss"]) for row in csv.DictReader(io.StringIO(content))])
+    return np.array([float(row[column]) for row in csv.DictReader(io.StringIO(content))])

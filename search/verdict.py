@@ -54,7 +54,7 @@ class Finding:
 def verdict(finding: Finding) -> str:
     """Return the verdict: one sentence on the search, then what qualifies it."""
     sentences = (
-        _on_validation(finding),
+        skill_in_words(finding.skill, finding.trial, finding.relative_mse),
         _on_the_best_baseline(finding),
         _on_test(finding),
         _on_few_origins(finding),
@@ -62,18 +62,23 @@ def verdict(finding: Finding) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _on_validation(finding: Finding) -> str:
-    skill = finding.skill
+def skill_in_words(skill: SuperiorAbility, trial: int, relative_mse: float) -> str:
+    """Say whether the search has found a trial that beats persistence.
+
+    Args:
+        skill: the test of all completed trials against persistence.
+        trial: number of the best one.
+        relative_mse: its value.
+    """
     trials = f"{skill.alternatives} trial{'s' if skill.alternatives != 1 else ''}"
-    if not finding.claims_skill:
+    if skill.p_value >= SIGNIFICANCE:
         return (
             f"No trial beats the persistence forecast beyond chance ({p_value(skill.p_value)}, "
             f"{trials})."
         )
     return (
-        f"Trial {finding.trial} beats the persistence forecast beyond chance: its relative MSE is "
-        f"{finding.relative_mse:.3f} on validation ({p_value(skill.p_value)} for the best of "
-        f"{trials})."
+        f"Trial {trial} beats the persistence forecast beyond chance: its relative MSE is "
+        f"{relative_mse:.3f} on validation ({p_value(skill.p_value)} for the best of {trials})."
     )
 
 
