@@ -233,21 +233,24 @@ def load_simulated(source: str) -> PriceSeries | None:
     call = re.fullmatch(r"(\w+)\((.*)\)", source)
     if call is None or call[1] not in _SIMULATED:
         return None
-    arguments = dict(_argument(source, part) for part in call[2].split(",") if part.strip())
+    arguments: dict[str, float] = {}
+    for part in filter(None, map(str.strip, call[2].split(","))):
+        name, value = _argument(source, part)
+        if name in arguments:
+            raise DataError(f"arguments of {source!r} must be given once, but {name} comes twice")
+        arguments[name] = value
     try:
         return _SIMULATED[call[1]](**arguments)
-    except TypeError as error:
+    except (TypeError, OverflowError) as error:
         raise DataError(f"{source!r} is not a simulation: {error}") from None
 
 
 def _argument(source: str, text: str) -> tuple[str, float]:
-    name, _, value = text.partition("=")
+    name, _, value = (part.strip() for part in text.partition("="))
     try:
-        return name.strip(), int(value) if value.strip().isdecimal() else float(value)
+        return name, int(value) if re.fullmatch(r"-?\d+", value) else float(value)
     except ValueError:
-        raise DataError(
-            f"arguments of {source!r} must be name=number, but got {text.strip()!r}"
-        ) from None
+        raise DataError(f"arguments of {source!r} must be name=number, but got {text!r}") from None
 
 
 def _read_sp500() -> PriceSeries:

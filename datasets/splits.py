@@ -160,6 +160,8 @@ def walk_forward(split: Split, folds: int) -> tuple[Split, ...]:
     """
     if not isinstance(folds, Integral) or isinstance(folds, bool) or folds < 1:
         raise ConfigError(f"folds must be a whole number of at least 1, but got {folds!r}")
+    if folds == 1:
+        return (split,)
     days = split.validation_stop - split.validation_start
     block = days // folds
     if block < split.horizon:

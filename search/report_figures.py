@@ -78,7 +78,8 @@ def _draw_part(axes: Axes, part: Part, every: int) -> None:
             linewidth=1.4,
             label="persistence" if first else None,
         )
-    axes.set(xlabel="date", ylabel="mid price\n(currency of the source)")
+    first, last = part.dates[days][[0, -1]]
+    axes.set(xlabel=f"date, {first} to {last}", ylabel="mid price\n(currency of the source)")
     locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]

@@ -17,6 +17,7 @@ import click
 import numpy as np
 import optuna
 from loky import get_reusable_executor
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -124,14 +125,14 @@ def _side_by_side(setting: Setting, seeds: Sequence[int], trials: int) -> Iterat
 
 def summary(found: dict[Setting, list[Outcome]]) -> Table:
     """Return one row per setting."""
-    table = Table(title="does foretune claim skill only where there is some?")
+    table = Table(title="does foretune claim skill only where there is some?", box=box.SIMPLE)
     columns = ("prices", "skill", "claimed", "confirmed", "validation", "test", "intervals")
     for column in columns:
         table.add_column(column)
     for setting, outcomes in found.items():
         count = len(outcomes)
         table.add_row(
-            f"{setting.sample}, {setting.horizon} days",
+            f"{setting.sample} ({setting.horizon})",
             "yes" if setting.skill else "no",
             f"{sum(o.claims_skill for o in outcomes)} of {count}",
             f"{sum(o.confirmed_on_test for o in outcomes)} of {count}",
@@ -140,7 +141,7 @@ def summary(found: dict[Setting, list[Outcome]]) -> Table:
             f"{np.mean([o.coverage for o in outcomes]):.1%}",
         )
     table.caption = (
-        f"claimed: p < {SIGNIFICANCE} on validation; confirmed: on the test; validation, test: "
+        f"(days ahead); claimed: p < {SIGNIFICANCE} on validation; confirmed: on the test; validation, test: "
         f"median relative MSE; intervals: held on the test, of {COVERAGE:.0%} meant"
     )
     return table

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from foretune.datasets.errors import DataError
@@ -17,9 +19,11 @@ from foretune.datasets.samples import (
     ar1,
     ar1_best_relative_mse,
     load_sample,
+    load_simulated,
     noisy_sine,
     random_walk,
 )
+from foretune.datasets.sources import load_prices
 
 SIMULATED: dict[str, Callable[..., PriceSeries]] = {
     "random_walk": random_walk,
@@ -247,3 +251,116 @@ def test_refuses(case: str) -> None:
 def test_a_walk_that_leaves_the_range_of_numbers_is_named() -> None:
     with pytest.raises(DataError, match=r"^random_walk: \w+ on \S+ must be a finite number above"):
         random_walk(100_000, volatility=1.0)
+
+
+lengths, seeds = st.integers(2, 40), st.integers(0, 2**64 - 1)
+shares = st.floats(0, 1)
+ARGUMENTS: dict[str, dict[str, st.SearchStrategy[float]]] = {
+    "random_walk": {"volatility": st.floats(0, 1, exclude_min=True)},
+    "ar1": {
+        "phi": st.floats(-1, 1, exclude_min=True, exclude_max=True),
+        "volatility": st.floats(0, 1, exclude_min=True),
+    },
+    "noisy_sine": {
+        "period": st.floats(1e-3, 1e300) | st.integers(1, 10**6),
+        "amplitude": shares,
+        "noise": shares,
+    },
+}
+
+
+@given(
+    st.sampled_from(sorted(SIMULATED)).flatmap(
+        lambda name: st.tuples(
+            st.just(name),
+            st.fixed_dictionaries({"length": lengths, "seed": seeds, **ARGUMENTS[name]}),
+        )
+    )
+)
+@example(("random_walk", {"length": 2, "seed": 2**64 - 1, "volatility": 5e-324}))
+@example(("ar1", {"length": 77, "seed": 0, "phi": -0.1 - 0.2, "volatility": 1}))
+@example(("ar1", {"length": 77, "seed": 0, "phi": np.float64(1e-7), "volatility": 0.01}))
+@example(("noisy_sine", {"length": 77, "seed": 9, "period": 1 / 3, "amplitude": 0, "noise": 1}))
+def test_the_source_of_a_simulation_simulates_it_again(call: tuple[str, dict[str, Any]]) -> None:
+    name, arguments = call
+    series = SIMULATED[name](**arguments)
+    for again in (load_simulated(series.source), load_prices(series.source)):
+        assert again is not None
+        assert again.digest == series.digest
+        assert (again.name, again.source) == (name, series.source)
+
+
+@pytest.mark.parametrize("name", SIMULATED)
+def test_a_source_need_not_name_every_argument(name: str) -> None:
+    for text, series in (
+        (f"{name}()", SIMULATED[name]()),
+        (f"{name}(seed=3)", SIMULATED[name](seed=3)),
+        (f"{name}( seed = 3 ,length=500)", SIMULATED[name](500, seed=3)),
+    ):
+        again = load_simulated(text)
+        assert again is not None
+        assert again.digest == series.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ar1(length=30, drift=0.1)", r"'ar1\(length=30, drift=0.1\)' is not .* argument 'drift'"),
+        ("random_walk(phi=0.1)", r"'random_walk\(phi=0.1\)' is not a simulation: .*'phi'"),
+        ("ar1(=3)", r"'ar1\(=3\)' is not a simulation: "),
+        (
+            "ar1(length=many)",
+            r"of 'ar1\(length=many\)' must be name=number, but got 'length=many'$",
+        ),
+        ("ar1(length=30, phi)", r"must be name=number, but got 'phi'$"),
+        ("ar1(30)", r"must be name=number, but got '30'$"),
+        ("ar1(length=30, phi=)", r"must be name=number, but got 'phi='$"),
+        ("ar1(phi=(0.5))", r"must be name=number, but got 'phi=\(0.5\)'$"),
+        ("ar1(length=30, seed=None)", r"must be name=number, but got 'seed=None'$"),
+        ("ar1(length=1)", r"^length must be from 2 to 1000000, but got 1\.$"),
+        ("random_walk(length=1000001)", r"^length must be from 2 to 1000000, but got 1000001\.$"),
+        ("random_walk(length=30.5)", r"^length must be an integer, but got 30\.5\.$"),
+        ("ar1(length=30, phi=1)", r"^phi must be in \(-1, 1\) and finite, but got 1\.$"),
+        ("ar1(length=30, phi=nan)", r"^phi must be in \(-1, 1\) and finite, but got nan\.$"),
+        ("noisy_sine(length=30, period=inf)", r"^period must be above 0 and finite, but got inf"),
+    ],
+)
+def test_what_is_no_simulation_is_refused_in_one_line(text: str, message: str) -> None:
+    for load in (load_simulated, load_prices):
+        with pytest.raises(DataError, match=message) as refusal:
+            load(text)
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ar1",
+        "sp500",
+        "sp500()",
+        "ar2(length=30)",
+        "AR1(length=30)",
+        "ar1(length=30",
+        "ar1 (length=30)",
+        "ar1(length=30).csv",
+        "prices/ar1(length=30)",
+        "prices.csv",
+        "alphavantage:AR1(length=30)",
+    ],
+)
+def test_other_words_are_of_no_simulation(text: str) -> None:
+    assert load_simulated(text) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("ar1(length=30, length=40)", "length comes twice"),
+        ("ar1(length=-30)", "length must be from 2 to 1000000, but got -30"),
+        (f"noisy_sine(length=30, period=1{'0' * 309})", "is not a simulation"),
+    ],
+)
+def test_odd_arguments_of_a_simulation_are_one_line(source: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        load_simulated(source)

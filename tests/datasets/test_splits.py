@@ -2,6 +2,8 @@
 
 import dataclasses
 import pickle
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,13 @@ from numpy.typing import NDArray
 from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.samples import random_walk
-from foretune.datasets.splits import Split, chronological_split, development
+from foretune.datasets.splits import (
+    Split,
+    chronological_split,
+    development,
+    development_folds,
+    walk_forward,
+)
 
 
 @st.composite
@@ -215,6 +223,7 @@ def test_development_holds_the_days_before_the_test_and_no_other() -> None:
     np.testing.assert_array_equal(data.mid, prices.mid[:stop])
     np.testing.assert_array_equal(data.dates, prices.dates[:stop])
     np.testing.assert_array_equal(data.mid, prices.mid[: split.validation_stop])
+    assert data.capacity == stop
     for array in (data.mid, data.dates):
         assert all(len(buffer) <= stop for buffer in buffers(array))
     assert not np.shares_memory(data.mid, prices.mid)
@@ -236,3 +245,175 @@ def test_a_split_for_another_length_is_refused() -> None:
     split = chronological_split(400, horizon=10, history=20)
     with pytest.raises(ConfigError, match=r"399 days of random_walk, but got 400"):
         development(random_walk(399), split)
+
+
+@given(st.integers(1, 60), st.integers(1, 80))
+def test_overlap_counts_the_origins_in_a_row_that_share_target_days(
+    horizon: int, stride: int
+) -> None:
+    split = dataclasses.replace(chronological_split(1000), horizon=horizon, stride=stride)
+    targets = set(range(1, horizon + 1))
+    sharing = [
+        number
+        for number in range(horizon + 1)
+        if targets & {number * stride + day for day in targets}
+    ]
+    assert sharing == list(range(split.overlap))
+
+
+def most_folds(split: Split) -> int:
+    """How many forecasts fit side by side into the validation part."""
+    return len(parts(split)["validation"]) // split.horizon
+
+
+@st.composite
+def rolled(draw: st.DrawFn) -> tuple[Split, tuple[Split, ...]]:
+    """Any split and its folds, as many as `walk_forward` accepts."""
+    split = draw(splits())
+    return split, walk_forward(split, draw(st.integers(1, most_folds(split))))
+
+
+@given(rolled())
+def test_blocks_are_equally_long_and_fill_the_validation_part_from_its_end(
+    rolled: tuple[Split, tuple[Split, ...]],
+) -> None:
+    split, folds = rolled
+    blocks = [parts(fold)["validation"] for fold in folds]
+    assert len({len(block) for block in blocks}) == 1
+    # One after another: no day twice and none left out but a few of the first.
+    validation, scored = (
+        list(parts(split)["validation"]),
+        [day for block in blocks for day in block],
+    )
+    left_over = len(validation) - len(scored)
+    assert scored == validation[left_over:]
+    assert left_over < len(folds)
+
+
+@given(rolled())
+def test_every_fold_trains_on_all_days_up_to_its_gap(
+    rolled: tuple[Split, tuple[Split, ...]],
+) -> None:
+    split, folds = rolled
+    for fold in folds:
+        assert fold.train_stop + split.horizon == fold.validation_start
+    assert folds[0].train_stop >= split.train_stop
+    assert all(before.train_stop < after.train_stop for before, after in pairwise(folds))
+
+
+@given(rolled())
+def test_no_target_leaves_its_block_and_every_fold_has_as_many_origins(
+    rolled: tuple[Split, tuple[Split, ...]],
+) -> None:
+    split, folds = rolled
+    for fold in folds:
+        block, origins = parts(fold)["validation"], fold.validation_origins.tolist()
+        expected = [
+            origin
+            for origin in range(block[0] - 1, block[-1], split.stride)
+            if origin + 1 in block and origin + split.horizon in block
+        ]
+        assert origins == expected
+        assert len(origins) == len(folds[0].validation_origins) > 0
+
+
+@given(rolled())
+def test_folds_leave_the_test_part_as_it_is(rolled: tuple[Split, tuple[Split, ...]]) -> None:
+    split, folds = rolled
+    for fold in folds:
+        assert parts(fold)["test"] == parts(split)["test"]
+        assert fold.test_origins.tolist() == split.test_origins.tolist()
+        assert (fold.length, fold.horizon, fold.stride) == (
+            split.length,
+            split.horizon,
+            split.stride,
+        )
+
+
+@given(splits())
+def test_one_fold_is_the_split_itself(split: Split) -> None:
+    assert walk_forward(split, 1) == (split,)
+
+
+def test_three_folds_of_the_index() -> None:
+    # By hand: 10,845 - 8,146 = 2,699 validation days are 3 * 899 and 2 left over, so that the
+    # blocks start on 8,148, 9,047 and 9,946, each 50 days after its training.
+    split = chronological_split(13_594)
+    folds = walk_forward(split, np.int64(3))  # type: ignore[arg-type]
+    assert folds == tuple(
+        dataclasses.replace(split, train_stop=train, validation_start=start, validation_stop=stop)
+        for train, start, stop in (
+            (8_098, 8_148, 9_047),
+            (8_997, 9_047, 9_946),
+            (9_896, 9_946, 10_845),
+        )
+    )
+
+
+@given(splits(), st.integers(1, 100))
+def test_too_many_folds_are_refused_with_both_numbers(split: Split, more: int) -> None:
+    days, most = len(parts(split)["validation"]), most_folds(split)
+    folds = most + more
+    with pytest.raises(DataError) as refusal:
+        walk_forward(split, folds)
+    message = str(refusal.value)
+    assert f"{days} validation days leave {days // folds} for each of {folds} folds" in message
+    assert f"needs at least {split.horizon};" in message
+    assert len(walk_forward(split, most)) == most
+
+
+@pytest.mark.parametrize("folds", [0, -1, 1.5, 2.0, True, "2", None])
+def test_folds_must_be_a_count(folds: Any) -> None:
+    prices, split = random_walk(400), chronological_split(400, horizon=10, history=20)
+    for cut in (
+        lambda: walk_forward(split, folds),
+        lambda: development_folds(prices, split, folds),
+    ):
+        with pytest.raises(ConfigError) as refusal:
+            cut()
+        message = f"folds must be a whole number of at least 1, but got {folds!r}"
+        assert str(refusal.value) == message
+
+
+def test_a_fold_holds_the_days_up_to_its_block_and_no_other() -> None:
+    prices = random_walk(400)
+    split = chronological_split(400, horizon=10, stride=5, history=20)
+    folds = development_folds(prices, split, 3)
+    # 380 days outside the gaps: 228, then 76 from day 238 on, which are 3 * 25 and 1 left over.
+    assert [fold.split.validation_stop for fold in folds] == [264, 289, 314]
+    assert tuple(fold.split for fold in folds) == walk_forward(split, 3)
+    for fold in folds:
+        stop = fold.split.validation_stop
+        np.testing.assert_array_equal(fold.mid, prices.mid[:stop])
+        np.testing.assert_array_equal(fold.dates, prices.dates[:stop])
+        for array in (fold.mid, fold.dates):
+            assert all(len(buffer) <= stop for buffer in buffers(array))
+        # Room for the longest fold, so that one compiled program trains them all.
+        assert fold.capacity == 314
+
+
+def test_other_prices_leave_a_trace_in_later_folds_alone() -> None:
+    prices = random_walk(400)
+    split = chronological_split(400, horizon=10, stride=5, history=20)
+    folds = development_folds(prices, split, 3)
+    for number, fold in enumerate(folds):
+        other = replaced_after(prices, fold.split.validation_stop)
+        assert other.digest != prices.digest
+        traces = [
+            pickle.dumps(theirs) != pickle.dumps(ours)
+            for theirs, ours in zip(development_folds(other, split, 3), folds, strict=True)
+        ]
+        # After the last fold come the test prices: no trace in any.
+        assert traces == [later > number for later in range(3)]
+
+
+def test_a_fold_whose_prices_stand_still_is_refused_by_its_days() -> None:
+    prices = random_walk(400)
+    split = chronological_split(400, horizon=10, stride=5, history=20)
+    fields = {field: getattr(prices, field).copy() for field in ("open", "high", "low", "close")}
+    for values in fields.values():
+        values[263:289] = 100.0  # from the first origin of the second fold to its last day
+    still = dataclasses.replace(prices, **fields)
+    development(still, split)
+    with pytest.raises(DataError, match=r"days 264 to 288, must change .* but stand still"):
+        development_folds(still, split, 3)

@@ -1,5 +1,6 @@
 """Baselines: each against a plain loop that feeds its own forecasts back."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -21,6 +22,7 @@ from foretune.models.baselines import (
     Momentum,
     Persistence,
     StandardAverage,
+    baseline_growth,
     one_step_forecasts,
     standard_baselines,
 )
@@ -195,3 +197,47 @@ def test_an_origin_with_too_little_history_is_refused(baseline: Baseline) -> Non
     with pytest.raises(DataError, match=f"needs {baseline.history} days up to each origin"):
         baseline.forecast(levels, early, 3)
     baseline.forecast(levels, early + 1, 3)
+
+
+def tutorial_rules(logs: list[float], train_stop: int) -> dict[str, Rule]:
+    """The standard baselines as loops over log prices."""
+    climb = (logs[train_stop - 1] - logs[0]) / (train_stop - 1)
+
+    def momentum(known: list[float]) -> float:
+        return known[-1] + smoothed([after - before for before, after in pairwise(known)], 0.9)
+
+    return {
+        "persistence": lambda known: known[-1],
+        "drift": lambda known: known[-1] + climb,
+        "standard average": lambda known: sum(known[-100:]) / 100,
+        "exponential moving average": lambda known: smoothed(known, 0.5),
+        "momentum": momentum,
+    }
+
+
+@pytest.mark.parametrize(
+    ("origins", "left_out"),
+    [
+        ([99, 150, 120], set()),  # day 99 is the 100th
+        ([150, 98, 120], {"standard average"}),
+        ([1, 150], {"standard average"}),
+        ([0, 150], {"standard average", "momentum"}),
+    ],
+)
+def test_growth_is_what_the_loops_forecast_of_log_prices_since_the_origin(
+    origins: list[int], left_out: set[str]
+) -> None:
+    mid, train_stop, horizon = random_walk(151, seed=3).mid, 110, 4
+    growth = baseline_growth(
+        mid, train_stop=train_stop, origins=np.array(origins, np.int32), horizon=horizon
+    )
+    logs = [math.log(price) for price in mid]
+    rules = tutorial_rules(logs, train_stop)
+    assert growth.keys() == rules.keys() - left_out
+    assert not growth["persistence"].any()
+    for name, ours in growth.items():
+        expected = [
+            [ahead - logs[origin] for ahead in fed_back(rules[name], logs[: origin + 1], horizon)]
+            for origin in origins
+        ]
+        np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-12, err_msg=name)

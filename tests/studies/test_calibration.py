@@ -44,7 +44,7 @@ def test_the_table_counts() -> None:
     table = summary({WALK: [outcome(True, 0.8), outcome(False, 0.9), outcome(False, 1.0)]})
     cells = [next(iter(column.cells)) for column in table.columns]
     assert cells == [
-        "random_walk, 5 days",
+        "random_walk (5)",
         "no",
         "1 of 3",
         "0 of 3",
