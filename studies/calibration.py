@@ -141,8 +141,8 @@ def summary(found: dict[Setting, list[Outcome]]) -> Table:
             f"{np.mean([o.coverage for o in outcomes]):.1%}",
         )
     table.caption = (
-        f"(days ahead); claimed: p < {SIGNIFICANCE} on validation; confirmed: on the test; validation, test: "
-        f"median relative MSE; intervals: held on the test, of {COVERAGE:.0%} meant"
+        f"(days ahead); claimed: p < {SIGNIFICANCE} on validation; confirmed: on the test; "
+        f"validation, test: median relative MSE; intervals: held on the test, of {COVERAGE:.0%} meant"
     )
     return table
 
