@@ -142,7 +142,8 @@ def summary(found: dict[Setting, list[Outcome]]) -> Table:
         )
     table.caption = (
         f"(days ahead); claimed: p < {SIGNIFICANCE} on validation; confirmed: on the test; "
-        f"validation, test: median relative MSE; intervals: held on the test, of {COVERAGE:.0%} meant"
+        "validation, test: median relative MSE; "
+        f"intervals: held on the test, of {COVERAGE:.0%} meant"
     )
     return table
 
