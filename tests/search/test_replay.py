@@ -18,11 +18,6 @@ from foretune.search.storage import load_study, storage_of
 from foretune.search.trial_curves import LOSSES_BY_ORIGIN
 
 
-class PruneOddTrials(optuna.pruners.BasePruner):
-    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
-        return trial.number % 2 == 1 and trial.last_step == 2
-
-
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"sqlite:///{tmp_path_factory.mktemp('replay') / 'studies.db'}"
@@ -36,6 +31,12 @@ def prices() -> PriceSeries:
 @pytest.fixture(scope="module")
 def study(database: str, prices: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
     """Trained by two workers; half of the trials are pruned."""
+
+    # Here, because workers do not import this module: they get the class itself.
+    class PruneOddTrials(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return trial.number % 2 == 1 and trial.last_step == 2
+
     return run_study(
         "s",
         prices,
