@@ -24,7 +24,7 @@ from rich.table import Table
 from foretune.datasets import load_sample
 from foretune.datasets.atomic import write_atomically
 from foretune.search import FloatRange, SearchSpace, run_study
-from foretune.search.cli import run_command
+from foretune.search.command import run_command
 from foretune.search.report import COVERAGE, make_report
 from foretune.search.results import make_folder, require_writable
 from foretune.search.verdict import SIGNIFICANCE

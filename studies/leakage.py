@@ -25,7 +25,7 @@ from foretune.datasets.splits import Development, Split, chronological_split, de
 from foretune.models import NonFiniteLossError, best_epoch, fit
 from foretune.models.evaluation import evaluate
 from foretune.search import FloatRange, Objective, SearchSpace, best_config
-from foretune.search.cli import run_command
+from foretune.search.command import run_command
 from foretune.search.progress import quiet_optuna
 from foretune.search.results import make_folder, require_writable
 from foretune.search.sampler import TrialSeededSampler

@@ -37,7 +37,7 @@ from foretune.models.baselines import (
 from foretune.models.evaluation import evaluate
 from foretune.models.metrics import mean_squared_error, relative_mse
 from foretune.models.scoring import scale
-from foretune.search.cli import run_command
+from foretune.search.command import run_command
 from foretune.search.results import make_folder, require_writable
 from foretune.studies import tutorial_figures
 

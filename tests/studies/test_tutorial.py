@@ -17,7 +17,7 @@ from foretune.datasets import DataError, PriceSeries, load_sample, read_prices
 from foretune.datasets.samples import random_walk
 from foretune.models import TrialConfig
 from foretune.models.scoring import scale
-from foretune.search.cli import run_command
+from foretune.search.command import run_command
 from foretune.studies import tutorial
 
 # One shape for all tests here, small enough to run in moments.

@@ -1,0 +1,99 @@
+"""``foretune run``: run or resume a study."""
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from foretune.datasets import SAMPLES, load_prices
+from foretune.search.command import (
+    INTERRUPTED,
+    POSITIVE,
+    say_written,
+    storage_option,
+    study_option,
+)
+from foretune.search.results import require_writable, write_results
+from foretune.search.space import SearchSpace
+from foretune.search.study import PRUNERS, run_study
+from foretune.search.summary import caution, summary_table
+from foretune.search.tickets import finished_trials
+
+
+@click.command()
+@click.option(
+    "--prices",
+    default="sp500",
+    show_default=True,
+    help=f"A sample ({', '.join(SAMPLES)}), a CSV file of daily prices, or alphavantage:SYMBOL.",
+)
+@study_option
+@click.option("--trials", type=POSITIVE, default=30, show_default=True, help="Trials in total.")
+@click.option("--epochs", type=POSITIVE, help="Epochs a trial at most.")
+@click.option("--horizon", type=POSITIVE, help="Days to forecast from each origin (50).")
+@click.option(
+    "--stride", type=POSITIVE, help="Days between forecast origins (a fifth of the horizon)."
+)
+@click.option("--folds", type=POSITIVE, help="Walk-forward folds (1).")
+@storage_option
+@click.option("--space", "space_file", type=click.Path(), help="TOML file of the search space.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
+@click.option(
+    "--pruner",
+    type=click.Choice(list(PRUNERS)),
+    default="median",
+    show_default=True,
+    help="When to stop a trial early; wilcoxon compares it fold by fold.",
+)
+@click.option("--workers", type=POSITIVE, help="Processes, one thread each (as many as cores).")
+@click.option("--lanes", type=POSITIVE, help="Trials a worker trains at a time (1 on a CPU).")
+@click.option("--no-cache", is_flag=True, help="Leave the folder of compiled programs alone.")
+@click.option("--out", type=click.Path(), help="Folder for the results (results/STUDY).")
+def run(
+    prices: str,
+    name: str,
+    trials: int,
+    epochs: int | None,
+    horizon: int | None,
+    stride: int | None,
+    folds: int | None,
+    storage: str,
+    space_file: str | None,
+    seed: int | None,
+    pruner: str,
+    workers: int | None,
+    lanes: int | None,
+    no_cache: bool,
+    out: str | None,
+) -> None:
+    """Run or resume a study, then write best.toml, trials.csv and figures.
+
+    The same command again goes on where the study stopped.
+    """
+    series = load_prices(prices)
+    space = None if space_file is None else SearchSpace.load(space_file)
+    folder = require_writable(out or Path("results") / name)
+    study = run_study(
+        name,
+        series,
+        n_trials=trials,
+        space=space,
+        epochs=epochs,
+        horizon=horizon,
+        stride=stride,
+        folds=folds,
+        seed=seed,
+        storage=storage,
+        pruner=PRUNERS[pruner](),
+        workers=workers,
+        lanes=lanes or "auto",
+        cache=not no_cache,
+    )
+    if finished_trials(study) < trials:
+        sys.exit(INTERRUPTED)
+    files = write_results(study, series, folder)
+    console = Console()
+    console.print(summary_table(study))
+    console.print(caution(study))
+    say_written(console, files)

@@ -1,0 +1,53 @@
+"""What all commands share: options, exit codes, and one line for a user's mistake."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+import click
+from optuna.exceptions import StorageInternalError
+from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
+
+from foretune.datasets import ForetuneError
+from foretune.search.storage import DEFAULT_STORAGE, first_line
+
+FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit codes
+
+POSITIVE = click.IntRange(min=1)
+storage_option = click.option(
+    "--storage", default=DEFAULT_STORAGE, show_default=True, help="Database URL of the studies."
+)
+study_option = click.option("--study", "name", required=True, help="Name of the study.")
+prices_option = click.option(
+    "--prices", help="The study's prices, where they are not found as it knows them."
+)
+
+
+def run_command(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:
+    """Run a click command; a user's mistake ends with one line on stderr and exit code 2."""
+    try:
+        command.main(arguments, prog_name=name, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(MISTAKE)
+    except click.ClickException as error:
+        _say_and_exit(name, " ".join(error.format_message().split()), MISTAKE)
+    except ForetuneError as error:
+        _say_and_exit(name, str(error), MISTAKE)
+    except (StorageInternalError, SQLAlchemyError) as error:
+        _say_and_exit(name, f"the storage failed: {first_line(error)}", FAILED)
+    except (KeyboardInterrupt, click.Abort):
+        _say_and_exit(name, "interrupted", INTERRUPTED)
+
+
+def say_written(console: Console, files: Iterable[str | os.PathLike[str]]) -> None:
+    """Say which files were written, one a line."""
+    for file in files:
+        console.print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_and_exit(name: str, message: str, code: int) -> NoReturn:
+    click.echo(f"{name}: {message}", err=True)
+    sys.exit(code)
