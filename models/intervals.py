@@ -16,8 +16,11 @@ from foretune.datasets.errors import ConfigError
 
 Growth = NDArray[np.float64]
 
+# Share of outcomes that intervals are made to cover.
+COVERAGE = 0.9
 
-def conformal_widths(forecast: Growth, actual: Growth, *, coverage: float = 0.9) -> Growth:
+
+def conformal_widths(forecast: Growth, actual: Growth, *, coverage: float = COVERAGE) -> Growth:
     """Return the half-width of the interval at each step.
 
     It is the ceil((O + 1) ``coverage``)-th smallest absolute error of the O forecasts. A further

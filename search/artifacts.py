@@ -8,11 +8,12 @@ with half of it; here one transaction writes one whole file, which is announced 
 import hashlib
 import io
 import json
-import mimetypes
 import threading
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import count
+from mimetypes import guess_type
 from typing import Any, BinaryIO
 from weakref import WeakKeyDictionary
 
@@ -38,6 +39,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.schema import CreateTable
 
 from foretune.datasets.errors import ConfigError, ForetuneError
+from foretune.search.figure_recipes import drawn
 
 # Under this name and an artifact's id, Optuna and its dashboard find what they know of it.
 _ATTRIBUTE = "artifacts:"
@@ -106,17 +108,20 @@ class DatabaseArtifactStore:
                 f"artifact {artifact_id} must be {size} bytes with SHA-256 {sha256}, but the "
                 f"database has {len(content)} bytes with {_sha256(content)}"
             )
-        return io.BytesIO(content)
+        return io.BytesIO(drawn(content))
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Write an artifact, in the place of the one of this id, if any."""
-        content = content_body.read()
+        self.write_all({artifact_id: content_body.read()})
+
+    def write_all(self, contents: Mapping[str, bytes]) -> None:
+        """Write artifacts by their ids, all of them in one transaction."""
         for _ in range(_TRIES - 1):
             try:
-                return self._replace(artifact_id, content)
+                return self._replace(contents)
             except IntegrityError:
-                continue  # PostgreSQL let another process insert it after our DELETE
-        return self._replace(artifact_id, content)
+                continue  # PostgreSQL let another process insert one after our DELETE
+        return self._replace(contents)
 
     def remove(self, artifact_id: str) -> None:
         """Remove an artifact.
@@ -129,11 +134,12 @@ class DatabaseArtifactStore:
         if not removed:
             raise ArtifactNotFound(f"no artifact {artifact_id}")
 
-    def _replace(self, artifact_id: str, content: bytes) -> None:
-        row = {"size": len(content), "sha256": _sha256(content), "content": content}
+    def _replace(self, contents: Mapping[str, bytes]) -> None:
         with self._engine.begin() as connection:
-            connection.execute(_delete(artifact_id))
-            connection.execute(insert(_ARTIFACTS).values(artifact_id=artifact_id, **row))
+            for artifact_id, content in contents.items():
+                row = {"size": len(content), "sha256": _sha256(content), "content": content}
+                connection.execute(_delete(artifact_id))
+                connection.execute(insert(_ARTIFACTS).values(artifact_id=artifact_id, **row))
 
 
 class MemoryArtifactStore:
@@ -156,13 +162,17 @@ class MemoryArtifactStore:
             ArtifactNotFound: there is none of this id.
         """
         try:
-            return io.BytesIO(self._contents[artifact_id])
+            return io.BytesIO(drawn(self._contents[artifact_id]))
         except KeyError:
             raise ArtifactNotFound(f"no artifact {artifact_id}") from None
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Write an artifact, in the place of the one of this id, if any."""
-        self._contents[artifact_id] = content_body.read()
+        self.write_all({artifact_id: content_body.read()})
+
+    def write_all(self, contents: Mapping[str, bytes]) -> None:
+        """Write artifacts by their ids."""
+        self._contents |= contents
 
     def remove(self, artifact_id: str) -> None:
         """Remove an artifact.
@@ -231,19 +241,51 @@ def save_artifact(
         >>> save_artifact(storage, trial, "curves.csv", "epoch,loss")
         '954dd6d9-e77a-5173-85fe-26f12f89e9a4'
     """
-    _require_plain(filename)
-    _require_unfinished(storage, owner)
-    guessed, encoding = mimetypes.guess_type(filename)
-    meta = ArtifactMeta(
-        artifact_id=_artifact_id(owner, filename, _filenames(storage, owner)),
-        filename=filename,
-        mimetype=mimetype or guessed or "application/octet-stream",
-        encoding=encoding,
+    (artifact_id,) = save_artifacts(
+        storage, owner, {filename: content}, mimetypes={filename: mimetype} if mimetype else {}
     )
-    data = content.encode() if isinstance(content, str) else content
-    artifact_store(storage).write(meta.artifact_id, io.BytesIO(data))
-    _set_attribute(storage, owner, _ATTRIBUTE + meta.artifact_id, json.dumps(asdict(meta)))
-    return meta.artifact_id
+    return artifact_id
+
+
+def save_artifacts(
+    storage: BaseStorage,
+    owner: Owner,
+    files: Mapping[str, bytes | str],
+    *,
+    mimetypes: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Keep several files at once, as :func:`save_artifact` keeps one, in one transaction.
+
+    Args:
+        storage: that of ``owner``.
+        owner: the trial or study.
+        files: contents by filename.
+        mimetypes: by filename, where they are not to be guessed.
+
+    Returns:
+        The artifacts' ids.
+    """
+    for filename in files:
+        _require_plain(filename)
+    _require_unfinished(storage, owner)
+    kept = _filenames(storage, owner)
+    ids = {filename: _artifact_id(owner, filename, kept) for filename in files}
+    artifact_store(storage).write_all(
+        {
+            ids[filename]: content.encode() if isinstance(content, str) else content
+            for filename, content in files.items()
+        }
+    )
+    for filename, artifact_id in ids.items():
+        guessed, encoding = guess_type(filename)
+        meta = ArtifactMeta(
+            artifact_id=artifact_id,
+            filename=filename,
+            mimetype=(mimetypes or {}).get(filename) or guessed or "application/octet-stream",
+            encoding=encoding,
+        )
+        _set_attribute(storage, owner, _ATTRIBUTE + artifact_id, json.dumps(asdict(meta)))
+    return list(ids.values())
 
 
 def load_artifact(storage: BaseStorage, owner: Owner, filename: str) -> bytes:

@@ -15,12 +15,12 @@ from foretune.search.command import (
     storage_option,
     study_option,
 )
+from foretune.search.openings import openings_in_words
 from foretune.search.progress import show_training
 from foretune.search.replay import replay as train_again
 from foretune.search.report import make_report
 from foretune.search.report_files import write_report
 from foretune.search.results import require_writable
-from foretune.search.sealed_test import openings_in_words
 from foretune.search.spec import study_prices
 from foretune.search.storage import load_study
 

@@ -21,7 +21,7 @@ from foretune.search.significance import (
 )
 from foretune.search.spec import required_spec
 from foretune.search.storage import storage_of
-from foretune.search.trial_curves import load_losses
+from foretune.search.trial_files import load_losses
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -6,7 +6,6 @@ import numpy as np
 import optuna
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
@@ -14,12 +13,17 @@ from foretune.datasets.prices import PriceSeries
 from foretune.datasets.scaling import prices_after
 from foretune.datasets.splits import Development, Split
 from foretune.models.training import EpochResult
+from foretune.search.figure_style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    WIDTH,
+    literal,
+    whole_number_ticks,
+)
 from foretune.search.spec import OBJECTIVE_NAME
 
-WIDTH = 9.0  # inches: a page's width at the default font size
-
-# Colours that keep apart in greyscale and for colour-blind readers (Okabe & Ito).
-BLACK, BLUE, ORANGE, GREY = "#000000", "#0072B2", "#D55E00", "#999999"
 VALUE_LABEL = "validation relative MSE (persistence = 1)"
 
 
@@ -64,7 +68,7 @@ def history_figure(study: optuna.Study) -> Figure:
     axes.set(xlabel="trial number", ylabel=VALUE_LABEL)
     _clip_outliers(axes, [t.user_attrs[OBJECTIVE_NAME] for t in trials])
     axes.set_title(f"study {study.study_name}: {len(complete)} of {len(study.trials)} complete")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_number_ticks(axes)
     axes.legend(loc="upper right")
     return figure
 
@@ -92,7 +96,7 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
         title="training, best trial",
     )
     for axes in (left, right):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_number_ticks(axes)
     return figure
 
 
@@ -139,11 +143,6 @@ def _draw_forecasts(
             dates[[0, -1]], [start, start], color=BLUE, linestyle=":", linewidth=1.2, label=label
         )
     axes.set(xlabel="date", ylabel="mid price (currency of the source)")
-
-
-def literal(text: str) -> str:
-    """Keep matplotlib from reading dollar signs in a user's text as mathematics."""
-    return text.replace("$", r"\$")
 
 
 def _figure(height: float) -> tuple[Figure, Axes]:

@@ -13,6 +13,7 @@ from foretune.models.walk_forward import FoldResults
 from foretune.search.interrupt import StopRequest, stop_on_signal
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.progress import StudyProgress, show_progress
+from foretune.search.study_note import StudyNote
 from foretune.search.tickets import add_tickets, finished_trials
 from foretune.search.worker import Listener, Work, run_trials
 from foretune.search.workers import Round, default_workers, run_in_workers
@@ -53,13 +54,14 @@ class Launch:
         if done >= total:
             return
         show = self.show_progress
+        note = StudyNote(study, total)
         with (
             show_progress(study.study_name, done=done, total=total, show=show) as progress,
             stop_on_signal() as stop,
         ):
             try:
                 while (before := finished_trials(study)) < total:
-                    ended = self._round(study, progress, stop)
+                    ended = self._round(study, progress, note, stop)
                     if ended.stopped:
                         break
                     if finished_trials(study) == before:
@@ -67,6 +69,7 @@ class Launch:
                         break
             except KeyboardInterrupt:
                 _say_how_to_resume(study, total)
+        note.write()
 
     @property
     def _team(self) -> int:
@@ -81,15 +84,18 @@ class Launch:
     def _add_tickets(self, study: optuna.Study) -> int:
         return add_tickets(study, self.work.n_trials, ahead=self._ahead)
 
-    def _round(self, study: optuna.Study, progress: StudyProgress, stop: StopRequest) -> Round:
+    def _round(
+        self, study: optuna.Study, progress: StudyProgress, note: StudyNote, stop: StopRequest
+    ) -> Round:
         """Run trials until no ticket is left."""
         self._add_tickets(study)
         if self.url is None or self._team == 1:
-            return self._here(study, progress, stop)
+            return self._here(study, progress, note, stop)
 
         def on_trial(number: int) -> None:
             self._add_tickets(study)
             progress.trial(study, study.get_trials(deepcopy=False)[number])
+            note.trial_ended()
 
         return run_in_workers(
             self.work,
@@ -102,7 +108,9 @@ class Launch:
             stop=stop,
         )
 
-    def _here(self, study: optuna.Study, progress: StudyProgress, stop: StopRequest) -> Round:
+    def _here(
+        self, study: optuna.Study, progress: StudyProgress, note: StudyNote, stop: StopRequest
+    ) -> Round:
         """Run them in this process."""
 
         def on_epoch(number: int, config: TrialConfig, result: FoldResults) -> None:
@@ -112,6 +120,7 @@ class Launch:
         def on_trial(trial: FrozenTrial) -> None:
             self._add_tickets(study)
             progress.trial(study, trial)
+            note.trial_ended()
             stop.heed()
 
         listener = Listener(on_epoch, on_trial, on_idle=lambda: self._add_tickets(study) > 0)

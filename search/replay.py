@@ -21,7 +21,7 @@ from foretune.search.best import trial_config
 from foretune.search.objective import OnEpoch
 from foretune.search.spec import OBJECTIVE_NAME, required_spec, versions
 from foretune.search.storage import storage_of
-from foretune.search.trial_curves import LOSSES_BY_ORIGIN, load_losses
+from foretune.search.trial_files import LOSSES_BY_ORIGIN, load_losses
 
 
 @dataclass(frozen=True, kw_only=True)

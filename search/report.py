@@ -25,16 +25,14 @@ from foretune.models.walk_forward import FoldResults
 from foretune.search.best import best_trial
 from foretune.search.candidates import Candidate, best_distinct, ensemble, retrain
 from foretune.search.evidence import Evidence, gather_evidence
-from foretune.search.sealed_test import OpenedTest, Opening, openings
+from foretune.search.openings import Opening, openings
+from foretune.search.sealed_test import OpenedTest
 from foretune.search.significance import diebold_mariano
 from foretune.search.spec import StudySpec, required_spec
 from foretune.search.verdict import Finding, TestOutcome, verdict
 
 Growth = NDArray[np.float64]
 OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
-
-# Share of forecasts that the intervals shall cover.
-COVERAGE = 0.9
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -169,7 +167,7 @@ def _validation_part(
     growth, actual = np.concatenate(winner.forecasts), np.concatenate(actuals)
     # Whether intervals hold is seen only on days that they were not made from: the later half.
     half = len(growth) // 2 or 1
-    earlier = conformal_widths(growth[:half], actual[:half], coverage=COVERAGE)
+    earlier = conformal_widths(growth[:half], actual[:half])
     last = folds[-1]
     return Part(
         name="validation",
@@ -179,7 +177,7 @@ def _validation_part(
         overlap=last.split.overlap,
         growth=growth,
         actual=actual,
-        widths=conformal_widths(growth, actual, coverage=COVERAGE),
+        widths=conformal_widths(growth, actual),
         coverage=coverage_by_step(growth[half:], actual[half:], earlier),
         models=assessments | evidence.baselines,
     )

@@ -1,7 +1,6 @@
 """The words and tables of a report, as Markdown, and the same as one HTML page."""
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from html import escape as escape_html
 
@@ -12,8 +11,11 @@ from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
 from foretune.models.assessment import Metrics
-from foretune.search.report import COVERAGE, Part, Report
-from foretune.search.sealed_test import openings_in_words
+from foretune.models.intervals import COVERAGE
+from foretune.search.markdown import plain, table
+from foretune.search.openings import openings_in_words
+from foretune.search.provenance import provenance_rows
+from foretune.search.report import Part, Report
 from foretune.search.significance import SuperiorAbility
 from foretune.search.summary import states
 from foretune.search.verdict import SIGNIFICANCE, p_value
@@ -77,19 +79,8 @@ def html(document: str, title: str, images: Mapping[str, bytes]) -> str:
     return _PAGE.format(title=escape_html(title), style=_STYLE, body=renderer.render(document))
 
 
-def plain(text: str) -> str:
-    """Keep Markdown from reading marks in a user's text as its own."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(text.split()))
-
-
 def _figure(name: str) -> str:
     return f"![{_CAPTIONS[name]}]({FOLDER}/{name}.png)\n\n*{_CAPTIONS[name]}*"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table; the first column is text, the others are numbers."""
-    marks = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, marks, *rows))
 
 
 def _models(report: Report) -> str:
@@ -212,17 +203,12 @@ def _search(report: Report) -> str:
 
 
 def _provenance(report: Report) -> str:
-    prices, split = report.spec.prices, report.spec.split
     first = report.validation
+    horizon = report.spec.split.horizon
     rows = [
-        ["prices", f"{plain(prices.name)} ({plain(prices.source)}), {prices.days:,} days"],
-        ["dates", f"{prices.first_date} to {prices.last_date}"],
-        ["digest of the prices", f"`{prices.digest}`"],
+        *provenance_rows(report.spec),
         ["first validation target", str(first.dates[first.origins[0] + 1])],
-        ["last validation target", str(first.dates[first.origins[-1] + split.horizon])],
-        ["horizon, stride", f"{split.horizon} days, {split.stride} days"],
-        ["seed of the sampler", str(report.spec.seed)],
-        ["versions", ", ".join(f"{k} {v}" for k, v in report.spec.versions.items())],
+        ["last validation target", str(first.dates[first.origins[-1] + horizon])],
         ["openings of the test", openings_in_words(report.openings)],
     ]
     return table(["", ""], rows).replace("---:", "---")

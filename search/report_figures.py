@@ -4,15 +4,20 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from foretune.datasets.scaling import prices_after
 from foretune.models.assessment import Assessment
-from foretune.models.intervals import interval
-from foretune.search.figures import BLACK, BLUE, GREY, ORANGE, WIDTH, literal
-from foretune.search.report import COVERAGE, Part, Report
+from foretune.search.figure_style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    WIDTH,
+    literal,
+    whole_number_ticks,
+)
+from foretune.search.forecast_window import ForecastWindow
+from foretune.search.report import Part, Report
 
 # Forecasts that a panel has room for.
 _SHOWN = 5
@@ -35,55 +40,14 @@ def forecasts_with_intervals(report: Report) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.6 * len(parts)), layout="constrained")
     rows: Sequence[Axes] = np.atleast_1d(figure.subplots(len(parts), 1)).tolist()
     for axes, part in zip(rows, parts, strict=True):
-        _draw_part(axes, part, every=report.validation.overlap)
+        window = ForecastWindow.of_last(
+            part.dates, part.mid, part.origins, part.growth, part.widths, overlap=part.overlap
+        )
+        window.draw(axes)
         axes.set_title(f"{part.name}: the last forecasts that do not overlap")
     figure.legend(*rows[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.suptitle(f"{literal(report.spec.prices.name)}: trial {report.winner.trial.number}")
     return figure
-
-
-def _draw_part(axes: Axes, part: Part, every: int) -> None:
-    chosen = slice(None, None, -every)
-    order = np.arange(len(part.origins))[chosen][:_SHOWN][::-1]
-    origins, growth = part.origins[order], part.growth[order]
-    horizon = growth.shape[1]
-    low, high = (prices_after(bound, origins, part.mid) for bound in interval(growth, part.widths))
-    paths = prices_after(growth, origins, part.mid)
-    days = slice(origins[0], origins[-1] + horizon + 1)
-    axes.plot(part.dates[days], part.mid[days], color=BLACK, linewidth=0.9, label="mid price")
-    for number, origin in enumerate(origins):
-        dates, start = part.dates[origin : origin + horizon + 1], part.mid[origin]
-        first = number == 0
-        axes.fill_between(
-            dates,
-            [start, *low[number]],
-            [start, *high[number]],
-            color=ORANGE,
-            alpha=0.25,
-            linewidth=0,
-            label=f"{COVERAGE:.0%} interval" if first else None,
-        )
-        axes.plot(
-            dates,
-            [start, *paths[number]],
-            color=ORANGE,
-            linewidth=1.8,
-            label=f"forecast, {horizon} days ahead" if first else None,
-        )
-        axes.plot(
-            dates[[0, -1]],
-            [start, start],
-            color=BLUE,
-            linestyle=":",
-            linewidth=1.4,
-            label="persistence" if first else None,
-        )
-    first, last = part.dates[days][[0, -1]]
-    axes.set(xlabel=f"date, {first} to {last}", ylabel="mid price\n(currency of the source)")
-    locator = AutoDateLocator(maxticks=8)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_locator(locator)
-    formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_formatter(formatter)
 
 
 def errors(report: Report) -> Figure:
@@ -96,7 +60,7 @@ def errors(report: Report) -> Figure:
             _draw_errors(axes, name, part.models[name], style)
         axes.axhline(1.0, color=BLACK, linestyle=":", linewidth=1.2, label="persistence")
         axes.set(xlabel="step ahead (days)", title=part.name)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_number_ticks(axes)
     columns[0].set_ylabel("MSE of the log price\nrelative to persistence")
     figure.legend(*columns[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

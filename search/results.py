@@ -13,11 +13,11 @@ from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import development
 from foretune.models.training import best_epoch, fit
 from foretune.search.best import save_best, trial_config
+from foretune.search.figure_style import literal
 from foretune.search.figures import (
     forecasts_figure,
     history_figure,
     learning_curves_figure,
-    literal,
     prices_figure,
 )
 from foretune.search.spec import OBJECTIVE_NAME, required_spec

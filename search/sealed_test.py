@@ -1,10 +1,6 @@
 """The sealed test: the one door to the test days, which writes down who went through it."""
 
-import hashlib
-import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Self
 
 import numpy as np
@@ -15,18 +11,7 @@ from foretune.datasets.prices import PriceSeries
 from foretune.datasets.scaling import log_growth_between
 from foretune.datasets.splits import Split
 from foretune.models.config import TrialConfig
-
-# One attribute an opening: two reports at the same moment do not overwrite one another.
-_OPENING = "test_opening:"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Opening:
-    """One look at the test: when (UTC), for which trial, with which config."""
-
-    time: str
-    trial: int
-    config_digest: str
+from foretune.search.openings import record_opening
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,13 +50,8 @@ class OpenedTest:
         Example:
             >>> OpenedTest.open(study, prices, split, trial=3, config=config).origins
         """
-        opening = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "trial": trial,
-            "config_digest": hashlib.sha256(config.to_toml().encode()).hexdigest()[:16],
-        }
         # Before anything is read: a report that fails afterwards has still seen the test.
-        study.set_user_attr(f"{_OPENING}{uuid.uuid4().hex}", opening)
+        record_opening(study, trial, config)
         return cls(
             dates=prices.dates,
             mid=prices.mid,
@@ -79,21 +59,3 @@ class OpenedTest:
             origins=split.test_origins,
             actual=log_growth_between(prices.mid, split.test_origins, split.horizon),
         )
-
-
-def openings(study: optuna.Study) -> list[Opening]:
-    """Return every opening of the study's test, the first one first."""
-    found = (value for name, value in study.user_attrs.items() if name.startswith(_OPENING))
-    return sorted((Opening(**value) for value in found), key=lambda opening: opening.time)
-
-
-def openings_in_words(found: Sequence[Opening]) -> str:
-    """Say how often the test has been opened, and what that means."""
-    if not found:
-        return "The test is sealed: it has never been opened."
-    if len(found) == 1:
-        return f"The test has been opened once, at {found[0].time}."
-    return (
-        f"The test has been opened {len(found)} times, first at {found[0].time}; "
-        "whatever was decided after that may have been decided on it."
-    )

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from foretune.search.best import best_trial, trial_config
 from foretune.search.evidence import skill_so_far
-from foretune.search.sealed_test import openings, openings_in_words
+from foretune.search.openings import openings, openings_in_words
 from foretune.search.spec import OBJECTIVE_NAME
 from foretune.search.verdict import skill_in_words
 

@@ -1,8 +1,11 @@
 """What a trial stores of its training."""
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 from optuna.trial import Trial
 
 from foretune.datasets.splits import Development
@@ -13,7 +16,10 @@ from foretune.models.device import device_name
 from foretune.models.network import parameter_count
 from foretune.models.training import EpochResult, NonFiniteLossError
 from foretune.models.walk_forward import FoldResults, mean_over_folds
-from foretune.search.trial_curves import save_curves
+from foretune.search.spec import OBJECTIVE_NAME
+from foretune.search.trial_files import save_trial_files
+
+_NO_FORECASTS = np.empty((0, 0))
 
 
 class TrialRecord:
@@ -32,7 +38,8 @@ class TrialRecord:
         self.config = config
         self._folds = folds
         self._best: dict[int, EpochResult] = {}
-        self._epochs = 0
+        # Without their weights and forecasts, which would fill the memory.
+        self._history: dict[int, list[EpochResult]] = defaultdict(list)
         # In lanes one trial counts what is compiled for all of them.
         self.shares_programs = False
         self.start()
@@ -46,7 +53,10 @@ class TrialRecord:
 
     def note(self, fold: int, result: EpochResult) -> None:
         """Take in an epoch of one fold."""
-        self._epochs = max(self._epochs, result.epoch)
+        history = self._history[fold]
+        if history and result.epoch <= history[-1].epoch:
+            return  # a fold that has ended shows its best epoch again
+        history.append(replace(result, params={}, forecasts=_NO_FORECASTS))
         if result.is_best:
             self._best[fold] = result
 
@@ -71,7 +81,8 @@ class TrialRecord:
         elif error is not None:
             self.trial.set_user_attr("error", f"{type(error).__name__}: {error}".strip(": "))
         self.trial.set_user_attr("seconds", round(time.perf_counter() - self._started, 3))
-        self.trial.set_user_attr("epochs", self._epochs)
+        epochs = max((len(history) for history in self._history.values()), default=0)
+        self.trial.set_user_attr("epochs", epochs)
         shares = self.shares_programs
         self.trial.set_user_attr("compiles", 0 if shares else compile_count() - self._compiled)
         self.trial.set_user_attr("cache_hits", 0 if shares else cache_hits() - self._loaded)
@@ -99,5 +110,11 @@ class TrialRecord:
             values = (result.relative_mse for result in best)
             numbers |= {f"relative_mse_fold_{n}": value for n, value in enumerate(values, 1)}
         for name, value in numbers.items():
-            self.trial.set_user_attr(name, value)
-        save_curves(self.trial, assessment, folds)
+            exact = name.startswith(OBJECTIVE_NAME)
+            self.trial.set_user_attr(name, value if exact else _rounded(value))
+        save_trial_files(self.trial, self.config, self._history, best, folds, assessment)
+
+
+def _rounded(value: float) -> float:
+    """Round to what a reader of a table can take in."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -23,9 +23,10 @@ from rich.table import Table
 
 from foretune.datasets import load_sample
 from foretune.datasets.atomic import write_atomically
+from foretune.models.intervals import COVERAGE
 from foretune.search import FloatRange, SearchSpace, run_study
 from foretune.search.command import run_command
-from foretune.search.report import COVERAGE, make_report
+from foretune.search.report import make_report
 from foretune.search.results import make_folder, require_writable
 from foretune.search.verdict import SIGNIFICANCE
 from foretune.search.workers import default_workers

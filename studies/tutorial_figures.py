@@ -17,7 +17,7 @@ from foretune.models.baselines import (
     one_step_forecasts,
 )
 from foretune.models.scoring import scale
-from foretune.search.figures import BLACK, BLUE, GREY, ORANGE, WIDTH
+from foretune.search.figure_style import BLACK, BLUE, GREY, ORANGE, WIDTH
 from foretune.search.results import save_figure
 
 PRICE = "mid price (currency of the source)"

@@ -15,7 +15,7 @@ from foretune.search import SearchSpace, run_study
 from foretune.search.artifacts import load_artifact, save_artifact
 from foretune.search.replay import replay
 from foretune.search.storage import load_study, storage_of
-from foretune.search.trial_curves import LOSSES_BY_ORIGIN
+from foretune.search.trial_files import LOSSES_BY_ORIGIN
 
 
 @pytest.fixture(scope="module")

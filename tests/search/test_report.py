@@ -21,10 +21,11 @@ from foretune.models import best_epoch, fit
 from foretune.models.evaluation import evaluate
 from foretune.search import SearchSpace, run_study, trial_config
 from foretune.search.candidates import best_distinct, ensemble
+from foretune.search.markdown import plain
+from foretune.search.openings import Opening, openings, openings_in_words
 from foretune.search.report import Report, make_report
-from foretune.search.report_document import html, plain
+from foretune.search.report_document import html
 from foretune.search.report_files import forecasts_table, metrics_table, write_report
-from foretune.search.sealed_test import Opening, openings, openings_in_words
 from foretune.search.significance import diebold_mariano, superior_ability
 
 HORIZON, TRIALS = 5, 6

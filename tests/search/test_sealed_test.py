@@ -13,9 +13,10 @@ from foretune.datasets import PriceSeries
 from foretune.datasets.splits import chronological_split
 from foretune.models import TrialConfig
 from foretune.search import SearchSpace, best_config, run_study, sealed_test
-from foretune.search.sealed_test import OpenedTest, openings
+from foretune.search.openings import openings
+from foretune.search.sealed_test import OpenedTest
 from foretune.search.storage import storage_of
-from foretune.search.trial_curves import load_losses
+from foretune.search.trial_files import load_losses
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("datasets", "models", "search", "studies")

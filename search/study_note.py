@@ -1,0 +1,120 @@
+"""The note that a study shows in optuna-dashboard: what was found so far, kept current."""
+
+import time
+from collections.abc import Callable
+
+import optuna
+from optuna.trial import FrozenTrial
+from optuna_dashboard import get_note, save_note
+
+from foretune.datasets.errors import ConfigError
+from foretune.search.artifacts import artifact_names, load_artifact, save_artifacts
+from foretune.search.best import best_so_far, trial_config
+from foretune.search.evidence import skill_so_far
+from foretune.search.markdown import table
+from foretune.search.openings import openings, openings_in_words
+from foretune.search.provenance import provenance_rows
+from foretune.search.spec import OBJECTIVE_NAME, required_spec
+from foretune.search.storage import storage_of
+from foretune.search.summary import states
+from foretune.search.tickets import finished_trials
+from foretune.search.trial_files import FORECASTS, LEARNING_CURVE
+from foretune.search.verdict import skill_in_words
+
+# What a user writes above this line stays.
+MARK = "<!-- kept by foretune from here on; write above -->"
+
+# Time spent on the note is at most this share of the time between two notes.
+_SHARE = 0.01
+
+
+class StudyNote:
+    """Keeps a study's note and its best trial's figures current, at little cost.
+
+    Args:
+        study: the study.
+        total: how many trials it shall have.
+        clock: seconds, for when to write next.
+    """
+
+    def __init__(
+        self, study: optuna.Study, total: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._study = study
+        self._total = total
+        self._clock = clock
+        self._due = clock()
+        self._shown: int | None = None
+
+    def trial_ended(self) -> None:
+        """Write the note anew, if the last writing is long enough ago for what it took."""
+        if self._clock() >= self._due:
+            self.write()
+
+    def write(self) -> None:
+        """Write the note, and the figures of a new best trial."""
+        begun = self._clock()
+        best = best_so_far(self._study)
+        if best is not None and best.number != self._shown:
+            self._show(best)
+        above = get_note(self._study).partition(MARK)[0].rstrip()
+        body = note(self._study, self._total)
+        save_note(self._study, "\n\n".join(part for part in (above, MARK, body) if part))
+        self._due = self._clock() + (self._clock() - begun) / _SHARE
+
+    def _show(self, best: FrozenTrial) -> None:
+        """Put the figures of the best trial where the study's own page shows them."""
+        storage = storage_of(self._study)
+        names = {FORECASTS, LEARNING_CURVE} & set(artifact_names(storage, best))
+        files = {f"best_{name}": load_artifact(storage, best, name) for name in sorted(names)}
+        if files:
+            save_artifacts(storage, self._study, files)
+        self._shown = best.number
+
+
+def note(study: optuna.Study, total: int) -> str:
+    """Return the note on ``study``, which shall have ``total`` trials, as Markdown."""
+    spec = required_spec(study)
+    done = finished_trials(study)
+    sections = [
+        f"**{_verdict(study)}** {openings_in_words(openings(study))}",
+        table(["trials", "", ""], _progress(study, done, total)),
+        *_best(study),
+        "### Where this comes from",
+        table(["", ""], provenance_rows(spec)),
+    ]
+    return "\n\n".join(sections)
+
+
+def _verdict(study: optuna.Study) -> str:
+    best = best_so_far(study)
+    if best is None or best.value is None:
+        return "No trial is complete yet."
+    try:
+        return skill_in_words(skill_so_far(study), best.number, best.value)
+    except ConfigError:
+        return "The trials' losses are not stored: there is no verdict."
+
+
+def _progress(study: optuna.Study, done: int, total: int) -> list[list[str]]:
+    values = [
+        trial.user_attrs[OBJECTIVE_NAME]
+        for trial in study.get_trials(deepcopy=False)
+        if OBJECTIVE_NAME in trial.user_attrs
+    ]
+    beaten = sum(value < 1 for value in values)
+    best = best_so_far(study)
+    shown = "none yet" if best is None else f"{best.value:.4f} (trial {best.number})"
+    return [
+        ["done", f"{done} of {total}", states(study)],
+        ["best relative MSE on validation", shown, "persistence: 1.0000"],
+        ["below persistence on validation", f"{beaten} of {len(values)}", "some always are"],
+    ]
+
+
+def _best(study: optuna.Study) -> list[str]:
+    best = best_so_far(study)
+    if best is None:
+        return []
+    config = trial_config(best).to_toml().strip()
+    return ["### The best config so far, to copy", f"```toml\n{config}\n```"]

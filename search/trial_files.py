@@ -1,0 +1,135 @@
+"""What a trial leaves as files for a reviewer: config, error by step, losses by origin, figures."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial
+
+from foretune.datasets.splits import Development
+from foretune.models.assessment import Assessment, validation_growth
+from foretune.models.config import TrialConfig
+from foretune.models.intervals import conformal_widths
+from foretune.models.training import EpochResult
+from foretune.search.artifacts import load_artifact, save_artifacts
+from foretune.search.figure_recipes import recipe
+from foretune.search.forecast_window import ForecastWindow
+
+CONFIG = "config.toml"
+FORECASTS = "forecasts.png"
+LEARNING_CURVE = "learning_curve.png"
+ERRORS_BY_STEP = "errors_by_step.csv"
+LOSSES_BY_ORIGIN = "losses_by_origin.csv"
+
+
+def save_trial_files(
+    trial: Trial,
+    config: TrialConfig,
+    history: Mapping[int, Sequence[EpochResult]],
+    best: Sequence[EpochResult],
+    folds: Sequence[Development],
+    assessment: Assessment,
+) -> None:
+    """Store the files of a running trial, all of them in one transaction.
+
+    Args:
+        trial: the trial.
+        config: what it trained.
+        history: every epoch of each fold.
+        best: the best epoch of each fold that it has seen.
+        folds: those folds.
+        assessment: of their forecasts.
+    """
+    title = (
+        f"trial {trial.number}: relative MSE {assessment.metrics.relative_mse:.4f} on validation"
+    )
+    save_artifacts(
+        trial.storage,
+        trial,
+        {
+            CONFIG: config.to_toml(),
+            # Floats are written so that they read back the same.
+            ERRORS_BY_STEP: errors_by_step(assessment).to_csv(index=False),
+            LOSSES_BY_ORIGIN: losses_by_origin(assessment, folds).to_csv(index=False),
+            FORECASTS: recipe("forecasts", title=title, window=_window(best, folds).to_json()),
+            LEARNING_CURVE: recipe("learning curve", title=title, folds=_curves(history, best)),
+        },
+        mimetypes={CONFIG: "text/plain"},
+    )
+
+
+def _window(best: Sequence[EpochResult], folds: Sequence[Development]) -> ForecastWindow:
+    growth = np.concatenate([result.forecasts for result in best])
+    actual = np.concatenate([validation_growth(fold) for fold in folds])
+    last = folds[-1]
+    return ForecastWindow.of_last(
+        last.dates,
+        last.mid,
+        np.concatenate([fold.split.validation_origins for fold in folds]),
+        growth,
+        conformal_widths(growth, actual),
+        overlap=last.split.overlap,
+    )
+
+
+def _curves(
+    history: Mapping[int, Sequence[EpochResult]], best: Sequence[EpochResult]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "fold": fold + 1,
+            "epochs": [result.epoch for result in history[fold]],
+            "values": [result.relative_mse for result in history[fold]],
+            "losses": [result.train_loss for result in history[fold]],
+            "best": chosen.epoch,
+        }
+        for fold, chosen in enumerate(best)
+    ]
+
+
+def errors_by_step(assessment: Assessment) -> pd.DataFrame:
+    """Return one row per step ahead; errors are of log prices."""
+    return pd.DataFrame(
+        {
+            "step": np.arange(1, len(assessment.mse_by_step) + 1),
+            "mse": assessment.mse_by_step,
+            "persistence_mse": assessment.persistence_mse_by_step,
+            "mae": assessment.mae_by_step,
+        }
+    )
+
+
+def losses_by_origin(assessment: Assessment, folds: Sequence[Development]) -> pd.DataFrame:
+    """Return one row per origin: the last day seen, and the losses in units of persistence's."""
+    origins = [fold.dates[fold.split.validation_origins] for fold in folds]
+    return pd.DataFrame(
+        {
+            "origin": np.concatenate(origins),
+            "fold": np.repeat(np.arange(1, len(folds) + 1), [len(days) for days in origins]),
+            "loss": assessment.losses,
+            "persistence_loss": assessment.persistence_losses,
+        }
+    )
+
+
+def load_losses(
+    storage: BaseStorage, trial: FrozenTrial, column: str = "loss"
+) -> NDArray[np.float64]:
+    """Return a trial's losses by origin [O], to the last bit as they were stored.
+
+    Args:
+        storage: the study's.
+        trial: one that has ended.
+        column: ``loss``, or ``persistence_loss`` for those of persistence.
+
+    Raises:
+        ConfigError: the trial has stored none.
+    """
+    content = load_artifact(storage, trial, LOSSES_BY_ORIGIN).decode()
+    # Not pandas, whose quick way to read a number can miss its last bit.
+    return np.array([float(row[column]) for row in csv.DictReader(io.StringIO(content))])
