@@ -49,7 +49,7 @@ def report(
     files = write_report(made, folder)
     console = Console()
     console.print(made.verdict, highlight=False, markup=False)
-    console.print(openings_in_words(made.openings), highlight=False)
+    console.print(openings_in_words(made.openings, name), highlight=False)
     say_written(console, files)
 
 

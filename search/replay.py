@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
@@ -106,7 +106,8 @@ def _finished_trial(study: optuna.Study, number: int) -> FrozenTrial:
             else f"study {study.study_name!r} must have trials, but has none"
         )
     trial = trials[number]
-    if not trial.state.is_finished() or OBJECTIVE_NAME not in trial.user_attrs:
+    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    if not ended or OBJECTIVE_NAME not in trial.user_attrs:
         reason = trial.user_attrs.get("error", "no epoch was stored")
         raise ConfigError(
             f"trial must be one with a result, but {number} is {trial.state.name.lower()}: {reason}"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from optuna.importance import get_param_importances
 from optuna.trial import TrialState
 
+from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import Development
 from foretune.models.assessment import (
@@ -29,7 +30,7 @@ from foretune.search.openings import Opening, openings
 from foretune.search.sealed_test import OpenedTest
 from foretune.search.significance import diebold_mariano
 from foretune.search.spec import StudySpec, required_spec
-from foretune.search.verdict import Finding, TestOutcome, verdict
+from foretune.search.verdict import Finding, OutcomeOnTest, verdict
 
 Growth = NDArray[np.float64]
 OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
@@ -114,6 +115,8 @@ def make_report(
     Example:
         >>> make_report(study, load_sample("sp500"), sealed=True).verdict
     """
+    if top < 1:
+        raise ConfigError(f"top must be a whole number of at least 1, but got {top}")
     spec = required_spec(study)
     spec.require_prices(prices, study.study_name)
     best_trial(study)  # refuses a study without one
@@ -137,12 +140,12 @@ def make_report(
         spec=spec,
         winner=winner,
         members=[candidate.trial.number for candidate in candidates],
-        finding=_finding(winner, evidence, test, folds),
+        finding=_finding(winner, evidence, test),
         evidence=evidence,
         validation=validation,
         test=test,
         importances=_importances(study),
-        openings=openings(study),
+        openings=openings(study, prices=prices.digest),
     )
 
 
@@ -165,10 +168,12 @@ def _validation_part(
         forecasts[_ensemble_name(candidates)] = ensemble([c.forecasts for c in candidates])
     assessments = {name: assess_folds(folds, model) for name, model in forecasts.items()}
     growth, actual = np.concatenate(winner.forecasts), np.concatenate(actuals)
-    # Whether intervals hold is seen only on days that they were not made from: the later half.
-    half = len(growth) // 2 or 1
-    earlier = conformal_widths(growth[:half], actual[:half])
     last = folds[-1]
+    # Whether intervals hold is seen only on days that they were not made from: the later half,
+    # without the origins whose days the earlier half has seen.
+    half = max(len(growth) // 2, 1)
+    earlier = conformal_widths(growth[:half], actual[:half])
+    later = slice(min(half + last.split.overlap - 1, len(growth) - 1), None)
     return Part(
         name="validation",
         dates=last.dates,
@@ -178,7 +183,7 @@ def _validation_part(
         growth=growth,
         actual=actual,
         widths=conformal_widths(growth, actual),
-        coverage=coverage_by_step(growth[half:], actual[half:], earlier),
+        coverage=coverage_by_step(growth[later], actual[later], earlier),
         models=assessments | evidence.baselines,
     )
 
@@ -219,9 +224,7 @@ def _test_part(
     )
 
 
-def _finding(
-    winner: Candidate, evidence: Evidence, test: Part | None, folds: Sequence[Development]
-) -> Finding:
+def _finding(winner: Candidate, evidence: Evidence, test: Part | None) -> Finding:
     baseline = evidence.best_baseline
     return Finding(
         trial=winner.trial.number,
@@ -230,26 +233,32 @@ def _finding(
         baseline=baseline,
         baseline_relative_mse=evidence.baselines[baseline].metrics.relative_mse,
         against_baseline=evidence.against[baseline],
-        test=None if test is None else _outcome(winner, test, folds[0].split.overlap),
+        test=None if test is None else _outcome(winner, test, baseline),
     )
 
 
-def _outcome(winner: Candidate, test: Part, overlap: int) -> TestOutcome:
+def _outcome(winner: Candidate, test: Part, baseline: str) -> OutcomeOnTest:
     assessment = test.models[model_name(winner)]
-    return TestOutcome(
+    return OutcomeOnTest(
         relative_mse=assessment.metrics.relative_mse,
         against_persistence=diebold_mariano(
-            assessment.losses, assessment.persistence_losses, overlap=overlap
+            assessment.losses, assessment.persistence_losses, overlap=test.overlap
         ),
+        independent=-(-len(test.origins) // test.overlap),
+        baseline_relative_mse=test.models[baseline].metrics.relative_mse,
     )
+
+
+# Complete trials that it takes to say which parameters matter.
+_ENOUGH_TRIALS = 5
 
 
 def _importances(study: optuna.Study) -> dict[str, float]:
     """Return each parameter's share in the values; none where they cannot be told."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     values = {trial.value for trial in trials}
-    # Every parameter of one complete trial explains all; of equal values, none does.
-    if len(values) < 2:
+    # PED-ANOVA compares the best trials with all, and tells nothing of a handful.
+    if len(values) < _ENOUGH_TRIALS:
         return {}
     try:
         return get_param_importances(study)

@@ -23,9 +23,10 @@ from foretune.search.verdict import SIGNIFICANCE, p_value
 FOLDER = "figures"
 
 _CAPTIONS = {
-    "forecasts": "Forecasts of the winner with their intervals, over what came.",
+    "forecasts": "Forecasts of the winner with their intervals, over what came. On validation the "
+    "intervals were made from these very errors.",
     "errors_by_step": "Squared error by step ahead, in units of persistence's: below 1 is better.",
-    "importance": "How much of the differences between trials each parameter explains.",
+    "importance": "How much each parameter matters for being among the best trials (PED-ANOVA).",
     "history": "Every trial's value on validation.",
 }
 
@@ -139,7 +140,8 @@ def _evidence(report: Report) -> str:
         f"**Over the whole search.** Hansen's test of superior predictive ability asks how good "
         f"the best of {skill.alternatives} completed trials would look if none were better, from "
         f"their losses at {skill.origins} validation origins ({skill.independent} that do not "
-        f"overlap; blocks of {skill.block}). Skill is claimed below p = {SIGNIFICANCE}.",
+        f"overlap; blocks of {skill.block}). Gains are compared as they are, not in units of their "
+        f"standard errors. Skill is claimed below p = {SIGNIFICANCE}. {_not_counted(report)}",
         table(["some trial beats", "its relative MSE", "p"], rows),
         f"**Trials as good as the best.** {_confidence_set(report)}",
         f"**Intervals.** {COVERAGE:.0%} intervals, from the validation errors at each step "
@@ -157,6 +159,16 @@ def _evidence(report: Report) -> str:
     return "\n\n".join(paragraphs)
 
 
+def _not_counted(report: Report) -> str:
+    """Say what the p-value leaves out."""
+    tried = len(report.study.get_trials(deepcopy=False))
+    return (
+        f"{report.evidence.skill.alternatives} of {tried} trials are complete; the test does not "
+        "count the others, nor that each trial chose its best epoch on the same days, nor looks "
+        "taken in between."
+    )
+
+
 def _p_cell(found: SuperiorAbility) -> str:
     shown = p_value(found.p_value).removeprefix("p = ").removeprefix("p ")
     return f"**{shown}**" if found.p_value < SIGNIFICANCE else shown
@@ -165,7 +177,10 @@ def _p_cell(found: SuperiorAbility) -> str:
 def _confidence_set(report: Report) -> str:
     chosen, total = report.evidence.in_set, len(report.evidence.trials)
     if len(chosen) == total:
-        return f"All {total} completed trials are in the 90 % model confidence set: none is better."
+        return (
+            f"All {total} completed trials are in the 90 % model confidence set: they cannot be "
+            "told apart."
+        )
     numbers = ", ".join(map(str, chosen))
     return (
         f"The 90 % model confidence set holds {len(chosen)} of {total} completed trials "
@@ -209,7 +224,7 @@ def _provenance(report: Report) -> str:
         *provenance_rows(report.spec),
         ["first validation target", str(first.dates[first.origins[0] + 1])],
         ["last validation target", str(first.dates[first.origins[-1] + horizon])],
-        ["openings of the test", openings_in_words(report.openings)],
+        ["openings of the test", openings_in_words(report.openings, report.study.study_name)],
     ]
     return table(["", ""], rows).replace("---:", "---")
 

@@ -92,5 +92,7 @@ def importance(report: Report) -> Figure:
     axes = figure.subplots()
     bars = axes.barh(names, [report.importances[name] for name in names], color=GREY)
     axes.bar_label(bars, fmt="%.2f", padding=3)
-    axes.set(xlabel="importance (PED-ANOVA; shares add up to 1)", xlim=(0, 1.1))
+    axes.set(
+        xlabel="importance for being among the best (PED-ANOVA; shares add up to 1)", xlim=(0, 1.1)
+    )
     return figure

@@ -93,7 +93,3 @@ def _forecasts(part: Part) -> pd.DataFrame:
             for name, growth in columns.items()
         }
     )
-
-
-def _parts(report: Report) -> list[Part]:
-    return [part for part in (report.validation, report.test) if part is not None]

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from foretune.datasets.atomic import write_atomically
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import development
 from foretune.models.training import best_epoch, fit
 from foretune.search.best import save_best, trial_config
 from foretune.search.figure_style import literal
@@ -28,7 +27,8 @@ def write_results(
 ) -> list[Path]:
     """Write a study's ``best.toml``, ``trials.csv`` and ``figures/*.png`` into the folder ``out``.
 
-    The best trial is trained once more for its forecasts; the test part stays sealed.
+    The best trial is trained once more for its forecasts, with folds in the last one; the test part
+    stays sealed.
 
     Args:
         study: a study of :func:`run_study` with a complete trial.
@@ -52,11 +52,12 @@ def write_results(
     table = trials_table(study)
     write_atomically(folder / "trials.csv", lambda path: table.to_csv(path, index=False))
     split = spec.split.split(len(prices), history=spec.space.history)
-    data = development(prices, split)
+    data = spec.split.development(prices, history=spec.space.history)[-1]
     run = list(fit(trial_config(best), data))
     chosen = best_epoch(run)
+    which = "validation" if spec.split.folds == 1 else f"last fold's (of {spec.split.folds})"
     title = (
-        f"{literal(prices.name)}: validation forecasts of trial {best.number}, "
+        f"{literal(prices.name)}: {which} forecasts of trial {best.number}, "
         f"epoch {chosen.epoch}, relative MSE {chosen.relative_mse:.4f}"
     )
     drawn = {

@@ -51,7 +51,13 @@ class OpenedTest:
             >>> OpenedTest.open(study, prices, split, trial=3, config=config).origins
         """
         # Before anything is read: a report that fails afterwards has still seen the test.
-        record_opening(study, trial, config)
+        record_opening(
+            study,
+            trial,
+            config,
+            prices=prices.digest,
+            test_start=str(prices.dates[split.test_start]),
+        )
         return cls(
             dates=prices.dates,
             mid=prices.mid,

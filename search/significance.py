@@ -105,11 +105,11 @@ def superior_ability(
     Returns:
         Hansen's consistent p-value and its bounds. They are (b + 1) / (B + 1), b of B resamples
         exceeding the gain, so none is ever 0 (Davison & Hinkley 1997, "Bootstrap Methods and
-        their Application", section 4.2); all are 1 where no alternative has a lower mean loss.
+        their Application", section 4.2); all are 1 where no alternative has a lower mean loss, or
+        with fewer than 3 origins.
 
     Raises:
-        ConfigError: there is no alternative, there are fewer than 3 origins (Hansen's bound,
-            log log T, needs 3), the shapes differ or a loss is not finite.
+        ConfigError: there is no alternative, the shapes differ or a loss is not finite.
 
     Source: Hansen 2005, "A test for superior predictive ability"; Politis & Romano 1994, "The
     stationary bootstrap".
@@ -121,22 +121,18 @@ def superior_ability(
     origins, alternatives = losses.shape
     if alternatives == 0:
         raise ConfigError("losses must have a column for at least 1 alternative, but have 0")
-    if origins < 3:
-        raise ConfigError(f"losses must be of at least 3 forecast origins, but are of {origins}")
     _require_pairs(losses, benchmark)
     block = block_length(origins, horizon=horizon, stride=stride)
     lower, consistent, upper = 1.0, 1.0, 1.0
+    gains = benchmark[:, None] - losses
     # Hansen's statistic is cut off at 0: without a gain there is nothing to explain. arch leaves
     # the cut out, and its strict comparison would find no resample above a gain of exactly 0.
-    if np.max(np.mean(benchmark[:, None] - losses, axis=0)) > 0:
-        # arch 8 computes standard errors, but uses them only to tell which alternatives are too
-        # poor to count; it compares means as they are. With the few independent origins of a
-        # validation split that is the better-behaved choice, because an estimated standard error
-        # is at times far too small: over 60 random-walk studies at horizon 50 with 15 independent
-        # origins it claimed 3 at the 5 % level, and 7 when each gain was divided by its own.
+    # His bound, log log T, needs three origins.
+    if origins >= 3 and np.max(np.mean(gains, axis=0)) > 0:
         from arch.bootstrap import SPA  # here: it takes longer to import than all of Optuna
 
-        spa = SPA(benchmark, losses, block_size=block, reps=reps, seed=seed)
+        tamed = gains / _unruliness(gains, block)
+        spa = SPA(np.zeros(origins), -tamed, block_size=block, reps=reps, seed=seed)
         spa.compute()
         shares = spa.pvalues[["lower", "consistent", "upper"]].to_numpy(dtype=np.float64)
         lower, consistent, upper = _never_zero(shares, reps).tolist()
@@ -149,6 +145,33 @@ def superior_ability(
         block=block,
         alternatives=alternatives,
     )
+
+
+def _unruliness(gains: Losses, block: int) -> Losses:
+    """Return what to divide each column of gains [T, K] by: [K], 1 for all that are alike.
+
+    Hansen divides each gain by its standard error. arch 8 estimates those errors but compares
+    means as they are. Neither will do here. With the few independent origins of a validation split
+    an estimated error is at times far too small: over 60 random-walk studies at horizon 50 with 15
+    independent origins, gains in their own units made 7 claims at the 5 % level, and as they are
+    3. But as they are, one trial that went astray at one origin hides every other: skill was then
+    found in 0 of 40 studies on AR(1) returns. So a gain is scaled down only where its standard
+    error is more than twice the median one: 4 claims of 60, and 35 of 40 found, with such a trial
+    or without.
+    """
+    centred = gains - gains.mean(axis=0)
+    origins = len(gains)
+    variance = np.mean(centred**2, axis=0)
+    # The variance of a mean under the stationary bootstrap (Politis & Romano 1994, lemma 1).
+    for lag in range(1, origins):
+        share, stay = lag / origins, 1 - 1 / block
+        weight = (1 - share) * stay**lag + share * stay ** (origins - lag)
+        if weight < _ROUNDING:
+            continue
+        variance += 2 * weight * np.sum(centred[:-lag] * centred[lag:], axis=0) / origins
+    errors = np.sqrt(np.maximum(variance, 0))
+    usual: Losses = np.maximum(1.0, errors / max(2 * float(np.median(errors)), _TIE_BREAK))
+    return usual
 
 
 def confidence_set(

@@ -7,7 +7,7 @@ from typing import Any, Self
 import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
@@ -16,6 +16,7 @@ from foretune.datasets.splits import (
     Development,
     Split,
     chronological_split,
+    default_stride,
     development_folds,
 )
 from foretune.datasets.strict_model import StrictModel
@@ -58,10 +59,7 @@ class SplitSpec(StrictModel):
         default=50, ge=1, description="days forecast from each origin, and both gaps"
     )
     stride: int = Field(
-        # Forecasts that overlap say more together than those that do not: of 40 studies on AR(1)
-        # returns, 5 days ahead, skill was found in 40 with a stride of 1 and in 35 with 5, and on
-        # random walks no more often by mistake.
-        default_factory=lambda data: max(data["horizon"] // 5, 1),
+        default=10,
         ge=1,
         description="days from one forecast origin to the next; a fifth of the horizon by default",
     )
@@ -70,6 +68,14 @@ class SplitSpec(StrictModel):
     folds: int = Field(
         default=1, ge=1, description="blocks of the validation part, each with training of its own"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _stride_follows_horizon(cls, given: dict[str, Any]) -> dict[str, Any]:
+        horizon = given.get("horizon")
+        if "stride" in given or not isinstance(horizon, int) or horizon < 1:
+            return given
+        return given | {"stride": default_stride(horizon)}
 
     def split(self, days: int, *, history: int) -> Split:
         """Split ``days`` days, with ``history`` days before the first origin."""

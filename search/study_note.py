@@ -7,19 +7,15 @@ import optuna
 from optuna.trial import FrozenTrial
 from optuna_dashboard import get_note, save_note
 
-from foretune.datasets.errors import ConfigError
 from foretune.search.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.best import best_so_far, trial_config
-from foretune.search.evidence import skill_so_far
 from foretune.search.markdown import table
-from foretune.search.openings import openings, openings_in_words
 from foretune.search.provenance import provenance_rows
 from foretune.search.spec import OBJECTIVE_NAME, required_spec
 from foretune.search.storage import storage_of
-from foretune.search.summary import states
+from foretune.search.summary import openings_of_test, states, verdict_so_far
 from foretune.search.tickets import finished_trials
 from foretune.search.trial_files import FORECASTS, LEARNING_CURVE
-from foretune.search.verdict import skill_in_words
 
 # What a user writes above this line stays.
 MARK = "<!-- kept by foretune from here on; write above -->"
@@ -77,23 +73,13 @@ def note(study: optuna.Study, total: int) -> str:
     spec = required_spec(study)
     done = finished_trials(study)
     sections = [
-        f"**{_verdict(study)}** {openings_in_words(openings(study))}",
+        f"**{verdict_so_far(study)}** {openings_of_test(study)}",
         table(["trials", "", ""], _progress(study, done, total)),
         *_best(study),
         "### Where this comes from",
         table(["", ""], provenance_rows(spec)),
     ]
     return "\n\n".join(sections)
-
-
-def _verdict(study: optuna.Study) -> str:
-    best = best_so_far(study)
-    if best is None or best.value is None:
-        return "No trial is complete yet."
-    try:
-        return skill_in_words(skill_so_far(study), best.number, best.value)
-    except ConfigError:
-        return "The trials' losses are not stored: there is no verdict."
 
 
 def _progress(study: optuna.Study, done: int, total: int) -> list[list[str]]:

@@ -5,10 +5,11 @@ from collections import Counter
 import optuna
 from rich.table import Table
 
-from foretune.search.best import best_trial, trial_config
+from foretune.datasets.errors import ForetuneError
+from foretune.search.best import best_so_far, best_trial, trial_config
 from foretune.search.evidence import skill_so_far
 from foretune.search.openings import openings, openings_in_words
-from foretune.search.spec import OBJECTIVE_NAME
+from foretune.search.spec import OBJECTIVE_NAME, required_spec
 from foretune.search.verdict import skill_in_words
 
 
@@ -36,16 +37,30 @@ def summary_table(study: optuna.Study) -> Table:
 
 def caution(study: optuna.Study) -> str:
     """Say in one paragraph what the best value is, and what it is not."""
-    best = best_trial(study)
-    assert best.value is not None  # a complete trial has one
     trials = [t for t in study.get_trials(deepcopy=False) if OBJECTIVE_NAME in t.user_attrs]
     beaten = sum(t.user_attrs[OBJECTIVE_NAME] < 1 for t in trials)
     return (
-        f"{skill_in_words(skill_so_far(study), best.number, best.value)} {beaten} of "
-        f"{len(trials)} trials are below 1 (persistence) on validation, but the winner was chosen "
-        "on the same days that it is scored on, so its value flatters it. "
-        f"{openings_in_words(openings(study))} `foretune report` says more."
+        f"{verdict_so_far(study)} {beaten} of {len(trials)} trials are below 1 (persistence) on "
+        "validation, but the winner was chosen on the same days that it is scored on, so its value "
+        f"flatters it. {openings_of_test(study)} `foretune report` says more."
     )
+
+
+def verdict_so_far(study: optuna.Study) -> str:
+    """Say whether the completed trials have beaten persistence beyond chance."""
+    best = best_so_far(study)
+    if best is None or best.value is None:
+        return "No trial is complete yet."
+    try:
+        return skill_in_words(skill_so_far(study), best.number, best.value)
+    except ForetuneError as error:
+        return f"There is no verdict: {error}."
+
+
+def openings_of_test(study: optuna.Study) -> str:
+    """Say how often the study's test has been opened."""
+    digest = required_spec(study).prices.digest
+    return openings_in_words(openings(study, prices=digest), study.study_name)
 
 
 def states(study: optuna.Study) -> str:

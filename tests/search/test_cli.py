@@ -161,7 +161,7 @@ def test_report_and_replay_from_a_stored_study(run: Run, tmp_path: Path) -> None
     assert code == 0, err
     code, out, err = run("report", "--study", "s", "--sealed", "--out", "report")
     assert code == 0, err
-    assert "The test is sealed: it has never been opened." in out
+    assert "no study of this storage has opened it" in out
     assert Path("report/report.html").stat().st_size > 50_000
     code, out, err = run("report", "--study", "s", "--top", "2")
     assert code == 0, err
@@ -196,7 +196,7 @@ def test_mistakes_in_report_and_replay_are_one_line(run: Run) -> None:
         assert named in err
         assert err.count("\n") == 1
     # None of them opened the test.
-    assert "never been opened" in run("report", "--study", "s", "--sealed")[1]
+    assert "no study of this storage has opened it" in run("report", "--study", "s", "--sealed")[1]
 
 
 def test_folds_and_their_pruner_from_the_shell(run: Run) -> None:

@@ -53,7 +53,7 @@ def study(prices: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
 @pytest.fixture(scope="module")
 def sealed(study: optuna.Study, prices: PriceSeries) -> Report:
     report = make_report(study, prices, sealed=True, top=3)
-    assert openings(study) == []
+    assert openings(study, prices=prices.digest) == []
     return report
 
 
@@ -65,7 +65,7 @@ def opened(study: optuna.Study, prices: PriceSeries, sealed: Report) -> Report:
 def test_a_sealed_report_opens_nothing_and_says_so(sealed: Report) -> None:
     assert sealed.test is None
     assert sealed.shrinkage is None
-    assert "The test is sealed." in sealed.verdict
+    assert "This report left the test closed." in sealed.verdict
     assert set(metrics_table(sealed)["part"]) == {"validation"}
     assert set(forecasts_table(sealed)["part"]) == {"validation"}
 
@@ -75,7 +75,8 @@ def test_every_opening_is_counted(study: optuna.Study, prices: PriceSeries, open
     assert opened.openings[0].trial == opened.winner.trial.number
     again = make_report(study, prices, top=1)
     assert len(again.openings) == 2
-    assert openings_in_words(again.openings).startswith("The test has been opened 2 times, first")
+    said = openings_in_words(again.openings, "skill")
+    assert said.startswith("The test has been opened 2 times, first")
 
 
 def test_the_winner_is_the_best_trial_trained_again(study: optuna.Study, opened: Report) -> None:
@@ -242,7 +243,7 @@ def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> Non
             assert f"{model.metrics.relative_mse:.4f}" in text
     assert opened.spec.prices.digest in text
     assert opened.winner.config.to_toml().strip() in text
-    assert openings_in_words(opened.openings) in text
+    assert openings_in_words(opened.openings, "skill") in text
     assert f"jax {opened.spec.versions['jax']}" in text
     assert f"moved by {opened.shrinkage:+.4f}" in text
     assert "came out to the last bit" in text
@@ -298,12 +299,42 @@ def test_a_users_text_stays_text(text: str) -> None:
 
 
 def test_openings_in_words() -> None:
-    opening = Opening(time="2026-01-02T03:04:05+00:00", trial=1, config_digest="c0ffee")
-    assert openings_in_words([]) == "The test is sealed: it has never been opened."
-    assert openings_in_words([opening]) == (
-        "The test has been opened once, at 2026-01-02T03:04:05+00:00."
+    opening = Opening(
+        time="2026-01-02T03:04:05+00:00",
+        study="s",
+        trial=1,
+        config_digest="c0ffee",
+        prices="d",
+        test_start="2020-01-01",
     )
-    assert "opened 3 times" in openings_in_words([opening] * 3)
+    sealed = "The test is sealed: no study of this storage has opened it."
+    assert openings_in_words([], "s") == sealed
+    once = openings_in_words([opening], "s")
+    assert once.startswith("The test has been opened once, at 2026-01-02T03:04:05+00:00; whatever")
+    assert "once by study 's', at" in openings_in_words([opening], "t")
+    assert "opened 3 times, first" in openings_in_words([opening] * 3, "s")
+    assert "3 times (3 of them by other studies of" in openings_in_words([opening] * 3, "t")
+
+
+def test_a_look_by_another_study_of_the_same_prices_counts(
+    prices: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    for name in ("first", "second"):
+        study = run_study(
+            name,
+            prices,
+            n_trials=1,
+            space=tiny_space,
+            horizon=HORIZON,
+            storage=storage,
+            show_progress_bar=False,
+        )
+        make_report(study, prices, top=1)
+    assert [opening.study for opening in openings(study, prices=prices.digest)] == [
+        "first",
+        "second",
+    ]
 
 
 def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace) -> None:

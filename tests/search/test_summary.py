@@ -31,7 +31,7 @@ def test_the_verdict_so_far_is_the_sealed_reports(tiny_space: SearchSpace) -> No
         assert report.finding.claims_skill == skill
         said = caution(study)
         assert said.startswith(report.verdict.split(".")[0])
-        assert "The test is sealed: it has never been opened." in said
+        assert "The test is sealed: no study of this storage has opened it." in said
         make_report(study, prices, top=1)
         assert "The test has been opened once" in caution(study)
 
