@@ -34,7 +34,7 @@ bench: .venv/installed .venv-bench/installed
 	$(BIN)/python tests/benchmarks/run.py --peers .venv-bench
 
 dashboard: .venv/installed
-	$(BIN)/optuna-dashboard $(STORAGE) --host 127.0.0.1 --port $(PORT)
+	$(BIN)/foretune dashboard --storage $(STORAGE) --port $(PORT)
 
 clean:
 	rm -rf .venv .venv-bench .cache .typing .mypy_cache .ruff_cache .pytest_cache .hypothesis

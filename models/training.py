@@ -1,6 +1,6 @@
 """Training: one model after its config, an epoch at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.batches import segment_cursors
-from foretune.datasets.errors import DataError
+from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.splits import Development
 from foretune.models.cells import CELLS
 from foretune.models.config import TrialConfig
@@ -66,14 +66,22 @@ class TrainingRun:
         config: what to train.
         data: training and validation days.
         criterion: the validation value that decays, stops and chooses.
+        learning_rates: as for :func:`fit`.
 
     Raises:
+        ConfigError: ``learning_rates`` is empty.
         DataError: the training part is too short for the unroll length.
     """
 
     def __init__(
-        self, config: TrialConfig, data: Development, criterion: Criterion = "relative_mse"
+        self,
+        config: TrialConfig,
+        data: Development,
+        criterion: Criterion = "relative_mse",
+        learning_rates: Sequence[float] | None = None,
     ) -> None:
+        if learning_rates is not None and not len(learning_rates):
+            raise ConfigError("learning_rates must hold one rate an epoch, but is empty")
         self.config = config
         self.program = Program(
             architecture=padded_architecture(config),
@@ -87,6 +95,7 @@ class TrainingRun:
         self.finished = False
         self._epoch = 1
         self._criterion = criterion
+        self._learning_rates = learning_rates
         self._plateau = Plateau.start(config)
         self._score = Scorer(data.mid, data.split.validation_origins, data.split.horizon, scaled)
 
@@ -106,7 +115,7 @@ class TrainingRun:
         """Return the traced scalars of the next epoch."""
         config = self.config
         return Hyperparameters(
-            learning_rate=np.float32(self._plateau.learning_rate),
+            learning_rate=np.float32(self._learning_rate),
             dropout=np.float32(config.dropout),
             clip_norm=np.float32(config.clip_norm),
             label_offset=np.int32(config.label_offset),
@@ -126,13 +135,13 @@ class TrainingRun:
         Raises:
             NonFiniteLossError: the loss or a forecast is NaN or infinite.
         """
-        epoch, learning_rate = self._epoch, self._plateau.learning_rate
+        epoch, learning_rate = self._epoch, self._learning_rate
         # Checked before they become prices: the floor of a scaling would hide a -inf.
         _require_finite(loss, forecasts, epoch, learning_rate)
         scores = self._score(np.asarray(forecasts, np.float64))
         self._plateau = self._plateau.after(getattr(scores, self._criterion), self.config)
         self._epoch += 1
-        self.finished = epoch == self.config.epochs or self._plateau.exhausted(self.config)
+        self.finished = self._ends_after(epoch)
         return EpochResult(
             epoch=epoch,
             train_loss=loss,
@@ -146,9 +155,25 @@ class TrainingRun:
             params=crop_params(params, self.program.architecture, Architecture.of(self.config)),
         )
 
+    @property
+    def _learning_rate(self) -> float:
+        """The next epoch's."""
+        if self._learning_rates is None:
+            return self._plateau.learning_rate
+        return self._learning_rates[self._epoch - 1]
+
+    def _ends_after(self, epoch: int) -> bool:
+        if self._learning_rates is not None:
+            return epoch == len(self._learning_rates)
+        return epoch == self.config.epochs or self._plateau.exhausted(self.config)
+
 
 def fit(
-    config: TrialConfig, data: Development, *, criterion: Criterion = "relative_mse"
+    config: TrialConfig,
+    data: Development,
+    *,
+    criterion: Criterion = "relative_mse",
+    learning_rates: Sequence[float] | None = None,
 ) -> Iterator[EpochResult]:
     """Train one model, an epoch at a time.
 
@@ -160,19 +185,22 @@ def fit(
         config: what to train.
         data: training and validation days.
         criterion: the validation value that decays, stops and chooses.
+        learning_rates: one an epoch, to train just so many epochs with them; validation then
+            decides neither the rates nor the end. None for the decay and the stop of ``config``.
 
     Yields:
         One result per epoch, with its weights; ``is_best`` marks the best epoch so far.
 
     Raises:
         NonFiniteLossError: the loss or a forecast is NaN or infinite.
+        ConfigError: ``learning_rates`` is empty.
         DataError: the training part is too short for the unroll length.
 
     Example:
         >>> for result in fit(config, data):
         ...     print(result.epoch, result.train_loss, result.relative_mse)
     """
-    run = TrainingRun(config, data, criterion)
+    run = TrainingRun(config, data, criterion, learning_rates)
     # Put, not passed as NumPy: an argument that is on the device already is not copied again.
     state, on_device = jax.device_put((run.first_state(), run.data))
     while not run.finished:

@@ -1,6 +1,7 @@
 """Many configs in, a reviewed study out. The façade of foretune."""
 
 from foretune.search.best import best_config, best_trial, save_best, trial_config
+from foretune.search.known_configs import space_around
 from foretune.search.objective import Objective
 from foretune.search.replay import replay
 from foretune.search.report import make_report
@@ -26,6 +27,7 @@ __all__ = [
     "replay",
     "run_study",
     "save_best",
+    "space_around",
     "summary_table",
     "trial_config",
     "trials_table",

@@ -7,9 +7,11 @@ import tomli_w
 from optuna.trial import FrozenTrial
 
 from foretune.datasets.atomic import write_atomically
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.errors import ConfigError, ForetuneError
+from foretune.datasets.prices import PriceSeries
 from foretune.models.config import TrialConfig
-from foretune.search.spec import OBJECTIVE_NAME, StudySpec
+from foretune.search.best_document import BestDocument, PartsTable, PricesTable, ResultTable
+from foretune.search.spec import StudySpec, study_prices
 
 
 def best_so_far(study: optuna.Study) -> FrozenTrial | None:
@@ -62,23 +64,71 @@ def best_config(study: optuna.Study) -> TrialConfig:
     return trial_config(best_trial(study))
 
 
-def save_best(study: optuna.Study, path: str | os.PathLike[str]) -> FrozenTrial:
+def save_best(
+    study: optuna.Study, path: str | os.PathLike[str], *, prices: PriceSeries | None = None
+) -> FrozenTrial:
     """Write ``best.toml``: the config, its result, and the prices, split and versions behind it.
 
-    ``TrialConfig.load`` reads the config back. Returns the trial.
+    ``TrialConfig.load`` reads the config back, :class:`BestDocument` all of it.
+
+    Args:
+        study: a study with a complete trial. One that foretune did not make knows nothing of its
+            prices, and the document is the config and its result alone.
+        path: the file.
+        prices: the study's prices, for the days at which the parts begin and end; None to read
+            them where the study knows them to be. Where they are not, those days are left out.
+
+    Returns:
+        The trial.
+
+    Raises:
+        ConfigError: no trial is complete, or the file cannot be written.
+
+    Example:
+        >>> save_best(study, "best.toml").number
+        7
     """
     trial = best_trial(study)
     spec = StudySpec.stored(study)
-    document = {
-        "config": trial_config(trial).model_dump(mode="json"),
-        "result": {
-            "study": study.study_name,
-            "trial": trial.number,
-            OBJECTIVE_NAME: trial.value,
-            "best_epoch": trial.user_attrs["best_epoch"],
-        },
-    }
-    if spec is not None:
-        document |= spec.model_dump(mode="json", include={"prices", "split", "versions"})
-    write_atomically(path, tomli_w.dumps(document))
+    config, result = trial_config(trial), _result(study, trial)
+    if spec is None:
+        tables = {"config": config, "result": result}
+        text = tomli_w.dumps({name: table.model_dump() for name, table in tables.items()})
+    else:
+        text = BestDocument(
+            config=config,
+            result=result,
+            prices=PricesTable(**spec.prices.model_dump()),
+            split=spec.split,
+            parts=_parts(spec, prices or _prices_at_hand(study, spec)),
+            seed=spec.seed,
+            versions=spec.versions,
+        ).to_toml()
+    write_atomically(path, text)
     return trial
+
+
+def _result(study: optuna.Study, trial: FrozenTrial) -> ResultTable:
+    assert trial.value is not None  # a complete trial has one
+    return ResultTable(
+        study=study.study_name,
+        trial=trial.number,
+        relative_mse=trial.value,
+        best_epoch=trial.user_attrs["best_epoch"],
+    )
+
+
+def _prices_at_hand(study: optuna.Study, spec: StudySpec) -> PriceSeries | None:
+    """Return the study's prices if they are here; nothing is downloaded."""
+    if spec.prices.source.startswith("alphavantage:"):
+        return None
+    try:
+        return study_prices(study)
+    except ForetuneError:
+        return None
+
+
+def _parts(spec: StudySpec, prices: PriceSeries | None) -> PartsTable | None:
+    if prices is None or prices.digest != spec.prices.digest:
+        return None
+    return PartsTable.of(prices, spec.split.split(len(prices), history=spec.space.history))

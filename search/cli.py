@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import click
 
+from foretune.search.cli_compare import compare, schema
+from foretune.search.cli_dashboard import dashboard
 from foretune.search.cli_judge import replay, report
-from foretune.search.cli_reuse import best
+from foretune.search.cli_reuse import best, fit, forecast
 from foretune.search.cli_run import run
 from foretune.search.command import run_command
 
@@ -16,7 +18,7 @@ def cli() -> None:
     """Search the hyperparameters of recurrent forecasters, with the test days sealed."""
 
 
-for command in (run, report, replay, best):
+for command in (run, report, replay, best, fit, forecast, dashboard, compare, schema):
     cli.add_command(command)
 
 

@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from foretune.datasets import SAMPLES, load_prices
+from foretune.models.config import TrialConfig
 from foretune.search.command import (
     INTERRUPTED,
     POSITIVE,
@@ -38,6 +39,13 @@ from foretune.search.tickets import finished_trials
 @click.option("--folds", type=POSITIVE, help="Walk-forward folds (1).")
 @storage_option
 @click.option("--space", "space_file", type=click.Path(), help="TOML file of the search space.")
+@click.option(
+    "--start-from",
+    "known",
+    type=click.Path(),
+    multiple=True,
+    help="TOML file of a config to train first, such as best.toml; may be given again.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
 @click.option(
     "--pruner",
@@ -60,6 +68,7 @@ def run(
     folds: int | None,
     storage: str,
     space_file: str | None,
+    known: tuple[str, ...],
     seed: int | None,
     pruner: str,
     workers: int | None,
@@ -85,6 +94,7 @@ def run(
         folds=folds,
         seed=seed,
         storage=storage,
+        start_from=[TrialConfig.load(file) for file in known],
         pruner=PRUNERS[pruner](),
         workers=workers,
         lanes=lanes or "auto",

@@ -79,6 +79,10 @@ FloatDimension = Annotated[
 ]
 
 
+# A searched or fixed field of a space.
+Dimension = IntRange | FloatRange | tuple[Any, ...] | int | float | str
+
+
 class SearchSpace(StrictModel):
     """What a study searches: each field a range, a tuple of choices, or one fixed value.
 

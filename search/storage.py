@@ -106,7 +106,7 @@ def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optun
     Raises:
         ConfigError: there is none of that name; the message lists those there are.
     """
-    _require_database(storage)
+    require_database(storage)
     opened = open_storage(storage)
     try:
         return optuna.load_study(study_name=name, storage=opened)
@@ -117,8 +117,12 @@ def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optun
         ) from None
 
 
-def _require_database(storage: str | BaseStorage) -> None:
-    """Refuse an SQLite file that is not there, instead of making an empty one."""
+def require_database(storage: str | BaseStorage) -> None:
+    """Refuse an SQLite file that is not there, instead of making an empty one.
+
+    Raises:
+        ConfigError: it is not there.
+    """
     if isinstance(storage, str) and storage.startswith("sqlite:///"):
         file = make_url(storage).database
         if file and not Path(file).exists():

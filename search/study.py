@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Literal
 
@@ -15,6 +15,8 @@ from optuna.storages import BaseStorage
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
 from foretune.models.compile_cache import use_compile_cache
+from foretune.models.config import TrialConfig
+from foretune.search.known_configs import enqueue_configs
 from foretune.search.launch import Launch
 from foretune.search.progress import quiet_optuna
 from foretune.search.sampler import TrialSeededSampler
@@ -39,6 +41,7 @@ def run_study(
     folds: int | None = None,
     seed: int | None = None,
     storage: str | BaseStorage = DEFAULT_STORAGE,
+    start_from: Sequence[TrialConfig] = (),
     sampler: BaseSampler | None = None,
     pruner: BasePruner | None = None,
     workers: int | None = None,
@@ -65,6 +68,7 @@ def run_study(
             or 1.
         seed: seed of the sampler; None for the study's own, or 0.
         storage: URL (SQLite or PostgreSQL) or an Optuna storage.
+        start_from: known configs that are trained first, if the study has not trained them yet.
         sampler: an Optuna sampler; by default TPE, seeded anew for each trial number.
         pruner: an Optuna pruner; by default the median rule. ``optuna.pruners.WilcoxonPruner``
             compares trials fold by fold.
@@ -113,6 +117,7 @@ def run_study(
         if isinstance(work.pruner, WilcoxonPruner) and spec.split.folds == 1:
             raise ConfigError("folds must be at least 2 for the Wilcoxon pruner, but got 1")
         study = _described_study(work, opened, spec)
+        enqueue_configs(study, spec.space, start_from)
         launch = Launch(
             work=work,
             storage=opened,

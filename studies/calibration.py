@@ -73,8 +73,9 @@ class Outcome:
 
 
 def judge(setting: Setting, seed: int, trials: int) -> Outcome:
-    """Run one study on prices drawn with ``seed``, and judge it."""
-    prices = load_sample(setting.sample, seed=seed)
+    """Run one study on prices of its own, and judge it."""
+    # Other prices for each setting, and not the seed of the sampler and the weights.
+    prices = load_sample(setting.sample, seed=1000 * setting.horizon + seed)
     study = run_study(
         f"{setting.sample}-{setting.horizon}-{seed}",
         prices,

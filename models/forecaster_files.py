@@ -1,0 +1,168 @@
+"""A forecaster's folder: ``forecaster.toml``, ``history.npy`` and ``weights``.
+
+The weights are an orbax checkpoint. Nothing here is pickled: loading a file runs none of it.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from foretune.datasets.checked_folder import (
+    check_folder,
+    require_replaceable,
+    write_checked_folder,
+)
+from foretune.datasets.errors import ConfigError, DataError
+from foretune.datasets.history import History
+from foretune.models.forecaster_document import ForecasterDocument
+from foretune.models.network import Params, initial_params
+from foretune.models.stacked import Architecture
+
+DOCUMENT, HISTORY, WEIGHTS = "forecaster.toml", "history.npy", "weights"
+
+_REQUIRED = (DOCUMENT, HISTORY)
+_DAY = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
+_Arrays = dict[str, NDArray[Any]]
+
+
+def require_model_place(folder: str | os.PathLike[str]) -> Path:
+    """Refuse a place where no model can be saved: before hours of training, not after.
+
+    Raises:
+        ConfigError: there is something that is not a saved forecaster, or no folder around it.
+
+    Example:
+        >>> require_model_place("model")
+        PosixPath('/home/ada/model')
+    """
+    return require_replaceable(folder, _REQUIRED)
+
+
+def save_model(
+    folder: str | os.PathLike[str], document: ForecasterDocument, params: Params, history: History
+) -> None:
+    """Write a model folder, whole or not at all; an older model in its place is replaced.
+
+    Raises:
+        ConfigError: it cannot be written, or what is in its place is no model; names it.
+    """
+
+    def write(new: Path) -> None:
+        (new / DOCUMENT).write_text(document.to_toml(), encoding="utf-8")
+        days = np.empty(len(history), _DAY)
+        days["date"], days["mid"] = history.dates, history.mid
+        np.save(new / HISTORY, days, allow_pickle=False)
+        _write_weights(new / WEIGHTS, named_weights(params))
+
+    write_checked_folder(folder, write, required=_REQUIRED)
+
+
+def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Params, History]:
+    """Read a model folder, after every byte of it was checked.
+
+    Raises:
+        ConfigError: a file is missing, damaged or not what :func:`save_model` writes; names it.
+    """
+    checked = check_folder(folder, _REQUIRED)
+    document = _read_document(checked / DOCUMENT)
+    history = _read_history(checked / HISTORY, document)
+    return document, _read_weights(checked / WEIGHTS, document), history
+
+
+def named_weights(params: Params) -> _Arrays:
+    """Return the arrays of a network's weights by name, such as "layers.0.kernel"."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {_name(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def weights_digest(arrays: _Arrays) -> str:
+    """Return the SHA-256 of names, shapes and bytes: the same on every machine."""
+    content = hashlib.sha256(b"foretune weights 1\n")
+    for name, array in sorted(arrays.items()):
+        content.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        content.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return content.hexdigest()
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")
+
+
+def _read_document(file: Path) -> ForecasterDocument:
+    try:
+        return ForecasterDocument.from_toml(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def _read_history(file: Path, document: ForecasterDocument) -> History:
+    try:
+        days = np.load(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} must be an array that np.save wrote: {error}") from None
+    if not isinstance(days, np.ndarray) or days.dtype != _DAY or days.ndim != 1:
+        raise ConfigError(f"{file} must hold a date and a mid price a day")
+    said = document.history
+    try:
+        history = History.checked(
+            name=said.name, digest=said.digest, dates=days["date"], mid=days["mid"]
+        )
+    except DataError as error:
+        raise ConfigError(f"{file}: {error}") from None
+    if (said.days, said.last_date) != (len(history), history.dates[-1].item()):
+        raise ConfigError(
+            f"{file} must have {said.days} days to {said.last_date}, as in {DOCUMENT}, but has "
+            f"{len(history)} to {history.dates[-1]}"
+        )
+    return history
+
+
+def _write_weights(folder: Path, arrays: _Arrays) -> None:
+    # Here, because it takes half a second that only a saved model is worth.
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder.absolute(), arrays)
+    # Says where the temporary folder was, and nothing else; stores without rename need it.
+    (folder / "commit_success.txt").unlink(missing_ok=True)
+
+
+def _read_weights(folder: Path, document: ForecasterDocument) -> Params:
+    structure = initial_params(Architecture.of(document.config), 0)
+    expected = named_weights(structure)
+    arrays = _restored(folder, expected)
+    wanted, found = _kinds(expected), _kinds(arrays)
+    differing = sorted({name for name, _ in wanted ^ found})
+    if differing:
+        raise ConfigError(
+            f"{folder} must hold the weights that config asks for, but differs in {differing[0]}"
+        )
+    digest = weights_digest(arrays)
+    if digest != document.weights.digest:
+        raise ConfigError(
+            f"{folder} must hold weights of SHA-256 {document.weights.digest[:12]}..., as in "
+            f"{DOCUMENT}, but has {digest[:12]}..."
+        )
+    leaves, tree = jax.tree_util.tree_flatten_with_path(structure)
+    return jax.tree_util.tree_unflatten(tree, [arrays[_name(path)] for path, _ in leaves])
+
+
+def _restored(folder: Path, expected: _Arrays) -> _Arrays:
+    import orbax.checkpoint as ocp
+
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            restored: _Arrays = checkpointer.restore(folder.absolute(), expected)
+    except Exception as error:  # whatever orbax and its storage raise, which they do not document
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConfigError(f"{folder} cannot be restored: {reason[0][:200]}") from None
+    return {name: np.asarray(array) for name, array in restored.items()}
+
+
+def _kinds(arrays: _Arrays) -> set[tuple[str, object]]:
+    return {(name, (array.shape, array.dtype)) for name, array in arrays.items()}
