@@ -39,6 +39,7 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.schema import CreateTable
 
 from foretune.datasets.errors import ConfigError, ForetuneError
+from foretune.search.attributes import set_trial_attrs
 from foretune.search.figure_recipes import drawn
 
 # Under this name and an artifact's id, Optuna and its dashboard find what they know of it.
@@ -276,6 +277,7 @@ def save_artifacts(
             for filename, content in files.items()
         }
     )
+    announced = {}
     for filename, artifact_id in ids.items():
         guessed, encoding = guess_type(filename)
         meta = ArtifactMeta(
@@ -284,7 +286,8 @@ def save_artifacts(
             mimetype=(mimetypes or {}).get(filename) or guessed or "application/octet-stream",
             encoding=encoding,
         )
-        _set_attribute(storage, owner, _ATTRIBUTE + artifact_id, json.dumps(asdict(meta)))
+        announced[_ATTRIBUTE + artifact_id] = json.dumps(asdict(meta))
+    _set_attributes(storage, owner, announced)
     return list(ids.values())
 
 
@@ -400,10 +403,13 @@ def _filenames(storage: BaseStorage, owner: Owner) -> dict[str, str | None]:
     }
 
 
-def _set_attribute(storage: BaseStorage, owner: Owner, name: str, value: str) -> None:
+def _set_attributes(storage: BaseStorage, owner: Owner, attributes: Mapping[str, str]) -> None:
     kind, number = _number(owner)
-    write = storage.set_study_system_attr if kind == "study" else storage.set_trial_system_attr
-    write(number, name, value)
+    if kind == "trial":
+        set_trial_attrs(storage, number, system=attributes)
+        return
+    for name, value in attributes.items():
+        storage.set_study_system_attr(number, name, value)
 
 
 def _require_unfinished(storage: BaseStorage, owner: Owner) -> None:

@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from optuna.trial import Trial
@@ -16,6 +17,7 @@ from foretune.models.device import device_name
 from foretune.models.network import parameter_count
 from foretune.models.training import EpochResult, NonFiniteLossError
 from foretune.models.walk_forward import FoldResults, mean_over_folds
+from foretune.search.attributes import set_trial_attrs
 from foretune.search.spec import OBJECTIVE_NAME
 from foretune.search.trial_files import save_trial_files
 
@@ -43,8 +45,8 @@ class TrialRecord:
         # In lanes one trial counts what is compiled for all of them.
         self.shares_programs = False
         self.start()
-        trial.set_user_attr("config", config.to_toml())
-        trial.set_user_attr("device", device_name())
+        attributes = {"config": config.to_toml(), "device": device_name()}
+        set_trial_attrs(trial.storage, trial._trial_id, user=attributes)
 
     def start(self) -> None:
         """Count seconds and compiles from here; a lane's trial starts when it gets its lane."""
@@ -75,26 +77,28 @@ class TrialRecord:
 
     def end(self, error: BaseException | None = None) -> None:
         """Store what the trial came to, and the reason if it failed."""
-        if isinstance(error, NonFiniteLossError):
-            self.trial.set_user_attr("error", str(error))
-            self.trial.set_user_attr("non_finite", True)
-        elif error is not None:
-            self.trial.set_user_attr("error", f"{type(error).__name__}: {error}".strip(": "))
-        self.trial.set_user_attr("seconds", round(time.perf_counter() - self._started, 3))
-        epochs = max((len(history) for history in self._history.values()), default=0)
-        self.trial.set_user_attr("epochs", epochs)
         shares = self.shares_programs
-        self.trial.set_user_attr("compiles", 0 if shares else compile_count() - self._compiled)
-        self.trial.set_user_attr("cache_hits", 0 if shares else cache_hits() - self._loaded)
+        attributes: dict[str, Any] = {
+            "seconds": round(time.perf_counter() - self._started, 3),
+            "epochs": max((len(history) for history in self._history.values()), default=0),
+            "compiles": 0 if shares else compile_count() - self._compiled,
+            "cache_hits": 0 if shares else cache_hits() - self._loaded,
+        }
+        if isinstance(error, NonFiniteLossError):
+            attributes |= {"error": str(error), "non_finite": True}
+        elif error is not None:
+            attributes["error"] = f"{type(error).__name__}: {error}".strip(": ")
         if self._best:
-            self._store(list(self._best.values()))
+            attributes |= self._store_files(list(self._best.values()))
+        set_trial_attrs(self.trial.storage, self.trial._trial_id, user=attributes)
 
     @property
     def value(self) -> float:
         """Mean over the folds of each one's best epoch."""
         return mean_over_folds(list(self._best.values()))
 
-    def _store(self, best: list[EpochResult]) -> None:
+    def _store_files(self, best: list[EpochResult]) -> dict[str, float]:
+        """Store the trial's files; returns the numbers to store beside them."""
         # A trial that was pruned between two folds is judged by those it has seen.
         folds = self._folds[: len(best)]
         assessment = assess_folds(folds, [result.forecasts for result in best])
@@ -109,10 +113,9 @@ class TrialRecord:
         if len(self._folds) > 1:
             values = (result.relative_mse for result in best)
             numbers |= {f"relative_mse_fold_{n}": value for n, value in enumerate(values, 1)}
-        for name, value in numbers.items():
-            exact = name.startswith(OBJECTIVE_NAME)
-            self.trial.set_user_attr(name, value if exact else _rounded(value))
         save_trial_files(self.trial, self.config, self._history, best, folds, assessment)
+        exact = {name: value for name, value in numbers.items() if name.startswith(OBJECTIVE_NAME)}
+        return {name: _rounded(value) for name, value in numbers.items()} | exact
 
 
 def _rounded(value: float) -> float:
