@@ -1,6 +1,7 @@
 """TrialConfig: everything that determines one trained model."""
 
 import os
+from html import escape
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
@@ -113,6 +114,15 @@ class TrialConfig(StrictModel):
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="seed of weights, dropout and the cursors' jumps"
     )
+
+    def _repr_html_(self) -> str:
+        """Show the config as a table in a notebook; hovering over a name explains it."""
+        rows = "".join(
+            f"<tr><th title='{escape(str(field.description), quote=True)}'>{name}</th>"
+            f"<td>{escape(str(getattr(self, name)))}</td></tr>"
+            for name, field in type(self).model_fields.items()
+        )
+        return f"<table>{rows}</table>"
 
     def to_toml(self) -> str:
         """Return the config as TOML: one ``[config]`` table with every field."""

@@ -259,3 +259,12 @@ def test_load_names_the_file(tmp_path: Path) -> None:
         assert str(refusal.value).startswith(f"{path}: ")
         assert message in str(refusal.value)
         assert "\n" not in str(refusal.value)
+
+
+def test_a_notebook_shows_every_field() -> None:
+    shown = TrialConfig(units=(8, 4))._repr_html_()
+    for name, field in TrialConfig.model_fields.items():
+        assert f">{name}</th>" in shown
+        assert field.description is not None
+    assert "<td>(8, 4)</td>" in shown
+    assert "&#x27;" not in shown.split("<td>")[1]
