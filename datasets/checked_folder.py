@@ -50,8 +50,8 @@ def write_checked_folder(
             new.mkdir()
             write(new)
             lines = [f"{_digest(new / name)}  {name}\n" for name in _files(new)]
-            (new / SUMS).write_text("".join(lines), encoding="ascii")
-            require_replaceable(place, required)
+            (new / SUMS).write_bytes("".join(lines).encode("ascii"))
+            require_replaceable(place, required)  # again: it took a while
             _put(new, place)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -78,6 +78,10 @@ class Forecaster:
     coverage: float
     versions: dict[str, str]
 
+    def __post_init__(self) -> None:
+        for array in (self.widths, *jax.tree.leaves(self.params)):
+            array.setflags(write=False)
+
     @classmethod
     def train(
         cls,

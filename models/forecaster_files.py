@@ -103,7 +103,7 @@ def _read_document(file: Path) -> ForecasterDocument:
 def _read_history(file: Path, document: ForecasterDocument) -> History:
     try:
         days = np.load(file, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError) as error:
         raise ConfigError(f"{file} must be an array that np.save wrote: {error}") from None
     if not isinstance(days, np.ndarray) or days.dtype != _DAY or days.ndim != 1:
         raise ConfigError(f"{file} must hold a date and a mid price a day")
@@ -133,10 +133,9 @@ def _write_weights(folder: Path, arrays: _Arrays) -> None:
 
 
 def _read_weights(folder: Path, document: ForecasterDocument) -> Params:
+    arrays = _restored(folder)
     structure = initial_params(Architecture.of(document.config), 0)
-    expected = named_weights(structure)
-    arrays = _restored(folder, expected)
-    wanted, found = _kinds(expected), _kinds(arrays)
+    wanted, found = _kinds(named_weights(structure)), _kinds(arrays)
     differing = sorted({name for name, _ in wanted ^ found})
     if differing:
         raise ConfigError(
@@ -152,12 +151,12 @@ def _read_weights(folder: Path, document: ForecasterDocument) -> Params:
     return jax.tree_util.tree_unflatten(tree, [arrays[_name(path)] for path, _ in leaves])
 
 
-def _restored(folder: Path, expected: _Arrays) -> _Arrays:
+def _restored(folder: Path) -> _Arrays:
     import orbax.checkpoint as ocp
 
     try:
         with ocp.StandardCheckpointer() as checkpointer:
-            restored: _Arrays = checkpointer.restore(folder.absolute(), expected)
+            restored = checkpointer.restore(folder.absolute())
     except Exception as error:  # whatever orbax and its storage raise, which they do not document
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ConfigError(f"{folder} cannot be restored: {reason[0][:200]}") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import tomli_w
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from foretune.datasets.errors import ConfigError, DataError, ForetuneError
 from foretune.datasets.prices import PriceSeries
@@ -29,8 +29,18 @@ def _require_table(value: Any) -> Any:
     return value
 
 
+def _require_day(value: str) -> str:
+    try:
+        written = date.fromisoformat(value).isoformat()
+    except ValueError:
+        written = ""
+    if value != written:
+        raise ValueError("a day written YYYY-MM-DD")
+    return value
+
+
 FirstAndLast = Annotated[tuple[date, date], BeforeValidator(_list_to_tuple)]
-Day = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d$")]
+Day = Annotated[str, AfterValidator(_require_day)]
 
 
 class ResultTable(StrictModel):
@@ -148,11 +158,16 @@ class BestDocument(StrictModel):
                 sample, a simulation, a download, or a file of that name in this folder.
 
         Raises:
-            ConfigError: without ``where``, these are other prices than the study's.
+            ConfigError: without ``where``, these are other prices than the study's; or the split
+                does not make ``parts`` of the study's prices.
             DataError: there are no prices.
         """
-        if where is not None:
-            return load_prices(where)
+        prices = self._prices_of_study() if where is None else load_prices(where)
+        if self.is_of(prices):
+            self._require_parts(prices)
+        return prices
+
+    def _prices_of_study(self) -> PriceSeries:
         source = self.prices.source
         if Path(source).name != source or "\\" in source:
             raise ConfigError(
@@ -171,7 +186,6 @@ class BestDocument(StrictModel):
                 f"{self.prices.digest[:12]}), but {source} has {prices.digest[:12]}; give the "
                 "study's or others as --prices"
             )
-        self._require_parts(prices)
         return prices
 
     def _whole_split(self, days: int) -> Split:

@@ -15,6 +15,7 @@ from sqlalchemy import inspect
 from foretune.datasets.errors import ConfigError
 from foretune.search.artifacts import artifact_store
 from foretune.search.dashboard_guard import guarded
+from foretune.search.dashboard_repair import with_content
 from foretune.search.dashboard_server import Server
 from foretune.search.storage import DEFAULT_STORAGE, open_storage, require_database
 
@@ -116,8 +117,7 @@ def _dashboard(storage: BaseStorage, *, read_only: bool) -> WSGIApplication:
     import optuna_dashboard
 
     store = ArtifactsToRead(storage) if read_only else artifact_store(storage)
-    app: WSGIApplication = optuna_dashboard.wsgi(storage, artifact_store=store)
-    return app
+    return with_content(optuna_dashboard.wsgi(storage, artifact_store=store))
 
 
 class ArtifactsToRead:

@@ -192,6 +192,9 @@ def test_the_split_without_a_test_is_three_quarters_a_gap_and_the_rest() -> None
     assert split_without_test(25, horizon=5, history=13).validation_start == 20
     with pytest.raises(DataError, match=r"^24 days leave 14 for .* 5 for the val.* 15 and a fore"):
         split_without_test(24, horizon=5, history=13)
+    assert split_without_test(24, horizon=5, history=12).train_stop == 14
+    with pytest.raises(DataError, match=r"^23 days leave 14 for .* 4 for the validation part"):
+        split_without_test(23, horizon=5, history=12)
 
 
 # What is forecast
@@ -441,7 +444,7 @@ def test_the_first_day_that_differs_is_named(day: int, how: str, forecaster: For
             return
     elif how == "one more day":
         # A Saturday in the known weeks.
-        extra = np.busday_offset(dates[day], 1, "forward", weekmask="Sat")
+        extra = np.busday_offset(dates[day], 0, "forward", weekmask="Sat")
         if extra > dates[299]:
             extra -= 7
         place = int(np.searchsorted(dates, extra))
@@ -501,8 +504,8 @@ def test_who_trades_at_weekends_gets_weekends() -> None:
     assert ahead.astype(str).tolist() == ["2024-03-02", "2024-03-03", "2024-03-04", "2024-03-05"]
     # One Saturday session is an exception, and a history that ends on it goes on on Monday.
     weekdays = np.append(daily[np.is_busday(daily)], np.datetime64("2024-03-02"))
-    ahead = History.of(series(np.full(len(weekdays), 9.0), weekdays)).days_ahead(2)
-    assert ahead.astype(str).tolist() == ["2024-03-04", "2024-03-05"]
+    ahead = History.of(series(np.full(len(weekdays), 9.0), weekdays)).days_ahead(6)
+    assert ahead.astype(str).tolist()[::5] == ["2024-03-04", "2024-03-11"]
     # Sunday to Thursday is not known apart from Monday to Friday with Sundays.
     sundays = daily[np.is_busday(daily, weekmask="Sun Mon Tue Wed Thu")]
     ahead = History.of(series(np.full(len(sundays), 9.0), sundays)).days_ahead(3)

@@ -31,6 +31,8 @@ from foretune.search.artifacts import artifact_store, save_artifact
 from foretune.search.cli import main
 from foretune.search.dashboard import TOKEN_VARIABLE, ArtifactsToRead, serve
 from foretune.search.dashboard_guard import guarded
+from foretune.search.dashboard_repair import with_content
+from foretune.search.dashboard_server import Server
 from foretune.search.storage import open_storage
 
 HOST = "127.0.0.1:8080"
@@ -376,6 +378,22 @@ def test_other_origins_neither_read_nor_frame(place: Place) -> None:
         assert reply.one("X-Content-Type-Options") == "nosniff"
 
 
+def test_what_succeeded_has_content_for_the_pages_to_read(place: Place) -> None:
+    app = with_content(place.app)
+    note = json.dumps({"version": 1, "body": "seen"}).encode()
+    itself = ask(place.app, place.path + "/note", "PUT", body=note)
+    assert (itself.status, itself.body) == (204, b"")  # json() of that fails in the page
+    reply = ask(app, place.path + "/note", "PUT", body=note.replace(b"1", b"2"))
+    assert (reply.status, reply.body) == (200, b"{}")
+    assert reply.one("Content-Type") == "application/json"
+    assert reply.one("Content-Length") == "2"
+    # All else is as it was.
+    for path in ("/api/studies", place.page, "/dashboard", "/nothing"):
+        for method in ("GET", "HEAD", "DELETE"):
+            reply, itself = ask(app, path, method), ask(place.app, path, method)
+            assert (reply.status, reply.body) == (itself.status, itself.body)
+
+
 REFUSED: list[dict[str, Any]] = [
     {"host": "evil.example"},
     {},
@@ -477,7 +495,7 @@ def test_the_command_serves_until_ctrl_c(place: Place, running: subprocess.Popen
         with socket.create_connection(("127.0.0.1", int(url.split(":")[-1][:-1]))) as gone:
             gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             gone.sendall(b"GET /static/bundle.js HTTP/1.1\r\nHost: 127.0.0.1")
-    assert fetch(url + place.path[1:], "DELETE")[0] == 204
+    assert fetch(url + place.path[1:], "DELETE") == (200, b"{}")
     assert not place.exists()
     assert ended(running) == (0, "\nThe dashboard has ended.\n", "")
 
@@ -552,8 +570,16 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.fixture
+def unserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is let through by mistake fails the test, and does not serve for ever."""
+    monkeypatch.setattr(Server, "serve_forever", lambda _: pytest.fail("it serves"))
+
+
 @pytest.mark.parametrize(("options", "message"), MISTAKES)
-def test_mistakes_are_one_line(place: Place, options: dict[str, Any], message: str) -> None:
+def test_mistakes_are_one_line(
+    place: Place, options: dict[str, Any], message: str, unserved: None
+) -> None:
     with pytest.raises(ConfigError, match=message) as error:
         serve(**{"storage_url": place.url, "port": 0} | options)
     assert "\n" not in str(error.value)
@@ -561,7 +587,9 @@ def test_mistakes_are_one_line(place: Place, options: dict[str, Any], message: s
     assert not Path("nowhere.db").exists()
 
 
-def test_a_port_that_is_taken_is_named(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_that_is_taken_is_named(
+    place: Place, capsys: pytest.CaptureFixture[str], unserved: None
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         with pytest.raises(SystemExit) as stop:
@@ -572,7 +600,10 @@ def test_a_port_that_is_taken_is_named(place: Place, capsys: pytest.CaptureFixtu
 
 
 def test_others_reach_it_only_with_a_token(
-    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    place: Place,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    unserved: None,
 ) -> None:
     monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
     with pytest.raises(SystemExit) as stop:
