@@ -25,9 +25,7 @@ def with_content(app: WSGIApplication) -> WSGIApplication:
             nonlocal without
             without = status.startswith("204")
             if without:
-                names = {name.lower() for name, _ in _HEADERS}
-                status = "200 OK"
-                headers = [each for each in headers if each[0].lower() not in names] + _HEADERS
+                status, headers = "200 OK", headers + _HEADERS
             return start_response(status, headers, exc_info)
 
         content = app(environ, start)

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ import optuna
 import optuna_dashboard
 import pytest
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import InMemoryStorage
 from optuna_dashboard.artifact import get_artifact_path
 
 from foretune.datasets.errors import ConfigError
@@ -326,18 +328,29 @@ def test_reading_changes_no_byte(place: Place) -> None:
     assert place.digest() == before
 
 
-def test_read_only_does_not_even_make_the_table_of_artifacts(tmp_path: Path) -> None:
+def test_read_only_does_not_even_make_the_table_of_artifacts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "s.db"
-    storage = open_storage(f"sqlite:///{file}")
+    url = f"sqlite:///{file}"
+    storage = open_storage(url)
     trial = optuna.create_study(storage=storage).ask()
     before = file.read_bytes()
+    monkeypatch.setattr(Server, "serve_forever", lambda _: None)
+    serve(url, port=0, read_only=True)
+    assert file.read_bytes() == before
     store = ArtifactsToRead(storage)
     with pytest.raises(ArtifactNotFound):
         store.open_reader("c0ffee")
     assert file.read_bytes() == before
-    # One that comes later is shown.
+    # Who may change something has the table.
+    serve(url, port=0)
+    assert file.read_bytes() != before
+    # An artifact that comes later is shown.
     saved = save_artifact(storage, trial, "a.csv", "1")
     assert store.open_reader(saved).read() == b"1"
+    with pytest.raises(ArtifactNotFound):
+        ArtifactsToRead(InMemoryStorage()).open_reader(saved)
     with pytest.raises(io.UnsupportedOperation):
         store.write(saved, io.BytesIO(b"2"))
     with pytest.raises(io.UnsupportedOperation):
@@ -427,6 +440,14 @@ def test_the_guards_own_answers_are_whole(place: Place, asked: dict[str, Any]) -
         assert ask(app, **asked, method="HEAD").body == b""
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """A test run in a shell's background ignores Ctrl-C, and so would the processes it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def command(url: str, *options: str, **environment: str) -> subprocess.Popen[str]:
     """Start ``foretune dashboard`` on a free port."""
     name = Path(sys.executable).with_name("foretune")
@@ -506,6 +527,15 @@ def test_many_ask_at_once(place: Place, running: subprocess.Popen[str]) -> None:
         paths = [place.page[1:], place.path[1:], "static/bundle.js", "api/studies"] * 16
         answers = list(pool.map(lambda path: fetch(url + path), paths))
     assert {status for status, _ in answers} == {200}
+    # Nor does one that has not said all yet hold up the others.
+    address = urllib.parse.urlsplit(url)
+    with socket.create_connection((address.hostname, address.port)) as slow:
+        slow.sendall(b"GET /api/studies HTTP/1.1\r\n")
+        assert fetch(url + "api/studies")[0] == 200
+        slow.sendall(f"Host: {address.netloc}\r\n\r\n".encode())
+        with slow.makefile("rb") as answer:
+            assert b"200 OK" in answer.readline()
+            answer.read()
     assert ended(running)[2] == ""
 
 
@@ -578,13 +608,18 @@ def unserved(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("options", "message"), MISTAKES)
 def test_mistakes_are_one_line(
-    place: Place, options: dict[str, Any], message: str, unserved: None
+    place: Place,
+    options: dict[str, Any],
+    message: str,
+    unserved: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(place.file.parent)
     with pytest.raises(ConfigError, match=message) as error:
         serve(**{"storage_url": place.url, "port": 0} | options)
     assert "\n" not in str(error.value)
     assert not options.get("token") or options["token"] not in str(error.value)
-    assert not Path("nowhere.db").exists()
+    assert [path.name for path in Path().iterdir()] == [place.file.name]
 
 
 def test_a_port_that_is_taken_is_named(

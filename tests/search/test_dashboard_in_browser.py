@@ -107,6 +107,14 @@ def shown(original: Shown, tmp_path: Path) -> Shown:
     return replace(original, file=Path(shutil.copy(original.file, tmp_path)))
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """A test run in a shell's background ignores Ctrl-C, and so would the processes it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @contextmanager
 def dashboard(url: str, *options: str) -> Iterator[str]:
     """Run the command on a free port; yields its address."""
