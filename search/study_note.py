@@ -18,7 +18,7 @@ from foretune.search.tickets import finished_trials
 from foretune.search.trial_files import FORECASTS, LEARNING_CURVE
 
 # What a user writes above this line stays.
-MARK = "<!-- kept by foretune from here on; write above -->"
+MARK = "*Kept by foretune from here on; your own words stay above this line.*"
 
 # Time spent on the note is at most this share of the time between two notes.
 _SHARE = 0.01
