@@ -48,7 +48,7 @@ def write_results(
     spec.require_prices(prices, study.study_name)
     folder = make_folder(out)
     figures = make_folder(folder / "figures")
-    best = save_best(study, folder / "best.toml")
+    best = save_best(study, folder / "best.toml", prices=prices)
     table = trials_table(study)
     write_atomically(folder / "trials.csv", lambda path: table.to_csv(path, index=False))
     split = spec.split.split(len(prices), history=spec.space.history)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import optuna
 from optuna.trial import FrozenTrial
-from optuna_dashboard import get_note, save_note
 
 from foretune.search.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.best import best_so_far, trial_config
@@ -49,6 +48,9 @@ class StudyNote:
 
     def write(self) -> None:
         """Write the note, and the figures of a new best trial."""
+        # Only here: it brings a web server with it, which no worker and no command needs.
+        from optuna_dashboard import get_note, save_note
+
         begun = self._clock()
         best = best_so_far(self._study)
         if best is not None and best.number != self._shown:

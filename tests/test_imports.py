@@ -1,6 +1,8 @@
 """Imports go one way: datasets <- models <- search <- studies."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +34,14 @@ def test_no_import_against_the_stream(file: Path) -> None:
 def test_optuna_stays_in_search(file: Path) -> None:
     if file.relative_to(ROOT).parts[0] in ("datasets", "models"):
         assert not any(name.split(".")[0] == "optuna" for name in imported(file))
+
+
+# What only some commands need. Every worker imports the façade before its first trial.
+LATE = ("optuna_dashboard", "bottle", "matplotlib.pyplot", "orbax.checkpoint", "arch", "sklearn")
+
+
+def test_the_facade_leaves_what_few_need_for_later() -> None:
+    code = "import sys, foretune.search; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "foretune.search.study_note" in loaded.stdout.split(), loaded.stderr
+    assert not set(LATE) & set(loaded.stdout.split())

@@ -14,7 +14,7 @@ import tomli_w
 from foretune.datasets import PriceSeries, load_prices, load_sample
 from foretune.datasets.errors import ConfigError, DataError
 from foretune.models import TrialConfig
-from foretune.search import SearchSpace, best_document, save_best, spec
+from foretune.search import SearchSpace, best_document, save_best, spec, write_results
 from foretune.search.best_document import BestDocument
 from foretune.search.cli import main
 from foretune.search.spec import PricesSpec, SplitSpec, StudySpec, store_spec, versions
@@ -114,6 +114,17 @@ def test_prices_that_are_not_at_hand_leave_out_the_days_alone(
     # Those of other prices are not written.
     save_best(study_of(prices), "best.toml", prices=load_sample("ar1", length=500))
     assert BestDocument.load("best.toml").parts is None
+
+
+def test_a_studys_results_name_its_days_wherever_its_prices_come_from(
+    walk: PriceSeries, tmp_path: Path
+) -> None:
+    """They were given, so they need not be found again."""
+    prices = dataclasses.replace(walk, source="typed in")
+    (best, *_) = write_results(study_of(prices), prices, tmp_path / "out")
+    parts = BestDocument.load(best).parts
+    assert parts is not None
+    assert parts.test[1] == walk.dates[-1].item()
 
 
 def test_a_study_that_foretune_did_not_make_gives_its_config(tmp_path: Path) -> None:
