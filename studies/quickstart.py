@@ -33,7 +33,14 @@ SPACE = SearchSpace(
 
 NEXT = f"""
 What next:
-  make dashboard                      look at the study in a browser
+  .venv/bin/foretune dashboard        look at the study in a browser; so does make dashboard
+  .venv/bin/foretune report --study {STUDY}
+                                      is the winner more than luck? Opens the sealed test, and
+                                      writes that down; with --sealed it stays closed
+  .venv/bin/foretune fit {OUT}/best.toml --out {OUT}/model
+                                      train the best config, validation days included
+  .venv/bin/foretune forecast {OUT}/model --steps 10
+                                      the next 10 business days
   .venv/bin/foretune run --study {STUDY} --trials 40
                                       go on to 40 trials; the 20 are kept
   in Python, reuse the best config:

@@ -1,9 +1,12 @@
+import re
+import shlex
 import textwrap
 from pathlib import Path
 
 import pytest
 
 from foretune.search import SearchSpace
+from foretune.search.cli import cli, main
 from foretune.studies import quickstart
 
 TINY = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=1, steps_per_epoch=2)
@@ -18,9 +21,22 @@ def test_it_ends_with_what_to_do_next_and_that_works(
     monkeypatch.setattr(quickstart, "SPACE", TINY)
     quickstart.main()
     out = capsys.readouterr().out
-    assert "make dashboard" in out
     snippet = textwrap.dedent(out.split("reuse the best config:\n")[1])
     exec(compile(snippet, "quickstart", "exec"), {})
     epoch, value = capsys.readouterr().out.split()
     assert epoch == "1"
     assert f"{float(value):.6f}" in out
+    follow(out)
+
+
+def follow(said: str) -> None:
+    """Run the commands that it names, in their order; the dashboard would not end."""
+    commands = [shlex.split(line) for line in re.findall(r"\.venv/bin/foretune (.*)", said)]
+    assert [name for name, *_ in commands] == ["dashboard", "report", "fit", "forecast", "run"]
+    assert "dashboard" in cli.commands
+    assert commands[-1][-2:] == ["--trials", "40"]
+    commands[-1][-1] = "3"
+    for command in commands[1:]:
+        main(command)
+    for file in ("report.html", "model/forecaster.toml"):
+        assert Path(quickstart.OUT, file).is_file()
