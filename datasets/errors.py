@@ -1,5 +1,8 @@
 """The one kind of error that foretune raises for a user's mistake."""
 
+# A message may quote a file, and a file can hold a megabyte in one line.
+MAX_MESSAGE = 4000
+
 
 class ForetuneError(Exception):
     """A mistake in what the user gave: a file, a field or a parameter.
@@ -10,7 +13,7 @@ class ForetuneError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(_cut(printable(" ".join(message.split()))))
 
 
 class DataError(ForetuneError):
@@ -19,3 +22,21 @@ class DataError(ForetuneError):
 
 class ConfigError(ForetuneError):
     """A config, search space or argument that is not allowed."""
+
+
+def printable(text: str) -> str:
+    r"""Escape what does not print: a name from a file may move the cursor of a terminal.
+
+    Example:
+        >>> printable("a\x1b[2J")
+        'a\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _cut(message: str) -> str:
+    """Shorten in the middle: the file stands at the beginning, the rule often at the end."""
+    half = MAX_MESSAGE // 2
+    return message if len(message) <= MAX_MESSAGE else f"{message[:half]} ... {message[-half:]}"

@@ -88,13 +88,17 @@ def read_prices(
             f"{label}: a price series needs at least 2 rows, but got {len(table.lines)}."
         )
     file = PurePath(label)
-    stem = PurePath(file.stem).stem if file.suffix.lower() == ".gz" else file.stem
     return _series(
         table,
-        name=stem if name is None else name,
+        name=_name(file) if name is None else name,
         source=file.name,
         dropped=len(complete.lines) - len(table.lines),
     )
+
+
+def _name(file: PurePath) -> str:
+    stem = PurePath(file.stem).stem if file.suffix.lower() == ".gz" else file.stem
+    return stem if stem.strip() else file.name
 
 
 def _is_missing(cells: NDArray[np.object_]) -> NDArray[np.bool_]:

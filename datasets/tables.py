@@ -22,7 +22,8 @@ from foretune.datasets.errors import DataError
 from foretune.datasets.prices import PRICE_FIELDS
 
 # A century of daily prices is about 2 MB; whatever is far larger is not a price file.
-MAX_BYTES = 32 * 2**20
+MAX_BYTES = 8 * 2**20
+MAX_COLUMNS = 1000
 
 REQUIRED = ("date", *PRICE_FIELDS)
 # What each column may be called, lower case and without Stooq's <> or Alpha Vantage's "1. ".
@@ -35,12 +36,13 @@ NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re
 
 
 def _content(label: str, path: str | os.PathLike[str]) -> bytes:
-    """Read at most `MAX_BYTES` bytes, after decompression."""
+    """Read at most `MAX_BYTES` bytes, before and after decompression."""
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):
+            kind = "a directory" if stat.S_ISDIR(about.st_mode) else "not a regular file"
             raise DataError(f"{label}: must be a CSV file, but is {kind}.")
+        _check_size(label, about.st_size)
         with open(path, "rb") as file:
             content = _decompressed(label, file)
     except FileNotFoundError:
@@ -50,13 +52,17 @@ def _content(label: str, path: str | os.PathLike[str]) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{label}: cannot be read: {reason}.") from None
-    if len(content) > MAX_BYTES:
-        raise DataError(
-            f"{label}: a price file holds at most {MAX_BYTES >> 20} MiB, this one more."
-        )
+    _check_size(label, len(content))
     if not content:
         raise DataError(f"{label}: the file is empty (0 bytes).")
     return content
+
+
+def _check_size(label: str, size: int) -> None:
+    if size > MAX_BYTES:
+        raise DataError(
+            f"{label}: a price file holds at most {MAX_BYTES >> 20} MiB, this one more."
+        )
 
 
 def _decompressed(label: str, file: BinaryIO) -> bytes:
@@ -79,9 +85,11 @@ def _text(label: str, content: bytes) -> str:
     except UnicodeDecodeError as error:
         wrong = error.start
     if wrong >= 0:
-        line = content.count(b"\n", 0, wrong) + 1
+        # As an editor counts; what is before the byte is valid, and the mark ends the last line.
+        lines = io.StringIO(content[:wrong].decode() + "|", newline=None).readlines()
         raise DataError(
-            f"{label}, line {line}: must be UTF-8 text, but has the byte 0x{content[wrong]:02x}."
+            f"{label}, line {len(lines)}, character {len(lines[-1])}: must be UTF-8 text, but has "
+            f"the byte 0x{content[wrong]:02x}."
         )
     return text
 
@@ -145,7 +153,7 @@ def _table(label: str, text: str) -> Table:
 
 def _rows(label: str, text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the first physical line and the cells of each row that is not blank."""
-    first = text.lstrip().partition("\n")[0]
+    first = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True
     )
@@ -155,6 +163,11 @@ def _rows(label: str, text: str) -> Iterator[tuple[int, list[str]]]:
             start, line = line + 1, reader.line_num
             if len(row) < 2 and not "".join(row).strip():
                 continue
+            if not width and len(row) > MAX_COLUMNS:
+                raise DataError(
+                    f"{label}, line {start}: must have at most {MAX_COLUMNS} columns, but has "
+                    f"{len(row)}."
+                )
             width = width or len(row)
             if len(row) != width:
                 raise DataError(

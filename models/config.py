@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from foretune.datasets.atomic import write_atomically
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.scaling import ScalingName
-from foretune.datasets.strict_model import StrictModel, describe
+from foretune.datasets.strict_model import StrictModel, describe, shown
 from foretune.datasets.toml_files import parse_toml, read_text
 
 CellName = Literal["lstm", "peephole_lstm", "gru"]
@@ -138,7 +138,7 @@ class TrialConfig(StrictModel):
         document = parse_toml(text, "a config")
         if not isinstance(document.get("config"), dict):
             raise ConfigError(
-                f"a config must have a [config] table, but got the keys {sorted(document)}"
+                f"a config must have a [config] table, but got the keys {shown(sorted(document))}"
             )
         try:
             return cls.model_validate(document["config"])

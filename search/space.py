@@ -15,6 +15,9 @@ from foretune.models.config import MAX_LAYERS, CellName, OptimizerName, TrialCon
 
 Value = TypeVar("Value")
 
+# Every trial stores the choices that it had.
+MAX_CHOICES = 1000
+
 _POWERS_OF_TWO: list[int] = [2**power for power in range(3, 13)]
 
 
@@ -67,7 +70,10 @@ def _to_tuple(value: Any) -> Any:
 
 
 Choices = Annotated[
-    tuple[Value, ...], BeforeValidator(_to_tuple), Field(min_length=1), Tag(CHOICES)
+    tuple[Value, ...],
+    BeforeValidator(_to_tuple),
+    Field(min_length=1, max_length=MAX_CHOICES),
+    Tag(CHOICES),
 ]
 IntDimension = Annotated[
     Annotated[int, Tag(FIXED)] | Annotated[IntRange, Tag(RANGE)] | Choices[int],

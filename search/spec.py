@@ -71,9 +71,9 @@ class SplitSpec(StrictModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _stride_follows_horizon(cls, given: dict[str, Any]) -> dict[str, Any]:
-        horizon = given.get("horizon")
-        if "stride" in given or not isinstance(horizon, int) or horizon < 1:
+    def _stride_follows_horizon(cls, given: Any) -> Any:
+        horizon = given.get("horizon") if isinstance(given, dict) else None
+        if not isinstance(horizon, int) or horizon < 1 or "stride" in given:
             return given
         return given | {"stride": default_stride(horizon)}
 
@@ -101,7 +101,10 @@ class StudySpec(StrictModel):
         document = study.user_attrs.get(_ATTRIBUTE)
         if document is not None and not isinstance(document, dict):
             raise ConfigError(f"{_ATTRIBUTE} of study {study.study_name!r} must be a table")
-        return None if document is None else cls(**document)
+        try:
+            return None if document is None else cls(**document)
+        except ConfigError as error:
+            raise ConfigError(f"{_ATTRIBUTE} of study {study.study_name!r}: {error}") from None
 
     def require_prices(self, prices: PriceSeries, study_name: str) -> None:
         """Refuse other prices than the study's.

@@ -332,19 +332,27 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     ),
     "NUL": (
         (HEAD + ROW + NEXT).encode() + b"\0\n",
-        ", line 4: must be UTF-8 text, but has the byte 0x00.",
+        ", line 4, character 1: must be UTF-8 text, but has the byte 0x00.",
     ),
     "Latin-1 behind a byte order mark": (
         b"\xef\xbb\xbf" + (HEAD + ROW).encode() + b"caf\xe9\n",
-        ", line 3: must be UTF-8 text, but has the byte 0xe9.",
+        ", line 3, character 4: must be UTF-8 text, but has the byte 0xe9.",
+    ),
+    "a wrong byte behind letters of two bytes and carriage returns alone": (
+        "Datum,größe\r\rnaïve".encode() + b"\xe9\r",
+        ", line 3, character 6: must be UTF-8 text, but has the byte 0xe9.",
+    ),
+    "too many columns": (
+        "\n" + "," * 1000,
+        ", line 2: must have at most 1000 columns, but has 1001.",
     ),
     "UTF-16": (
         (HEAD + ROW).encode("utf-16"),
-        ", line 1: must be UTF-8 text, but has the byte 0xff.",
+        ", line 1, character 1: must be UTF-8 text, but has the byte 0xff.",
     ),
     "binary": (
         b"\x89PNG\r\n\x1a\n\0\0",
-        ", line 1: must be UTF-8 text, but has the byte 0x89.",
+        ", line 1, character 1: must be UTF-8 text, but has the byte 0x89.",
     ),
     "gzip cut short": (
         gzip.compress((HEAD + ROW + NEXT).encode())[:-9],
@@ -385,7 +393,7 @@ def test_refuses_what_is_no_file(write: Callable[..., str], tmp_path: Path) -> N
         "no/such.csv": "no/such.csv: there is no such file.",
         "p.csv/x": "p.csv/x: cannot be read: Not a directory.",
         "n" * 300: f"{'n' * 300}: cannot be read: File name too long.",
-        "a\0b": "a\0b: cannot be read: embedded null byte.",
+        "a\0b": "a\\x00b: cannot be read: embedded null byte.",
         str(tmp_path): f"{tmp_path}: must be a CSV file, but is a directory.",
         "pipe": "pipe: must be a CSV file, but is not a regular file.",
         "odd\udcff": "odd?: there is no such file.",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from foretune.datasets.errors import ConfigError, DataError, ForetuneError
+from foretune.datasets.errors import MAX_MESSAGE, ConfigError, DataError, ForetuneError
 from foretune.datasets.strict_model import FIXED, RANGE, StrictModel, describe
 
 
@@ -97,7 +97,7 @@ def test_defaults_are_validated_too() -> None:
     class Wrong(StrictModel):
         steps: int = Field(default=0, ge=1)
 
-    with pytest.raises(ConfigError, match="steps must be greater than or equal to 1, but got 0"):
+    with pytest.raises(ConfigError, match=r"steps must be greater than or equal to 1, but got 0"):
         Wrong()
 
 
@@ -115,8 +115,39 @@ def test_records_are_values() -> None:
 def test_numpys_float64_is_kept_as_a_plain_float() -> None:
     rate = Settings(rate=np.float64(0.25)).rate
     assert (type(rate), rate) == (float, 0.25)
-    with pytest.raises(ConfigError, match="steps must be a valid integer"):
+    with pytest.raises(ConfigError, match=r"steps must be a valid integer"):
         Settings(steps=np.int64(3))  # type: ignore[arg-type]
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """A table in a table in a table."""
+    table: dict[str, Any] = {}
+    for _ in range(depth):
+        table = {"a": table}
+    return table
+
+
+def test_a_mistake_is_short_whatever_was_given() -> None:
+    huge: dict[str, Any] = {"steps": -(10**5000), "rate": "x" * 10**6, "inner": nested(10**5)}
+    for name, value in (*huge.items(), ("x" * 10**6, 1), ("widths", [0] * 10**5)):
+        with pytest.raises(ConfigError) as refusal:
+            Settings(**{name: value})
+        assert len(str(refusal.value)) < 400
+    with pytest.raises(ConfigError, match=r"steps must .*, but got a huge whole number$"):
+        Settings(steps=-(10**5000))
+    with pytest.raises(ConfigError, match=r"; and 90 more mistakes$") as refusal:
+        Settings(**{f"unknown{number}": 1 for number in range(100)})
+    assert str(refusal.value).count("unknown key") == 10
+
+
+class Labels(StrictModel):
+    labels: dict[str, str]
+
+
+def test_a_key_that_the_user_wrote_stays_one_word() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        Labels(labels={"a\nb\x1b[2J": 1})  # type: ignore[dict-item]
+    assert str(refusal.value) == r"labels.'a\nb\x1b[2J' must be a valid string, but got 1"
 
 
 @pytest.mark.parametrize("kind", [ConfigError, DataError, ForetuneError])
@@ -125,3 +156,11 @@ def test_an_error_is_one_line_of_its_kind(kind: type[ForetuneError]) -> None:
     assert str(error) == "a file has two lines"
     assert isinstance(error, ForetuneError)
     assert not isinstance(error, ValueError)
+
+
+def test_an_error_prints_and_has_an_end() -> None:
+    assert str(ForetuneError("a\x1b[2J\x00\u2028b\udcff: größe")) == r"a\x1b[2J\x00 b\udcff: größe"
+    message = str(ForetuneError("p.csv: " + "x" * 10**6 + " must be short"))
+    assert message.startswith("p.csv: xxx")
+    assert message.endswith("xxx must be short")
+    assert len(message) == MAX_MESSAGE + len(" ... ")
