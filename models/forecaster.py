@@ -1,6 +1,5 @@
 """Forecaster: a trained model with all that a forecast takes; trained, saved, loaded, used."""
 
-import html
 import os
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.history import History
+from foretune.datasets.html_table import html_table
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.scaling import Scaling, fit_scaling, prices_after
 from foretune.datasets.splits import Development, Split, development
@@ -244,12 +244,7 @@ class Forecaster:
 
     def _repr_html_(self) -> str:
         """Show a table in a notebook."""
-        rows = "".join(
-            f'<tr><th style="text-align: left">{html.escape(name)}</th>'
-            f'<td style="text-align: left">{html.escape(text)}</td></tr>'
-            for name, text in self._facts()
-        )
-        return f"<table><caption>Forecaster</caption>{rows}</table>"
+        return html_table(self._facts(), caption="Forecaster")
 
     def _facts(self) -> list[tuple[str, str]]:
         """Return what one wants to know, by name."""

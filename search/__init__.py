@@ -10,6 +10,7 @@ from foretune.search.results import trials_table, write_results
 from foretune.search.space import FloatRange, IntRange, SearchSpace
 from foretune.search.storage import load_study
 from foretune.search.study import run_study
+from foretune.search.study_summary import StudySummary, summary
 from foretune.search.summary import caution, summary_table
 from foretune.search.tickets import finished_trials
 
@@ -18,6 +19,7 @@ __all__ = [
     "IntRange",
     "Objective",
     "SearchSpace",
+    "StudySummary",
     "best_config",
     "best_trial",
     "caution",
@@ -28,6 +30,7 @@ __all__ = [
     "run_study",
     "save_best",
     "space_around",
+    "summary",
     "summary_table",
     "trial_config",
     "trials_table",

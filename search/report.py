@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.importance import get_param_importances
 from optuna.trial import TrialState
+from rich.table import Table
+from rich.text import Text
 
 from foretune.datasets.errors import ConfigError
+from foretune.datasets.html_table import html_table
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import Development
 from foretune.models.assessment import (
@@ -26,10 +30,12 @@ from foretune.models.walk_forward import FoldResults
 from foretune.search.best import best_trial
 from foretune.search.candidates import Candidate, best_distinct, ensemble, retrain
 from foretune.search.evidence import Evidence, gather_evidence
+from foretune.search.model_table import model_table
 from foretune.search.openings import Opening, openings
 from foretune.search.sealed_test import OpenedTest
 from foretune.search.significance import diebold_mariano
 from foretune.search.spec import StudySpec, required_spec
+from foretune.search.text_table import as_text
 from foretune.search.verdict import Finding, OutcomeOnTest, verdict
 
 Growth = NDArray[np.float64]
@@ -58,9 +64,9 @@ class Part:
     models: dict[str, Assessment]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Report:
-    """Everything that a report says."""
+    """Everything that a report says; printed or in a notebook, its verdict and main table."""
 
     study: optuna.Study
     spec: StudySpec
@@ -88,6 +94,30 @@ class Report:
         """What the winner's relative MSE gained from validation to test; None while sealed."""
         outcome = self.finding.test
         return None if outcome is None else outcome.relative_mse - self.finding.relative_mse
+
+    @property
+    def model_table(self) -> tuple[list[str], list[list[str]]]:
+        """Header and rows of the table of all forecasts, the winner's first."""
+        return model_table({part.name: part.models for part in self.parts})
+
+    def __repr__(self) -> str:
+        header, rows = self.model_table
+        table = Table(title=Text(self._title), title_justify="left")
+        for name in header:
+            table.add_column(name.replace(": ", ":\n").replace(" (", "\n("))
+        for row in rows:
+            table.add_row(*row)
+        return as_text(table, self.verdict, width=115)
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        header, rows = self.model_table
+        table = html_table(rows, header=header, caption=self._title)
+        return f"<p><b>{escape(self.verdict)}</b></p>{table}"
+
+    @property
+    def _title(self) -> str:
+        return f"report on study {self.study.study_name}"
 
 
 def make_report(

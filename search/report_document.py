@@ -10,12 +10,11 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-from foretune.models.assessment import Metrics
 from foretune.models.intervals import COVERAGE
 from foretune.search.markdown import plain, table
 from foretune.search.openings import openings_in_words
 from foretune.search.provenance import provenance_rows
-from foretune.search.report import Part, Report
+from foretune.search.report import Report
 from foretune.search.significance import SuperiorAbility
 from foretune.search.summary import states
 from foretune.search.verdict import SIGNIFICANCE, p_value
@@ -87,14 +86,8 @@ def _figure(name: str) -> str:
 def _models(report: Report) -> str:
     """Return the table of the trained models and the baselines, on each part that is open."""
     parts = report.parts
-    header = ["forecast"]
-    for part in parts:
-        header += [f"{part.name}: relative MSE", "MASE", "right direction (95 %)"]
-    names = [name for name in report.validation.models if all(name in p.models for p in parts)]
-    rows = [
-        [_bold_first(name, names), *(cell for part in parts for cell in _cells(part, name))]
-        for name in names
-    ]
+    header, rows = report.model_table
+    rows[0][0] = f"**{rows[0][0]}** (winner)"
     split, steps = report.spec.split, report.validation.growth.shape[1]
     counts = ", ".join(f"{len(part.origins)} on {part.name}" for part in parts)
     return (
@@ -104,26 +97,6 @@ def _models(report: Report) -> str:
         "better. MASE: mean absolute error in units of the mean daily change. The winner was "
         "chosen on the validation days, so its figures there flatter it."
     )
-
-
-def _bold_first(name: str, names: Sequence[str]) -> str:
-    return f"**{name}** (winner)" if name == names[0] else name
-
-
-def _cells(part: Part, name: str) -> list[str]:
-    metrics = part.models[name].metrics
-    return [f"{metrics.relative_mse:.4f}", f"{metrics.mase:.2f}", _direction(metrics)]
-
-
-def _direction(metrics: Metrics) -> str:
-    accuracy, low, high = (
-        metrics.directional_accuracy,
-        metrics.directional_low,
-        metrics.directional_high,
-    )
-    if accuracy is None or low is None or high is None:
-        return "none"
-    return f"{accuracy:.0%} ({low:.0%} to {high:.0%})"
 
 
 def _evidence(report: Report) -> str:

@@ -8,6 +8,7 @@ from optuna.trial import BaseTrial
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from foretune.datasets.errors import ConfigError
+from foretune.datasets.html_table import html_table
 from foretune.datasets.scaling import ScalingName
 from foretune.datasets.strict_model import CHOICES, FIXED, RANGE, StrictModel, describe
 from foretune.datasets.toml_files import parse_toml, read_text
@@ -189,6 +190,11 @@ class SearchSpace(StrictModel):
         """Days that an unroll and its furthest label span, whatever a trial chooses."""
         return int(max(_ends(self.unroll_length)) + max(_ends(self.label_offset)) - 1)
 
+    def _repr_html_(self) -> str:
+        """Show every parameter with its range and scale in a notebook."""
+        rows = [(name, *_in_words(getattr(self, name))) for name in type(self).model_fields]
+        return html_table(rows, header=("parameter", "range", "scale"), caption="SearchSpace")
+
     def to_toml(self) -> str:
         """Return the space as TOML."""
         return tomli_w.dumps(self.model_dump(mode="json"))
@@ -225,6 +231,17 @@ def _ends(dimension: Any) -> tuple[Any, ...]:
     if isinstance(dimension, IntRange | FloatRange):
         return dimension.low, dimension.high
     return dimension if isinstance(dimension, tuple) else (dimension,)
+
+
+def _in_words(dimension: Dimension) -> tuple[str, str]:
+    """Return the range and the scale of ``dimension``."""
+    if isinstance(dimension, tuple):
+        return ", ".join(map(str, dimension)), "one of these"
+    if not isinstance(dimension, IntRange | FloatRange):
+        return str(dimension), "fixed"
+    step = dimension.step if isinstance(dimension, IntRange) else 1
+    linear = "linear" if step == 1 else f"in steps of {step}"
+    return f"{dimension.low} to {dimension.high}", "logarithmic" if dimension.log else linear
 
 
 def _suggest(trial: BaseTrial, name: str, dimension: Any) -> Any:

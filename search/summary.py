@@ -1,9 +1,11 @@
 """The table that ends a study on the terminal."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 import optuna
 from rich.table import Table
+from rich.text import Text
 
 from foretune.datasets.errors import ForetuneError
 from foretune.search.best import best_so_far, best_trial, trial_config
@@ -12,6 +14,9 @@ from foretune.search.openings import openings, openings_in_words
 from foretune.search.spec import OBJECTIVE_NAME, required_spec
 from foretune.search.verdict import skill_in_words
 
+# A name and its value.
+Row = tuple[str, str]
+
 
 def summary_table(study: optuna.Study) -> Table:
     """Return the best config, its value beside persistence, and the trials by state.
@@ -19,20 +24,47 @@ def summary_table(study: optuna.Study) -> Table:
     Raises:
         ConfigError: no trial is complete.
     """
-    trial = best_trial(study)
-    table = Table(title=f"study {study.study_name}", title_justify="left", show_header=False)
-    table.add_row("best trial", str(trial.number))
-    table.add_row(f"its {OBJECTIVE_NAME} (validation)", f"{trial.value:.6f}")
-    table.add_row("persistence", "1.000000")
-    table.add_row("best epoch", str(trial.user_attrs["best_epoch"]))
-    table.add_row("trials by state", states(study))
-    loaded = _total(study, "cache_hits")
-    table.add_row("programs compiled", str(_total(study, "compiles") - loaded))
-    table.add_row("programs from the cache", str(loaded))
-    table.add_section()
-    for name, value in trial_config(trial).model_dump(mode="json").items():
-        table.add_row(name, str(value))
+    return rows_table(study.study_name, result_rows(study), config_rows(study))
+
+
+def rows_table(name: str, *sections: Iterable[Row]) -> Table:
+    """Return sections of rows as the table of the study ``name``."""
+    # Text, because rich would read marks such as [b] in a string as its own.
+    table = Table(title=Text(f"study {name}"), title_justify="left", show_header=False)
+    for section in sections:
+        for row in section:
+            table.add_row(*map(Text, row))
+        table.add_section()
     return table
+
+
+def result_rows(study: optuna.Study) -> list[Row]:
+    """Return the best value beside persistence, the trials by state, and what was compiled.
+
+    Raises:
+        ConfigError: no trial is complete.
+    """
+    trial = best_trial(study)
+    loaded = _total(study, "cache_hits")
+    return [
+        ("best trial", str(trial.number)),
+        (f"its {OBJECTIVE_NAME} (validation)", f"{trial.value:.6f}"),
+        ("persistence", "1.000000"),
+        ("best epoch", str(trial.user_attrs["best_epoch"])),
+        ("trials by state", states(study)),
+        ("programs compiled", str(_total(study, "compiles") - loaded)),
+        ("programs from the cache", str(loaded)),
+    ]
+
+
+def config_rows(study: optuna.Study) -> list[Row]:
+    """Return the best config, field by field.
+
+    Raises:
+        ConfigError: no trial is complete.
+    """
+    config = trial_config(best_trial(study)).model_dump(mode="json")
+    return [(name, str(value)) for name, value in config.items()]
 
 
 def caution(study: optuna.Study) -> str:

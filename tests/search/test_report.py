@@ -1,6 +1,7 @@
 """A report on a real study, recomputed from what it writes."""
 
 import base64
+import dataclasses
 import io
 import re
 import struct
@@ -401,3 +402,27 @@ def test_figures_are_drawn_to_the_page(opened: Report, tmp_path: Path) -> None:
         picture = imread(io.BytesIO(file.read_bytes()))
         assert picture.shape[1] == 1350
         assert picture.std() > 0.05
+
+
+def test_a_notebook_shows_verdict_and_models(opened: Report, sealed: Report) -> None:
+    for report in (opened, sealed):
+        text, page = repr(report), report._repr_html_()
+        assert report.verdict in " ".join(text.split())
+        assert text.startswith("report on study skill\n")
+        for part in report.parts:
+            assert f">{part.name}: relative MSE</th>" in page
+            for name, assessment in part.models.items():
+                value = f"{assessment.metrics.relative_mse:.4f}"
+                assert f">{name}</th>" in page
+                assert f">{value}</td>" in page
+                assert value in text
+        assert ("test: relative MSE" in page) == (report is opened)
+        assert text.count("\n│") == len(report.model_table[1])  # a line for each forecast
+
+
+def test_marks_in_a_studys_name_are_shown_and_not_read(sealed: Report) -> None:
+    marks = "<b>[red]A&B[/red] :smile: [/]"
+    named = dataclasses.replace(sealed, study=optuna.create_study(study_name=marks))
+    assert repr(named).startswith(f"report on study {marks}\n")
+    assert "report on study &lt;b&gt;[red]A&amp;B[/red] :smile: [/]" in named._repr_html_()
+    assert named._repr_html_().count("<b>") == 1  # the verdict's own

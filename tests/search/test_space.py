@@ -173,3 +173,27 @@ def test_a_range_of_units_is_padded_to_at_most_four_widths(units: Any, padding: 
 def test_padding_must_be_a_multiple_or_auto(value: Any) -> None:
     with pytest.raises(ConfigError, match="pad_units_to"):
         SearchSpace(pad_units_to=value)
+
+
+def test_a_notebook_shows_range_and_scale_of_every_parameter() -> None:
+    space = SearchSpace(
+        layers=(1, 3),
+        units=IntRange(low=8, high=32, step=8),
+        unroll_length=IntRange(low=4, high=64, log=True),
+        batch_size=IntRange(low=16, high=32),
+        cell=("lstm", "gru"),
+    )
+    page = space._repr_html_().replace(' style="text-align: left"', "")
+    header = "<tr><th>parameter</th><th>range</th><th>scale</th></tr>"
+    assert header in page
+    rows = re.findall("<tr><th>(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>", page.split(header)[1])
+    assert [name for name, _, _ in rows] == list(SearchSpace.model_fields)
+    shown = {name: cells for name, *cells in rows}
+    assert shown["layers"] == ["1, 3", "one of these"]
+    assert shown["units"] == ["8 to 32", "in steps of 8"]
+    assert shown["unroll_length"] == ["4 to 64", "logarithmic"]
+    assert shown["batch_size"] == ["16 to 32", "linear"]
+    assert shown["cell"] == ["lstm, gru", "one of these"]
+    assert shown["learning_rate"] == ["0.0001 to 0.01", "logarithmic"]
+    assert shown["dropout"] == ["0.0 to 0.5", "linear"]
+    assert shown["epochs"] == ["12", "fixed"]

@@ -5,8 +5,18 @@ import pytest
 
 from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.errors import ConfigError
-from foretune.search import SearchSpace, caution, make_report, run_study
+from foretune.search import (
+    SearchSpace,
+    StudySummary,
+    best_config,
+    caution,
+    make_report,
+    run_study,
+    summary,
+    summary_table,
+)
 from foretune.search.evidence import skill_so_far
+from foretune.search.text_table import as_text
 
 
 def searched(prices: PriceSeries, space: SearchSpace) -> optuna.Study:
@@ -40,3 +50,37 @@ def test_a_study_without_a_result_has_no_verdict(tiny_space: SearchSpace) -> Non
     study = optuna.create_study()
     with pytest.raises(ConfigError, match="must have a complete trial, but got none"):
         skill_so_far(study)
+    with pytest.raises(ConfigError, match="must have a complete trial, but got none"):
+        summary(study)
+
+
+def test_a_summary_says_the_same_as_text_and_in_a_notebook(
+    walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    study = searched(walk, tiny_space)
+    shown = summary(study)
+    text, page = repr(shown), shown._repr_html_()
+    assert text == str(shown)
+    assert text.startswith(as_text(summary_table(study)))
+    config = best_config(study).model_dump(mode="json")
+    for name, value in (
+        ("best trial", study.best_trial.number),
+        ("its relative_mse (validation)", f"{study.best_value:.6f}"),
+        ("trials by state", "4 complete"),
+        *config.items(),
+    ):
+        assert f"│ {name} " in text
+        assert f" {value} " in text
+        assert f">{name}</th>" in page
+        assert f">{value}</td>" in page
+    assert caution(study) in " ".join(text.split())
+    assert "<p>" in page.split("</table>")[1]
+
+
+def test_marks_in_names_are_shown_and_not_read() -> None:
+    marks = "<b>[red]A&B[/red] :smile: [/]"
+    shown = StudySummary(name=marks, result=((marks, marks),), config=(), caution=marks)
+    assert repr(shown).count(marks) == 4
+    page = shown._repr_html_()
+    assert page.count("&lt;b&gt;[red]A&amp;B[/red] :smile: [/]") == 4
+    assert "<b>" not in page
