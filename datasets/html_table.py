@@ -20,7 +20,7 @@ def html_table(
         >>> html_table([("units", "32 & 64")])
         '<table><tr><th ...>units</th><td ...>32 &amp; 64</td></tr></table>'
     """
-    above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    above = f"<caption {_LEFT}>{escape(caption)}</caption>" if caption else ""
     names = "".join(f"<th {_LEFT}>{escape(name)}</th>" for name in header)
     top = f"<tr>{names}</tr>" if header else ""
     return f"<table>{above}{top}{''.join(map(_row, rows))}</table>"

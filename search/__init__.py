@@ -1,5 +1,6 @@
 """Many configs in, a reviewed study out. The façade of foretune."""
 
+import foretune.search.optuna_import  # noqa: F401
 from foretune.search.best import best_config, best_trial, save_best, trial_config
 from foretune.search.known_configs import space_around
 from foretune.search.objective import Objective

@@ -1,7 +1,7 @@
 """What a running study shows: a bar with the best value and the time left, or plain lines."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 import optuna
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from foretune.models.config import TrialConfig
 from foretune.models.walk_forward import FoldResults
 from foretune.search.best import best_so_far
+from foretune.search.notebook_progress import drawn_by_notebook
 from foretune.search.objective import OnEpoch
 from foretune.search.spec import OBJECTIVE_NAME
 
@@ -37,10 +38,16 @@ class Silent:
 
 
 class Bar:
-    """A live bar on a terminal or in a notebook; elsewhere one line per trial."""
+    """A live bar on a terminal or in a notebook; elsewhere one line per trial.
 
-    def __init__(self, bar: Progress, name: str, done: int, total: int) -> None:
+    ``draw`` is called after every change, for a bar that does not draw itself.
+    """
+
+    def __init__(
+        self, bar: Progress, name: str, done: int, total: int, draw: Callable[[], None]
+    ) -> None:
         self._bar = bar
+        self._draw = draw
         self._running: dict[int, str] = {}
         self._task = bar.add_task(
             name, total=total, completed=done, now="first trial: compiling", best=""
@@ -55,18 +62,21 @@ class Bar:
         shown = list(self._running.values())
         more = f", and {len(shown) - 4} more" if len(shown) > 4 else ""
         self._bar.update(self._task, now=", ".join(shown[:4]) + more)
+        self._draw()
 
     def trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Advance, and show the best trial so far."""
         self._running.pop(trial.number, None)
-        self._show_running()
         best = best_so_far(study)
         shown = "" if best is None else f"best {best.value:.4f} (trial {best.number})"
         self._bar.update(self._task, advance=1, best=shown)
+        self._show_running()
+        console = self._bar.console
         if trial.state == TrialState.FAIL:
-            self._bar.console.print(f"trial {trial.number} failed: {_reason(trial)}")
-        elif not self._bar.console.is_terminal:
-            self._bar.console.print(_line(trial, shown), soft_wrap=True)
+            # An error may have brackets in it, which rich would read as its marks.
+            console.print(f"trial {trial.number} failed: {_reason(trial)}", markup=False)
+        elif not (console.is_terminal or console.is_jupyter):
+            console.print(_line(trial, shown), soft_wrap=True)
 
 
 def _reason(trial: FrozenTrial) -> str:
@@ -93,11 +103,20 @@ def show_progress(name: str, *, done: int, total: int, show: bool) -> Iterator[S
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[best]}", style="bold"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
         TextColumn("{task.fields[now]}", style="dim"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield Bar(bar, name, done, total)
+    console = Console(stderr=True)
+    notebook = console.is_jupyter
+    with (
+        Progress(*columns, console=console, transient=True, disable=notebook) as bar,
+        drawn_by_notebook(bar) if notebook else nullcontext(_draws_itself) as draw,
+    ):
+        yield Bar(bar, name, done, total, draw)
+
+
+def _draws_itself() -> None:
+    """Leave the drawing to the bar, as on a terminal."""
 
 
 @contextmanager
