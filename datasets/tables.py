@@ -13,6 +13,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import BinaryIO
 
 import numpy as np
@@ -33,6 +34,9 @@ _ALIASES = {field: (field,) for field in PRICE_FIELDS} | {
     "symbol": ("ticker", "symbol", "name"),
 }
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
+# The first line and the cells of each row.
+_Rows = Iterator[tuple[int, list[str]]]
 
 
 def _content(label: str, path: str | os.PathLike[str]) -> bytes:
@@ -79,12 +83,13 @@ def _decompressed(label: str, file: BinaryIO) -> bytes:
 
 def _text(label: str, content: bytes) -> str:
     content = content.removeprefix(codecs.BOM_UTF8)
+    nul = content.find(b"\0")
+    wrong = nul if nul >= 0 else len(content)
     try:
         text = content.decode()
-        wrong = content.find(b"\0")
     except UnicodeDecodeError as error:
-        wrong = error.start
-    if wrong >= 0:
+        wrong = min(wrong, error.start)
+    if wrong < len(content):
         # As an editor counts; what is before the byte is valid, and the mark ends the last line.
         lines = io.StringIO(content[:wrong].decode() + "|", newline=None).readlines()
         raise DataError(
@@ -137,7 +142,7 @@ def _table(label: str, text: str) -> Table:
     if not header:
         raise DataError(f"{label}: must start with a header line, but holds only blank lines.")
     if _plain(header[0]) == "price" and not set(_ALIASES["date"]) & set(map(_plain, header)):
-        header = _yfinance_header(label, header, rows)
+        header, rows = _yfinance_header(label, header, rows)
     positions = _positions(label, line, header)
     lines, cells = [], []
     for line, row in rows:
@@ -151,7 +156,7 @@ def _table(label: str, text: str) -> Table:
     return table
 
 
-def _rows(label: str, text: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(label: str, text: str) -> _Rows:
     """Yield the first physical line and the cells of each row that is not blank."""
     first = re.split(r"[\r\n]", text.lstrip(), maxsplit=1)[0]
     reader = csv.reader(
@@ -179,20 +184,20 @@ def _rows(label: str, text: str) -> Iterator[tuple[int, list[str]]]:
         raise DataError(f"{label}, line {line + 1}: is not valid CSV: {error}.") from None
 
 
-def _yfinance_header(
-    label: str, header: list[str], rows: Iterator[tuple[int, list[str]]]
-) -> list[str]:
-    """Fold yfinance's three header lines (Price, Ticker, Date) into one."""
+def _yfinance_header(label: str, header: list[str], rows: _Rows) -> tuple[list[str], _Rows]:
+    """Fold yfinance's three header lines (Price, Ticker, Date), or the first two, into one."""
     line, tickers = next(rows, (0, [""]))
     if _plain(tickers[0]) != "ticker":
-        return header
+        return header, rows
     symbols = sorted({ticker.strip() for ticker in tickers[1:]} - {""})
     if len(symbols) > 1:
         raise DataError(
             f"{label}, line {line}: must hold one symbol, but got {short(', '.join(symbols))}."
         )
-    _, dates = next(rows, (0, [""]))
-    return [dates[0], *header[1:]]
+    third = list(islice(rows, 1))
+    if not third or not any(third[0][1][1:]):
+        return [third[0][1][0] if third else "", *header[1:]], rows
+    return ["Date", *header[1:]], chain(third, rows)
 
 
 def _positions(label: str, line: int, header: list[str]) -> dict[str, int]:

@@ -1,0 +1,116 @@
+"""What reads a price file under watch, and what any outcome must look like."""
+
+import re
+import signal
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+
+from foretune.datasets.errors import DataError
+from foretune.datasets.prices import PriceSeries
+from foretune.datasets.readers import read_prices
+
+# Against hangs, not a speed: the slowest file takes a tenth of it.
+CPU_SECONDS, WALL_SECONDS = 2.0, 60.0
+
+# What is wrong with a file as a whole stands in no line of it.
+WHOLE = re.compile(
+    r": (the file is empty|must start with a header line|holds no rows below its header"
+    r"|a price series needs at least 2 rows|a price file holds at most|is not a valid gzip file"
+    r"|must be a CSV file, but is|cannot be read|there is no such file)"
+)
+# What is wrong with a row or a header as a whole stands in no column.
+ROW = re.compile(
+    r", line (\d+): (must have \d+ cells like the header|must have at most 1000 columns"
+    r"|is not valid CSV|no column|column '[a-z0-9. ]+' is there more than once"
+    r"|must be a header that names the columns|must hold one symbol)"
+)
+CELL = re.compile(r", line (\d+), (?:column '(?:.*?)'|column \"(?:.*?)\"|character \d+): must be ")
+GOT = re.compile(r"but got ('[^'\\]*'|\"[^\"\\]*\")")
+
+Read = Callable[..., PriceSeries | str]
+
+
+@contextmanager
+def under_watch() -> Iterator[None]:
+    """End what works for longer than two seconds, or waits for longer than a minute."""
+
+    def stop(*_: Any) -> None:
+        raise AssertionError("it hangs")
+
+    before = {sign: signal.signal(sign, stop) for sign in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+@pytest.fixture
+def read() -> Read:
+    """Read a file: the series, which is checked, or the one line that refuses it."""
+
+    def read(path: str | Path, missing: Literal["raise", "drop"] = "raise") -> PriceSeries | str:
+        begun = time.thread_time()
+        try:
+            with warnings.catch_warnings(), under_watch():
+                warnings.simplefilter("error")
+                series = read_prices(path, missing=missing)
+        except DataError as error:
+            message = str(error)
+            assert message.startswith(str(path)), message
+            assert message.isprintable(), "more than one line, or control characters"
+            return message
+        finally:
+            # In one call of C, which no signal ends.
+            assert time.thread_time() - begun < CPU_SECONDS
+        check_series(series)
+        return series
+
+    return read
+
+
+def check_series(series: PriceSeries) -> None:
+    """Whatever was read is what the rest of the program relies on."""
+    assert len(series) >= 2
+    assert (np.diff(series.dates.astype(int)) > 0).all()
+    for name in ("open", "high", "low", "close"):
+        values = getattr(series, name)
+        assert values.shape == series.dates.shape
+        assert values.dtype == np.float64
+        assert (np.isfinite(values) & (values > 0)).all()
+    assert (series.low <= series.high).all()
+    assert np.isfinite(series.mid).all()
+
+
+def check_place(message: str, label: str, content: bytes) -> None:
+    """A refusal names the line as an editor counts, and in it what was got."""
+    rest = message.removeprefix(label)
+    if WHOLE.match(rest):
+        return
+    found = ROW.match(rest) or CELL.match(rest)
+    assert found is not None, f"no place in {message!r}"
+    lines = re.split(rb"\r\n|\r|\n", content)
+    number = int(found[1])
+    assert 1 <= number <= len(lines), message
+    got = GOT.search(rest)
+    if got is not None and found.re is CELL and not got[1][1:-1].endswith("..."):
+        # A row may go on for a few lines, in quotes, of which some are doubled.
+        row = b"\n".join(lines[number - 1 : number + 5]).decode(errors="replace")
+        assert got[1][1:-1].replace('"', "") in row.replace('"', ""), message
+
+
+@pytest.fixture
+def check() -> Callable[[str, str, bytes], None]:
+    """See :func:`check_place`."""
+    return check_place
