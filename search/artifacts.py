@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 
 from optuna.artifacts import ArtifactMeta
 from optuna.artifacts.exceptions import ArtifactNotFound
-from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 from sqlalchemy import (
@@ -28,6 +28,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     delete,
@@ -41,6 +42,8 @@ from sqlalchemy.schema import CreateTable
 from foretune.datasets.errors import ConfigError, ForetuneError
 from foretune.search.attributes import set_trial_attrs
 from foretune.search.figure_recipes import drawn
+from foretune.search.patience import Patiently, at_once
+from foretune.search.storage import behind_cache, patience_of
 
 # Under this name and an artifact's id, Optuna and its dashboard find what they know of it.
 _ATTRIBUTE = "artifacts:"
@@ -73,6 +76,7 @@ class DatabaseArtifactStore:
 
     Args:
         engine: of the database, SQLite or PostgreSQL.
+        patience: calls it, see :class:`Patience`; by default straight.
 
     Example:
         >>> store = DatabaseArtifactStore(create_engine("sqlite:///foretune.db"))
@@ -81,14 +85,15 @@ class DatabaseArtifactStore:
         b'epoch,loss'
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, patience: Patiently = at_once) -> None:
         self._engine = engine
+        self._patience = patience
         try:
-            _make_table(engine)
+            patience(lambda: _make_table(engine))
         except (IntegrityError, ProgrammingError):
             # On PostgreSQL, IF NOT EXISTS fails for all but one of those that make it at once, with
             # the one error or the other; by then it is there.
-            _make_table(engine)
+            patience(lambda: _make_table(engine))
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
         """Return the content of an artifact, to be read as a file.
@@ -99,8 +104,7 @@ class DatabaseArtifactStore:
         """
         row = _ARTIFACTS.c
         wanted = select(row.content, row.size, row.sha256).where(row.artifact_id == artifact_id)
-        with self._engine.begin() as connection:
-            found = connection.execute(wanted).one_or_none()
+        found = self._patience(lambda: self._read(wanted))
         if found is None:
             raise ArtifactNotFound(f"no artifact {artifact_id}")
         content, size, sha256 = found
@@ -119,10 +123,10 @@ class DatabaseArtifactStore:
         """Write artifacts by their ids, all of them in one transaction."""
         for _ in range(_TRIES - 1):
             try:
-                return self._replace(contents)
+                return self._patience(lambda: self._replace(contents))
             except IntegrityError:
                 continue  # PostgreSQL let another process insert one after our DELETE
-        return self._replace(contents)
+        return self._patience(lambda: self._replace(contents))
 
     def remove(self, artifact_id: str) -> None:
         """Remove an artifact.
@@ -130,10 +134,17 @@ class DatabaseArtifactStore:
         Raises:
             ArtifactNotFound: there is none of this id.
         """
-        with self._engine.begin() as connection:
-            removed = connection.execute(_delete(artifact_id)).rowcount
-        if not removed:
+        if not self._patience(lambda: self._remove(artifact_id)):
             raise ArtifactNotFound(f"no artifact {artifact_id}")
+
+    def _remove(self, artifact_id: str) -> int:
+        with self._engine.begin() as connection:
+            return connection.execute(_delete(artifact_id)).rowcount
+
+    def _read(self, wanted: Select[Any]) -> tuple[bytes, int, str] | None:
+        with self._engine.begin() as connection:
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else (row.content, row.size, row.sha256)
 
     def _replace(self, contents: Mapping[str, bytes]) -> None:
         with self._engine.begin() as connection:
@@ -201,8 +212,7 @@ def artifact_store(storage: BaseStorage) -> ArtifactStore:
         >>> storage = open_storage("sqlite:///foretune.db")
         >>> optuna_dashboard.run_server(storage, artifact_store=artifact_store(storage))
     """
-    # Optuna has no public way from its cache to the database behind it.
-    behind = storage._backend if isinstance(storage, _CachedStorage) else storage
+    behind = behind_cache(storage)
     with _stores_lock:  # two threads would make two memories, and the first be lost
         if behind not in _stores:
             _stores[behind] = _new_store(behind)
@@ -347,7 +357,7 @@ def _make_table(engine: Engine) -> None:
 
 def _new_store(storage: BaseStorage) -> ArtifactStore:
     if isinstance(storage, RDBStorage):
-        return DatabaseArtifactStore(storage.engine)
+        return DatabaseArtifactStore(storage.engine, patience_of(storage))
     return MemoryArtifactStore()
 
 

@@ -6,9 +6,11 @@ Optuna commits each attribute by itself, which on a disk takes as long as all of
 from collections.abc import Mapping
 from typing import Any
 
-from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
+
+from foretune.search.storage import behind_cache, patience_of
 
 
 def set_trial_attrs(
@@ -29,8 +31,7 @@ def set_trial_attrs(
     Raises:
         UpdateFinishedTrialError: the trial has finished.
     """
-    # Optuna has no public way from its cache to the database, nor to more than one attribute.
-    database = storage._backend if isinstance(storage, _CachedStorage) else storage
+    database = behind_cache(storage)
     if not isinstance(database, RDBStorage):
         for name, value in (user or {}).items():
             storage.set_trial_user_attr(trial_id, name, value)
@@ -41,6 +42,11 @@ def set_trial_attrs(
         *((models.TrialUserAttributeModel, *item) for item in (user or {}).items()),
         *((models.TrialSystemAttributeModel, *item) for item in (system or {}).items()),
     ]
-    with _create_scoped_session(database.scoped_session, True) as session:
-        for model, name, value in rows:
-            database._set_trial_attr_without_commit(session, model, trial_id, name, value)
+
+    def write() -> None:
+        # Optuna has no public way to more than one attribute.
+        with _create_scoped_session(database.scoped_session, True) as session:
+            for model, name, value in rows:
+                database._set_trial_attr_without_commit(session, model, trial_id, name, value)
+
+    patience_of(storage)(write)

@@ -9,6 +9,7 @@ from foretune.search.cli_dashboard import dashboard
 from foretune.search.cli_judge import replay, report
 from foretune.search.cli_reuse import best, fit, forecast
 from foretune.search.cli_run import run
+from foretune.search.cli_scale import status, worker
 from foretune.search.command import run_command
 
 
@@ -18,7 +19,19 @@ def cli() -> None:
     """Search the hyperparameters of recurrent forecasters, with the test days sealed."""
 
 
-for command in (run, report, replay, best, fit, forecast, dashboard, compare, schema):
+for command in (
+    run,
+    worker,
+    status,
+    report,
+    replay,
+    best,
+    fit,
+    forecast,
+    dashboard,
+    compare,
+    schema,
+):
     cli.add_command(command)
 
 

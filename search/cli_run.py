@@ -1,9 +1,11 @@
 """``foretune run``: run or resume a study."""
 
+import shlex
 import sys
 from pathlib import Path
 
 import click
+import optuna
 from rich.console import Console
 
 from foretune.datasets import SAMPLES, load_prices
@@ -15,9 +17,10 @@ from foretune.search.command import (
     storage_option,
     study_option,
 )
+from foretune.search.pruners import PRUNERS
 from foretune.search.results import require_writable, write_results
 from foretune.search.space import SearchSpace
-from foretune.search.study import PRUNERS, run_study
+from foretune.search.study import run_study
 from foretune.search.summary import caution, summary_table
 from foretune.search.tickets import finished_trials
 
@@ -50,11 +53,13 @@ from foretune.search.tickets import finished_trials
 @click.option(
     "--pruner",
     type=click.Choice(list(PRUNERS)),
-    default="median",
-    show_default=True,
-    help="When to stop a trial early; wilcoxon compares it fold by fold.",
+    help="When to stop a trial early (median); wilcoxon compares it fold by fold.",
 )
-@click.option("--workers", type=POSITIVE, help="Processes, one thread each (as many as cores).")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes, one thread each (as many as cores); 0 leaves the work to `foretune worker`.",
+)
 @click.option("--lanes", type=POSITIVE, help="Trials a worker trains at a time (1 on a CPU).")
 @click.option("--no-cache", is_flag=True, help="Leave the folder of compiled programs alone.")
 @click.option("--out", type=click.Path(), help="Folder for the results (results/STUDY).")
@@ -70,7 +75,7 @@ def run(
     space_file: str | None,
     known: tuple[str, ...],
     seed: int | None,
-    pruner: str,
+    pruner: str | None,
     workers: int | None,
     lanes: int | None,
     no_cache: bool,
@@ -95,11 +100,14 @@ def run(
         seed=seed,
         storage=storage,
         start_from=[TrialConfig.load(file) for file in known],
-        pruner=PRUNERS[pruner](),
+        pruner=PRUNERS[pruner]() if pruner else None,
         workers=workers,
         lanes=lanes or "auto",
         cache=not no_cache,
     )
+    if workers == 0:
+        _say_how_to_work(study, trials)
+        return
     if finished_trials(study) < trials:
         sys.exit(INTERRUPTED)
     files = write_results(study, series, folder)
@@ -107,3 +115,11 @@ def run(
     console.print(summary_table(study))
     console.print(caution(study))
     say_written(console, files)
+
+
+def _say_how_to_work(study: optuna.Study, trials: int) -> None:
+    click.echo(
+        f"study {study.study_name} wants {trials} trials and has {finished_trials(study)}; "
+        f"`foretune worker --study {shlex.quote(study.study_name)}` with the same --storage works "
+        "on it, on as many machines as you like"
+    )

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from wsgiref.types import WSGIApplication
 
 from optuna.artifacts.exceptions import ArtifactNotFound
-from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import inspect
 
 from foretune.datasets.errors import ConfigError
@@ -17,7 +17,12 @@ from foretune.search.artifacts import artifact_store
 from foretune.search.dashboard_guard import guarded
 from foretune.search.dashboard_repair import with_content
 from foretune.search.dashboard_server import Server
-from foretune.search.storage import DEFAULT_STORAGE, open_storage, require_database
+from foretune.search.storage import (
+    DEFAULT_STORAGE,
+    behind_cache,
+    open_storage,
+    require_database,
+)
 
 __all__ = ["TOKEN_VARIABLE", "guarded", "serve"]
 
@@ -151,7 +156,7 @@ class ArtifactsToRead:
 
 
 def _has_artifacts(storage: BaseStorage) -> bool:
-    behind = storage._backend if isinstance(storage, _CachedStorage) else storage
+    behind = behind_cache(storage)
     return not isinstance(behind, RDBStorage) or inspect(behind.engine).has_table(
         "foretune_artifacts"
     )

@@ -4,6 +4,8 @@ import contextlib
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -11,8 +13,10 @@ from foretune.models.compilation import forget_many_programs
 from foretune.models.lanes import Lanes, LaneShape
 from foretune.models.training import EpochResult, NonFiniteLossError, TrainingRun
 from foretune.models.walk_forward import FoldResults
+from foretune.search.heartbeat import Heartbeat
+from foretune.search.lost_trials import INTERRUPTED, Watch, give_up
 from foretune.search.trial_record import TrialRecord
-from foretune.search.worker import Listener, Work, next_trial, sampler_stopped
+from foretune.search.worker import Listener, Work, ended_elsewhere, next_trial, sampler_stopped
 
 
 @dataclass(frozen=True)
@@ -30,19 +34,27 @@ class _Queue:
     work: Work
     storage: BaseStorage
     listener: Listener
+    heart: Heartbeat
+    total: int
+    watch: Watch = field(default_factory=Watch)
     waiting: dict[LaneShape, deque[_Candidate]] = field(default_factory=lambda: defaultdict(deque))
     stopped: bool = False
 
     def __len__(self) -> int:
         return sum(map(len, self.waiting.values()))
 
-    def ask(self) -> _Candidate | None:
-        """Start one more trial, whatever its shape; None when no ticket is left."""
+    def ask(self, *, wait: bool = False) -> _Candidate | None:
+        """Start one more trial, whatever its shape; None when no ticket is left.
+
+        ``wait`` for other workers' trials only where this one has none: its own would be among
+        them.
+        """
         if self.stopped:
             return None
-        trial = next_trial(self.work, self.storage, self.listener)
+        trial = next_trial(self.work, self.storage, self.listener, self.watch, wait=wait)
         if trial is None:
             return None
+        self.heart.start(trial._trial_id)
         try:
             (fold,) = self.work.folds
             record = TrialRecord(trial, self.work.space.suggest(trial), self.work.folds)
@@ -62,7 +74,7 @@ class _Queue:
         What is asked for at once is asked without the results of what was asked with it.
         """
         lanes = self.work.lanes
-        return max(lanes, min(2 * lanes, self.work.n_trials // 4))
+        return max(lanes, min(2 * lanes, self.total // 4))
 
     def take(self, shape: LaneShape) -> _Candidate | None:
         """Take the first trial of ``shape``; asks for more until one comes or enough wait."""
@@ -73,7 +85,7 @@ class _Queue:
 
     def largest(self) -> LaneShape | None:
         """Return the shape that most trials wait for, after asking for enough to fill the lanes."""
-        while len(self) < self.work.lanes and self.ask() is not None:
+        while len(self) < self.work.lanes and self.ask(wait=not len(self)) is not None:
             pass
         shapes = [shape for shape, candidates in self.waiting.items() if candidates]
         return max(shapes, key=lambda shape: len(self.waiting[shape]), default=None)
@@ -89,14 +101,19 @@ def run_trials_in_lanes(work: Work, storage: BaseStorage, listener: Listener) ->
     Returns:
         Whether the sampler had nothing left to ask for.
     """
-    queue = _Queue(work, storage, listener)
-    held: list[_Candidate | None] = []
+    with Heartbeat(storage, work.beat) as heart:
+        total = work.total(optuna.load_study(study_name=work.study_name, storage=storage))
+        return _run_in_lanes(_Queue(work, storage, listener, heart, total))
+
+
+def _run_in_lanes(queue: _Queue) -> bool:
+    work, held = queue.work, list[_Candidate | None]()
     try:
         while (shape := queue.largest()) is not None:
             held.clear()
             for _ in range(work.lanes):
                 held.append(queue.take(shape))
-            _fill(held, queue, shape, listener)
+            _fill(held, queue, shape)
             forget_many_programs()
     except BaseException as error:
         for candidate in [*held, *(c for row in queue.waiting.values() for c in row)]:
@@ -108,9 +125,7 @@ def run_trials_in_lanes(work: Work, storage: BaseStorage, listener: Listener) ->
     return queue.stopped
 
 
-def _fill(
-    held: list[_Candidate | None], queue: _Queue, shape: LaneShape, listener: Listener
-) -> None:
+def _fill(held: list[_Candidate | None], queue: _Queue, shape: LaneShape) -> None:
     """Train what ``held`` holds, lane by lane, and what follows of that shape, until none is left.
 
     ``held`` is kept up to date: whoever is interrupted finds in it what was still running.
@@ -127,11 +142,12 @@ def _fill(
         for lane, (candidate, outcome) in enumerate(zip(list(held), outcomes, strict=True)):
             if candidate is None or outcome is None:
                 continue
-            told = _report(candidate, outcome, listener)
+            told = _report(candidate, outcome, queue.listener)
             if told is None:
                 continue
             held[lane] = None
-            listener.on_trial(told)
+            queue.heart.stop(told._trial_id)
+            queue.listener.on_trial(told)
             queue.stopped |= sampler_stopped(candidate.record.trial)
             following = held[lane] = queue.take(shape)
             if following is not None:
@@ -147,7 +163,10 @@ def _report(
     if isinstance(outcome, NonFiniteLossError):
         return _tell(record, TrialState.FAIL, outcome)
     results = FoldResults.of_one(outcome)
-    prune = record.epoch(results)
+    try:
+        prune = record.epoch(results)
+    except UpdateFinishedTrialError:
+        return ended_elsewhere(record.trial)
     listener.on_epoch(record.trial.number, record.config, results)
     if prune or outcome.is_last:
         return _tell(record, TrialState.PRUNED if prune else TrialState.COMPLETE)
@@ -157,7 +176,14 @@ def _report(
 def _tell(
     record: TrialRecord, state: TrialState, error: BaseException | None = None
 ) -> FrozenTrial:
-    record.end(error)
-    if state == TrialState.COMPLETE:
-        return record.trial.study.tell(record.trial, record.value)
-    return record.trial.study.tell(record.trial, state=state)
+    trial = record.trial
+    if isinstance(error, KeyboardInterrupt):
+        give_up(trial.study, trial._trial_id, INTERRUPTED)
+        return ended_elsewhere(trial)
+    try:
+        record.end(error)
+        if state == TrialState.COMPLETE:
+            return trial.study.tell(trial, record.value, skip_if_finished=True)
+        return trial.study.tell(trial, state=state, skip_if_finished=True)
+    except UpdateFinishedTrialError:
+        return ended_elsewhere(trial)

@@ -1,6 +1,7 @@
-"""The launcher: adds the tickets that a study lacks, and sees that they are run."""
+"""The launcher: sees that the trials which a study lacks are run, here or by workers."""
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 import optuna
@@ -13,8 +14,9 @@ from foretune.models.walk_forward import FoldResults
 from foretune.search.interrupt import StopRequest, stop_on_signal
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.progress import StudyProgress, show_progress
+from foretune.search.storage import heeding
 from foretune.search.study_note import StudyNote
-from foretune.search.tickets import add_tickets, finished_trials
+from foretune.search.tickets import finished_trials
 from foretune.search.worker import Listener, Work, run_trials
 from foretune.search.workers import Round, default_workers, run_in_workers
 
@@ -50,7 +52,7 @@ class Launch:
         Raises:
             ConfigError: every worker of a round was killed before it finished a trial.
         """
-        total, done = self.work.n_trials, finished_trials(study)
+        total, done = self.work.total(study), finished_trials(study)
         if done >= total:
             return
         show = self.show_progress
@@ -58,53 +60,44 @@ class Launch:
         with (
             show_progress(study.study_name, done=done, total=total, show=show) as progress,
             stop_on_signal() as stop,
+            heeding(self.storage, stop.heed),
         ):
             try:
-                while (before := finished_trials(study)) < total:
+                while (before := finished_trials(study)) < self.work.total(study):
                     ended = self._round(study, progress, note, stop)
                     if ended.stopped:
                         break
                     if finished_trials(study) == before:
-                        _explain(study, total, ended)
+                        _explain(study, ended)
                         break
             except KeyboardInterrupt:
                 _say_how_to_resume(study, total)
-        note.write()
+            with suppress(KeyboardInterrupt):
+                note.write()
 
     @property
     def _team(self) -> int:
         """How many processes run trials."""
         return 1 if self.url is None else self.workers or default_workers()
 
-    @property
-    def _ahead(self) -> int:
-        """How many tickets wait, so that a worker seldom finds none."""
-        return self._team * (2 if self.work.lanes == 1 else 3 * self.work.lanes)
-
-    def _add_tickets(self, study: optuna.Study) -> int:
-        return add_tickets(study, self.work.n_trials, ahead=self._ahead)
-
     def _round(
         self, study: optuna.Study, progress: StudyProgress, note: StudyNote, stop: StopRequest
     ) -> Round:
-        """Run trials until no ticket is left."""
-        self._add_tickets(study)
+        """Run trials until the study has enough."""
         if self.url is None or self._team == 1:
             return self._here(study, progress, note, stop)
 
         def on_trial(number: int) -> None:
-            self._add_tickets(study)
             progress.trial(study, study.get_trials(deepcopy=False)[number])
             note.trial_ended()
 
         return run_in_workers(
             self.work,
             self.url,
-            min(self._team, self.work.n_trials - finished_trials(study)),
+            min(self._team, self.work.total(study) - finished_trials(study)),
             cache=self.cache,
             on_epoch=progress.epoch,
             on_trial=on_trial,
-            on_idle=lambda: self._add_tickets(study),
             stop=stop,
         )
 
@@ -118,33 +111,31 @@ class Launch:
             stop.heed()
 
         def on_trial(trial: FrozenTrial) -> None:
-            self._add_tickets(study)
             progress.trial(study, trial)
             note.trial_ended()
             stop.heed()
 
-        listener = Listener(on_epoch, on_trial, on_idle=lambda: self._add_tickets(study) > 0)
+        listener = Listener(on_epoch, on_trial, on_idle=stop.heed)
         run = run_trials if self.work.lanes == 1 else run_trials_in_lanes
         return Round(0, run(self.work, self.storage, listener))
 
 
-def _explain(study: optuna.Study, total: int, ended: Round) -> None:
+def _explain(study: optuna.Study, ended: Round) -> None:
     """Say why a round finished no trial."""
     if ended.killed:
         raise ConfigError(
             f"study {study.study_name!r} must get on, but every worker was killed before it "
             "finished a trial; was the memory too small?"
         )
-    print(
-        f"Other processes are at work on study {study.study_name!r}: {finished_trials(study)} of "
-        f"{total} trials are stored. Run the same again later to see them all.",
-        file=sys.stderr,
-    )
 
 
 def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:
+    try:
+        stored = f"{finished_trials(study)} of {n_trials}"
+    except KeyboardInterrupt:  # the database is away
+        stored = f"those finished of {n_trials}"
     print(
-        f"\nInterrupted: {finished_trials(study)} of {n_trials} trials of study "
-        f"{study.study_name!r} are stored. Run the same again to go on from there.",
+        f"\nInterrupted: {stored} trials of study {study.study_name!r} are stored. Run the same "
+        "again to go on from there.",
         file=sys.stderr,
     )

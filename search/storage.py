@@ -2,32 +2,51 @@
 
 import re
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage, get_storage
-from sqlalchemy import Connection, event
+from optuna.storages import BaseStorage, RDBStorage, _CachedStorage, get_storage
+from sqlalchemy import URL, Connection, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
     IntegrityError,
     OperationalError,
+    ProgrammingError,
     SQLAlchemyError,
 )
 
 from foretune.datasets.errors import ConfigError
+from foretune.search.patience import Patience, Patiently, at_once
+from foretune.search.patient_storage import PatientStorage
 
 DEFAULT_STORAGE = "sqlite:///foretune.db"
+
+Heed = Callable[[], None] | None
 
 # How often a half-made database is looked at again, 0.3 s apart.
 _TRIES = 20
 
+# libpq's settings: without them a worker whose network is cut waits for a quarter of an hour.
+_POSTGRESQL = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 8000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 
-def open_storage(storage: str | BaseStorage) -> BaseStorage:
+
+def open_storage(storage: str | BaseStorage, *, heed: Heed = None) -> BaseStorage:
     """Open the database of studies at a URL; a storage object is returned as it is.
 
     Args:
         storage: ``sqlite:///FILE`` or ``postgresql+psycopg://USER@HOST/DATABASE``.
+        heed: if given, a database that goes away later on is waited for, as workers do; called
+            while waiting, and raises to stop that.
 
     Raises:
         ConfigError: not such a URL, or the database cannot be opened. A password in the URL is
@@ -49,7 +68,7 @@ def open_storage(storage: str | BaseStorage) -> BaseStorage:
     if backend not in ("sqlite", "postgresql"):
         raise ConfigError(f"storage must be sqlite:// or postgresql://, but got {backend}://")
     try:
-        opened = _sqlite(storage) if backend == "sqlite" else RDBStorage(storage)
+        opened = _sqlite(storage, heed) if backend == "sqlite" else _postgresql(url, heed)
         # With Optuna's cache of finished trials, made once: every Study would make its own.
         return get_storage(opened)
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, TypeError) as error:
@@ -57,9 +76,23 @@ def open_storage(storage: str | BaseStorage) -> BaseStorage:
         raise ConfigError(f"storage {shown} cannot be opened: {first_line(error)}") from None
 
 
-def is_shareable(storage: str) -> bool:
-    """Whether other processes can open the database at this URL."""
-    return make_url(storage).database not in (None, "", ":memory:")
+def is_on_disk(storage: str | URL) -> bool:
+    """Whether other processes, and other threads, can open the database at this URL."""
+    url = make_url(storage)
+    if url.get_backend_name() != "sqlite":
+        return True
+    return url.database not in (None, "", ":memory:") and "mode=memory" not in str(url)
+
+
+def behind_cache(storage: BaseStorage) -> BaseStorage:
+    """Return the storage behind Optuna's cache of finished trials, for which it has no way."""
+    return storage._backend if isinstance(storage, _CachedStorage) else storage
+
+
+def patience_of(storage: BaseStorage) -> Patiently:
+    """Return what calls a storage's database: with its patience, or straight if it has none."""
+    behind = behind_cache(storage)
+    return behind.patience if isinstance(behind, PatientStorage) else at_once
 
 
 def first_line(error: BaseException) -> str:
@@ -68,13 +101,36 @@ def first_line(error: BaseException) -> str:
     return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
-def _sqlite(url: str) -> RDBStorage:
+@contextmanager
+def heeding(storage: BaseStorage, heed: Callable[[], None]) -> Iterator[None]:
+    """Let ``heed`` end a wait for the database while the context lasts, by raising."""
+    patience = patience_of(storage)
+    if not isinstance(patience, Patience):
+        yield
+        return
+    before, patience.heed = patience.heed, heed
+    try:
+        yield
+    finally:
+        patience.heed = before
+
+
+def _postgresql(url: URL, heed: Heed) -> RDBStorage:
+    shown = url.render_as_string(hide_password=False)
+    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 3}
+    if url.get_driver_name() in ("psycopg", "psycopg2"):
+        options["connect_args"] = {k: v for k, v in _POSTGRESQL.items() if k not in url.query}
+    return _create_patiently(shown, options, heed)
+
+
+def _sqlite(url: str, heed: Heed) -> RDBStorage:
     """Open SQLite so that a transaction takes the write lock when it begins.
 
     Optuna relies on ``SELECT ... FOR UPDATE``, which does nothing on SQLite: two workers can
     take one waiting trial. ``BEGIN IMMEDIATE`` makes them take turns.
     """
-    storage = _create_patiently(url)
+    options = {"connect_args": {"timeout": 60, "isolation_level": None}}
+    storage = _create_patiently(url, options, heed)
 
     @event.listens_for(storage.engine, "begin")
     def _begin_immediate(connection: Connection) -> None:
@@ -83,21 +139,26 @@ def _sqlite(url: str) -> RDBStorage:
     return storage
 
 
-def _create_patiently(url: str) -> RDBStorage:
+def _create_patiently(url: str, options: dict[str, Any], heed: Heed) -> RDBStorage:
     """Open a database that another process may be making at this moment.
 
     Optuna makes its tables one by one and without a lock, so of several first launches some find
     half of them; a moment later they find all.
     """
-    options = {"connect_args": {"timeout": 60, "isolation_level": None}}
+
+    def create() -> RDBStorage:
+        if heed is None:
+            return RDBStorage(url, engine_kwargs=options)
+        return PatientStorage(url, options, Patience(url, heed))
+
     for _ in range(_TRIES - 1):
         try:
-            return RDBStorage(url, engine_kwargs=options)
-        except (OperationalError, IntegrityError) as error:
-            if not re.search("already exists|UNIQUE|locked|no such table", str(error)):
+            return create()
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            if not re.search("already exists|UNIQUE|unique|locked|no such table", str(error)):
                 raise
             time.sleep(0.3)
-    return RDBStorage(url, engine_kwargs=options)
+    return create()
 
 
 def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optuna.Study:

@@ -1,14 +1,13 @@
 """run_study: a plain Optuna study, described, stored, resumable."""
 
 import re
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Literal
 
 import jax
 import optuna
-from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
+from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 
@@ -19,10 +18,20 @@ from foretune.models.config import TrialConfig
 from foretune.search.known_configs import enqueue_configs
 from foretune.search.launch import Launch
 from foretune.search.progress import quiet_optuna
+from foretune.search.pruners import default_pruner, own_pruner, pruner_name
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.space import SearchSpace
-from foretune.search.spec import StudySpec, agreed_spec, store_spec
-from foretune.search.storage import DEFAULT_STORAGE, is_shareable, open_storage
+from foretune.search.spec import (
+    StudySpec,
+    agreed_spec,
+    store_spec,
+)
+from foretune.search.storage import (
+    DEFAULT_STORAGE,
+    is_on_disk,
+    open_storage,
+)
+from foretune.search.wanted import CUSTOM, Wanted
 from foretune.search.worker import Work
 
 # Letters and digits of any script, and what a file name can hold everywhere.
@@ -70,10 +79,11 @@ def run_study(
         storage: URL (SQLite or PostgreSQL) or an Optuna storage.
         start_from: known configs that are trained first, if the study has not trained them yet.
         sampler: an Optuna sampler; by default TPE, seeded anew for each trial number.
-        pruner: an Optuna pruner; by default the median rule. ``optuna.pruners.WilcoxonPruner``
-            compares trials fold by fold.
+        pruner: an Optuna pruner; None for the study's own, or the median rule.
+            ``optuna.pruners.WilcoxonPruner`` compares trials fold by fold.
         workers: processes that train side by side, one thread each; None for as many as cores, one
-            on an accelerator, or where the storage lives in this process.
+            on an accelerator, or where the storage lives in this process. 0 makes the study and
+            says in it what it wants: :func:`join_study` does the work, on any machine.
         lanes: trials of one shape that a worker trains side by side; ``"auto"`` is 1 on a CPU and
             with several folds, 16 on an accelerator.
         cache: keep compiled programs on disk, see :func:`use_compile_cache`.
@@ -89,11 +99,11 @@ def run_study(
         >>> study.best_value, best_config(study)
     """
     _require_valid(name, n_trials)
-    _require_count("workers", workers if workers is not None else 1)
-    _require_count("lanes", lanes if lanes != "auto" else 1)
+    require_count("workers", workers or 1 if workers is not False else workers)
+    require_count("lanes", lanes if lanes != "auto" else 1)
     with quiet_optuna():
         use_compile_cache(on=cache)
-        opened = open_storage(storage)
+        opened = open_storage(storage, heed=lambda: None)
         spec = agreed_spec(
             name,
             opened,
@@ -111,17 +121,25 @@ def run_study(
             space=spec.space,
             folds=spec.split.development(prices, history=spec.space.history),
             sampler=sampler or TrialSeededSampler(spec.seed),
-            pruner=pruner or default_pruner(),
-            lanes=_lanes(lanes, spec.split.folds),
+            pruner=pruner or own_pruner(name, opened) or default_pruner(),
+            lanes=lanes_of(lanes, spec.split.folds),
         )
         if isinstance(work.pruner, WilcoxonPruner) and spec.split.folds == 1:
             raise ConfigError("folds must be at least 2 for the Wilcoxon pruner, but got 1")
         study = _described_study(work, opened, spec)
         enqueue_configs(study, spec.space, start_from)
+        wanted = Wanted(
+            trials=n_trials,
+            sampler="tpe" if sampler is None else CUSTOM,
+            pruner=pruner_name(work.pruner),
+        )
+        wanted.store(study)
+        if workers == 0:
+            return study
         launch = Launch(
             work=work,
             storage=opened,
-            url=storage if isinstance(storage, str) and is_shareable(storage) else None,
+            url=storage if isinstance(storage, str) and is_on_disk(storage) else None,
             workers=workers,
             cache=cache,
             show_progress=show_progress_bar,
@@ -144,32 +162,17 @@ def _described_study(work: Work, storage: BaseStorage, spec: StudySpec) -> optun
     return study
 
 
-def default_pruner() -> BasePruner:
-    """Return the pruner of :func:`run_study`: worse than the median, from the third epoch on."""
-    return MedianPruner(n_startup_trials=5, n_warmup_steps=3)
-
-
-def _wilcoxon_pruner() -> BasePruner:
-    """Return Optuna's pruner that compares a trial with the best one, fold by fold."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return WilcoxonPruner()
-
-
-# Pruners by the name that the command knows them by.
-PRUNERS: dict[str, Callable[[], BasePruner]] = {
-    "median": default_pruner,
-    "wilcoxon": _wilcoxon_pruner,
-    "none": NopPruner,
-}
-
-
 def default_lanes() -> int:
     """Return how many lanes a worker trains by default: one on a CPU, where lanes are slower."""
     return 1 if jax.default_backend() == "cpu" else 16
 
 
-def _lanes(lanes: int | Literal["auto"], folds: int) -> int:
+def lanes_of(lanes: int | Literal["auto"], folds: int) -> int:
+    """Return how many lanes are asked for, or the default.
+
+    Raises:
+        ConfigError: several lanes in a study of several folds.
+    """
     if lanes == "auto":
         return default_lanes() if folds == 1 else 1
     if lanes > 1 and folds > 1:
@@ -183,9 +186,10 @@ def _require_valid(name: str, n_trials: int) -> None:
             "study name must be at most 200 bytes of letters, digits, spaces or . _ = + -, from "
             f"a letter or digit, but got {name!r}"
         )
-    _require_count("n_trials", n_trials)
+    require_count("n_trials", n_trials)
 
 
-def _require_count(name: str, value: object) -> None:
+def require_count(name: str, value: object) -> None:
+    """Refuse what is no whole number of at least 1."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         raise ConfigError(f"{name} must be a whole number of at least 1, but got {value!r}")

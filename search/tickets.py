@@ -1,26 +1,24 @@
-"""Tickets: the trials that a study still wants, as WAITING trials that workers take one by one.
+"""Tickets: who runs which trial, so that a study ends with exactly as many as it shall have.
 
-Optuna's own ``n_trials`` counts per process, so that several of them overshoot. A ticket is taken
-in one transaction, by one worker.
+Optuna's own ``n_trials`` counts per process, so that several of them overshoot. Here every trial is
+taken under the study's lock, and only while one is wanted.
 """
 
-import os
-import platform
 from collections.abc import Iterable
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-# The attribute that names the process which runs a trial.
-_WORKER = "worker"
+from foretune.search.attributes import set_trial_attrs
+from foretune.search.lost_trials import OWNER, Watch, release_lost_trials
+from foretune.search.process_identity import ProcessIdentity
+from foretune.search.study_lock import study_lock
 
-# Where each process that is about to take a ticket says so, under a name of its own: a trial that
-# has just started is somebody's even before its worker is named.
-_TAKER = "foretune:taker:"
+# The attribute that names the process which runs a trial, for people.
+_WORKER = "worker"
 
 
 class TicketStudy(optuna.Study):
@@ -42,98 +40,91 @@ def finished_trials(study: optuna.Study) -> int:
     The last would fail again. A trial that Ctrl-C stopped, an exception ended or a crash left
     running does not count, and another takes its place.
     """
-    return sum(map(_is_finished, study.get_trials(deepcopy=False)))
+    return sum(map(is_finished, study.get_trials(deepcopy=False)))
 
 
 def still_wanted(study: optuna.Study, n_trials: int) -> int:
-    """Return how many more trials may be started, so that ``study`` ends with ``n_trials``."""
+    """Return how many more trials may be started, so that ``study`` ends with ``n_trials``.
+
+    A trial under way counts as long as nobody has found that its worker is lost. One that a
+    program of the user's own runs does not.
+    """
     return n_trials - _spoken_for(study.get_trials(deepcopy=False))
 
 
-def add_tickets(study: optuna.Study, n_trials: int, *, ahead: int) -> int:
-    """Add tickets to ``study`` until ``ahead`` of them wait, but none beyond ``n_trials``.
-
-    Not all at once: Optuna reads every unfinished trial again whenever it reads the trials, so that
-    a thousand waiting ones would take longer than their training.
-
-    Returns:
-        How many were added.
-    """
-    trials = study.get_trials(deepcopy=False)
-    waiting = sum(trial.state == TrialState.WAITING for trial in trials)
-    missing = n_trials - _spoken_for(trials) - waiting
-    added = max(min(missing, ahead - waiting), 0)
-    for _ in range(added):
-        study.add_trial(create_trial(state=TrialState.WAITING))
-    return added
-
-
 def take_ticket(
-    name: str, n_trials: int, storage: BaseStorage, sampler: BaseSampler, pruner: BasePruner
+    name: str,
+    n_trials: int,
+    storage: BaseStorage,
+    sampler: BaseSampler,
+    pruner: BasePruner,
+    *,
+    watch: Watch,
 ) -> Trial | None:
-    """Take the first ticket of study ``name`` and start its trial.
+    """Start a trial of study ``name``, the first one that waits or else a new one.
 
-    A ticket that would lead beyond ``n_trials``, because another worker took one at the same
-    moment, is given back.
+    Before that, trials whose workers are lost are failed, and wait once more.
+
+    Args:
+        name: of the study.
+        n_trials: how many trials it shall end with.
+        storage: the study's.
+        sampler: is asked for the trial's parameters.
+        pruner: the trial's.
+        watch: this process's knowledge of the others.
 
     Returns:
-        The trial, or None when no ticket is left or none is wanted.
+        The trial, or None when none is wanted now.
     """
     study = TicketStudy(name, storage, sampler=sampler, pruner=pruner)
     study_id = storage.get_study_id_from_name(name)
-    for ticket in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, ticket.number)
-        try:
-            storage.set_trial_system_attr(trial_id, _TAKER + _this_process(), True)
-            if not storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                continue
-        except UpdateFinishedTrialError:
-            continue  # another worker has taken and finished it meanwhile
-        try:
-            storage.set_trial_user_attr(trial_id, _WORKER, _this_process())
-            if still_wanted(study, n_trials) < 0:
-                storage.set_trial_state_values(trial_id, TrialState.WAITING)
-                return None
-            return Trial(study, trial_id)  # asks the sampler
-        except BaseException:
-            storage.set_trial_state_values(trial_id, TrialState.FAIL)
-            raise
-    return None
+    if still_wanted(study, n_trials) <= 0 and not watch.lost(study.get_trials(deepcopy=False)):
+        return None  # found out without the lock, as most who wait do
+    with study_lock(storage, study_id) as held:
+        release_lost_trials(study, watch)
+        if still_wanted(study, n_trials) <= 0:
+            return None
+        trial_id = _start(study, study_id)
+        if not held():
+            # The database was away in between, and another may have taken the last one.
+            storage.set_trial_state_values(trial_id, TrialState.WAITING)
+            return None
+    try:
+        return Trial(study, trial_id)  # asks the sampler
+    except BaseException:
+        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        raise
 
 
-def _is_finished(trial: FrozenTrial) -> bool:
+def is_finished(trial: FrozenTrial) -> bool:
+    """Whether ``trial`` counts towards the total of its study."""
     done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     return done or "non_finite" in trial.user_attrs
 
 
+def is_under_way(trial: FrozenTrial) -> bool:
+    """Whether a worker of foretune's runs ``trial``, as far as anybody knows."""
+    return trial.state == TrialState.RUNNING and OWNER in trial.system_attrs
+
+
+def _start(study: optuna.Study, study_id: int) -> int:
+    """Set a trial running whose owner is known from its first moment; returns its id."""
+    storage, me = study._storage, ProcessIdentity.mine()
+    system, user = {OWNER: list(me)}, {_WORKER: _shown(me)}
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if waiting:
+        trial_id = waiting[0]._trial_id
+        set_trial_attrs(storage, trial_id, system=system, user=user)
+    else:
+        ticket = create_trial(state=TrialState.WAITING, system_attrs=system, user_attrs=user)
+        trial_id = storage.create_new_trial(study_id, ticket)
+    storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+    return trial_id
+
+
+def _shown(process: ProcessIdentity) -> str:
+    return f"{process.machine.split()[0]}:{process.pid}"
+
+
 def _spoken_for(trials: Iterable[FrozenTrial]) -> int:
-    """Count the trials that are finished or that a living process is at work on."""
-    return sum(_is_finished(trial) or _is_under_way(trial) for trial in trials)
-
-
-def _is_under_way(trial: FrozenTrial) -> bool:
-    """Whether ``trial`` is running, and not only left so by a process of this machine that died."""
-    if trial.state != TrialState.RUNNING:
-        return False
-    worker = trial.user_attrs.get(_WORKER)
-    if worker is not None:
-        return _is_alive(str(worker))
-    takers = (name for name in trial.system_attrs if name.startswith(_TAKER))
-    return any(_is_alive(name.removeprefix(_TAKER)) for name in takers)
-
-
-def _is_alive(process: str) -> bool:
-    host, _, number = process.rpartition(":")
-    if host != platform.node() or os.name == "nt":
-        return True  # nobody can tell from here; on Windows, signal 0 would end it
-    try:
-        os.kill(int(number), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except OSError:
-        return True  # another user's
-    return True
-
-
-def _this_process() -> str:
-    return f"{platform.node()}:{os.getpid()}"
+    return sum(is_finished(trial) or is_under_way(trial) for trial in trials)

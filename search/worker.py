@@ -1,10 +1,13 @@
 """The worker loop: take a ticket, train, tell, until none is left."""
 
-from collections.abc import Callable
+import random
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
@@ -13,9 +16,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from foretune.datasets.splits import Development
 from foretune.models.compilation import forget_many_programs
 from foretune.models.training import NonFiniteLossError
+from foretune.search.heartbeat import Heartbeat
+from foretune.search.lost_trials import DEFAULT_BEAT, INTERRUPTED, Watch, give_up
 from foretune.search.objective import Objective, OnEpoch
 from foretune.search.space import SearchSpace
-from foretune.search.tickets import TicketStudy, still_wanted, take_ticket
+from foretune.search.tickets import TicketStudy, finished_trials, take_ticket
+from foretune.search.wanted import wanted_trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,38 +29,48 @@ class Work:
     """What every worker of a study needs to know, besides its storage."""
 
     study_name: str
-    n_trials: int
+    n_trials: int | None
+    """trials in total; None for what the study wants at the moment"""
     space: SearchSpace
     folds: tuple[Development, ...]
     sampler: BaseSampler
     pruner: BasePruner
     lanes: int = 1
+    beat: float = DEFAULT_BEAT
+    """seconds between two signs of life"""
+
+    def total(self, study: optuna.Study) -> int:
+        """Return how many trials ``study`` shall have."""
+        return wanted_trials(study) if self.n_trials is None else self.n_trials
 
 
 @dataclass(frozen=True)
 class Listener:
     """Who is told of a worker's progress; each may raise KeyboardInterrupt to stop it.
 
-    ``on_idle`` is called when trials are wanted but no ticket waits; False ends the worker.
+    ``on_idle`` is called again and again while other workers run the last trials.
     """
 
     on_epoch: OnEpoch
     on_trial: Callable[[FrozenTrial], None]
-    on_idle: Callable[[], bool]
+    on_idle: Callable[[], None]
 
 
 def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> bool:
-    """Run trials until no ticket is left or the study has enough.
+    """Run trials until the study has enough.
 
     Returns:
         Whether the sampler had nothing left to ask for.
     """
     objective = Objective(work.space, work.folds, on_epoch=listener.on_epoch)
-    while (trial := next_trial(work, storage, listener)) is not None:
-        listener.on_trial(_run(trial, objective))
-        forget_many_programs()
-        if sampler_stopped(trial):
-            return True
+    watch = Watch()
+    with Heartbeat(storage, work.beat) as heart:
+        while (trial := next_trial(work, storage, listener, watch)) is not None:
+            with heart.beating_for(trial._trial_id):
+                listener.on_trial(_run(trial, objective))
+            forget_many_programs()
+            if sampler_stopped(trial):
+                return True
     return False
 
 
@@ -63,27 +79,63 @@ def sampler_stopped(trial: Trial) -> bool:
     return isinstance(trial.study, TicketStudy) and trial.study.stopped
 
 
-def next_trial(work: Work, storage: BaseStorage, listener: Listener) -> Trial | None:
-    """Start the next trial; None when the study has enough."""
+def next_trial(
+    work: Work, storage: BaseStorage, listener: Listener, watch: Watch, *, wait: bool = True
+) -> Trial | None:
+    """Start the next trial; None when the study has enough.
+
+    While other workers run the last ones it waits: one of them may be lost, and its trial be left
+    to this worker.
+
+    Args:
+        work: the study and what its trials need.
+        storage: the study's.
+        listener: is told while waiting.
+        watch: this process's knowledge of the others.
+        wait: whether to wait at all; else None is returned.
+    """
     study = optuna.load_study(study_name=work.study_name, storage=storage)
-    # A study that once wanted more trials than now has tickets left over: they stay where they are.
-    while still_wanted(study, work.n_trials) > 0:
-        trial = take_ticket(work.study_name, work.n_trials, storage, work.sampler, work.pruner)
-        if trial is not None or not listener.on_idle():
+    for pause in pauses():
+        total = work.total(study)
+        if finished_trials(study) >= total:
+            return None
+        trial = take_ticket(work.study_name, total, storage, work.sampler, work.pruner, watch=watch)
+        if trial is not None or not wait:
             return trial
-    return None
+        listener.on_idle()
+        time.sleep(pause)
+    raise AssertionError  # pauses never end
+
+
+def pauses() -> Iterator[float]:
+    """Return the seconds to wait between looks: longer and longer, and not all workers at once."""
+    pause = 0.1
+    while True:
+        yield random.uniform(0.5, 1) * pause
+        pause = min(pause * 1.3, 2.0)
 
 
 def _run(trial: Trial, objective: Objective) -> FrozenTrial:
     """Run one trial as ``study.optimize`` would, with a loss gone astray as a failed trial."""
-    tell = partial(trial.study.tell, trial)
+    # One that another worker has ended meanwhile stays as it is.
+    tell = partial(trial.study.tell, trial, skip_if_finished=True)
     try:
         value = objective(trial)
+        return tell(value)
     except optuna.TrialPruned:
         return tell(state=TrialState.PRUNED)
     except NonFiniteLossError:
         return tell(state=TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return ended_elsewhere(trial)
+    except KeyboardInterrupt:
+        give_up(trial.study, trial._trial_id, INTERRUPTED)
+        raise
     except BaseException:
         tell(state=TrialState.FAIL)
         raise
-    return tell(value)
+
+
+def ended_elsewhere(trial: Trial) -> FrozenTrial:
+    """Return ``trial`` as another worker has ended it, which took this one for lost."""
+    return trial.storage.get_trial(trial._trial_id)

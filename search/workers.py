@@ -2,10 +2,8 @@
 
 import contextlib
 import os
-import random
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -81,7 +79,6 @@ def run_in_workers(
     cache: bool,
     on_epoch: Callable[[int, int, int, float], None],
     on_trial: Callable[[int], None],
-    on_idle: Callable[[], object],
     stop: StopRequest,
 ) -> Round:
     """Run trials in ``workers`` processes until the study has enough.
@@ -96,7 +93,6 @@ def run_in_workers(
         cache: whether they keep compiled programs on disk.
         on_epoch: told (trial number, epoch, epochs, value) after every epoch of any worker.
         on_trial: told the number of every trial that has ended.
-        on_idle: told that a worker finds no ticket though trials are wanted.
         stop: asked for by a signal.
 
     Returns:
@@ -116,7 +112,7 @@ def run_in_workers(
         for number in range(workers):
             # From a core that depends on the launcher: two launchers must not share their cores.
             start(cores[(os.getpid() + number) % len(cores)])
-        _listen(team, start, on_epoch, on_trial, on_idle, stop)
+        _listen(team, start, on_epoch, on_trial, stop)
     finally:
         _end(team)
     stop.heed()
@@ -155,13 +151,12 @@ def _listen(
     start: Callable[[int], None],
     on_epoch: Callable[[int, int, int, float], None],
     on_trial: Callable[[int], None],
-    on_idle: Callable[[], object],
     stop: StopRequest,
 ) -> None:
     """Pass on what workers send until all have ended.
 
-    They send ("epoch", trial number, epoch, epochs, value), ("trial", number), ("idle",), and last
-    ("end", the error that ended it or None, whether the sampler had nothing left to ask for).
+    They send ("epoch", trial number, epoch, epochs, value), ("trial", number), and last ("end", the
+    error that ended it or None, whether the sampler had nothing left to ask for).
     """
     told_to_stop = False
     while open_ends := [worker for worker in team if not worker.ended]:
@@ -180,8 +175,6 @@ def _listen(
                 on_epoch(*rest)
             elif kind == "trial":
                 on_trial(*rest)
-            elif kind == "idle":
-                on_idle()
             else:
                 error, worker.stopped = rest
                 worker.ended = True
@@ -230,12 +223,6 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         send("trial", trial.number)
         stop.heed()
 
-    def on_idle() -> bool:
-        send("idle")
-        time.sleep(random.uniform(0.05, 0.2))  # not all at once again
-        stop.heed()
-        return True
-
     error: Exception | None = None
     stopped = False
     try:
@@ -243,7 +230,8 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         # A user's seeded sampler would draw the same in every worker; foretune's own does not mind.
         work.sampler.reseed_rng()
         run = run_trials if work.lanes == 1 else run_trials_in_lanes
-        stopped = run(work, open_storage(storage_url), Listener(on_epoch, on_trial, on_idle))
+        storage = open_storage(storage_url, heed=stop.heed)
+        stopped = run(work, storage, Listener(on_epoch, on_trial, on_idle=stop.heed))
     except KeyboardInterrupt:
         pass
     except ForetuneError as mistake:

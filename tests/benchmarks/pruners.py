@@ -29,7 +29,7 @@ from optuna.pruners import (
 from foretune.datasets import load_sample
 from foretune.datasets.atomic import write_atomically
 from foretune.search import FloatRange, SearchSpace, run_study
-from foretune.search.study import default_pruner
+from foretune.search.pruners import default_pruner
 
 # What run_study prunes by.
 DEFAULT = "median, from epoch 3"

@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -19,9 +18,7 @@ from foretune.datasets import PriceSeries
 from foretune.datasets.errors import ConfigError
 from foretune.models.compilation import forget_many_programs
 from foretune.search import FloatRange, SearchSpace, best_config, load_study, run_study
-from foretune.search.storage import open_storage
 from foretune.search.study import default_lanes
-from foretune.search.tickets import add_tickets, still_wanted, take_ticket
 from foretune.search.workers import default_workers
 
 
@@ -125,11 +122,11 @@ def test_an_exhausted_grid_ends_the_study(
     assert len(done) < 9
 
 
-@pytest.mark.parametrize("workers", [0, -1, 1.5, True, "2"])
+@pytest.mark.parametrize("workers", [-1, 1.5, True, "2"])
 def test_workers_must_be_a_count(
     workers: Any, tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
 ) -> None:
-    with pytest.raises(ConfigError, match="workers must be a whole number of at least 1"):
+    with pytest.raises(ConfigError, match="workers must be a whole number"):
         launch(tmp_path, walk, tiny_space, n_trials=2, workers=workers)
 
 
@@ -196,9 +193,9 @@ def test_one_signal_ends_every_worker_after_its_epoch(tmp_path: Path, to_group: 
     assert out == "script\n"
     assert "Traceback" not in err
     assert "Run the same again to go on" in err
-    states = [t.state for t in load_study("s", f"sqlite:///{tmp_path / 'studies.db'}").trials]
-    assert states.count(TrialState.FAIL) == 2
-    assert states.count(TrialState.WAITING) == 2
+    trials = load_study("s", f"sqlite:///{tmp_path / 'studies.db'}").trials
+    assert [t.state for t in trials] == [TrialState.FAIL] * 2
+    assert {t.user_attrs["error"] for t in trials} == {"interrupted"}
 
 
 def test_workers_do_not_outlive_a_killed_launcher(tmp_path: Path) -> None:
@@ -218,74 +215,6 @@ def test_as_many_workers_as_cores_and_one_lane_on_a_cpu() -> None:
     assert default_lanes() == 1
 
 
-def test_tickets_are_taken_once(tmp_path: Path) -> None:
-    storage = open_storage(f"sqlite:///{tmp_path / 'studies.db'}")
-    study = optuna.create_study(study_name="s", storage=storage)
-    assert add_tickets(study, 7, ahead=5) == 5
-    assert add_tickets(study, 7, ahead=5) == 0
-    assert add_tickets(study, 7, ahead=9) == 2
-    taken = []
-    while (trial := take_ticket("s", 7, storage, study.sampler, study.pruner)) is not None:
-        taken.append(trial.number)
-    assert taken == list(range(7))
-    # All seven are running, in a process that lives: none is missing.
-    assert add_tickets(study, 7, ahead=5) == 0
-    assert still_wanted(study, 7) == 0
-    # Those of a process that died are made up for.
-    for number in (2, 3):
-        trial_id = storage.get_trial_id_from_study_id_trial_number(1, number)
-        storage.set_trial_user_attr(trial_id, "worker", f"{platform.node()}:{dead_process()}")
-    assert still_wanted(study, 7) == 2
-    assert add_tickets(study, 7, ahead=5) == 2
-    # Whether one of another machine lives cannot be seen from here.
-    storage.set_trial_user_attr(trial_id, "worker", "elsewhere:1")
-    assert still_wanted(study, 7) == 1
-
-
-def test_a_ticket_is_spoken_for_from_the_moment_it_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A launcher that looks between the start of a trial and its next write adds none for it."""
-    storage = open_storage(f"sqlite:///{tmp_path / 'studies.db'}")
-    study = optuna.create_study(study_name="s", storage=storage)
-    add_tickets(study, 3, ahead=3)
-    added, begin = [], storage.set_trial_state_values
-
-    def looked_at(trial_id: int, *args: Any) -> bool:
-        begun = begin(trial_id, *args)
-        added.append(add_tickets(study, 3, ahead=3))
-        return begun
-
-    monkeypatch.setattr(storage, "set_trial_state_values", looked_at)
-    assert take_ticket("s", 3, storage, study.sampler, study.pruner) is not None
-    assert added == [0]
-    # One that a process left behind at that moment is made up for.
-    trial_id = storage.create_new_trial(1)
-    taker = f"foretune:taker:{platform.node()}:{dead_process()}"
-    storage.set_trial_system_attr(trial_id, taker, True)
-    assert still_wanted(study, 3) == 2
-
-
-def dead_process() -> int:
-    """The number of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
-
-
-def test_leftover_tickets_are_not_taken_beyond_the_total(
-    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
-) -> None:
-    url = f"sqlite:///{tmp_path / 'studies.db'}"
-    study = launch(tmp_path, walk, tiny_space, n_trials=2)
-    assert add_tickets(study, 30, ahead=20) == 20
-    for lanes, total in ((1, 5), (4, 9)):
-        launch(tmp_path, walk, tiny_space, n_trials=total, lanes=lanes)
-        states = [t.state for t in load_study("s", url).trials]
-        assert sum(state.is_finished() for state in states) == total
-        assert TrialState.RUNNING not in states
-
-
 def test_a_killed_worker_is_replaced_and_its_trial_made_up_for(tmp_path: Path) -> None:
     process = start(tmp_path, epochs=30)
     study = running(tmp_path, process, 1)
@@ -293,9 +222,15 @@ def test_a_killed_worker_is_replaced_and_its_trial_made_up_for(tmp_path: Path) -
     os.kill(int(trial.user_attrs["worker"].split(":")[1]), signal.SIGKILL)
     _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
-    states = [t.state for t in load_study("s", f"sqlite:///{tmp_path / 'studies.db'}").trials]
-    assert sum(state.is_finished() for state in states) == 4
-    assert states.count(TrialState.RUNNING) == 1  # what the killed one left
+    trials = load_study("s", f"sqlite:///{tmp_path / 'studies.db'}").trials
+    states = [t.state for t in trials]
+    # What the killed one left was failed, and its config trained once more.
+    assert states.count(TrialState.FAIL) == 1
+    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == 4
+    repeated = [t for t in trials if t.params == trials[trial.number].params]
+    assert repeated[0].number == trial.number
+    assert len(repeated) == 2
+    assert "was lost" in repeated[0].user_attrs["error"]
 
 
 class PruneOddTrials(optuna.pruners.BasePruner):

@@ -1,0 +1,67 @@
+"""``foretune worker`` and ``foretune status``: a study on many machines."""
+
+import sys
+
+import click
+from rich.console import Console
+
+from foretune.search.command import (
+    INTERRUPTED,
+    POSITIVE,
+    prices_option,
+    storage_option,
+    study_option,
+)
+from foretune.search.join import join_study
+from foretune.search.lost_trials import DEFAULT_BEAT
+from foretune.search.status import study_status
+from foretune.search.storage import load_study
+from foretune.search.tickets import finished_trials
+from foretune.search.wanted import wanted_trials
+
+
+@click.command()
+@storage_option
+@study_option
+@prices_option
+@click.option(
+    "--workers", type=POSITIVE, default=1, show_default=True, help="Processes to work with."
+)
+@click.option("--lanes", type=POSITIVE, help="Trials a worker trains at a time (1 on a CPU).")
+@click.option("--no-cache", is_flag=True, help="Leave the folder of compiled programs alone.")
+@click.option(
+    "--beat",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT_BEAT,
+    show_default=True,
+    help="Seconds between two signs of life; without six of them a worker is taken for lost.",
+)
+def worker(
+    storage: str,
+    name: str,
+    prices: str | None,
+    workers: int,
+    lanes: int | None,
+    no_cache: bool,
+    beat: float,
+) -> None:
+    """Work on a study that exists, until it has the trials it wants.
+
+    Start as many as you like, on any machines that reach the database. One that is killed is made
+    up for by the others; one that is interrupted leaves its trial to them.
+    """
+    study = join_study(
+        name, storage, prices, workers=workers, lanes=lanes or "auto", cache=not no_cache, beat=beat
+    )
+    done, wanted = finished_trials(study), wanted_trials(study)
+    click.echo(f"study {name} has {done} of {wanted} trials")
+    if done < wanted:
+        sys.exit(INTERRUPTED)
+
+
+@click.command()
+@storage_option
+@study_option
+def status(storage: str, name: str) -> None:
+    """Show how far a study is: trials by state, workers, rate, time left, best value."""
+    Console().print(study_status(load_study(name, storage)).table())
