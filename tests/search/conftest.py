@@ -1,4 +1,16 @@
-"""A study small enough to run in a second: one compiled shape, few steps."""
+"""What the tests of a study share: one small enough to run in a second, and database servers."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,3 +43,130 @@ def tiny_space() -> SearchSpace:
 @pytest.fixture(scope="session")
 def tiny_data(walk: PriceSeries) -> Development:
     return development(walk, chronological_split(len(walk), horizon=HORIZON, history=8))
+
+
+class PostgreSQL:
+    """A throw-away PostgreSQL server on 127.0.0.1, run by another user where this one is root."""
+
+    def __init__(self, binaries: Path, folder: Path, password: str | None = None) -> None:
+        self._binaries = binaries
+        self._data = folder / "data"
+        self._folder = folder
+        self._prefix: list[str] = []
+        if os.getuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            self._prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        arguments = ["-D", str(self._data), "-U", "foretune", "-A", "trust", "--no-sync"]
+        if password is not None:
+            file = folder / "password"
+            file.write_text(password)
+            file.chmod(0o644)
+            arguments[5] = "scram-sha-256"
+            arguments.append(f"--pwfile={file}")
+        self._run("initdb", *arguments)
+        self._authority = "foretune" + ("" if password is None else f":{password}")
+        self.port = free_port()
+        self.start()
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL of a database of this server."""
+        return f"postgresql+psycopg://{self._authority}@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start, also after a kill: what the killed server left has to go away first."""
+        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        log = str(self._folder / "log")
+        for _ in range(60):
+            try:
+                return self._run(
+                    "pg_ctl", "start", "-w", "-D", str(self._data), "-l", log, "-o", options
+                )
+            except subprocess.CalledProcessError:
+                time.sleep(0.25)
+        raise AssertionError(Path(log).read_text()[-2000:])
+
+    def kill(self) -> None:
+        """End the server as a crash does."""
+        pid = int((self._data / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Stop the server and take its folder away."""
+        subprocess.run(
+            [
+                *(*self._prefix, str(self._binaries / "pg_ctl")),
+                *("stop", "-m", "immediate", "-D", str(self._data)),
+            ],
+            check=False,
+            capture_output=True,
+        )
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [*self._prefix, str(self._binaries / program), *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+        )
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+        return port
+
+
+def postgresql_binaries() -> Path:
+    """The folder of PostgreSQL's programs, or a skipped test that says what is missing."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+    found = [folder for folder in debian[::-1] if (folder / "initdb").exists()]
+    if initdb := shutil.which("initdb"):
+        found.append(Path(initdb).parent)
+    if not found:
+        pytest.skip("PostgreSQL is not installed: no initdb (Debian's package is postgresql)")
+    if os.getuid() == 0 and "postgres" not in {entry.pw_name for entry in pwd.getpwall()}:
+        pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+    return found[0]
+
+
+def start_postgresql(password: str | None = None) -> Any:
+    """Start a throw-away server; the caller stops it."""
+    binaries = postgresql_binaries()
+    return PostgreSQL(binaries, Path(tempfile.mkdtemp(prefix="foretune-postgresql-")), password)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """One server for all tests that do not hurt it."""
+    server = start_postgresql()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def new_postgresql() -> Iterator[PostgreSQL]:
+    """A server that a test may kill."""
+    server = start_postgresql()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'studies.db'}"
+        return
+    import psycopg
+
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    name = f"studies_{time.monotonic_ns()}"
+    plain = server.url().replace("+psycopg", "")
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.url(name)

@@ -1,0 +1,330 @@
+"""Tickets: exactly as many trials as are wanted, each in one worker's hands."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import Trial, TrialState
+
+from foretune.search.heartbeat import Heartbeat
+from foretune.search.lost_trials import (
+    BEAT,
+    INTERRUPTED,
+    MOST_RETRIES,
+    OWNER,
+    Watch,
+    give_up,
+    release_lost_trials,
+)
+from foretune.search.process_identity import ProcessIdentity
+from foretune.search.storage import behind_cache, open_storage
+from foretune.search.tickets import finished_trials, still_wanted, take_ticket
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def study(database_url: str) -> Iterator[optuna.Study]:
+    study = optuna.create_study(study_name="s", storage=open_storage(database_url))
+    yield study
+    behind_cache(study._storage).engine.dispose()  # type: ignore[attr-defined]
+
+
+def take(study: optuna.Study, n_trials: int, watch: Watch | None = None) -> Trial | None:
+    return take_ticket(
+        "s", n_trials, study._storage, study.sampler, study.pruner, watch=watch or Watch()
+    )
+
+
+def taken(study: optuna.Study, n_trials: int, watch: Watch | None = None) -> Trial:
+    trial = take(study, n_trials, watch)
+    assert trial is not None
+    return trial
+
+
+def owned_by(study: optuna.Study, trial: Trial, process: ProcessIdentity) -> None:
+    study._storage.set_trial_system_attr(trial._trial_id, OWNER, list(process))
+
+
+def states(study: optuna.Study) -> list[TrialState]:
+    return [trial.state for trial in study.get_trials(deepcopy=False)]
+
+
+def elsewhere() -> ProcessIdentity:
+    return ProcessIdentity("another machine", 1, "1")
+
+
+def ended() -> ProcessIdentity:
+    """A process of this machine that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return ProcessIdentity.mine()._replace(pid=process.pid)
+
+
+def test_no_more_are_taken_than_wanted(study: optuna.Study) -> None:
+    trials = [taken(study, 3) for _ in range(3)]
+    assert [trial.number for trial in trials] == [0, 1, 2]
+    assert take(study, 3) is None
+    assert still_wanted(study, 3) == 0
+    study.tell(trials[0], 1.0)
+    study.tell(trials[1], state=TrialState.FAIL)
+    assert finished_trials(study) == 1
+    assert taken(study, 3).number == 3  # for the one that failed
+    assert take(study, 3) is None
+    assert taken(study, 4).number == 4  # the study was extended
+
+
+def test_what_waits_goes_first(study: optuna.Study) -> None:
+    study.enqueue_trial({"x": 0.25})
+    trial = taken(study, 2)
+    assert trial.suggest_float("x", 0, 1) == 0.25
+    assert taken(study, 2).number == 1
+    study.enqueue_trial({"x": 0.75})
+    assert take(study, 2) is None  # and stays where it is
+
+
+def test_a_trial_of_the_users_own_program_does_not_count(study: optuna.Study) -> None:
+    study.ask()
+    assert still_wanted(study, 1) == 1
+    assert taken(study, 1).number == 1
+
+
+def test_a_trial_is_somebodys_from_its_first_moment(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks right after the start of a trial sees who runs it."""
+    storage, seen = study._storage, []
+    begin = storage.set_trial_state_values
+
+    def looked_at(trial_id: int, *args: Any) -> bool:
+        begun = begin(trial_id, *args)
+        seen.append((still_wanted(study, 3), storage.get_trial(trial_id).system_attrs[OWNER]))
+        return begun
+
+    monkeypatch.setattr(storage, "set_trial_state_values", looked_at)
+    taken(study, 3)
+    assert seen == [(2, list(ProcessIdentity.mine()))]
+
+
+def test_the_trial_of_an_ended_process_is_run_again_at_once(study: optuna.Study) -> None:
+    trial = taken(study, 1)
+    trial.suggest_float("x", 0, 1)
+    owned_by(study, trial, ended())
+    again = taken(study, 1)
+    assert states(study) == [TrialState.FAIL, TrialState.RUNNING]
+    assert again.suggest_float("x", 0, 1) == trial.params["x"]
+    assert "was lost" in study.trials[0].user_attrs["error"]
+    # Optuna's own way to say the same.
+    callback = optuna.storages.RetryHeartbeatStaleTrialCallback
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        first = callback.retried_trial_number(study.trials[1])
+    assert first == 0
+    assert take(study, 1) is None
+
+
+def test_a_number_given_again_is_another_process(study: optuna.Study) -> None:
+    trial = taken(study, 1)
+    owned_by(study, trial, ProcessIdentity.mine()._replace(started="another time"))
+    assert taken(study, 1).number == 1
+
+
+def test_without_params_there_is_nothing_to_run_again(study: optuna.Study) -> None:
+    owned_by(study, taken(study, 1), ended())
+    assert taken(study, 1).number == 1
+    assert states(study) == [TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_a_known_config_is_not_lost_with_its_first_worker(study: optuna.Study) -> None:
+    study.enqueue_trial({"x": 0.25})
+    owned_by(study, taken(study, 1), ended())  # killed before it asked for x
+    assert taken(study, 1).suggest_float("x", 0, 1) == 0.25
+
+
+def test_a_silent_heart_is_watched_before_it_is_believed(study: optuna.Study) -> None:
+    clock = Clock()
+    watch = Watch(clock)
+    trial = taken(study, 1)
+    owned_by(study, trial, elsewhere())
+    beat: Callable[[int], None] = lambda n: study._storage.set_trial_system_attr(  # noqa: E731
+        trial._trial_id, BEAT, [n, 10.0, 0.0]
+    )
+    beat(1)
+    assert take(study, 1, watch) is None
+    clock.now = 59
+    assert take(study, 1, watch) is None
+    beat(2)  # slow, but alive
+    clock.now = 61
+    assert take(study, 1, watch) is None
+    clock.now = 120
+    assert take(study, 1, watch) is None
+    clock.now = 122
+    assert taken(study, 1, watch).number == 1
+    # Another process, which has only begun to look, would still wait.
+    assert states(study) == [TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_a_worker_says_how_often_it_beats(study: optuna.Study) -> None:
+    clock = Clock()
+    watch = Watch(clock)
+    trial = taken(study, 1)
+    owned_by(study, trial, elsewhere())
+    study._storage.set_trial_system_attr(trial._trial_id, BEAT, [1, 0.5, 0.0])
+    assert take(study, 1, watch) is None
+    clock.now = 2.9
+    assert take(study, 1, watch) is None
+    clock.now = 3.1
+    assert taken(study, 1, watch).number == 1
+
+
+def test_a_config_that_kills_is_given_up(study: optuna.Study) -> None:
+    first = taken(study, 1)
+    first.suggest_float("x", 0, 1)
+    last = first
+    for _ in range(MOST_RETRIES):
+        owned_by(study, last, ended())
+        last = taken(study, 1)
+        assert last.suggest_float("x", 0, 1) == first.params["x"]
+    owned_by(study, last, ended())
+    other = taken(study, 1)
+    assert other.suggest_float("x", 0, 1) != first.params["x"]
+    assert states(study) == [TrialState.FAIL] * (MOST_RETRIES + 1) + [TrialState.RUNNING]
+
+
+def test_an_interrupted_config_is_not_given_up(study: optuna.Study) -> None:
+    first = taken(study, 1)
+    last = first
+    for _ in range(2 * MOST_RETRIES):
+        last.suggest_float("x", 0, 1)
+        give_up(study, last._trial_id, INTERRUPTED)
+        last = taken(study, 1)
+    assert last.suggest_float("x", 0, 1) == first.params["x"]
+
+
+def test_what_was_given_up_is_repeated_once(study: optuna.Study) -> None:
+    """However often somebody looks, and also when a process was killed between the two writes."""
+    trial = taken(study, 1)
+    trial.suggest_float("x", 0, 1)
+    give_up(study, trial._trial_id, "lost")
+    for _ in range(3):
+        release_lost_trials(study, Watch())
+    assert states(study) == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_who_was_taken_for_lost_changes_nothing_any_more(study: optuna.Study) -> None:
+    trial = taken(study, 1)
+    give_up(study, trial._trial_id, "lost")
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        trial.report(1.0, 1)
+    study.tell(trial, 0.5, skip_if_finished=True)
+    assert states(study) == [TrialState.FAIL]
+
+
+def test_a_result_that_came_in_time_stays(study: optuna.Study) -> None:
+    trial = taken(study, 1)
+    trial.suggest_float("x", 0, 1)
+    study.tell(trial, 0.5)
+    give_up(study, trial._trial_id, "lost")
+    release_lost_trials(study, Watch())
+    assert states(study) == [TrialState.COMPLETE]
+
+
+def test_a_heart_beats_for_running_trials_alone(study: optuna.Study) -> None:
+    storage = study._storage
+    trial, other = taken(study, 2), taken(study, 2)
+    with Heartbeat(storage, 0.02) as heart, heart.beating_for(trial._trial_id):
+        wait_until(lambda: storage.get_trial(trial._trial_id).system_attrs.get(BEAT, [0])[0] >= 2)
+        study.tell(trial, 1.0)  # must not end the thread
+        heart.start(other._trial_id)
+        wait_until(lambda: BEAT in storage.get_trial(other._trial_id).system_attrs)
+    assert storage.get_trial(other._trial_id).system_attrs[BEAT][1] == 0.02
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# A program that takes tickets until its study has enough, and prints the numbers of its trials.
+TAKE_ALL = """
+import sys, optuna
+from foretune.search.lost_trials import Watch
+from foretune.search.storage import behind_cache, open_storage
+from foretune.search.tickets import finished_trials, take_ticket
+
+storage, total, watch = open_storage(sys.argv[1]), int(sys.argv[2]), Watch()
+study = optuna.load_study(study_name="s", storage=storage)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+while finished_trials(study) < total:
+    trial = take_ticket("s", total, storage, study.sampler, study.pruner, watch=watch)
+    if trial is not None:
+        print(trial.number, flush=True)
+        study.tell(trial, trial.suggest_float("x", 0, 1))
+"""
+
+
+@pytest.mark.slow
+def test_four_processes_take_two_hundred_tickets_once(
+    study: optuna.Study, database_url: str
+) -> None:
+    assert sorted(taken_by(4, database_url, 200)) == list(range(200))
+    assert states(study) == [TrialState.COMPLETE] * 200
+    # Launched again, ten times, nothing more is run; extended by three, three more are.
+    for _ in range(10):
+        assert take(study, 200) is None
+    assert sorted(taken_by(4, database_url, 203)) == [200, 201, 202]
+
+
+def test_two_processes_take_every_ticket_once(study: optuna.Study, database_url: str) -> None:
+    assert sorted(taken_by(2, database_url, 20)) == list(range(20))
+
+
+def taken_by(processes: int, url: str, total: int) -> list[int]:
+    """The numbers of the trials that some processes take, until ``total`` have finished."""
+    team = [
+        subprocess.Popen(
+            [sys.executable, "-c", TAKE_ALL, url, str(total)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(processes)
+    ]
+    numbers = [int(number) for process in team for number in process.communicate()[0].split()]
+    assert [process.returncode for process in team] == [0] * processes
+    return numbers
+
+
+def test_a_process_is_told_from_all_others() -> None:
+    mine = ProcessIdentity.mine()
+    assert ProcessIdentity.read(list(mine)) == mine
+    assert not mine.is_gone()
+    assert ended().is_gone()
+    assert not elsewhere().is_gone()  # nobody can tell from here
+    for odd in (None, [], ["m", "1", "2"], "m", ["m", 1, "2", 3]):
+        assert ProcessIdentity.read(odd) is None
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="needs Linux's /proc")
+def test_a_killed_child_that_nobody_waited_for_is_gone() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    identity = ProcessIdentity.mine()._replace(
+        pid=process.pid,
+        started=Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19],
+    )
+    assert not identity.is_gone()
+    os.kill(process.pid, signal.SIGKILL)
+    wait_until(identity.is_gone)
+    process.wait()
