@@ -96,7 +96,16 @@ class DatabaseArtifactStore:
             patience(lambda: _make_table(engine))
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Return the content of an artifact, to be read as a file.
+        """Return the content of an artifact, to be read as a file; of a recipe, its figure.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+            ForetuneError: the content is not what was once written.
+        """
+        return io.BytesIO(drawn(self.read(artifact_id)))
+
+    def read(self, artifact_id: str) -> bytes:
+        """Return the content of an artifact as it was written.
 
         Raises:
             ArtifactNotFound: there is none of this id.
@@ -113,7 +122,7 @@ class DatabaseArtifactStore:
                 f"artifact {artifact_id} must be {size} bytes with SHA-256 {sha256}, but the "
                 f"database has {len(content)} bytes with {_sha256(content)}"
             )
-        return io.BytesIO(drawn(content))
+        return content
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Write an artifact, in the place of the one of this id, if any."""
@@ -147,11 +156,19 @@ class DatabaseArtifactStore:
         return None if row is None else (row.content, row.size, row.sha256)
 
     def _replace(self, contents: Mapping[str, bytes]) -> None:
+        rows = [
+            {
+                "artifact_id": artifact_id,
+                "size": len(content),
+                "sha256": _sha256(content),
+                "content": content,
+            }
+            for artifact_id, content in contents.items()
+        ]
         with self._engine.begin() as connection:
-            for artifact_id, content in contents.items():
-                row = {"size": len(content), "sha256": _sha256(content), "content": content}
-                connection.execute(_delete(artifact_id))
-                connection.execute(insert(_ARTIFACTS).values(artifact_id=artifact_id, **row))
+            connection.execute(_delete(*contents))
+            if rows:
+                connection.execute(insert(_ARTIFACTS), rows)
 
 
 class MemoryArtifactStore:
@@ -168,13 +185,21 @@ class MemoryArtifactStore:
         self._contents: dict[str, bytes] = {}
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Return the content of an artifact, to be read as a file.
+        """Return the content of an artifact, to be read as a file; of a recipe, its figure.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+        """
+        return io.BytesIO(drawn(self.read(artifact_id)))
+
+    def read(self, artifact_id: str) -> bytes:
+        """Return the content of an artifact as it was written.
 
         Raises:
             ArtifactNotFound: there is none of this id.
         """
         try:
-            return io.BytesIO(drawn(self._contents[artifact_id]))
+            return self._contents[artifact_id]
         except KeyError:
             raise ArtifactNotFound(f"no artifact {artifact_id}") from None
 
@@ -301,11 +326,19 @@ def save_artifacts(
     return list(ids.values())
 
 
-def load_artifact(storage: BaseStorage, owner: Owner, filename: str) -> bytes:
+def load_artifact(
+    storage: BaseStorage, owner: Owner, filename: str, *, as_written: bool = False
+) -> bytes:
     """Return the content of the file that was last saved with a trial or study under a name.
 
     One that :func:`save_artifact` saved goes before those of the same name that came by other
     ways: uploaded in the dashboard, or copied with a study.
+
+    Args:
+        storage: that of ``owner``.
+        owner: the trial or study.
+        filename: its name.
+        as_written: leave the recipe of a figure as it is instead of drawing it.
 
     Raises:
         ConfigError: the owner has none of that name, or its content is not in this storage.
@@ -324,7 +357,8 @@ def load_artifact(storage: BaseStorage, owner: Owner, filename: str) -> bytes:
         )
     ours = _artifact_id(owner, filename, kept)
     try:
-        return artifact_store(storage).open_reader(ours if ours in ids else ids[-1]).read()
+        content = artifact_store(storage).read(ours if ours in ids else ids[-1])
+        return content if as_written else drawn(content)
     except ArtifactNotFound:
         raise ConfigError(
             f"artifact {filename!r} of {_shown(owner)} must be in this storage, but only its name "
@@ -361,8 +395,8 @@ def _new_store(storage: BaseStorage) -> ArtifactStore:
     return MemoryArtifactStore()
 
 
-def _delete(artifact_id: str) -> Any:
-    return delete(_ARTIFACTS).where(_ARTIFACTS.c.artifact_id == artifact_id)
+def _delete(*artifact_ids: str) -> Any:
+    return delete(_ARTIFACTS).where(_ARTIFACTS.c.artifact_id.in_(artifact_ids))
 
 
 def _sha256(content: bytes) -> str:

@@ -3,14 +3,19 @@
 Optuna commits each attribute by itself, which on a disk takes as long as all of them together.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
 
 from foretune.search.storage import behind_cache, patience_of
+
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def set_trial_attrs(
@@ -38,15 +43,41 @@ def set_trial_attrs(
         for name, value in (system or {}).items():
             storage.set_trial_system_attr(trial_id, name, value)
         return
-    rows: list[tuple[Any, str, Any]] = [
-        *((models.TrialUserAttributeModel, *item) for item in (user or {}).items()),
-        *((models.TrialSystemAttributeModel, *item) for item in (system or {}).items()),
-    ]
+
+    rows = {
+        models.TrialUserAttributeModel: user or {},
+        models.TrialSystemAttributeModel: system or {},
+    }
 
     def write() -> None:
-        # Optuna has no public way to more than one attribute.
         with _create_scoped_session(database.scoped_session, True) as session:
-            for model, name, value in rows:
-                database._set_trial_attr_without_commit(session, model, trial_id, name, value)
+            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
+            database.check_trial_is_updatable(trial_id, trial.state)
+            for model, attributes in rows.items():
+                if attributes:
+                    _write(database, session, model, trial_id, attributes)
 
     patience_of(storage)(write)
+
+
+def _write(
+    database: RDBStorage,
+    session: Session,
+    model: Any,
+    trial_id: int,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write rows with one statement; Optuna has one, and looks the trial up, for each."""
+    insert = _INSERTS.get(database.engine.name)
+    if insert is None:
+        for name, value in attributes.items():
+            database._set_trial_attr_without_commit(session, model, trial_id, name, value)
+        return
+    rows = [
+        {"trial_id": trial_id, "key": name, "value_json": json.dumps(value)}
+        for name, value in attributes.items()
+    ]
+    statement = insert(model.__table__)
+    replaced = {"value_json": statement.excluded.value_json}
+    keys = ["trial_id", "key"]
+    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=replaced), rows)

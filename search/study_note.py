@@ -64,7 +64,11 @@ class StudyNote:
         """Put the figures of the best trial where the study's own page shows them."""
         storage = storage_of(self._study)
         names = {FORECASTS, LEARNING_CURVE} & set(artifact_names(storage, best))
-        files = {f"best_{name}": load_artifact(storage, best, name) for name in sorted(names)}
+        files = {
+            # Not drawn before somebody looks: a study may have many best trials in a row.
+            f"best_{name}": load_artifact(storage, best, name, as_written=True)
+            for name in sorted(names)
+        }
         if files:
             save_artifacts(storage, self._study, files)
         self._shown = best.number
