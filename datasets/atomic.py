@@ -8,6 +8,38 @@ from pathlib import Path
 from foretune.datasets.errors import ConfigError
 
 
+def require_file_place(path: str | os.PathLike[str]) -> Path:
+    """Refuse a path that no file could be written to: before the work whose result it is to hold.
+
+    Args:
+        path: the file, or a link to it.
+
+    Returns:
+        Where the file would lie: ``path``, or where a link leads.
+
+    Raises:
+        ConfigError: there is a folder or a device, or no folder around it; names the path.
+
+    Example:
+        >>> require_file_place("notes.txt")
+        PosixPath('notes.txt')
+    """
+    path = Path(path)
+    try:
+        place = path.resolve() if path.is_symlink() else path
+        if place.exists() and not place.is_file():
+            raise ConfigError(f"{path} cannot be written: it is there and not a regular file")
+        if not place.parent.is_dir():
+            raise ConfigError(f"{path} cannot be written: {place.parent} is not a folder")
+        if not os.access(place.parent, os.W_OK):
+            raise ConfigError(f"{path} cannot be written: {place.parent} is read-only")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None
+    except RuntimeError:  # pathlib's for a link that leads back to itself
+        raise ConfigError(f"{path} cannot be written: it is a link to itself") from None
+    return place
+
+
 def write_atomically(
     path: str | os.PathLike[str], content: str | bytes | Callable[[Path], object]
 ) -> None:
@@ -23,11 +55,8 @@ def write_atomically(
     Example:
         >>> write_atomically("notes.txt", "done")
     """
-    path = Path(path)
+    path = require_file_place(path)
     try:
-        path = path.resolve() if path.is_symlink() else path
-        if path.exists() and not path.is_file():
-            raise ConfigError(f"{path} cannot be written: it is there and not a regular file")
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
             temporary = Path(folder) / path.name
             if callable(content):

@@ -1,12 +1,17 @@
 """``foretune report`` and ``foretune replay``: what a study's numbers are worth."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from foretune.datasets import ConfigError
 from foretune.models.compile_cache import use_compile_cache
+from foretune.models.config import TrialConfig
+from foretune.models.walk_forward import FoldResults
 from foretune.search.command import (
     FAILED,
     POSITIVE,
@@ -15,14 +20,16 @@ from foretune.search.command import (
     storage_option,
     study_option,
 )
+from foretune.search.interrupt import StopRequest, stop_on_signal
+from foretune.search.objective import OnEpoch
 from foretune.search.openings import openings_in_words
 from foretune.search.progress import show_training
 from foretune.search.replay import replay as train_again
 from foretune.search.report import make_report
-from foretune.search.report_files import write_report
-from foretune.search.results import require_writable
+from foretune.search.report_files import require_report_place, write_report
 from foretune.search.spec import study_prices
 from foretune.search.storage import load_study
+from foretune.search.study import NAME_PATTERN
 
 
 @click.command()
@@ -41,16 +48,26 @@ def report(
     forecasts.csv.
     """
     study = load_study(name, storage)
-    folder = require_writable(out or Path("results") / name)
+    folder = require_report_place(out or _own_folder(name))
     series = study_prices(study, prices)
     use_compile_cache()
-    with show_training(f"study {name}: training its best configs once more") as on_epoch:
-        made = make_report(study, series, sealed=sealed, top=top, on_epoch=on_epoch)
-    files = write_report(made, folder)
     console = Console()
-    console.print(made.verdict, highlight=False, markup=False)
-    console.print(openings_in_words(made.openings, name), highlight=False)
-    say_written(console, files)
+    with stop_on_signal() as stop:
+        with _show(f"study {name}: training its best configs once more", stop) as on_epoch:
+            made = make_report(
+                study,
+                series,
+                sealed=sealed,
+                top=top,
+                on_epoch=on_epoch,
+                before_opening=stop.heed,
+            )
+        # Whoever asks to stop after the opening still gets what the test was opened for.
+        files = write_report(made, folder)
+        console.print(made.verdict, highlight=False, markup=False)
+        console.print(openings_in_words(made.openings, name), highlight=False, markup=False)
+        say_written(console, files)
+        stop.heed()
 
 
 @click.command()
@@ -66,8 +83,34 @@ def replay(name: str, number: int, storage: str, prices: str | None) -> None:
     study = load_study(name, storage)
     series = study_prices(study, prices)
     use_compile_cache()
-    with show_training(f"study {name}: training trial {number} again") as on_epoch:
+    with (
+        stop_on_signal() as stop,
+        _show(f"study {name}: training trial {number} again", stop) as on_epoch,
+    ):
         outcome = train_again(study, number, series, on_epoch=on_epoch)
+        stop.heed()
     click.echo(outcome)
     if not outcome.is_identical:
         sys.exit(FAILED)
+
+
+def _own_folder(name: str) -> Path:
+    """Return results/STUDY; a study that another program named may be called ../../elsewhere."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise ConfigError(f"--out must be given for study {name!r}, whose name is no folder's")
+    return Path("results") / name
+
+
+@contextmanager
+def _show(what: str, stop: StopRequest) -> Iterator[OnEpoch]:
+    """Show the epochs while the context lasts, and stop after the one in which that is asked for.
+
+    A KeyboardInterrupt would be lost where JAX calls back into Python.
+    """
+    with show_training(what) as show:
+
+        def on_epoch(number: int, config: TrialConfig, results: FoldResults) -> None:
+            show(number, config, results)
+            stop.heed()
+
+        yield on_epoch

@@ -99,7 +99,7 @@ def show_progress(name: str, *, done: int, total: int, show: bool) -> Iterator[S
         yield Silent()
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[best]}", style="bold"),
@@ -122,7 +122,10 @@ def _draws_itself() -> None:
 @contextmanager
 def show_training(what: str) -> Iterator[OnEpoch]:
     """Show the epochs of trials that are trained once more while the context lasts."""
-    columns = (TextColumn("{task.description}"), TextColumn("{task.fields[now]}", style="dim"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[now]}", style="dim"),
+    )
     console = Console(stderr=True)
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal

@@ -127,6 +127,7 @@ def make_report(
     sealed: bool = False,
     top: int = 5,
     on_epoch: OnEpoch | None = None,
+    before_opening: Callable[[], None] | None = None,
 ) -> Report:
     """Judge a study: open its test, unless it shall stay sealed, and test for significance.
 
@@ -138,6 +139,8 @@ def make_report(
         sealed: leave the test closed.
         top: how many configs the ensemble has.
         on_epoch: called with (trial number, config, results) after every epoch.
+        before_opening: called when all is ready for the test to be opened; what it raises keeps
+            it closed.
 
     Raises:
         ConfigError: no complete trial, or other prices.
@@ -157,6 +160,8 @@ def make_report(
     validation = _validation_part(folds, candidates, evidence)
     test = None
     if not sealed:
+        if before_opening is not None:
+            before_opening()
         opened = OpenedTest.open(
             study,
             prices,

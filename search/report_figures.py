@@ -19,6 +19,9 @@ from foretune.search.figure_style import (
 from foretune.search.forecast_window import ForecastWindow
 from foretune.search.report import Part, Report
 
+# Every figure there may be; a search too small to tell lacks the last one.
+FIGURES = ("forecasts", "errors_by_step", "importance")
+
 # Forecasts that a panel has room for.
 _SHOWN = 5
 

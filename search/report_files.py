@@ -7,14 +7,39 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from foretune.datasets.atomic import write_atomically
+from foretune.datasets.atomic import require_file_place, write_atomically
 from foretune.datasets.scaling import prices_after
 from foretune.models.intervals import interval
 from foretune.search.figures import history_figure
 from foretune.search.report import Part, Report
 from foretune.search.report_document import FOLDER, html, markdown
-from foretune.search.report_figures import report_figures
-from foretune.search.results import make_folder
+from foretune.search.report_figures import FIGURES, report_figures
+from foretune.search.results import make_folder, require_writable
+
+_HISTORY = "history"
+_FILES = (
+    "report.html",
+    "report.md",
+    "metrics.csv",
+    "forecasts.csv",
+    *(f"{FOLDER}/{name}.png" for name in (*FIGURES, _HISTORY)),
+)
+
+
+def require_report_place(out: str | os.PathLike[str]) -> Path:
+    """Refuse a folder that a report could not be written into: before the test is opened for it.
+
+    Raises:
+        ConfigError: it cannot be made or written to, or something lies where a file shall be;
+            names it.
+    """
+    folder = require_writable(out)
+    require_writable(folder / FOLDER)
+    for file in (folder / name for name in _FILES):
+        # A folder that is missing is made, with room for every file.
+        if file.parent.exists():
+            require_file_place(file)
+    return folder
 
 
 def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
@@ -34,9 +59,9 @@ def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
     Example:
         >>> write_report(make_report(study, prices), "results/sp500")
     """
-    folder = make_folder(out)
+    folder = make_folder(require_report_place(out))
     make_folder(folder / FOLDER)
-    figures = report_figures(report) | {"history": history_figure(report.study)}
+    figures = report_figures(report) | {_HISTORY: history_figure(report.study)}
     images: dict[str, bytes] = {}
     for name, figure in figures.items():
         drawn = io.BytesIO()

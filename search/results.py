@@ -87,12 +87,17 @@ def require_writable(path: str | os.PathLike[str]) -> Path:
     """
     folder = Path(path)
     try:
-        existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+        existing = next(p for p in (folder, *folder.absolute().parents) if _is_there(p))
     except OSError as error:
         raise ConfigError(f"out must be a folder's path: {error.strerror or error}") from None
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ConfigError(f"out must be a folder to write to, but {existing} is not one")
     return folder
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is there, be it a link that leads nowhere: no folder can be made of it."""
+    return path.exists() or path.is_symlink()
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

@@ -1,17 +1,24 @@
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 
+from foretune.datasets import load_prices
 from foretune.models import TrialConfig
+from foretune.search import cli_judge, load_study, report
 from foretune.search.cli import main
+from foretune.search.openings import openings
 
 SPACE = """
 layers = 1
@@ -182,8 +189,20 @@ def test_report_and_replay_from_a_stored_study(run: Run, tmp_path: Path) -> None
 def test_mistakes_in_report_and_replay_are_one_line(run: Run) -> None:
     assert run("run", *SMALL, "--trials", "2", "--epochs", "1", "--workers", "1")[0] == 0
     Path("file").write_text("")
+    for folder in ("a/figures/history.png", "b/report.html", "c"):
+        Path(folder).mkdir(parents=True)
+    Path("c/figures").write_text("")
+    Path("d").symlink_to("nowhere")
+    Path("c/metrics.csv").symlink_to("nowhere/metrics.csv")
+    sqlite = {"from_storage": "sqlite:///foretune.db", "to_storage": "sqlite:///foretune.db"}
+    optuna.copy_study(from_study_name="s", to_study_name="../s", **sqlite)
     for arguments, named in (
-        (("report", "--study", "t"), "'t'; there: s"),
+        (("report", "--study", "t"), "'t'; there: ../s, s"),
+        (("report", "--study", "s", "--out", "a"), "a/figures/history.png cannot be written"),
+        (("report", "--study", "s", "--out", "b"), "b/report.html cannot be written"),
+        (("report", "--study", "s", "--out", "c"), "c/figures is not one"),
+        (("report", "--study", "s", "--out", "d"), "d is not one"),
+        (("report", "--study", "../s"), "--out must be given for study '../s'"),
         (("report", "--study", "s", "--prices", "sp500"), "prices must be those of study 's'"),
         (("report", "--study", "s", "--out", "file"), "file is not one"),
         (("report", "--study", "s", "--top", "0"), "--top"),
@@ -195,8 +214,40 @@ def test_mistakes_in_report_and_replay_are_one_line(run: Run) -> None:
         assert code == 2
         assert named in err
         assert err.count("\n") == 1
-    # None of them opened the test.
+    # None of them opened the test or wrote anything.
+    assert [str(p) for p in Path("a").rglob("*.*")] == ["a/figures/history.png"]
     assert "no study of this storage has opened it" in run("report", "--study", "s", "--sealed")[1]
+
+
+def test_ctrl_c_is_heeded_until_the_test_is_opened(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("run", *SMALL, "--trials", "1", "--epochs", "1", "--workers", "1")[0] == 0
+    judge = report._validation_part
+
+    # As a KeyboardInterrupt that is raised while XLA calls back into Python, which goes on.
+    def swallow(*_: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def after_the_last_epoch(*arguments: Any) -> report.Part:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return judge(*arguments)
+
+    monkeypatch.setattr(report, "_validation_part", after_the_last_epoch)
+    assert_interrupted(run("report", "--study", "s"))
+    monkeypatch.setattr(cli_judge, "show_training", lambda _: contextlib.nullcontext(swallow))
+    assert_interrupted(run("report", "--study", "s"))
+    assert_interrupted(run("replay", "--study", "s", "--trial", "0"))
+    study = load_study("s", "sqlite:///foretune.db")
+    assert openings(study, prices=load_prices("acme.csv").digest) == []
+    assert not Path("results/s/report.md").exists()
+
+
+def assert_interrupted(ended: tuple[int, str, str]) -> None:
+    code, out, err = ended
+    assert (code, out) == (130, "")
+    assert err.endswith("foretune: interrupted\n")
 
 
 def test_folds_and_their_pruner_from_the_shell(run: Run) -> None:
