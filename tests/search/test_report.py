@@ -317,6 +317,24 @@ def test_openings_in_words() -> None:
     assert "3 times (3 of them by other studies of" in openings_in_words([opening] * 3, "t")
 
 
+@pytest.mark.parametrize(
+    "record", [None, "yes", {"time": "2020", "trial": 1}, {"time": 5, "prices": ["d"], "trial": {}}]
+)
+def test_an_opening_of_another_shape_counts(record: object) -> None:
+    """Written by hand or by another version; of any study of the storage."""
+    study = optuna.create_study(study_name="s")
+    other = optuna.create_study(study_name="[/b]", storage=study._storage)
+    other.set_user_attr("test_opening:x", record)
+    (opening,) = found = openings(study, prices="d")
+    assert (opening.study, opening.prices, opening.is_complete) == ("[/b]", None, False)
+    said = openings_in_words(found, "s")
+    assert said.startswith("The test has been opened once by study '[/b]', at an unknown time; ")
+    assert said.endswith(
+        "Of 1 of these openings the record does not say when or of which prices; "
+        "they count all the same."
+    )
+
+
 def test_a_look_by_another_study_of_the_same_prices_counts(
     prices: PriceSeries, tiny_space: SearchSpace
 ) -> None:
