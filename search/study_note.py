@@ -80,12 +80,21 @@ def note(study: optuna.Study, total: int) -> str:
     done = finished_trials(study)
     sections = [
         f"**{verdict_so_far(study)}** {openings_of_test(study)}",
-        table(["trials", "", ""], _progress(study, done, total)),
+        _facts(_progress(study, done, total)),
         *_best(study),
         "### Where this comes from",
-        table(["", ""], provenance_rows(spec)),
+        _facts(provenance_rows(spec)),
     ]
     return "\n\n".join(sections)
+
+
+def _facts(rows: list[list[str]]) -> str:
+    """Return a table of names and words, which read from the left.
+
+    A colon parts them, because the dashboard leaves no room between columns.
+    """
+    parted = [[f"{name}:", words] for name, words in rows]
+    return table(["", ""], parted).replace("---:", "---")
 
 
 def _progress(study: optuna.Study, done: int, total: int) -> list[list[str]]:
@@ -98,9 +107,9 @@ def _progress(study: optuna.Study, done: int, total: int) -> list[list[str]]:
     best = best_so_far(study)
     shown = "none yet" if best is None else f"{best.value:.4f} (trial {best.number})"
     return [
-        ["done", f"{done} of {total}", states(study)],
-        ["best relative MSE on validation", shown, "persistence: 1.0000"],
-        ["below persistence on validation", f"{beaten} of {len(values)}", "some always are"],
+        ["trials done", f"{done} of {total}: {states(study)}"],
+        ["best relative MSE on validation", f"{shown}; persistence is 1"],
+        ["below 1 on validation", f"{beaten} of {len(values)} trials; luck alone puts some there"],
     ]
 
 

@@ -31,3 +31,12 @@ def test_the_launch_script_is_short_and_valid() -> None:
 
 def test_no_placeholder_is_left() -> None:
     assert "@@" not in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_pictures_are_there_and_are_small_and_say_what_they_show() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[(.*)\]\((.*)\)", text)
+    assert {ROOT / path for _, path in pictures} == set((ROOT / "studies/images").iterdir())
+    for words, path in pictures:
+        assert len(words) > 40
+        assert (ROOT / path).stat().st_size < 150_000
