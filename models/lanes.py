@@ -20,6 +20,7 @@ from foretune.models.epoch import (
     TrainState,
     one_epoch,
 )
+from foretune.models.snapshot import Snapshot
 from foretune.models.training import EpochResult, NonFiniteLossError, TrainingRun
 
 
@@ -114,6 +115,10 @@ class Lanes:
             except NonFiniteLossError as error:
                 outcomes.append(error)
         return outcomes
+
+    def snapshot(self, lane: int) -> Snapshot:
+        """Return all that the next epoch of one lane's run depends on."""
+        return self._runs[lane].snapshot(jax.tree.map(lambda leaf: leaf[lane], self._state))
 
     def _require_fitting(self, run: TrainingRun) -> None:
         if LaneShape.of(run) != self.shape:

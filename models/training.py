@@ -25,6 +25,7 @@ from foretune.models.optimizers import initial_optimizer_state
 from foretune.models.padding import crop_params, pad_params, padded_architecture
 from foretune.models.plateau import Plateau
 from foretune.models.scoring import ScaledSeries, Scorer, scale
+from foretune.models.snapshot import Snapshot
 from foretune.models.stacked import Architecture
 
 Criterion = Literal["relative_mse", "half_mse"]
@@ -67,6 +68,7 @@ class TrainingRun:
         data: training and validation days.
         criterion: the validation value that decays, stops and chooses.
         learning_rates: as for :func:`fit`.
+        snapshot: as for :func:`fit`.
 
     Raises:
         ConfigError: ``learning_rates`` is empty.
@@ -79,6 +81,7 @@ class TrainingRun:
         data: Development,
         criterion: Criterion = "relative_mse",
         learning_rates: Sequence[float] | None = None,
+        snapshot: Snapshot | None = None,
     ) -> None:
         if learning_rates is not None and not len(learning_rates):
             raise ConfigError("learning_rates must hold one rate an epoch, but is empty")
@@ -92,15 +95,18 @@ class TrainingRun:
         )
         scaled = scale(config, data.mid, data.split.train_stop)
         self.data = _training_data(config, data, scaled)
-        self.finished = False
-        self._epoch = 1
+        self.finished = snapshot is not None and snapshot.finished
+        self._epoch = 1 if snapshot is None else snapshot.epochs + 1
         self._criterion = criterion
         self._learning_rates = learning_rates
-        self._plateau = Plateau.start(config)
+        self._plateau = Plateau.start(config) if snapshot is None else snapshot.plateau
+        self._first_state = None if snapshot is None else snapshot.state
         self._score = Scorer(data.mid, data.split.validation_origins, data.split.horizon, scaled)
 
     def first_state(self) -> TrainState:
-        """Return the state before the first epoch, made on the host: nothing to compile."""
+        """Return the state before the next epoch of this run, on the host: nothing to compile."""
+        if self._first_state is not None:
+            return self._first_state
         own = Architecture.of(self.config)
         params = initial_params(own, self.config.seed)
         padded = pad_params(params, own, self.program.architecture)
@@ -109,6 +115,15 @@ class TrainingRun:
             optimizer_state=initial_optimizer_state(self.config.optimizer, padded),
             cursors=segment_cursors(int(self.data.train_length), self.config.batch_size),
             recurrent_state=_zero_state(self.program, self.config.batch_size),
+        )
+
+    def snapshot(self, state: TrainState) -> Snapshot:
+        """Return where this run is after the last recorded epoch, which left ``state``."""
+        return Snapshot(
+            epochs=self._epoch - 1,
+            plateau=self._plateau,
+            finished=self.finished,
+            state=jax.tree.map(np.array, state),
         )
 
     def hyperparameters(self) -> Hyperparameters:
@@ -168,13 +183,37 @@ class TrainingRun:
         return epoch == self.config.epochs or self._plateau.exhausted(self.config)
 
 
+class Training(Iterator[EpochResult]):
+    """The epochs of one training, one after another; see :func:`fit`."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        # Put, not passed as NumPy: an argument that is on the device already is not copied again.
+        self._state, self._data = jax.device_put((run.first_state(), run.data))
+
+    def __next__(self) -> EpochResult:
+        """Train for one epoch."""
+        run = self._run
+        if run.finished:
+            raise StopIteration
+        hyper = jax.device_put(run.hyperparameters())
+        state, loss, forecasts = train_epoch(run.program, self._data, hyper, self._state)
+        self._state = state
+        return run.record(float(loss), np.asarray(forecasts), state.params)
+
+    def snapshot(self) -> Snapshot:
+        """Return all that the next epoch depends on: :func:`fit` goes on from there."""
+        return self._run.snapshot(self._state)
+
+
 def fit(
     config: TrialConfig,
     data: Development,
     *,
     criterion: Criterion = "relative_mse",
     learning_rates: Sequence[float] | None = None,
-) -> Iterator[EpochResult]:
+    snapshot: Snapshot | None = None,
+) -> Training:
     """Train one model, an epoch at a time.
 
     The learning rate decays, training stops and the best epoch is chosen by the validation part
@@ -187,12 +226,14 @@ def fit(
         criterion: the validation value that decays, stops and chooses.
         learning_rates: one an epoch, to train just so many epochs with them; validation then
             decides neither the rates nor the end. None for the decay and the stop of ``config``.
+        snapshot: where an earlier training with the same arguments was; its next epochs follow,
+            the same bit for bit as if it had not been interrupted.
 
-    Yields:
-        One result per epoch, with its weights; ``is_best`` marks the best epoch so far.
+    Returns:
+        An iterator over the epochs' results, with their weights; ``is_best`` marks the best epoch
+        so far. Iterating raises NonFiniteLossError where the loss or a forecast is NaN or infinite.
 
     Raises:
-        NonFiniteLossError: the loss or a forecast is NaN or infinite.
         ConfigError: ``learning_rates`` is empty.
         DataError: the training part is too short for the unroll length.
 
@@ -200,13 +241,7 @@ def fit(
         >>> for result in fit(config, data):
         ...     print(result.epoch, result.train_loss, result.relative_mse)
     """
-    run = TrainingRun(config, data, criterion, learning_rates)
-    # Put, not passed as NumPy: an argument that is on the device already is not copied again.
-    state, on_device = jax.device_put((run.first_state(), run.data))
-    while not run.finished:
-        hyper = jax.device_put(run.hyperparameters())
-        state, loss, forecasts = train_epoch(run.program, on_device, hyper, state)
-        yield run.record(float(loss), np.asarray(forecasts), state.params)
+    return Training(TrainingRun(config, data, criterion, learning_rates, snapshot))
 
 
 def best_epoch(run: Iterable[EpochResult]) -> EpochResult:

@@ -7,7 +7,8 @@ import numpy as np
 
 from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
-from foretune.models.training import EpochResult, fit
+from foretune.models.snapshot import Snapshot
+from foretune.models.training import EpochResult, Training, fit
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,37 @@ def mean_over_folds(results: Sequence[EpochResult]) -> float:
     return float(np.mean([result.relative_mse for result in results]))
 
 
-def fit_folds(config: TrialConfig, folds: Sequence[Development]) -> Iterator[FoldResults]:
+@dataclass(frozen=True)
+class FoldProgress:
+    """Where one fold of a training is: all that its next epoch depends on, and its best one."""
+
+    snapshot: Snapshot
+    best: EpochResult | None
+
+
+class FoldsTraining(Iterator[FoldResults]):
+    """The epochs of all folds, side by side; see :func:`fit_folds`."""
+
+    def __init__(self, runs: "Sequence[_FoldRun]", epoch: int) -> None:
+        self._runs = runs
+        self._epoch = epoch
+
+    def __next__(self) -> FoldResults:
+        """Train every fold for one epoch."""
+        if all(run.ended for run in self._runs):
+            raise StopIteration
+        self._epoch += 1
+        results = tuple(run.advance() for run in self._runs)
+        return FoldResults(self._epoch, results, all(run.ended for run in self._runs))
+
+    def snapshots(self) -> list[Snapshot]:
+        """Return where every fold is."""
+        return [run.training.snapshot() for run in self._runs]
+
+
+def fit_folds(
+    config: TrialConfig, folds: Sequence[Development], resumed: Sequence[FoldProgress] = ()
+) -> FoldsTraining:
     """Train one model for each fold, all of them an epoch further at a time.
 
     Every fold has its own weights, decay, early stop and best epoch, as if it were trained alone.
@@ -47,29 +78,31 @@ def fit_folds(config: TrialConfig, folds: Sequence[Development]) -> Iterator[Fol
     Args:
         config: what to train.
         folds: training and validation days of each fold.
+        resumed: where each fold was when an earlier training was interrupted; none to begin anew.
 
-    Yields:
-        The folds' results after each epoch, until the last fold has ended.
+    Returns:
+        An iterator over the folds' results after each epoch, until the last fold has ended.
+        Iterating raises NonFiniteLossError where the loss or a forecast is NaN or infinite.
 
     Raises:
-        NonFiniteLossError: the loss or a forecast of a fold is NaN or infinite.
         DataError: a training part is too short for the unroll length.
 
     Example:
         >>> for result in fit_folds(config, development_folds(prices, split, 3)):
         ...     print(result.epoch, result.relative_mse)
     """
-    runs = [_FoldRun(fit(config, fold)) for fold in folds]
-    epoch = 0
-    while not all(run.ended for run in runs):
-        epoch += 1
-        results = tuple(run.advance() for run in runs)
-        yield FoldResults(epoch, results, all(run.ended for run in runs))
+    if not resumed:
+        return FoldsTraining([_FoldRun(fit(config, fold)) for fold in folds], 0)
+    runs = [
+        _FoldRun(fit(config, fold, snapshot=at.snapshot), at.best, at.snapshot.finished)
+        for fold, at in zip(folds, resumed, strict=True)
+    ]
+    return FoldsTraining(runs, max(at.snapshot.epochs for at in resumed))
 
 
 @dataclass
 class _FoldRun:
-    results: Iterator[EpochResult]
+    training: Training
     best: EpochResult | None = None
     ended: bool = False
 
@@ -77,7 +110,7 @@ class _FoldRun:
         """Train for one epoch and return its result; once training has ended, the best one."""
         if self.best is not None and self.ended:
             return self.best
-        result = next(self.results)
+        result = next(self.training)
         self.ended = result.is_last
         if result.is_best:
             self.best = result

@@ -3,7 +3,6 @@
 import os
 from datetime import date
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Self
 
 import tomli_w
@@ -11,12 +10,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from foretune.datasets.errors import ConfigError, DataError, ForetuneError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources import load_prices
+from foretune.datasets.sources import load_prices, require_name
 from foretune.datasets.splits import Split, walk_forward
 from foretune.datasets.strict_model import StrictModel, describe
 from foretune.datasets.toml_files import parse_toml, read_text
 from foretune.models.config import TrialConfig
-from foretune.search.spec import PricesSpec, SplitSpec
+from foretune.search.spec import MAX_DAYS, PricesSpec, SplitSpec
 
 
 def _list_to_tuple(value: Any) -> Any:
@@ -31,9 +30,9 @@ def _require_table(value: Any) -> Any:
 
 def _require_day(value: str) -> str:
     try:
-        written = date.fromisoformat(value).isoformat()
+        written: str | None = date.fromisoformat(value).isoformat()
     except ValueError:
-        written = ""
+        written = None
     if value != written:
         raise ValueError("a day written YYYY-MM-DD")
     return value
@@ -50,7 +49,7 @@ class ResultTable(StrictModel):
     """
 
     study: str = Field(min_length=1)
-    trial: int = Field(ge=0)
+    trial: int = Field(ge=0, lt=2**31)
     relative_mse: float = Field(ge=0)
     best_epoch: int = Field(ge=1)
 
@@ -61,7 +60,7 @@ class PricesTable(PricesSpec):
     name: str = Field(min_length=1)
     source: str = Field(min_length=1)
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
-    days: int = Field(ge=2)
+    days: int = Field(ge=2, le=MAX_DAYS)
     first_date: Day
     last_date: Day
 
@@ -168,12 +167,7 @@ class BestDocument(StrictModel):
         return prices
 
     def _prices_of_study(self) -> PriceSeries:
-        source = self.prices.source
-        if Path(source).name != source or "\\" in source:
-            raise ConfigError(
-                "prices.source must be a name and not a path, for it may come from elsewhere, but "
-                f"got {source!r}; give --prices"
-            )
+        source = require_name(self.prices.source)
         try:
             prices = load_prices(source)
         except DataError as error:

@@ -5,6 +5,7 @@ import sys
 import click
 from rich.console import Console
 
+from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
 from foretune.search.command import (
     INTERRUPTED,
     POSITIVE,
@@ -36,6 +37,13 @@ from foretune.search.wanted import wanted_trials
     show_default=True,
     help="Seconds between two signs of life; without six of them a worker is taken for lost.",
 )
+@click.option(
+    "--checkpoint",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT_SECONDS,
+    show_default=True,
+    help="Seconds between two checkpoints of a trial that takes longer.",
+)
 def worker(
     storage: str,
     name: str,
@@ -44,6 +52,7 @@ def worker(
     lanes: int | None,
     no_cache: bool,
     beat: float,
+    checkpoint: float,
 ) -> None:
     """Work on a study that exists, until it has the trials it wants.
 
@@ -51,7 +60,14 @@ def worker(
     up for by the others; one that is interrupted leaves its trial to them.
     """
     study = join_study(
-        name, storage, prices, workers=workers, lanes=lanes or "auto", cache=not no_cache, beat=beat
+        name,
+        storage,
+        prices,
+        workers=workers,
+        lanes=lanes or "auto",
+        cache=not no_cache,
+        beat=beat,
+        checkpoint_seconds=checkpoint,
     )
     done, wanted = finished_trials(study), wanted_trials(study)
     click.echo(f"study {name} has {done} of {wanted} trials")

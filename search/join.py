@@ -6,6 +6,7 @@ import optuna
 
 from foretune.datasets.errors import ConfigError
 from foretune.models.compile_cache import use_compile_cache
+from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
 from foretune.search.launch import Launch
 from foretune.search.lost_trials import DEFAULT_BEAT
 from foretune.search.progress import quiet_optuna
@@ -33,6 +34,7 @@ def join_study(
     lanes: int | Literal["auto"] = "auto",
     cache: bool = True,
     beat: float = DEFAULT_BEAT,
+    checkpoint_seconds: float = DEFAULT_SECONDS,
     show_progress_bar: bool = True,
 ) -> optuna.Study:
     """Work on a study that exists until it has the trials it wants, and return it.
@@ -52,6 +54,8 @@ def join_study(
         cache: as for :func:`run_study`.
         beat: seconds between two signs of life. A worker that has missed six of them before the
             eyes of another is taken for lost, and its trial is run again.
+        checkpoint_seconds: a trial that takes longer is saved every so many seconds, for whoever
+            goes on with it if this worker is lost.
         show_progress_bar: as for :func:`run_study`.
 
     Raises:
@@ -64,8 +68,8 @@ def join_study(
     """
     require_count("workers", workers)
     require_count("lanes", lanes if lanes != "auto" else 1)
-    if not beat > 0:
-        raise ConfigError(f"beat must be above 0 seconds, but got {beat!r}")
+    _require_seconds("beat", beat)
+    _require_seconds("checkpoint_seconds", checkpoint_seconds)
     with quiet_optuna():
         use_compile_cache(on=cache)
         require_database(storage)
@@ -82,6 +86,7 @@ def join_study(
             pruner=PRUNERS[wanted.pruner](),
             lanes=lanes_of(lanes, spec.split.folds),
             beat=beat,
+            checkpoint_seconds=checkpoint_seconds,
         )
         Launch(
             work=work,
@@ -92,6 +97,11 @@ def join_study(
             show_progress=show_progress_bar,
         ).run(study)
     return study
+
+
+def _require_seconds(name: str, value: float) -> None:
+    if not 0 < value < float("inf"):
+        raise ConfigError(f"{name} must be a number of seconds above 0, but got {value!r}")
 
 
 def _require_own(wanted: Wanted, name: str) -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 from collections import defaultdict, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -11,8 +13,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from foretune.models.compilation import forget_many_programs
 from foretune.models.lanes import Lanes, LaneShape
+from foretune.models.snapshot import Snapshot
 from foretune.models.training import EpochResult, NonFiniteLossError, TrainingRun
 from foretune.models.walk_forward import FoldResults
+from foretune.search.checkpoint_keeper import CheckpointKeeper
 from foretune.search.heartbeat import Heartbeat
 from foretune.search.lost_trials import INTERRUPTED, Watch, give_up
 from foretune.search.trial_record import TrialRecord
@@ -25,6 +29,7 @@ class _Candidate:
 
     record: TrialRecord
     run: TrainingRun
+    keeper: CheckpointKeeper
 
 
 @dataclass
@@ -60,7 +65,13 @@ class _Queue:
             record = TrialRecord(trial, self.work.space.suggest(trial), self.work.folds)
             record.shares_programs = True
             trial.set_user_attr("lanes", self.work.lanes)
-            candidate = _Candidate(record, TrainingRun(record.config, fold))
+            keeper = CheckpointKeeper(trial, self.work.checkpoint_seconds)
+            found = keeper.found(record.config, self.work.folds)
+            if found is not None:
+                record.resume(found)
+            snapshot = found.folds[0].snapshot if found else None
+            run = TrainingRun(record.config, fold, snapshot=snapshot)
+            candidate = _Candidate(record, run, keeper)
         except BaseException:
             trial.study.tell(trial, state=TrialState.FAIL)
             raise
@@ -142,7 +153,8 @@ def _fill(held: list[_Candidate | None], queue: _Queue, shape: LaneShape) -> Non
         for lane, (candidate, outcome) in enumerate(zip(list(held), outcomes, strict=True)):
             if candidate is None or outcome is None:
                 continue
-            told = _report(candidate, outcome, queue.listener)
+            snapshot = partial(lanes.snapshot, lane)
+            told = _report(candidate, outcome, queue.listener, snapshot)
             if told is None:
                 continue
             held[lane] = None
@@ -156,19 +168,26 @@ def _fill(held: list[_Candidate | None], queue: _Queue, shape: LaneShape) -> Non
 
 
 def _report(
-    candidate: _Candidate, outcome: EpochResult | NonFiniteLossError, listener: Listener
+    candidate: _Candidate,
+    outcome: EpochResult | NonFiniteLossError,
+    listener: Listener,
+    snapshot: Callable[[], Snapshot],
 ) -> FrozenTrial | None:
     """Report one lane's epoch; returns its trial, told, if that was its last."""
     record = candidate.record
     if isinstance(outcome, NonFiniteLossError):
+        candidate.keeper.forget()
         return _tell(record, TrialState.FAIL, outcome)
     results = FoldResults.of_one(outcome)
     try:
         prune = record.epoch(results)
     except UpdateFinishedTrialError:
         return ended_elsewhere(record.trial)
+    if not (prune or outcome.is_last):
+        candidate.keeper.epoch_ended(lambda: record.checkpoint([snapshot()]))
     listener.on_epoch(record.trial.number, record.config, results)
     if prune or outcome.is_last:
+        candidate.keeper.forget()
         return _tell(record, TrialState.PRUNED if prune else TrialState.COMPLETE)
     return None
 

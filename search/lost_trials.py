@@ -31,7 +31,7 @@ _LOSSES = "foretune:losses"
 DEFAULT_BEAT = 10.0
 
 # The names under which Optuna and its dashboard know a trial that is run again.
-_FIXED, _FIRST, _HISTORY = "fixed_params", "failed_trial", "retry_history"
+_FIXED, _FIRST, HISTORY = "fixed_params", "failed_trial", "retry_history"
 
 # A heart that has missed so many beats stands still.
 _MISSED = 6
@@ -155,7 +155,7 @@ def _repetition(trial: FrozenTrial) -> FrozenTrial:
         system_attrs={
             _FIXED: _known_params(trial),
             _FIRST: attributes.get(_FIRST, trial.number),
-            _HISTORY: [*attributes.get(_HISTORY, []), trial.number],
+            HISTORY: [*attributes.get(HISTORY, []), trial.number],
             REPEATS: trial.number,
             _LOSSES: _losses(trial),
         },

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources import load_prices
+from foretune.datasets.sources import load_prices, require_name
 from foretune.datasets.splits import (
     Development,
     Split,
@@ -26,6 +26,9 @@ from foretune.search.space import SearchSpace
 OBJECTIVE_NAME = "relative_mse"
 
 _ATTRIBUTE = "foretune_spec"
+# What no series has and no study trains: a document with more is not one of foretune's.
+MAX_DAYS, MAX_FOLDS = 10_000_000, 1000
+
 _VERSIONED = ("foretune", "jax", "flax", "optax", "optuna", "numpy")
 
 
@@ -35,7 +38,7 @@ class PricesSpec(StrictModel):
     name: str
     source: str
     digest: str
-    days: int
+    days: int = Field(ge=1, le=MAX_DAYS)
     first_date: str
     last_date: str
 
@@ -56,17 +59,21 @@ class SplitSpec(StrictModel):
     """How the days are split; see :func:`foretune.datasets.splits.chronological_split`."""
 
     horizon: int = Field(
-        default=50, ge=1, description="days forecast from each origin, and both gaps"
+        default=50, ge=1, le=MAX_DAYS, description="days forecast from each origin, and both gaps"
     )
     stride: int = Field(
         default=10,
         ge=1,
+        le=MAX_DAYS,
         description="days from one forecast origin to the next; a fifth of the horizon by default",
     )
     train_fraction: float = Field(default=0.6, gt=0, lt=1)
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     folds: int = Field(
-        default=1, ge=1, description="blocks of the validation part, each with training of its own"
+        default=1,
+        ge=1,
+        le=MAX_FOLDS,
+        description="blocks of the validation part, each with training of its own",
     )
 
     @model_validator(mode="before")
@@ -198,7 +205,7 @@ def study_prices(study: optuna.Study, where: str | None = None) -> PriceSeries:
     """
     spec = required_spec(study)
     try:
-        prices = load_prices(spec.prices.source if where is None else where)
+        prices = load_prices(require_name(spec.prices.source) if where is None else where)
     except DataError as error:
         if where is not None:
             raise

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial
 
+from foretune.datasets.errors import ConfigError
 from foretune.datasets.splits import Development
 from foretune.models.assessment import Assessment, validation_growth
 from foretune.models.config import TrialConfig
@@ -25,6 +26,9 @@ FORECASTS = "forecasts.png"
 LEARNING_CURVE = "learning_curve.png"
 ERRORS_BY_STEP = "errors_by_step.csv"
 LOSSES_BY_ORIGIN = "losses_by_origin.csv"
+
+# More than the square of any number that a network puts out, and squared itself still a number.
+MAX_LOSS = 1e100
 
 
 def save_trial_files(
@@ -128,8 +132,21 @@ def load_losses(
         column: ``loss``, or ``persistence_loss`` for those of persistence.
 
     Raises:
-        ConfigError: the trial has stored none.
+        ConfigError: the trial has stored none, or the file is not what foretune writes.
     """
-    content = load_artifact(storage, trial, LOSSES_BY_ORIGIN).decode()
-    # Not pandas, whose quick way to read a number can miss its last bit.
-    return np.array([float(row[column]) for row in csv.DictReader(io.StringIO(content))])
+    content = load_artifact(storage, trial, LOSSES_BY_ORIGIN)
+    what = f"{LOSSES_BY_ORIGIN} of trial {trial.number}"
+    try:
+        rows = list(csv.DictReader(io.StringIO(content.decode())))
+        # Not pandas, whose quick way to read a number can miss its last bit.
+        losses = np.array([float(row[column]) for row in rows])
+    except (csv.Error, KeyError, TypeError, ValueError):
+        raise ConfigError(f"{what} must be a CSV file of a number {column!r} a line") from None
+    # A NaN is no number between others.
+    wrong = losses[~((losses >= 0) & (losses <= MAX_LOSS))]
+    if len(losses) == 0 or len(wrong):
+        found = "none" if len(losses) == 0 else f"{wrong[0]}"
+        raise ConfigError(
+            f"{what} must have a {column} from 0 to {MAX_LOSS:g} a line, but has {found}"
+        )
+    return losses

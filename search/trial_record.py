@@ -3,10 +3,8 @@
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from optuna.trial import Trial
 
 from foretune.datasets.splits import Development
@@ -15,13 +13,13 @@ from foretune.models.compiles import cache_hits, compile_count
 from foretune.models.config import TrialConfig
 from foretune.models.device import device_name
 from foretune.models.network import parameter_count
+from foretune.models.snapshot import Snapshot
 from foretune.models.training import EpochResult, NonFiniteLossError
 from foretune.models.walk_forward import FoldResults, mean_over_folds
 from foretune.search.attributes import set_trial_attrs
+from foretune.search.checkpoint import Checkpoint, FoldCheckpoint, without_arrays
 from foretune.search.spec import OBJECTIVE_NAME
 from foretune.search.trial_files import save_trial_files
-
-_NO_FORECASTS = np.empty((0, 0))
 
 
 class TrialRecord:
@@ -40,7 +38,7 @@ class TrialRecord:
         self.config = config
         self._folds = folds
         self._best: dict[int, EpochResult] = {}
-        # Without their weights and forecasts, which would fill the memory.
+        self._reported: dict[int, float] = {}
         self._history: dict[int, list[EpochResult]] = defaultdict(list)
         # In lanes one trial counts what is compiled for all of them.
         self.shares_programs = False
@@ -58,7 +56,7 @@ class TrialRecord:
         history = self._history[fold]
         if history and result.epoch <= history[-1].epoch:
             return  # a fold that has ended shows its best epoch again
-        history.append(replace(result, params={}, forecasts=_NO_FORECASTS))
+        history.append(without_arrays(result))
         if result.is_best:
             self._best[fold] = result
 
@@ -66,14 +64,40 @@ class TrialRecord:
         """Report an epoch of all folds; True if the study's pruner wants the trial to stop here."""
         for fold, result in enumerate(results.folds):
             self.note(fold, result)
-        self.trial.report(results.relative_mse, step=results.epoch)
+        self._report(results.relative_mse, results.epoch)
         # After the last epoch there is nothing left to save by pruning.
         return not results.is_last and self.trial.should_prune()
 
     def fold(self, number: int) -> bool:
         """Report the best value of one fold, after its last epoch; True to stop here."""
-        self.trial.report(self._best[number].relative_mse, step=number + 1)
+        self._report(self._best[number].relative_mse, number + 1)
         return number + 1 < len(self._folds) and self.trial.should_prune()
+
+    def checkpoint(self, snapshots: Sequence[Snapshot]) -> Checkpoint:
+        """Return where the trial is, given where each fold is that was begun."""
+        folds = [
+            FoldCheckpoint(snapshot, tuple(self._history[fold]), self._best[fold])
+            for fold, snapshot in enumerate(snapshots)
+        ]
+        return Checkpoint(self.config, dict(self._reported), folds)
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Take over what an earlier worker recorded, and report what it reported."""
+        for fold, earlier in enumerate(checkpoint.folds):
+            self._history[fold] = list(earlier.history)
+            self._best[fold] = earlier.best
+        for step, value in checkpoint.reported.items():
+            self._report(value, step)
+        epochs = max(fold.snapshot.epochs for fold in checkpoint.folds)
+        self.trial.set_user_attr("resumed_after_epoch", epochs)
+
+    def has_reported(self, step: int) -> bool:
+        """Whether the pruner has seen a value of this step."""
+        return step in self._reported
+
+    def _report(self, value: float, step: int) -> None:
+        self._reported[step] = value
+        self.trial.report(value, step=step)
 
     def end(self, error: BaseException | None = None) -> None:
         """Store what the trial came to, and the reason if it failed."""

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from foretune.datasets.splits import Development
 from foretune.models.compilation import forget_many_programs
 from foretune.models.training import NonFiniteLossError
+from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
 from foretune.search.heartbeat import Heartbeat
 from foretune.search.lost_trials import DEFAULT_BEAT, INTERRUPTED, Watch, give_up
 from foretune.search.objective import Objective, OnEpoch
@@ -38,6 +39,8 @@ class Work:
     lanes: int = 1
     beat: float = DEFAULT_BEAT
     """seconds between two signs of life"""
+    checkpoint_seconds: float = DEFAULT_SECONDS
+    """seconds between two checkpoints of a long trial"""
 
     def total(self, study: optuna.Study) -> int:
         """Return how many trials ``study`` shall have."""
@@ -62,7 +65,12 @@ def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> bool:
     Returns:
         Whether the sampler had nothing left to ask for.
     """
-    objective = Objective(work.space, work.folds, on_epoch=listener.on_epoch)
+    objective = Objective(
+        work.space,
+        work.folds,
+        on_epoch=listener.on_epoch,
+        checkpoint_seconds=work.checkpoint_seconds,
+    )
     watch = Watch()
     with Heartbeat(storage, work.beat) as heart:
         while (trial := next_trial(work, storage, listener, watch)) is not None:
