@@ -16,6 +16,7 @@ from pathlib import Path
 from foretune.datasets.errors import ConfigError
 
 SUMS = "SHA256SUMS"
+_MAX_SUMS = 2**20
 
 _LINE = re.compile(r"([0-9a-f]{64})  (\w[\w./-]*)", re.ASCII)
 
@@ -126,7 +127,9 @@ def _listed(folder: Path, required: Sequence[str]) -> dict[str, str]:
     """Return the digest of every file that ``SHA256SUMS`` lists."""
     file, listed = folder / SUMS, {}
     try:
-        text = file.read_bytes().decode("ascii")
+        _require_regular(file)
+        with file.open("rb") as opened:
+            text = opened.read(_MAX_SUMS).decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{file} must list the files of the folder: {reason}") from None
@@ -150,8 +153,15 @@ def _files(folder: Path) -> list[str]:
 
 
 def _digest(file: Path) -> str:
+    _require_regular(file)
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _require_regular(file: Path) -> None:
+    """Refuse a pipe or a device, of which nothing or everything comes; what is missing is told."""
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{file} must be a regular file")
 
 
 def _put(new: Path, place: Path) -> None:

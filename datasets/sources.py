@@ -1,6 +1,9 @@
 """Prices by one word: a sample, a file, or a download."""
 
+from pathlib import Path
+
 from foretune.datasets.alpha_vantage import download_prices
+from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.readers import read_prices
 from foretune.datasets.samples import SAMPLES, load_sample, load_simulated
@@ -29,3 +32,21 @@ def load_prices(where: str) -> PriceSeries:
         return download_prices(where.removeprefix(_ALPHA_VANTAGE), outputsize="full")
     simulated = load_simulated(where)
     return read_prices(where) if simulated is None else simulated
+
+
+def require_name(source: str) -> str:
+    r"""Refuse a path where a document names its prices; the document may come from elsewhere.
+
+    Raises:
+        ConfigError: ``source`` has a / or a \\ in it.
+
+    Example:
+        >>> require_name("acme.csv")
+        'acme.csv'
+    """
+    if Path(source).name != source or "\\" in source:
+        raise ConfigError(
+            "prices.source must be a name and not a path, for it may come from elsewhere, but got "
+            f"{source!r}; give --prices"
+        )
+    return source

@@ -18,6 +18,7 @@ OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd_momentum"]
 
 MAX_UNITS = 4096
 MAX_LAYERS = 8
+MAX_COUNT = 1_000_000
 
 
 def _list_to_tuple(value: Any) -> Any:
@@ -77,7 +78,10 @@ class TrialConfig(StrictModel):
         default="log_returns", description="what the network reads and predicts"
     )
     scaling_window: int = Field(
-        default=2500, ge=2, description="days per window of windowed_min_max; unused by log_returns"
+        default=2500,
+        ge=2,
+        le=MAX_COUNT,
+        description="days per window of windowed_min_max; unused by log_returns",
     )
     smoothing: float = Field(
         default=0.0,
@@ -94,7 +98,7 @@ class TrialConfig(StrictModel):
     )
     epochs: int = Field(default=12, ge=1, le=100_000, description="epochs at most")
     steps_per_epoch: int = Field(
-        default=60, ge=1, le=1_000_000, description="gradient steps an epoch"
+        default=60, ge=1, le=MAX_COUNT, description="gradient steps an epoch"
     )
     decay_factor: float = Field(
         default=0.5,
@@ -103,12 +107,16 @@ class TrialConfig(StrictModel):
         description="factor on the learning rate when validation stands still",
     )
     decay_patience: int = Field(
-        default=2, ge=0, description="epochs without a better validation value before the decay"
+        default=2,
+        ge=0,
+        le=MAX_COUNT,
+        description="epochs without a better validation value before the decay",
     )
     min_learning_rate: float = Field(default=1e-6, ge=0, description="floor of the decay")
     stop_patience: int = Field(
         default=5,
         ge=1,
+        le=MAX_COUNT,
         description="epochs without a better validation value before training stops",
     )
     seed: int = Field(

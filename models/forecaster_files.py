@@ -19,6 +19,7 @@ from foretune.datasets.checked_folder import (
 )
 from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.history import History
+from foretune.datasets.toml_files import read_text
 from foretune.models.forecaster_document import ForecasterDocument
 from foretune.models.network import Params, initial_params
 from foretune.models.stacked import Architecture
@@ -26,6 +27,8 @@ from foretune.models.stacked import Architecture
 DOCUMENT, HISTORY, WEIGHTS = "forecaster.toml", "history.npy", "weights"
 
 _REQUIRED = (DOCUMENT, HISTORY)
+# A window of a scaling is 60 bytes: room for those of any price file.
+_MAX_DOCUMENT = 2**23
 _DAY = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
 _Arrays = dict[str, NDArray[Any]]
 
@@ -94,9 +97,10 @@ def _name(path: tuple[Any, ...]) -> str:
 
 
 def _read_document(file: Path) -> ForecasterDocument:
+    text = read_text(file, "a forecaster", _MAX_DOCUMENT)
     try:
-        return ForecasterDocument.from_toml(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        return ForecasterDocument.from_toml(text)
+    except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
 
 

@@ -248,6 +248,7 @@ MISTAKES: list[tuple[str, Any, str]] = [
         "2.1.1970",
         "prices.first_date must be a day written YYYY-MM-DD, but got",
     ),
+    ("prices.first_date", "", "prices.first_date must be a day written YYYY-MM-DD, but got ''"),
     ("prices.first_date", "2000-02-30", "prices.first_date must be a day written YYYY-MM-DD"),
     ("prices.last_date", "20010102", "prices.last_date must be a day written YYYY-MM-DD"),
     ("parts.train", [datetime(1970, 1, 2, 3), date(1971, 2, 17)], "parts.train.0 must"),

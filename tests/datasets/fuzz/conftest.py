@@ -1,13 +1,11 @@
 """What reads a price file under watch, and what any outcome must look like."""
 
 import re
-import signal
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,9 +13,6 @@ import pytest
 from foretune.datasets.errors import DataError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.readers import read_prices
-
-# Against hangs, not a speed: the slowest file takes a tenth of it.
-CPU_SECONDS, WALL_SECONDS = 2.0, 60.0
 
 # What is wrong with a file as a whole stands in no line of it.
 WHOLE = re.compile(
@@ -37,31 +32,11 @@ GOT = re.compile(r"but got ('[^'\\]*'|\"[^\"\\]*\")")
 Read = Callable[..., PriceSeries | str]
 
 
-@contextmanager
-def under_watch() -> Iterator[None]:
-    """End what works for longer than two seconds, or waits for longer than a minute."""
-
-    def stop(*_: Any) -> None:
-        raise AssertionError("it hangs")
-
-    before = {sign: signal.signal(sign, stop) for sign in (signal.SIGPROF, signal.SIGALRM)}
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-    signal.setitimer(signal.ITIMER_REAL, WALL_SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
-
-
 @pytest.fixture
-def read() -> Read:
+def read(under_watch: Callable[[], AbstractContextManager[None]]) -> Read:
     """Read a file: the series, which is checked, or the one line that refuses it."""
 
     def read(path: str | Path, missing: Literal["raise", "drop"] = "raise") -> PriceSeries | str:
-        begun = time.thread_time()
         try:
             with warnings.catch_warnings(), under_watch():
                 warnings.simplefilter("error")
@@ -71,9 +46,6 @@ def read() -> Read:
             assert message.startswith(str(path)), message
             assert message.isprintable(), "more than one line, or control characters"
             return message
-        finally:
-            # In one call of C, which no signal ends.
-            assert time.thread_time() - begun < CPU_SECONDS
         check_series(series)
         return series
 
