@@ -1,6 +1,6 @@
 """Many attributes at once, as Optuna itself reads them."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import optuna
 import pytest
@@ -15,10 +15,12 @@ USER = {"value": 0.1, "name": 'ü "<b>"', "list": [1, None, {"a": True}]}
 SYSTEM = {"artifacts:1": "{}", "fixed": 3}
 
 
-@pytest.fixture(params=["database", "memory"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage:
-    in_memory = request.param == "memory"
-    return InMemoryStorage() if in_memory else open_storage(f"sqlite:///{tmp_path / 's.db'}")
+@pytest.fixture
+def storage(database_url: str) -> Iterator[BaseStorage]:
+    opened = open_storage(database_url)
+    yield opened
+    opened.remove_session()
+    behind_cache(opened).engine.dispose()  # type: ignore[attr-defined]
 
 
 def test_optuna_reads_what_was_written_last(storage: BaseStorage) -> None:
@@ -44,8 +46,15 @@ def test_a_finished_trial_stays_as_it_is(storage: BaseStorage) -> None:
     assert study.trials[0].user_attrs == {}
 
 
-def test_more_attributes_take_no_more_statements(tmp_path: Path) -> None:
-    storage = open_storage(f"sqlite:///{tmp_path / 's.db'}")
+def test_a_storage_without_a_database_has_them_one_by_one() -> None:
+    storage = InMemoryStorage()
+    trial = optuna.create_study(storage=storage).ask()
+    set_trial_attrs(storage, trial._trial_id, user=USER, system=SYSTEM)
+    assert storage.get_trial(trial._trial_id).user_attrs == USER
+    assert storage.get_trial(trial._trial_id).system_attrs == SYSTEM
+
+
+def test_more_attributes_take_no_more_statements(storage: BaseStorage) -> None:
     trial = optuna.create_study(storage=storage).ask()
     counts = []
     for many in (1, 50):
