@@ -19,6 +19,8 @@ PRICE_FIELDS = ("open", "high", "low", "close")
 
 # The mid price adds two prices, so the largest one has to stay clear of float64's overflow.
 _MAX_PRICE = 1e300
+# 0001-01-01 and 9999-12-31 stand for a missing date in many a program, and nothing draws them.
+FIRST_YEAR, LAST_YEAR = 1000, 8999
 PRICE_RULE = "a finite number above 0"
 VOLUME_RULE = "a finite number of at least 0"
 
@@ -67,7 +69,7 @@ class PriceSeries:
 
     Args:
       name: a short label, such as "sp500".
-      dates: one day per row, strictly increasing, `[N]` with N >= 1.
+      dates: one day per row, strictly increasing, of the years 1000 to 8999, `[N]` with N >= 1.
       open: first price of the day, `[N]`, in the currency of the source; finite and above 0.
       high: highest price of the day, `[N]`.
       low: lowest price of the day, `[N]`, at most `high`.
@@ -207,6 +209,13 @@ def _checked_dates(name: str, values: ArrayLike) -> NDArray[np.datetime64]:
         raise DataError(f"{name}: a price series needs at least one row, but got none.")
     if np.isnat(dates).any():
         raise DataError(f"{name}: dates[{np.isnat(dates).argmax()}] must be a date, but got NaT.")
+    years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
+    wrong = (years < FIRST_YEAR) | (years > LAST_YEAR)
+    if wrong.any():
+        raise DataError(
+            f"{name}: dates must be of the years {FIRST_YEAR} to {LAST_YEAR}, but got "
+            f"{dates[wrong.argmax()]}."
+        )
     wrong = dates[1:] <= dates[:-1]
     if wrong.any():
         row = int(wrong.argmax())

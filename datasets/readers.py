@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from foretune.datasets.errors import DataError
 from foretune.datasets.prices import (
+    FIRST_YEAR,
+    LAST_YEAR,
     PRICE_FIELDS,
     PRICE_RULE,
     VOLUME_RULE,
@@ -169,6 +171,8 @@ def _dates(table: Table) -> NDArray[np.datetime64]:
             hint = "; dates written D/M/YYYY are not read, YYYY-MM-DD are"
             note = hint if layout == "M/D/YYYY" and month > 12 else ""
             raise table.error(row, "date", f"a day of the calendar as {layout}", note) from None
+        if not FIRST_YEAR <= year <= LAST_YEAR:
+            raise table.error(row, "date", f"of the years {FIRST_YEAR} to {LAST_YEAR}")
     return np.array(dates, dtype="datetime64[D]")
 
 

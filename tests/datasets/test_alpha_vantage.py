@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -789,7 +790,7 @@ def test_no_answer_raises_anything_but_a_data_error(
 
 @given(
     st.dictionaries(
-        st.dates().map(str),
+        st.dates(date(1000, 1, 1), date(8999, 12, 31)).map(str),
         st.tuples(
             st.lists(st.floats(1e-300, 1e299), min_size=4, max_size=4).map(sorted),
             st.floats(0, 1e300),

@@ -111,6 +111,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"dates": DAYS[::-1]},
         "demo: dates must be strictly increasing, but 2020-01-06 is followed by 2020-01-03.",
     ),
+    "a year before the thousandth": (
+        {"dates": ["0999-12-31", "1000-01-01", "1000-01-02"]},
+        "demo: dates must be of the years 1000 to 8999, but got 0999-12-31.",
+    ),
+    "a year after all": (
+        {"dates": ["8999-12-30", "8999-12-31", "9000-01-01"]},
+        "demo: dates must be of the years 1000 to 8999, but got 9000-01-01.",
+    ),
     "no date": (
         {"dates": ["2020-01-02", "NaT", "2020-01-06"]},
         "demo: dates[1] must be a date, but got NaT.",

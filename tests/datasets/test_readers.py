@@ -7,6 +7,7 @@ import logging
 import os
 import tracemalloc
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -469,7 +470,7 @@ def test_complete_files_log_nothing(
 
 
 PRICES = st.floats(1e-6, 1e9)
-DAYS = st.dates()
+DAYS = st.dates(date(1000, 1, 1), date(8999, 12, 31))
 LAYOUTS: dict[str, Callable[[Any], str]] = {
     "iso": lambda day: day.isoformat(),
     "iso with zone": lambda day: f"{day.isoformat()} 00:00:00-05:00",
