@@ -117,6 +117,8 @@ class DatabaseArtifactStore:
         if found is None:
             raise ArtifactNotFound(f"no artifact {artifact_id}")
         content, size, sha256 = found
+        if not isinstance(content, bytes):  # SQLite keeps what it is given, in any column
+            raise ForetuneError(f"artifact {artifact_id} must be bytes, but the database has text")
         if (len(content), _sha256(content)) != (size, sha256):
             raise ForetuneError(
                 f"artifact {artifact_id} must be {size} bytes with SHA-256 {sha256}, but the "
@@ -150,7 +152,7 @@ class DatabaseArtifactStore:
         with self._engine.begin() as connection:
             return connection.execute(_delete(artifact_id)).rowcount
 
-    def _read(self, wanted: Select[Any]) -> tuple[bytes, int, str] | None:
+    def _read(self, wanted: Select[Any]) -> tuple[object, int, str] | None:
         with self._engine.begin() as connection:
             row = connection.execute(wanted).one_or_none()
         return None if row is None else (row.content, row.size, row.sha256)
@@ -441,10 +443,20 @@ def _filenames(storage: BaseStorage, owner: Owner) -> dict[str, str | None]:
     read = storage.get_study_system_attrs if kind == "study" else storage.get_trial_system_attrs
     attributes = read(number).items()
     return {
-        name.removeprefix(_ATTRIBUTE): (json.loads(value) or {}).get("filename")
+        name.removeprefix(_ATTRIBUTE): _filename(value)
         for name, value in attributes
         if name.startswith(_ATTRIBUTE)
     }
+
+
+def _filename(announced: object) -> str | None:
+    """Return the name in what announces an artifact; None where another program wrote no name."""
+    try:
+        meta = json.loads(announced) if isinstance(announced, str) else None
+    except ValueError:
+        return None
+    name = meta.get("filename") if isinstance(meta, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _set_attributes(storage: BaseStorage, owner: Owner, attributes: Mapping[str, str]) -> None:

@@ -1,6 +1,8 @@
 """The best trial's config: get it, save it with where it came from."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import optuna
 import tomli_w
@@ -47,9 +49,24 @@ def trial_config(trial: FrozenTrial) -> TrialConfig:
     Raises:
         ConfigError: the trial stores none.
     """
-    if "config" not in trial.user_attrs:
+    text = trial.user_attrs.get("config")
+    if text is None:
         raise ConfigError(f"trial {trial.number} must store a config, but got none")
-    return TrialConfig.from_toml(trial.user_attrs["config"])
+    if not isinstance(text, str):
+        raise ConfigError(f"config of trial {trial.number} must be TOML, but is {text!r:.100}")
+    try:
+        return TrialConfig.from_toml(text)
+    except ConfigError as error:
+        raise ConfigError(f"config of trial {trial.number}: {error}") from None
+
+
+@contextmanager
+def naming(study: optuna.Study) -> Iterator[None]:
+    """Name ``study`` in what is wrong with a trial, which does not know whose it is."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"study {study.study_name!r}: {error}") from None
 
 
 def best_config(study: optuna.Study) -> TrialConfig:
@@ -61,7 +78,9 @@ def best_config(study: optuna.Study) -> TrialConfig:
     Example:
         >>> best_config(study).save("config.toml")
     """
-    return trial_config(best_trial(study))
+    trial = best_trial(study)
+    with naming(study):
+        return trial_config(trial)
 
 
 def save_best(
@@ -90,7 +109,8 @@ def save_best(
     """
     trial = best_trial(study)
     spec = StudySpec.stored(study)
-    config, result = trial_config(trial), _result(study, trial)
+    with naming(study):
+        config, result = trial_config(trial), _result(study, trial)
     if spec is None:
         tables = {"config": config, "result": result}
         text = tomli_w.dumps({name: table.model_dump() for name, table in tables.items()})
@@ -109,13 +129,18 @@ def save_best(
 
 
 def _result(study: optuna.Study, trial: FrozenTrial) -> ResultTable:
+    if "best_epoch" not in trial.user_attrs:
+        raise ConfigError(f"trial {trial.number} must store a best_epoch, but got none")
     assert trial.value is not None  # a complete trial has one
-    return ResultTable(
-        study=study.study_name,
-        trial=trial.number,
-        relative_mse=trial.value,
-        best_epoch=trial.user_attrs["best_epoch"],
-    )
+    try:
+        return ResultTable(
+            study=study.study_name,
+            trial=trial.number,
+            relative_mse=trial.value,
+            best_epoch=trial.user_attrs["best_epoch"],
+        )
+    except ConfigError as error:
+        raise ConfigError(f"trial {trial.number}: {error}") from None
 
 
 def _prices_at_hand(study: optuna.Study, spec: StudySpec) -> PriceSeries | None:

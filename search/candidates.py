@@ -1,18 +1,18 @@
 """The best distinct configs of a study, trained once more; and their mean, the ensemble."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
+from foretune.datasets.errors import ConfigError
 from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
 from foretune.models.evaluation import evaluate
 from foretune.models.network import Params
-from foretune.models.training import EpochResult
+from foretune.models.training import EpochResult, NonFiniteLossError
 from foretune.models.walk_forward import FoldResults, fit_folds, mean_over_folds
 from foretune.search.best import trial_config
 from foretune.search.sealed_test import OpenedTest
@@ -51,9 +51,8 @@ class Candidate:
         ).log_growth
 
 
-def best_distinct(study: optuna.Study, count: int) -> list[FrozenTrial]:
-    """Return the best complete trials, at most ``count``, no two of one config; best first."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+def best_distinct(trials: Iterable[FrozenTrial], count: int) -> list[FrozenTrial]:
+    """Return the best of completed trials, at most ``count``, no two of one config; best first."""
     chosen: dict[TrialConfig, FrozenTrial] = {}
     for trial in sorted(trials, key=_value):
         chosen.setdefault(trial_config(trial), trial)
@@ -76,15 +75,21 @@ def retrain(
         trial: a stored trial.
         folds: the days it was trained on.
         on_epoch: called with (trial number, config, results) after every epoch.
+
+    Raises:
+        ConfigError: the training goes astray, as it did not when the trial was stored.
     """
     config = trial_config(trial)
     best: dict[int, EpochResult] = {}
-    for results in fit_folds(config, folds):
-        for fold, result in enumerate(results.folds):
-            if result.is_best:
-                best[fold] = result
-        if on_epoch is not None:
-            on_epoch(trial.number, config, results)
+    try:
+        for results in fit_folds(config, folds):
+            for fold, result in enumerate(results.folds):
+                if result.is_best:
+                    best[fold] = result
+            if on_epoch is not None:
+                on_epoch(trial.number, config, results)
+    except NonFiniteLossError as error:
+        raise ConfigError(f"trial {trial.number} cannot be trained again: {error}") from None
     chosen = list(best.values())
     return Candidate(
         trial=trial,

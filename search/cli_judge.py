@@ -66,6 +66,8 @@ def report(
         files = write_report(made, folder)
         console.print(made.verdict, highlight=False, markup=False)
         console.print(openings_in_words(made.openings, name), highlight=False, markup=False)
+        if made.evidence.left_out:
+            console.print(made.evidence.left_out, highlight=False, markup=False)
         say_written(console, files)
         stop.heed()
 

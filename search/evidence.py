@@ -3,25 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import optuna
-from numpy.typing import NDArray
-from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.errors import ConfigError
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import Development, Split
 from foretune.models.assessment import Assessment, assess_folds
 from foretune.models.baselines import baseline_growth
+from foretune.search.judged_trials import JudgedTrials, judged_trials
 from foretune.search.significance import (
     SuperiorAbility,
     confidence_set,
     in_confidence_set,
     superior_ability,
 )
-from foretune.search.spec import required_spec
-from foretune.search.storage import storage_of
-from foretune.search.trial_files import load_losses
+from foretune.search.spec import SplitSpec, required_spec
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,12 +25,14 @@ class Evidence:
 
     ``against`` tests them against each baseline by name: is one of them truly better? ``in_set``
     are the numbers of the trials that cannot be told apart from the best (model confidence set at
-    90 %).
+    90 %); None where the origins are too few to compare trials at all. ``left_out`` says in words
+    which completed trials are not counted, and why.
     """
 
     trials: list[int]
     against: dict[str, SuperiorAbility]
-    in_set: list[int]
+    in_set: list[int] | None
+    left_out: str
     baselines: dict[str, Assessment]
 
     @property
@@ -50,30 +47,22 @@ class Evidence:
 
 
 def gather_evidence(
-    study: optuna.Study, folds: Sequence[Development], *, seed: int = 0
+    judged: JudgedTrials, folds: Sequence[Development], *, seed: int = 0
 ) -> Evidence:
-    """Test the completed trials of ``study`` against every baseline.
+    """Test completed trials against every baseline.
 
     Args:
-        study: a study of :func:`run_study`.
+        judged: the trials with their losses.
         folds: training and validation days of each fold.
         seed: seed of the bootstrap.
-
-    Raises:
-        ConfigError: no trial is complete, or none has stored its losses.
     """
-    trials = _complete_trials(study)
-    losses = loss_matrix(storage_of(study), trials)
     split = folds[0].split
     baselines = assess_baselines(folds)
-    members = in_confidence_set(
-        confidence_set(losses, horizon=split.horizon, stride=split.stride, seed=seed)
-    )
     return Evidence(
-        trials=[trial.number for trial in trials],
+        trials=[trial.number for trial in judged.trials],
         against={
             name: superior_ability(
-                losses,
+                judged.losses,
                 baseline.losses,
                 horizon=split.horizon,
                 stride=split.stride,
@@ -81,9 +70,22 @@ def gather_evidence(
             )
             for name, baseline in baselines.items()
         },
-        in_set=[t.number for t, kept in zip(trials, members, strict=True) if kept],
+        in_set=_told_apart_from_none(judged, split, seed),
+        left_out=judged.left_out_in_words,
         baselines=baselines,
     )
+
+
+def _told_apart_from_none(judged: JudgedTrials, split: Split, seed: int) -> list[int] | None:
+    """Return the numbers of the trials in the model confidence set; None without one."""
+    try:
+        p_values = confidence_set(
+            judged.losses, horizon=split.horizon, stride=split.stride, seed=seed
+        )
+    except ConfigError:  # one origin, or two that resample into nothing else
+        return None
+    members = in_confidence_set(p_values)
+    return [t.number for t, kept in zip(judged.trials, members, strict=True) if kept]
 
 
 def skill_so_far(study: optuna.Study) -> SuperiorAbility:
@@ -92,28 +94,19 @@ def skill_so_far(study: optuna.Study) -> SuperiorAbility:
     Needs no prices. The study must be one of :func:`run_study`.
 
     Raises:
-        ConfigError: no trial is complete, or one has stored no losses.
+        ConfigError: no trial is complete, or none can be judged.
     """
-    trials, storage = _complete_trials(study), storage_of(study)
-    split = required_spec(study).split
+    return skill_of(judged_trials(study), required_spec(study).split)
+
+
+def skill_of(judged: JudgedTrials, split: SplitSpec) -> SuperiorAbility:
+    """Test trials against persistence."""
     return superior_ability(
-        loss_matrix(storage, trials),
-        load_losses(storage, trials[0], "persistence_loss"),
+        judged.losses,
+        judged.persistence_losses,
         horizon=split.horizon,
         stride=split.stride,
     )
-
-
-def _complete_trials(study: optuna.Study) -> list[FrozenTrial]:
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not trials:
-        raise ConfigError(f"study {study.study_name!r} must have a complete trial, but got none")
-    return trials
-
-
-def loss_matrix(storage: BaseStorage, trials: Sequence[FrozenTrial]) -> NDArray[np.float64]:
-    """Return the stored losses of ``trials`` by origin and trial [T, K]."""
-    return np.column_stack([load_losses(storage, trial) for trial in trials])
 
 
 def assess_baselines(folds: Sequence[Development]) -> dict[str, Assessment]:

@@ -23,6 +23,7 @@ from foretune.search.figure_style import (
     whole_number_ticks,
 )
 from foretune.search.spec import OBJECTIVE_NAME
+from foretune.search.stored_numbers import stored_number
 
 VALUE_LABEL = "validation relative MSE (persistence = 1)"
 
@@ -53,21 +54,26 @@ def prices_figure(prices: PriceSeries, split: Split) -> Figure:
 def history_figure(study: optuna.Study) -> Figure:
     """Draw every trial's best validation value, the best so far, and persistence at 1."""
     figure, axes = _figure(4.0)
-    trials = [t for t in study.get_trials(deepcopy=False) if OBJECTIVE_NAME in t.user_attrs]
+    # Anyone may have added a trial: what has no number to draw is left out.
+    every = study.get_trials(deepcopy=False)
+    stored = ((t.number, stored_number(t, OBJECTIVE_NAME)) for t in every)
+    shown = {number: value for number, value in stored if value is not None}
+    trials = [t for t in every if t.number in shown]
     for state, marker, label in (
         (TrialState.COMPLETE, "o", "complete"),
         (TrialState.PRUNED, "x", "pruned (its best epoch)"),
     ):
         chosen = [t for t in trials if t.state == state]
-        values = [t.user_attrs[OBJECTIVE_NAME] for t in chosen]
+        values = [shown[t.number] for t in chosen]
         axes.plot([t.number for t in chosen], values, marker, color=BLUE, label=label)
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    best = np.minimum.accumulate([t.value for t in complete if t.value is not None])
-    axes.step([t.number for t in complete], best, where="post", color=ORANGE, label="best so far")
+    complete = [t for t in every if t.state == TrialState.COMPLETE]
+    finite = {t.number: t.value for t in complete if t.value is not None and np.isfinite(t.value)}
+    best = np.minimum.accumulate(list(finite.values()))
+    axes.step(list(finite), best, where="post", color=ORANGE, label="best so far")
     axes.axhline(1.0, color=BLACK, linestyle="--", linewidth=1, label="persistence")
     axes.set(xlabel="trial number", ylabel=VALUE_LABEL)
-    _clip_outliers(axes, [t.user_attrs[OBJECTIVE_NAME] for t in trials])
-    axes.set_title(f"study {study.study_name}: {len(complete)} of {len(study.trials)} complete")
+    _clip_outliers(axes, list(shown.values()))
+    axes.set_title(f"study {literal(study.study_name)}: {len(complete)} of {len(every)} complete")
     whole_number_ticks(axes)
     axes.legend(loc="upper right")
     return figure

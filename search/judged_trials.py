@@ -44,8 +44,8 @@ class JudgedTrials:
         if not self.left_out:
             return ""
         numbers = ", ".join(map(str, self.left_out))
-        trials = f"trial {numbers} is" if len(self.left_out) == 1 else f"trials {numbers} are"
-        return f"Left out, {trials} not counted: {reasons_in_words(self.left_out)}."
+        trials = "trial" if len(self.left_out) == 1 else "trials"
+        return f"Not counted, {trials} {numbers}: {reasons_in_words(self.left_out)}."
 
 
 def judged_trials(study: optuna.Study) -> JudgedTrials:

@@ -14,13 +14,14 @@ from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import Development
 from foretune.models.assessment import assess_folds
 from foretune.models.device import device_name
-from foretune.models.training import EpochResult
+from foretune.models.training import EpochResult, NonFiniteLossError
 from foretune.models.walk_forward import fit_folds, mean_over_folds
 from foretune.search.artifacts import artifact_names
-from foretune.search.best import trial_config
+from foretune.search.best import naming, trial_config
 from foretune.search.objective import OnEpoch
 from foretune.search.spec import OBJECTIVE_NAME, required_spec, versions
 from foretune.search.storage import storage_of
+from foretune.search.stored_numbers import stored_number
 from foretune.search.trial_files import LOSSES_BY_ORIGIN, load_losses
 
 
@@ -85,11 +86,13 @@ def replay(
     folds = spec.split.development(prices, history=spec.space.history)
     # A trial that was pruned between two folds has seen only the first ones.
     folds = folds[: len(_fold_values(trial))] or folds
-    reported, best = _train_again(trial, folds, on_epoch)
-    differences = _differences(study, trial, folds, reported, best)
+    with naming(study):
+        losses = _stored_losses(study, trial, folds)
+        reported, best = _train_again(trial, folds, on_epoch)
+    differences = _differences(trial, folds, reported, best, losses)
     return Replay(
         trial=number,
-        stored=trial.user_attrs[OBJECTIVE_NAME],
+        stored=_stored_value(trial),
         replayed=mean_over_folds(best),
         difference=float(np.max(differences)),
         compared=len(differences),
@@ -107,12 +110,44 @@ def _finished_trial(study: optuna.Study, number: int) -> FrozenTrial:
         )
     trial = trials[number]
     ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    if not ended or OBJECTIVE_NAME not in trial.user_attrs:
-        reason = trial.user_attrs.get("error", "no epoch was stored")
+    if not ended or stored_number(trial, OBJECTIVE_NAME) is None:
         raise ConfigError(
-            f"trial must be one with a result, but {number} is {trial.state.name.lower()}: {reason}"
+            f"trial must be one with a result, but {number} is {trial.state.name.lower()}: "
+            f"{_why_without(trial)}"
         )
     return trial
+
+
+def _why_without(trial: FrozenTrial) -> str:
+    """Say why a trial has no result to compare with."""
+    if not trial.state.is_finished():
+        return "it has not ended"
+    if OBJECTIVE_NAME in trial.user_attrs:
+        return f"its {OBJECTIVE_NAME} is {trial.user_attrs[OBJECTIVE_NAME]!r:.100}, no number"
+    return str(trial.user_attrs.get("error", f"it stored no {OBJECTIVE_NAME}"))
+
+
+def _stored_value(trial: FrozenTrial) -> float:
+    value = stored_number(trial, OBJECTIVE_NAME)
+    assert value is not None  # see _finished_trial
+    return value
+
+
+def _stored_losses(
+    study: optuna.Study, trial: FrozenTrial, folds: Sequence[Development]
+) -> NDArray[np.float64] | None:
+    """Return what the trial stored of its losses, if anything; refused before anything trains."""
+    storage = storage_of(study)
+    if LOSSES_BY_ORIGIN not in artifact_names(storage, trial):
+        return None
+    losses = load_losses(storage, trial)
+    origins = sum(len(fold.split.validation_origins) for fold in folds)
+    if len(losses) != origins:
+        raise ConfigError(
+            f"{LOSSES_BY_ORIGIN} of trial {trial.number} must have {origins} origins, but has "
+            f"{len(losses)}"
+        )
+    return losses
 
 
 def _train_again(
@@ -120,33 +155,41 @@ def _train_again(
 ) -> tuple[dict[int, float], list[EpochResult]]:
     """Return the values by epoch, as far as the trial came, and each fold's best epoch."""
     config, reported = trial_config(trial), dict[int, float]()
+    epochs = stored_number(trial, "epochs") or config.epochs
     best: dict[int, EpochResult] = {}
-    for results in fit_folds(config, folds):
-        reported[results.epoch] = results.relative_mse
-        best |= {n: result for n, result in enumerate(results.folds) if result.is_best}
-        if on_epoch is not None:
-            on_epoch(trial.number, config, results)
-        if results.epoch >= trial.user_attrs["epochs"]:
-            break
+    try:
+        for results in fit_folds(config, folds):
+            reported[results.epoch] = results.relative_mse
+            best |= {n: result for n, result in enumerate(results.folds) if result.is_best}
+            if on_epoch is not None:
+                on_epoch(trial.number, config, results)
+            if results.epoch >= epochs:
+                break
+    except NonFiniteLossError as error:
+        raise ConfigError(f"trial {trial.number} cannot be trained again: {error}") from None
     return reported, list(best.values())
 
 
 def _fold_values(trial: FrozenTrial) -> list[float]:
     """Return the best value of each fold that the trial has seen; none in a study of one fold."""
-    attrs = trial.user_attrs
-    names = (f"{OBJECTIVE_NAME}_fold_{number}" for number in itertools.count(1))
-    return [attrs[name] for name in itertools.takewhile(attrs.__contains__, names)]
+    values = []
+    for number in itertools.count(1):
+        value = stored_number(trial, f"{OBJECTIVE_NAME}_fold_{number}")
+        if value is None:
+            break
+        values.append(value)
+    return values
 
 
 def _differences(
-    study: optuna.Study,
     trial: FrozenTrial,
     folds: Sequence[Development],
     reported: dict[int, float],
     best: list[EpochResult],
+    stored_losses: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """Return the difference of every number that the trial stored from the replay's."""
-    pairs = [(trial.user_attrs[OBJECTIVE_NAME], mean_over_folds(best))]
+    pairs = [(_stored_value(trial), mean_over_folds(best))]
     values = _fold_values(trial)
     pairs += zip(values, (result.relative_mse for result in best), strict=False)
     # Under the Wilcoxon pruner the steps are folds, whose values are compared already.
@@ -155,10 +198,9 @@ def _differences(
             (value, reported.get(epoch, np.inf))
             for epoch, value in trial.intermediate_values.items()
         ]
-    storage = storage_of(study)
-    if LOSSES_BY_ORIGIN in artifact_names(storage, trial):
+    if stored_losses is not None:
         losses = assess_folds(folds, [result.forecasts for result in best]).losses
-        pairs += zip(load_losses(storage, trial), losses, strict=True)
+        pairs += zip(stored_losses, losses, strict=True)
     before, after = np.transpose(pairs)
     differences: NDArray[np.float64] = np.abs(before - after)
     return differences

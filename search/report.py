@@ -8,11 +8,10 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.importance import get_param_importances
-from optuna.trial import TrialState
 from rich.table import Table
 from rich.text import Text
 
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.errors import ConfigError, ForetuneError
 from foretune.datasets.html_table import html_table
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import Development
@@ -27,9 +26,10 @@ from foretune.models.baselines import baseline_growth
 from foretune.models.config import TrialConfig
 from foretune.models.intervals import conformal_widths, coverage_by_step
 from foretune.models.walk_forward import FoldResults
-from foretune.search.best import best_trial
+from foretune.search.best import best_trial, naming
 from foretune.search.candidates import Candidate, best_distinct, ensemble, retrain
 from foretune.search.evidence import Evidence, gather_evidence
+from foretune.search.judged_trials import JudgedTrials, judged_trials
 from foretune.search.model_table import model_table
 from foretune.search.openings import Opening, openings
 from foretune.search.sealed_test import OpenedTest
@@ -49,7 +49,8 @@ class Part:
     ``growth`` [O, H] are the winner's forecasts from ``origins`` [O], of which ``overlap`` in a row
     have target days in common; ``actual`` is what came;
     ``widths`` [H] are added and taken away for the interval, and ``coverage`` [H] is the share of
-    origins that it held at each step. ``models`` are by name, the winner first.
+    origins that it held at each step, None where there are too few to tell. ``models`` are by
+    name, the winner first.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Part:
     growth: Growth
     actual: Growth
     widths: NDArray[np.float64]
-    coverage: NDArray[np.float64]
+    coverage: NDArray[np.float64] | None
     models: dict[str, Assessment]
 
 
@@ -154,11 +155,14 @@ def make_report(
     spec.require_prices(prices, study.study_name)
     best_trial(study)  # refuses a study without one
     folds = spec.split.development(prices, history=spec.space.history)
-    evidence = gather_evidence(study, folds)
-    candidates = [retrain(trial, folds, on_epoch) for trial in best_distinct(study, top)]
+    judged = judged_trials(study)
+    evidence = gather_evidence(judged, folds)
+    with naming(study):
+        candidates = [retrain(t, folds, on_epoch) for t in best_distinct(judged.trials, top)]
     winner = candidates[0]
     validation = _validation_part(folds, candidates, evidence)
-    test = None
+    importances = _importances(study, judged)
+    test: Part | str | None = None
     if not sealed:
         if before_opening is not None:
             before_opening()
@@ -169,7 +173,11 @@ def make_report(
             trial=winner.trial.number,
             config=winner.config,
         )
-        test = _test_part(opened, folds, candidates, validation.widths)
+        # The test is open and that is recorded: whatever it holds, there is a report.
+        try:
+            test = _test_part(opened, folds, candidates, validation.widths)
+        except ForetuneError as error:
+            test = str(error)
     return Report(
         study=study,
         spec=spec,
@@ -178,8 +186,8 @@ def make_report(
         finding=_finding(winner, evidence, test),
         evidence=evidence,
         validation=validation,
-        test=test,
-        importances=_importances(study),
+        test=test if isinstance(test, Part) else None,
+        importances=importances,
         openings=openings(study, prices=prices.digest),
     )
 
@@ -206,9 +214,12 @@ def _validation_part(
     last = folds[-1]
     # Whether intervals hold is seen only on days that they were not made from: the later half,
     # without the origins whose days the earlier half has seen.
-    half = max(len(growth) // 2, 1)
-    earlier = conformal_widths(growth[:half], actual[:half])
-    later = slice(min(half + last.split.overlap - 1, len(growth) - 1), None)
+    half = len(growth) // 2
+    later = half + last.split.overlap - 1
+    coverage = None
+    if half > 0 and later < len(growth):
+        earlier = conformal_widths(growth[:half], actual[:half])
+        coverage = coverage_by_step(growth[later:], actual[later:], earlier)
     return Part(
         name="validation",
         dates=last.dates,
@@ -218,7 +229,7 @@ def _validation_part(
         growth=growth,
         actual=actual,
         widths=conformal_widths(growth, actual),
-        coverage=coverage_by_step(growth[later], actual[later], earlier),
+        coverage=coverage,
         models=assessments | evidence.baselines,
     )
 
@@ -259,7 +270,7 @@ def _test_part(
     )
 
 
-def _finding(winner: Candidate, evidence: Evidence, test: Part | None) -> Finding:
+def _finding(winner: Candidate, evidence: Evidence, test: Part | str | None) -> Finding:
     baseline = evidence.best_baseline
     return Finding(
         trial=winner.trial.number,
@@ -268,7 +279,8 @@ def _finding(winner: Candidate, evidence: Evidence, test: Part | None) -> Findin
         baseline=baseline,
         baseline_relative_mse=evidence.baselines[baseline].metrics.relative_mse,
         against_baseline=evidence.against[baseline],
-        test=None if test is None else _outcome(winner, test, baseline),
+        test=_outcome(winner, test, baseline) if isinstance(test, Part) else None,
+        why_not_scored=test if isinstance(test, str) else None,
     )
 
 
@@ -288,10 +300,9 @@ def _outcome(winner: Candidate, test: Part, baseline: str) -> OutcomeOnTest:
 _ENOUGH_TRIALS = 5
 
 
-def _importances(study: optuna.Study) -> dict[str, float]:
+def _importances(study: optuna.Study, judged: JudgedTrials) -> dict[str, float]:
     """Return each parameter's share in the values; none where they cannot be told."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    values = {trial.value for trial in trials}
+    values = {trial.value for trial in judged.trials}
     # PED-ANOVA compares the best trials with all, and tells nothing of a handful.
     if len(values) < _ENOUGH_TRIALS:
         return {}

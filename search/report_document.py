@@ -118,8 +118,11 @@ def _evidence(report: Report) -> str:
         table(["some trial beats", "its relative MSE", "p"], rows),
         f"**Trials as good as the best.** {_confidence_set(report)}",
         f"**Intervals.** {COVERAGE:.0%} intervals, from the validation errors at each step "
-        f"(split-conformal), held in {_coverage(report)}.",
+        f"(split-conformal): {_coverage(report)}.",
     ]
+    if report.finding.why_not_scored is not None:
+        why = plain(report.finding.why_not_scored)
+        paragraphs.append(f"**On the test.** It was opened, but cannot be scored: {why}.")
     if report.test is not None and report.finding.test is not None:
         found = report.finding.test.against_persistence
         assert report.shrinkage is not None  # the test is open
@@ -135,11 +138,13 @@ def _evidence(report: Report) -> str:
 def _not_counted(report: Report) -> str:
     """Say what the p-value leaves out."""
     tried = len(report.study.get_trials(deepcopy=False))
+    counted = report.evidence.skill.alternatives
+    are = "are complete and can be judged" if report.evidence.left_out else "are complete"
     return (
-        f"{report.evidence.skill.alternatives} of {tried} trials are complete; the test does not "
+        f"{counted} of {tried} trials {are}; the test does not "
         "count the others, nor that each trial chose its best epoch on the same days, nor looks "
-        "taken in between."
-    )
+        f"taken in between. {plain(report.evidence.left_out)}"
+    ).rstrip()
 
 
 def _p_cell(found: SuperiorAbility) -> str:
@@ -149,6 +154,13 @@ def _p_cell(found: SuperiorAbility) -> str:
 
 def _confidence_set(report: Report) -> str:
     chosen, total = report.evidence.in_set, len(report.evidence.trials)
+    if chosen is None:
+        split, origins = report.spec.split, len(report.validation.origins)
+        leave = "origin" if origins == 1 else "origins"
+        return (
+            f"Not known: a horizon of {split.horizon} and a stride of {split.stride} days leave "
+            f"{origins} validation {leave}, too few to compare trials."
+        )
     if len(chosen) == total:
         return (
             f"All {total} completed trials are in the 90 % model confidence set: they cannot be "
@@ -162,13 +174,18 @@ def _confidence_set(report: Report) -> str:
 
 
 def _coverage(report: Report) -> str:
-    held = (
-        f"{np.mean(report.validation.coverage):.0%} of the later half of the validation origins "
-        "when made from the earlier half"
-    )
-    if report.test is None:
+    validation, test = report.validation, report.test
+    count = len(validation.origins)
+    origins = "validation origin is" if count == 1 else "validation origins are"
+    held = f"{count} {origins} too few to tell whether they hold"
+    if validation.coverage is not None:
+        held = (
+            f"they held in {np.mean(validation.coverage):.0%} of the later half of the validation "
+            "origins when made from the earlier half"
+        )
+    if test is None or test.coverage is None:
         return held
-    return f"{held}, and in {np.mean(report.test.coverage):.0%} of the test's, steps averaged"
+    return f"{held}; of the test's they held in {np.mean(test.coverage):.0%}, steps averaged"
 
 
 def _search(report: Report) -> str:

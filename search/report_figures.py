@@ -80,7 +80,10 @@ def _compared(part: Part) -> list[str]:
 
 def _draw_errors(axes: Axes, name: str, model: Assessment, style: tuple[str, str, str]) -> None:
     line, marker, colour = style
-    relative = model.mse_by_step / model.persistence_mse_by_step
+    # Where prices stood still at a step from every origin, there is nothing to relate to.
+    known = model.persistence_mse_by_step > 0
+    relative = np.full(len(known), np.nan)
+    np.divide(model.mse_by_step, model.persistence_mse_by_step, out=relative, where=known)
     steps = np.arange(1, len(relative) + 1)
     every = max(len(steps) // 8, 1)
     axes.plot(

@@ -2,6 +2,7 @@
 
 import math
 
+import optuna
 from optuna.trial import FrozenTrial
 
 
@@ -18,3 +19,9 @@ def stored_number(trial: FrozenTrial, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) else None
+
+
+def stored_numbers(study: optuna.Study, name: str) -> list[float]:
+    """Return that of every trial of ``study`` that has one."""
+    found = (stored_number(trial, name) for trial in study.get_trials(deepcopy=False))
+    return [value for value in found if value is not None]

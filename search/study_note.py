@@ -6,12 +6,14 @@ from collections.abc import Callable
 import optuna
 from optuna.trial import FrozenTrial
 
+from foretune.datasets.errors import ForetuneError
 from foretune.search.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.best import best_so_far, trial_config
 from foretune.search.markdown import table
 from foretune.search.provenance import provenance_rows
 from foretune.search.spec import OBJECTIVE_NAME, required_spec
 from foretune.search.storage import storage_of
+from foretune.search.stored_numbers import stored_numbers
 from foretune.search.summary import openings_of_test, states, verdict_so_far
 from foretune.search.tickets import finished_trials
 from foretune.search.trial_files import FORECASTS, LEARNING_CURVE
@@ -62,16 +64,19 @@ class StudyNote:
 
     def _show(self, best: FrozenTrial) -> None:
         """Put the figures of the best trial where the study's own page shows them."""
+        self._shown = best.number
         storage = storage_of(self._study)
         names = {FORECASTS, LEARNING_CURVE} & set(artifact_names(storage, best))
-        files = {
-            # Not drawn before somebody looks: a study may have many best trials in a row.
-            f"best_{name}": load_artifact(storage, best, name, as_written=True)
-            for name in sorted(names)
-        }
+        try:
+            files = {
+                # Not drawn before somebody looks: a study may have many best trials in a row.
+                f"best_{name}": load_artifact(storage, best, name, as_written=True)
+                for name in sorted(names)
+            }
+        except ForetuneError:  # deleted or damaged, and no reason for a worker to stop
+            return
         if files:
             save_artifacts(storage, self._study, files)
-        self._shown = best.number
 
 
 def note(study: optuna.Study, total: int) -> str:
@@ -98,11 +103,7 @@ def _facts(rows: list[list[str]]) -> str:
 
 
 def _progress(study: optuna.Study, done: int, total: int) -> list[list[str]]:
-    values = [
-        trial.user_attrs[OBJECTIVE_NAME]
-        for trial in study.get_trials(deepcopy=False)
-        if OBJECTIVE_NAME in trial.user_attrs
-    ]
+    values = stored_numbers(study, OBJECTIVE_NAME)
     beaten = sum(value < 1 for value in values)
     best = best_so_far(study)
     shown = "none yet" if best is None else f"{best.value:.4f} (trial {best.number})"
@@ -117,5 +118,8 @@ def _best(study: optuna.Study) -> list[str]:
     best = best_so_far(study)
     if best is None:
         return []
-    config = trial_config(best).to_toml().strip()
+    try:
+        config = trial_config(best).to_toml().strip()
+    except ForetuneError:  # added by hand, and no reason for a worker to stop
+        return []
     return ["### The best config so far, to copy", f"```toml\n{config}\n```"]

@@ -8,10 +8,12 @@ from rich.table import Table
 from rich.text import Text
 
 from foretune.datasets.errors import ForetuneError
-from foretune.search.best import best_so_far, best_trial, trial_config
-from foretune.search.evidence import skill_so_far
+from foretune.search.best import best_config, best_so_far, best_trial
+from foretune.search.evidence import skill_of
+from foretune.search.judged_trials import judged_trials
 from foretune.search.openings import openings, openings_in_words
 from foretune.search.spec import OBJECTIVE_NAME, required_spec
+from foretune.search.stored_numbers import stored_number, stored_numbers
 from foretune.search.verdict import skill_in_words
 
 # A name and its value.
@@ -50,7 +52,7 @@ def result_rows(study: optuna.Study) -> list[Row]:
         ("best trial", str(trial.number)),
         (f"its {OBJECTIVE_NAME} (validation)", f"{trial.value:.6f}"),
         ("persistence", "1.000000"),
-        ("best epoch", str(trial.user_attrs["best_epoch"])),
+        ("best epoch", f"{stored_number(trial, 'best_epoch') or 'not stored'}"),
         ("trials by state", states(study)),
         ("programs compiled", str(_total(study, "compiles") - loaded)),
         ("programs from the cache", str(loaded)),
@@ -63,16 +65,16 @@ def config_rows(study: optuna.Study) -> list[Row]:
     Raises:
         ConfigError: no trial is complete.
     """
-    config = trial_config(best_trial(study)).model_dump(mode="json")
+    config = best_config(study).model_dump(mode="json")
     return [(name, str(value)) for name, value in config.items()]
 
 
 def caution(study: optuna.Study) -> str:
     """Say in one paragraph what the best value is, and what it is not."""
-    trials = [t for t in study.get_trials(deepcopy=False) if OBJECTIVE_NAME in t.user_attrs]
-    beaten = sum(t.user_attrs[OBJECTIVE_NAME] < 1 for t in trials)
+    values = stored_numbers(study, OBJECTIVE_NAME)
+    beaten = sum(value < 1 for value in values)
     return (
-        f"{verdict_so_far(study)} {beaten} of {len(trials)} trials are below 1 (persistence) on "
+        f"{verdict_so_far(study)} {beaten} of {len(values)} trials are below 1 (persistence) on "
         "validation, but the winner was chosen on the same days that it is scored on, so its value "
         f"flatters it. {openings_of_test(study)} `foretune report` says more."
     )
@@ -80,13 +82,17 @@ def caution(study: optuna.Study) -> str:
 
 def verdict_so_far(study: optuna.Study) -> str:
     """Say whether the completed trials have beaten persistence beyond chance."""
-    best = best_so_far(study)
-    if best is None or best.value is None:
+    if best_so_far(study) is None:
         return "No trial is complete yet."
     try:
-        return skill_in_words(skill_so_far(study), best.number, best.value)
+        judged = judged_trials(study)
+        skill = skill_of(judged, required_spec(study).split)
     except ForetuneError as error:
         return f"There is no verdict: {error}."
+    best = judged.best
+    assert best.value is not None  # a judged trial has one
+    said = skill_in_words(skill, best.number, best.value)
+    return f"{said} {judged.left_out_in_words}".rstrip()
 
 
 def openings_of_test(study: optuna.Study) -> str:
@@ -102,4 +108,4 @@ def states(study: optuna.Study) -> str:
 
 
 def _total(study: optuna.Study, attribute: str) -> int:
-    return sum(t.user_attrs.get(attribute, 0) for t in study.get_trials(deepcopy=False))
+    return int(sum(stored_numbers(study, attribute)))

@@ -17,7 +17,7 @@ from foretune.models.assessment import Assessment, validation_growth
 from foretune.models.config import TrialConfig
 from foretune.models.intervals import conformal_widths
 from foretune.models.training import EpochResult
-from foretune.search.artifacts import load_artifact, save_artifacts
+from foretune.search.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.figure_recipes import recipe
 from foretune.search.forecast_window import ForecastWindow
 
@@ -134,7 +134,9 @@ def load_losses(
     Raises:
         ConfigError: the trial has stored none, or the file is not what foretune writes.
     """
-    content = load_artifact(storage, trial, LOSSES_BY_ORIGIN)
+    if LOSSES_BY_ORIGIN not in artifact_names(storage, trial):
+        raise ConfigError(f"trial {trial.number} must have stored {LOSSES_BY_ORIGIN}, but has not")
+    content = load_artifact(storage, trial, LOSSES_BY_ORIGIN, as_written=True)
     what = f"{LOSSES_BY_ORIGIN} of trial {trial.number}"
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode())))

@@ -43,7 +43,8 @@ class Finding:
 
     ``skill`` is the test of all completed trials against persistence; ``baseline`` the best
     baseline's name and relative MSE, and ``against_baseline`` the same test against it. ``test``
-    is None where the report left the test closed.
+    is None where the report left the test closed, or where what it holds cannot be scored, for the
+    reason ``why_not_scored``.
     """
 
     trial: int
@@ -53,6 +54,7 @@ class Finding:
     baseline_relative_mse: float
     against_baseline: SuperiorAbility
     test: OutcomeOnTest | None = None
+    why_not_scored: str | None = None
 
     @property
     def claims_skill(self) -> bool:
@@ -118,6 +120,8 @@ def _on_the_best_baseline(finding: Finding) -> str:
 
 def _on_test(finding: Finding) -> str:
     test = finding.test
+    if finding.why_not_scored is not None:
+        return f"The test, opened, cannot be scored: {finding.why_not_scored}."
     if test is None:
         return "This report left the test closed."
     found = p_value(test.against_persistence.p_value)

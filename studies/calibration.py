@@ -90,6 +90,7 @@ def judge(setting: Setting, seed: int, trials: int) -> Outcome:
     finding, test = report.finding, report.test
     assert finding.test is not None  # the report opened the test
     assert test is not None
+    assert test.coverage is not None  # as it always is, of an opened test
     return Outcome(
         seed=seed,
         p_value=finding.skill.p_value,

@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.scaling import log_growth_between
+from foretune.datasets.splits import chronological_split
 from foretune.models import best_epoch, fit
 from foretune.models.evaluation import evaluate
 from foretune.search import SearchSpace, run_study, trial_config
@@ -134,7 +135,7 @@ def test_significance_counts_all_complete_trials(
 def test_the_ensemble_is_the_mean_forecast(prices: PriceSeries, opened: Report) -> None:
     (data,) = opened.spec.split.development(prices, history=opened.spec.space.history)
     actual = log_growth_between(data.mid, data.split.validation_origins, HORIZON)
-    trials = best_distinct(opened.study, 3)
+    trials = best_distinct(opened.study.trials, 3)
     assert opened.members == [t.number for t in trials]
     forecasts = [best_epoch(fit(trial_config(t), data)).forecasts for t in trials]
     mean = (forecasts[0] + forecasts[1] + forecasts[2]) / 3
@@ -168,7 +169,7 @@ def test_the_best_configs_are_distinct(prices: PriceSeries, tiny_space: SearchSp
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
     )
-    best = best_distinct(study, 5)
+    best = best_distinct(study.trials, 5)
     assert len(best) == len({t.params["learning_rate"] for t in study.trials}) == 2
     assert best[0].value is not None
     assert best[0].value <= (best[1].value or 0)
@@ -401,6 +402,79 @@ def test_one_trial_and_equal_values_still_make_a_report(
     assert report.importances == {}
     assert not any(name.startswith("ensemble") for name in report.validation.models)
     assert (tmp_path / "figures" / "importance.png") not in write_report(report, tmp_path)
+
+
+@pytest.mark.parametrize(("stride", "origins"), [(94, 1), (47, 2)])
+def test_few_origins_still_make_a_report(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace, stride: int, origins: int
+) -> None:
+    study = run_study(
+        "few",
+        walk,
+        n_trials=2,
+        space=tiny_space,
+        epochs=1,
+        horizon=5,
+        stride=stride,
+        storage=optuna.storages.InMemoryStorage(),
+        show_progress_bar=False,
+    )
+    report = make_report(study, walk)
+    write_report(report, tmp_path)
+    said = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert len(report.validation.origins) == origins
+    assert "There are too few forecast origins to tell skill from luck" in report.verdict
+    if origins == 1:
+        wanted = f"a horizon of 5 and a stride of {stride} days leave 1 validation origin, too few"
+        assert wanted in said
+        assert "1 validation origin is too few to tell whether they hold" in said
+    else:
+        assert "of the later half of the validation origins" in said
+
+
+def test_overlapping_origins_leave_no_honest_halves(
+    walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    """Of 20 origins a day apart, each forecasting 50 days, all share days with all others."""
+    study = run_study(
+        "overlap",
+        walk,
+        n_trials=1,
+        space=tiny_space,
+        epochs=1,
+        horizon=50,
+        stride=1,
+        storage=optuna.storages.InMemoryStorage(),
+        show_progress_bar=False,
+    )
+    report = make_report(study, walk, sealed=True)
+    assert len(report.validation.origins) < 50
+    assert report.validation.coverage is None
+
+
+def test_a_test_that_cannot_be_scored_still_leaves_a_report(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    split = chronological_split(len(walk), horizon=HORIZON, history=8)
+    day = np.minimum(np.arange(len(walk)), split.test_start - 1)
+    fields = {name: getattr(walk, name)[day] for name in ("open", "high", "low", "close")}
+    still = PriceSeries(name="still", dates=walk.dates, volume=None, source="still", **fields)
+    study = run_study(
+        "still",
+        still,
+        n_trials=1,
+        space=tiny_space,
+        epochs=1,
+        horizon=HORIZON,
+        storage=optuna.storages.InMemoryStorage(),
+        show_progress_bar=False,
+    )
+    report = make_report(study, still)
+    write_report(report, tmp_path)
+    assert len(report.openings) == 1
+    assert "The test, opened, cannot be scored: prices must change after one" in report.verdict
+    assert "It was opened, but cannot be scored: prices" in (tmp_path / "report.md").read_text()
+    assert set(metrics_table(report)["part"]) == {"validation"}
 
 
 def test_mistakes_are_named(prices: PriceSeries, study: optuna.Study, walk: PriceSeries) -> None:
