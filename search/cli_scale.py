@@ -3,7 +3,9 @@
 import sys
 
 import click
+from optuna.exceptions import StorageInternalError
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
 from foretune.search.command import (
@@ -69,7 +71,10 @@ def worker(
         beat=beat,
         checkpoint_seconds=checkpoint,
     )
-    done, wanted = finished_trials(study), wanted_trials(study)
+    try:
+        done, wanted = finished_trials(study), wanted_trials(study)
+    except (StorageInternalError, SQLAlchemyError):  # interrupted while the database was away
+        sys.exit(INTERRUPTED)
     click.echo(f"study {name} has {done} of {wanted} trials")
     if done < wanted:
         sys.exit(INTERRUPTED)

@@ -5,8 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import optuna
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
+from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.datasets.errors import ConfigError
 from foretune.models.config import TrialConfig
@@ -14,7 +16,7 @@ from foretune.models.walk_forward import FoldResults
 from foretune.search.interrupt import StopRequest, stop_on_signal
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.progress import StudyProgress, show_progress
-from foretune.search.storage import heeding
+from foretune.search.storage import heeding, stop_waiting
 from foretune.search.study_note import StudyNote
 from foretune.search.tickets import finished_trials
 from foretune.search.worker import Listener, Work, run_trials
@@ -71,8 +73,9 @@ class Launch:
                         _explain(study, ended)
                         break
             except KeyboardInterrupt:
+                stop_waiting(self.storage)
                 _say_how_to_resume(study, total)
-            with suppress(KeyboardInterrupt):
+            with suppress(StorageInternalError, SQLAlchemyError):
                 note.write()
 
     @property
@@ -132,7 +135,7 @@ def _explain(study: optuna.Study, ended: Round) -> None:
 def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:
     try:
         stored = f"{finished_trials(study)} of {n_trials}"
-    except KeyboardInterrupt:  # the database is away
+    except (StorageInternalError, SQLAlchemyError):  # the database is away
         stored = f"those finished of {n_trials}"
     print(
         f"\nInterrupted: {stored} trials of study {study.study_name!r} are stored. Run the same "

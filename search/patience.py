@@ -10,14 +10,20 @@ from typing import Protocol, TypeVar
 
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
 
 from foretune.datasets.errors import ForetuneError
 
 T = TypeVar("T")
 
 # Seconds between two attempts, at first and at most.
-_FIRST, _LONGEST = 0.2, 5.0
+_FIRST, _LONGEST = 0.2, 2.0
 
 # An outage is mentioned when it has lasted so many seconds.
 _WORTH_A_WORD = 1.0
@@ -64,6 +70,8 @@ class Patience:
     def __init__(self, url: str, heed: Callable[[], None] = lambda: None) -> None:
         self._url = make_url(url)
         self.heed = heed
+        self.waits = True
+        """Whether it waits at all; who was interrupted does not any more."""
         self.back_at = time.monotonic()
         """When the database last came back, by this process's monotonic clock."""
 
@@ -79,9 +87,9 @@ class Patience:
         while True:
             try:
                 result = call()
-            except (StorageInternalError, DBAPIError) as error:
+            except (StorageInternalError, SQLAlchemyError) as error:
                 self._require_room(error)
-                if not is_outage(error):
+                if not (self.waits and is_outage(error)):
                     raise
                 reason = _reason(error)
             else:
@@ -134,6 +142,9 @@ def storage_full(file: Path, free: int) -> StorageFullError:
 def is_outage(error: BaseException) -> bool:
     """Whether ``error`` says that a database is away for now, and not that a call was wrong."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    # Optuna asks once more in the session whose connection was lost.
+    if isinstance(cause, PendingRollbackError):
+        return True
     if not isinstance(cause, DBAPIError):
         return False
     if cause.connection_invalidated:

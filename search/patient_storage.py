@@ -12,6 +12,7 @@ from foretune.search.patience import Patience
 # Calls that may simply be made again: a second one changes nothing.
 _REPEATABLE = (
     "create_new_trial",  # one ticket too many, which no one takes beyond the total
+    "create_new_study",  # is there by then, and loaded by who asked for that
     "set_study_user_attr",
     "set_study_system_attr",
     "get_study_id_from_name",
@@ -31,6 +32,7 @@ _REPEATABLE = (
     "_get_trials",
     "_create_new_trial",
     "get_best_trial",
+    "_get_best_trial_id",
 )
 
 

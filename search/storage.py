@@ -2,6 +2,7 @@
 
 import re
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,6 +116,13 @@ def heeding(storage: BaseStorage, heed: Callable[[], None]) -> Iterator[None]:
         patience.heed = before
 
 
+def stop_waiting(storage: BaseStorage) -> None:
+    """Let a storage wait for its database no longer."""
+    patience = patience_of(storage)
+    if isinstance(patience, Patience):
+        patience.waits = False
+
+
 def _postgresql(url: URL, heed: Heed) -> RDBStorage:
     shown = url.render_as_string(hide_password=False)
     options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 3}
@@ -148,8 +156,12 @@ def _create_patiently(url: str, options: dict[str, Any], heed: Heed) -> RDBStora
 
     def create() -> RDBStorage:
         if heed is None:
-            return RDBStorage(url, engine_kwargs=options)
-        return PatientStorage(url, options, Patience(url, heed))
+            storage = RDBStorage(url, engine_kwargs=options)
+        else:
+            storage = PatientStorage(url, options, Patience(url, heed))
+        # Or its connections would be closed by their own end, with a warning each.
+        weakref.finalize(storage, storage.engine.dispose)
+        return storage
 
     for _ in range(_TRIES - 1):
         try:

@@ -13,9 +13,9 @@ from typing import Any
 import optuna
 
 from foretune.search import SearchSpace
+from foretune.search.pruners import default_pruner
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.storage import open_storage
-from foretune.search.pruners import default_pruner
 from foretune.search.tickets import add_tickets
 from foretune.search.worker import Listener, Work, next_trial
 

@@ -1,6 +1,6 @@
 """A long trial goes on where the worker before it was lost, to the same bits."""
 
-import os
+import contextlib
 import signal
 import subprocess
 import sys
@@ -20,6 +20,7 @@ from foretune.datasets.errors import ConfigError
 from foretune.datasets.splits import Development
 from foretune.models.training import TrainingRun, fit
 from foretune.search import SearchSpace, load_study, run_study
+from foretune.search.artifacts import artifact_store
 from foretune.search.checkpoint import Checkpoint, FoldCheckpoint, without_arrays
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.pruners import PRUNERS
@@ -89,14 +90,12 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def kept(study: optuna.Study) -> int:
-    """How many rows of the database are no trial's artifacts: checkpoints."""
+    """How many rows of the database are no artifacts: checkpoints."""
     storage = storage_of(study)
-    announced = {
-        name
-        for trial in study.get_trials(deepcopy=False)
-        for name in storage.get_trial_system_attrs(trial._trial_id)
-        if name.startswith("artifacts:")
-    }
+    artifact_store(storage)  # makes the table where it is missing
+    attributes = [t.system_attrs for t in study.get_trials(deepcopy=False)]
+    attributes.append(storage.get_study_system_attrs(study._study_id))
+    announced = {name for each in attributes for name in each if name.startswith("artifacts:")}
     with behind_cache(storage).engine.connect() as connection:  # type: ignore[attr-defined]
         rows = connection.execute(text("SELECT count(*) FROM foretune_artifacts")).scalar_one()
     return int(rows) - len(announced)
@@ -145,10 +144,8 @@ def test_a_trial_goes_on_after_any_number_of_interruptions(
     trained = []
     for stop_after in (2, 1, 1, None):
         epochs = Epochs(stop_after)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             work_on(study, walk, epochs)
-        except KeyboardInterrupt:
-            pass
         trained += epochs.trained
     assert trained == [1, 2, 3, 4, 5, 6]
     assert [t.state for t in study.trials] == [TrialState.FAIL] * 3 + [TrialState.COMPLETE]
@@ -230,11 +227,13 @@ def test_a_killed_workers_long_trial_goes_on_in_another(
     command = [str(Path(sys.executable).with_name("foretune")), "worker", "--storage", database_url]
     command += ["--study", "s", "--checkpoint", "0.5"]
     worker = subprocess.Popen(command, cwd=tmp_path)
-    while not (kept(study) and len(study.get_trials()[0].intermediate_values) > 40):
-        assert worker.poll() is None
-        time.sleep(0.05)
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.wait()
+    try:
+        while not kept(study) or len(study.get_trials()[0].intermediate_values) < 40:
+            assert worker.poll() is None
+            time.sleep(0.05)
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
     subprocess.run(command, cwd=tmp_path, check=True)
     killed, resumed = load_study("s", database_url).trials
     assert killed.state == TrialState.FAIL
@@ -245,4 +244,3 @@ def test_a_killed_workers_long_trial_goes_on_in_another(
     assert resumed.value == whole.value
     assert resumed.intermediate_values == whole.intermediate_values
     assert kept(study) == 0
-    behind_cache(storage_of(study)).engine.dispose()  # type: ignore[attr-defined]

@@ -16,7 +16,6 @@ from foretune.datasets import load_sample
 from foretune.search import SearchSpace, load_study, run_study
 from foretune.search.lost_trials import REPEATS
 from foretune.search.process_identity import ProcessIdentity
-from foretune.search.storage import behind_cache
 from foretune.search.tickets import OWNER, is_finished, is_under_way
 
 pytestmark = pytest.mark.slow
@@ -31,8 +30,7 @@ def make_study(url: str, trials: int = TRIALS) -> None:
         layers=1, units=8, unroll_length=16, batch_size=16, epochs=60, steps_per_epoch=40
     ).fix(stop_patience=60)
     prices = load_sample("random_walk", length=500, seed=3)
-    study = run_study("s", prices, n_trials=trials, space=space, horizon=5, storage=url, workers=0)
-    behind_cache(study._storage).engine.dispose()  # type: ignore[attr-defined]
+    run_study("s", prices, n_trials=trials, space=space, horizon=5, storage=url, workers=0)
 
 
 class Team:
@@ -128,4 +126,3 @@ def test_fifty_kills(team: Team, database_url: str) -> None:
     team.wait()
     require_whole(study, TRIALS)
     assert "Traceback" not in team.said()
-    behind_cache(study._storage).engine.dispose()  # type: ignore[attr-defined]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from foretune.search.lost_trials import (
     release_lost_trials,
 )
 from foretune.search.process_identity import ProcessIdentity
-from foretune.search.storage import behind_cache, open_storage
+from foretune.search.storage import open_storage
 from foretune.search.tickets import finished_trials, still_wanted, take_ticket
 
 
@@ -38,10 +38,8 @@ class Clock:
 
 
 @pytest.fixture
-def study(database_url: str) -> Iterator[optuna.Study]:
-    study = optuna.create_study(study_name="s", storage=open_storage(database_url))
-    yield study
-    behind_cache(study._storage).engine.dispose()  # type: ignore[attr-defined]
+def study(database_url: str) -> optuna.Study:
+    return optuna.create_study(study_name="s", storage=open_storage(database_url))
 
 
 def take(study: optuna.Study, n_trials: int, watch: Watch | None = None) -> Trial | None:
