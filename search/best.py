@@ -65,8 +65,8 @@ def naming(study: optuna.Study) -> Iterator[None]:
     """Name ``study`` in what is wrong with a trial, which does not know whose it is."""
     try:
         yield
-    except ConfigError as error:
-        raise ConfigError(f"study {study.study_name!r}: {error}") from None
+    except ForetuneError as error:
+        raise type(error)(f"study {study.study_name!r}: {error}") from None
 
 
 def best_config(study: optuna.Study) -> TrialConfig:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from foretune.datasets import ConfigError, PriceSeries, load_prices
 from foretune.datasets.atomic import write_atomically
+from foretune.datasets.errors import printable
 from foretune.models.compile_cache import use_compile_cache
 from foretune.models.forecaster import Forecaster
 from foretune.models.forecaster_files import require_model_place
@@ -111,7 +112,7 @@ def forecast(
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+    console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _other_prices(document: BestDocument, series: PriceSeries) -> str:

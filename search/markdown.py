@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 
 def plain(text: str) -> str:
-    """Keep Markdown from reading marks in a user's text as its own."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!~])", r"\\\1", " ".join(text.split()))
+    """Keep Markdown, and HTML made of it, from reading marks in a user's text as their own."""
+    return re.sub(r"([\\`*_{}\[\]<>&#|!~])", r"\\\1", " ".join(text.split()))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -122,9 +122,12 @@ def _why_without(trial: FrozenTrial) -> str:
     """Say why a trial has no result to compare with."""
     if not trial.state.is_finished():
         return "it has not ended"
-    if OBJECTIVE_NAME in trial.user_attrs:
+    if trial.state != TrialState.FAIL and OBJECTIVE_NAME in trial.user_attrs:
         return f"its {OBJECTIVE_NAME} is {trial.user_attrs[OBJECTIVE_NAME]!r:.100}, no number"
-    return str(trial.user_attrs.get("error", f"it stored no {OBJECTIVE_NAME}"))
+    nothing = "no reason is stored"
+    if trial.state != TrialState.FAIL:
+        nothing = f"it stored no {OBJECTIVE_NAME}"
+    return str(trial.user_attrs.get("error", nothing))
 
 
 def _stored_value(trial: FrozenTrial) -> float:
@@ -214,9 +217,10 @@ def _reasons(trial: FrozenTrial, then: dict[str, str]) -> tuple[str, ...]:
         reasons.append(f"it was trained on {before}, this is {now}")
     if "lanes" in trial.user_attrs:
         reasons.append(f"it was trained in {trial.user_attrs['lanes']} lanes, this is one alone")
+    here = versions()
     reasons += [
-        f"{name} was {version} when the study began, this is {versions()[name]}"
+        f"{name} was {version} when the study began, this is {here.get(name, 'without it')}"
         for name, version in then.items()
-        if versions().get(name) != version
+        if here.get(name) != version
     ]
     return tuple(reasons)

@@ -71,8 +71,11 @@ def html(document: str, title: str, images: Mapping[str, bytes]) -> str:
         _env: EnvType,
     ) -> str:
         token = tokens[index]
-        encoded = base64.b64encode(images[str(token.attrs["src"])]).decode()
         alternative = escape_html(token.content, quote=True)
+        image = images.get(str(token.attrs["src"]))
+        if image is None:
+            return alternative
+        encoded = base64.b64encode(image).decode()
         return f'<img src="data:image/png;base64,{encoded}" alt="{alternative}">'
 
     renderer.add_render_rule("image", embedded)
@@ -210,11 +213,12 @@ def _search(report: Report) -> str:
 def _provenance(report: Report) -> str:
     first = report.validation
     horizon = report.spec.split.horizon
+    openings = openings_in_words(report.openings, report.study.study_name)
     rows = [
         *provenance_rows(report.spec),
         ["first validation target", str(first.dates[first.origins[0] + 1])],
         ["last validation target", str(first.dates[first.origins[-1] + horizon])],
-        ["openings of the test", openings_in_words(report.openings, report.study.study_name)],
+        ["openings of the test", plain(openings)],
     ]
     return table(["", ""], rows).replace("---:", "---")
 

@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 from foretune.datasets.errors import ForetuneError
 from foretune.search.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.best import best_so_far, trial_config
-from foretune.search.markdown import table
+from foretune.search.markdown import plain, table
 from foretune.search.provenance import provenance_rows
 from foretune.search.spec import OBJECTIVE_NAME, required_spec
 from foretune.search.storage import storage_of
@@ -84,7 +84,7 @@ def note(study: optuna.Study, total: int) -> str:
     spec = required_spec(study)
     done = finished_trials(study)
     sections = [
-        f"**{verdict_so_far(study)}** {openings_of_test(study)}",
+        f"**{plain(verdict_so_far(study))}** {plain(openings_of_test(study))}",
         _facts(_progress(study, done, total)),
         *_best(study),
         "### Where this comes from",

@@ -7,7 +7,7 @@ import optuna
 from rich.table import Table
 from rich.text import Text
 
-from foretune.datasets.errors import ForetuneError
+from foretune.datasets.errors import ForetuneError, printable
 from foretune.search.best import best_config, best_so_far, best_trial
 from foretune.search.evidence import skill_of
 from foretune.search.judged_trials import judged_trials
@@ -32,7 +32,7 @@ def summary_table(study: optuna.Study) -> Table:
 def rows_table(name: str, *sections: Iterable[Row]) -> Table:
     """Return sections of rows as the table of the study ``name``."""
     # Text, because rich would read marks such as [b] in a string as its own.
-    table = Table(title=Text(f"study {name}"), title_justify="left", show_header=False)
+    table = Table(title=Text(printable(f"study {name}")), title_justify="left", show_header=False)
     for section in sections:
         for row in section:
             table.add_row(*map(Text, row))

@@ -135,12 +135,13 @@ def test_what_may_explain_a_difference_is_named(
         show_progress_bar=False,
     )
     spec = json.loads(json.dumps(study.user_attrs["foretune_spec"]))
-    spec["versions"]["jax"] = "0.0.1"
+    spec["versions"] |= {"jax": "0.0.1", "torch": "2.0"}
     study.set_user_attr("foretune_spec", spec)
     outcome = replay(study, 0, prices)
     # Lanes round otherwise; see tests/models/test_lanes.py for how little.
     assert outcome.difference < 1e-3
     assert "it was trained in 2 lanes, this is one alone" in outcome.reasons
+    assert "torch was 2.0 when the study began, this is without it" in outcome.reasons
     assert any(r.startswith("jax was 0.0.1 when the study began, this") for r in outcome.reasons)
 
 
@@ -166,6 +167,9 @@ def test_a_failed_trial_says_why(prices: PriceSeries, tiny_space: SearchSpace) -
     study.tell(trial, state=TrialState.FAIL)
     with pytest.raises(ConfigError, match="but 1 is fail: the training loss became nan"):
         replay(study, 1, prices)
+    study.ask()
+    with pytest.raises(ConfigError, match="but 2 is running: it has not ended"):
+        replay(study, 2, prices)
 
 
 def test_a_trial_of_folds_is_replayed_fold_by_fold(

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import re
 import struct
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from foretune.search.candidates import best_distinct, ensemble
 from foretune.search.markdown import plain
 from foretune.search.openings import Opening, openings, openings_in_words
 from foretune.search.report import Report, make_report
-from foretune.search.report_document import html
+from foretune.search.report_document import html, markdown
 from foretune.search.report_files import forecasts_table, metrics_table, write_report
 from foretune.search.significance import diebold_mariano, superior_ability
 
@@ -286,7 +287,15 @@ class Page(HTMLParser):
 
 @pytest.mark.parametrize(
     "text",
-    ["<script>alert(1)</script>", "a|b", "*x* _y_ `z` [l](http://e)", "# head", "![i](x)", "1~~2"],
+    [
+        "<script>alert(1)</script>",
+        "a|b",
+        "*x* _y_ `z` [l](http://e)",
+        "# head",
+        "![i](x)",
+        "1~~2",
+        "&lt;b&gt;",
+    ],
 )
 def test_a_users_text_stays_text(text: str) -> None:
     """In Markdown as another renderer reads it, and in the page."""
@@ -298,6 +307,21 @@ def test_a_users_text_stays_text(text: str) -> None:
     page.feed(html(f"# {plain(text)}\n\n{plain(text)}\n", text, {}))
     assert page.paragraphs[0] == text
     assert not {"script", "a", "img", "em", "code"} & page.tags
+
+
+def test_marks_of_any_source_stay_text(sealed: Report) -> None:
+    """Names of prices, versions and other studies come from other people's files."""
+    evil = "![a](b) <b>x</b> | `c` &lt;i&gt; [d](e)"
+    fields = {"name": evil, "source": evil, "first_date": evil, "last_date": evil, "digest": evil}
+    spec = sealed.spec.model_copy(
+        update={"versions": {evil: evil}, "prices": sealed.spec.prices.model_copy(update=fields)}
+    )
+    opening = Opening.read(None, evil)
+    shown = dataclasses.replace(sealed, spec=spec, openings=[opening])
+    page = html(markdown(shown, []), "title", {})
+    # Seven in the table of provenance, and one in the opening's.
+    assert page.count(escape(evil, quote=True).replace("&#x27;", "'")) == 8
+    assert not re.search(r"<(b|i|a|img)[ >]", page)
 
 
 def test_openings_in_words() -> None:
