@@ -169,7 +169,7 @@ class Forecaster:
 
         Raises:
             ConfigError: ``steps`` is out of range.
-            DataError: the network's output is not finite.
+            DataError: the network's output or a price is not finite.
 
         Example:
             >>> forecaster.forecast(steps=5).set_index("date")["forecast"].plot()
@@ -182,17 +182,17 @@ class Forecaster:
                 f"steps must be at most {self.horizon}, the days ahead that validation measured "
                 f"this model on, but got {steps}; train with a longer horizon"
             )
-        growth = self._log_growth()
-        lower, upper = interval(growth, self.widths)
-        columns = {"forecast": growth, "lower": lower, "upper": upper}
-        last = np.array([len(self.history) - 1], np.int32)
-        return pd.DataFrame(
-            {"date": self.history.days_ahead(steps)}
-            | {
-                name: prices_after(values[None], last, self.history.mid)[0, :steps]
-                for name, values in columns.items()
-            }
-        )
+        # Numbers too large are told in a line of their own.
+        with np.errstate(over="ignore", invalid="ignore"):
+            prices = self._prices_ahead()
+        for name, values in prices.items():
+            if not np.all(np.isfinite(values) & (values > 0)):
+                raise DataError(
+                    f"the {name} after {self.history.dates[-1]} must be finite prices above 0, but "
+                    "is not; the scaling, the weights or the widths are not those of a training"
+                )
+        ahead = {name: values[:steps] for name, values in prices.items()}
+        return pd.DataFrame({"date": self.history.days_ahead(steps)} | ahead)
 
     def with_prices(self, prices: PriceSeries) -> Self:
         """Return this forecaster with newer prices; nothing is trained and no scaling is fitted.
@@ -271,6 +271,17 @@ class Forecaster:
             ),
             ("forecast", f"up to {self.horizon} days ahead, {self.coverage:.0%} intervals"),
         ]
+
+    def _prices_ahead(self) -> dict[str, NDArray[np.float64]]:
+        """Forecast prices and the ends of their intervals [H], by name."""
+        growth = self._log_growth()
+        lower, upper = interval(growth, self.widths)
+        columns = {"forecast": growth, "lower": lower, "upper": upper}
+        last = np.array([len(self.history) - 1], np.int32)
+        return {
+            name: prices_after(values[None], last, self.history.mid)[0]
+            for name, values in columns.items()
+        }
 
     def _log_growth(self) -> NDArray[np.float64]:
         """Forecast log growth since the last known day [H]."""

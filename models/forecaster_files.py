@@ -74,6 +74,12 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Para
     checked = check_folder(folder, _REQUIRED)
     document = _read_document(checked / DOCUMENT)
     history = _read_history(checked / HISTORY, document)
+    most = len(history) - document.scaling.fitted().lag
+    if document.config.unroll_length > most:
+        raise ConfigError(
+            f"{checked / DOCUMENT}: config.unroll_length must be at most {most}, what the "
+            f"{len(history)} days of {HISTORY} give, but got {document.config.unroll_length}"
+        )
     return document, _read_weights(checked / WEIGHTS, document), history
 
 

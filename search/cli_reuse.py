@@ -23,6 +23,7 @@ from foretune.search.best import save_best
 from foretune.search.best_document import BestDocument
 from foretune.search.command import POSITIVE, say_written, storage_option, study_option
 from foretune.search.forecast_figure import forecast_figure
+from foretune.search.forecast_places import require_forecast_places
 from foretune.search.interrupt import stop_on_signal
 from foretune.search.results import save_figure
 from foretune.search.storage import load_study
@@ -96,15 +97,17 @@ def forecast(
     model: str, prices: str | None, steps: int | None, csv: str | None, plot: str | None
 ) -> None:
     """Forecast the days after the last price that a model knows. Nothing is trained."""
+    require_forecast_places(model, prices, csv=csv, plot=plot)
     forecaster = Forecaster.load(model)
     if prices is not None:
         forecaster = forecaster.with_prices(load_prices(prices))
     use_compile_cache()
     frame = forecaster.forecast(steps)
+    figure = None if plot is None else forecast_figure(forecaster, frame)
     if csv is not None:
         write_atomically(csv, frame.to_csv(index=False))
-    if plot is not None:
-        save_figure(Path(plot), forecast_figure(forecaster, frame))
+    if plot is not None and figure is not None:
+        save_figure(Path(plot), figure)
     console = Console()
     _say(console, f"{forecaster.history.name}: mid prices, in the currency of the source")
     console.print(_forecast_table(forecaster, frame))

@@ -19,7 +19,7 @@ import pytest
 import tomli_w
 
 from foretune.datasets import checked_folder
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.errors import ConfigError, DataError
 from foretune.models import Forecaster, forecaster_files
 from foretune.models.forecaster_files import require_model_place
 
@@ -264,6 +264,7 @@ WINDOWS = {"starts": [0, 40], "minima": [1.0, 2.0], "maxima": [2.0, 3.0]}
 CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("format", 2, "format must be 1, but got 2"),
     ("format", "1", "format must be 1"),
+    ("config.unroll_length", 4000, "config.unroll_length must be at most "),
     ("horizon", 0, "horizon must be greater than or equal to 1"),
     ("horizon", 6, "intervals.widths must hold one width for each of horizon's 6 steps"),
     ("horizn", 5, "unknown key 'horizn'"),
@@ -321,6 +322,17 @@ def test_a_document_that_cannot_be_right_is_named(
     said = refusal(model)
     assert message in said
     assert str(model) in said
+
+
+def test_a_scaling_that_forecasts_no_price_is_told(model: Path) -> None:
+    """What no look at the document alone can tell."""
+    file = model / "forecaster.toml"
+    table = tomllib.loads(file.read_text())
+    table["scaling"] = {"log_returns": {"mean": 1e300, "std": 0.01}}
+    file.write_text(tomli_w.dumps(table))
+    sum_again(model)
+    with pytest.raises(DataError, match=r"the forecast after .* must be finite prices above 0"):
+        Forecaster.load(model).forecast()
 
 
 @pytest.mark.parametrize(

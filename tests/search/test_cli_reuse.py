@@ -243,6 +243,11 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
         (("forecast", "model", "--prices", "ar1"), "prices must reach from 2001-07-13"),
         (("forecast", "model", "--csv", "none/f.csv"), "none/f.csv cannot be written"),
         (("forecast", "model", "--plot", "mine"), "mine cannot be written"),
+        (("forecast", "model", "--csv", "f.csv", "--plot", "none/f.png"), "none/f.png cannot be"),
+        (("forecast", "model", "--csv", "model/forecaster.toml"), "--csv must lie outside the mo"),
+        (("forecast", "model", "--csv", "f.png", "--plot", "./f.png"), "but both are f.png"),
+        (("forecast", "model", "--plot", "f.pdf"), "--plot must be a file named .png, but got f"),
+        (("forecast", "model", "--prices", "newer.csv", "--csv", "newer.csv"), "than --prices"),
     ],
 )
 def test_mistakes_end_with_two_and_one_line(
