@@ -67,6 +67,7 @@ class PostgreSQL:
         self._run("initdb", *arguments)
         self._authority = "foretune" + ("" if password is None else f":{password}")
         self.port = free_port()
+        self._addresses = "127.0.0.1"
         self.start()
 
     def url(self, database: str = "postgres") -> str:
@@ -75,7 +76,9 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start, also after a kill: what the killed server left has to go away first."""
-        options = f"-p {self.port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options = (
+            f"-p {self.port} -k {self._folder} -c listen_addresses={self._addresses} -c fsync=off"
+        )
         log = str(self._folder / "log")
         for _ in range(60):
             try:
@@ -90,6 +93,14 @@ class PostgreSQL:
         """End the server as a crash does."""
         pid = int((self._data / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
+
+    def listen_everywhere(self) -> None:
+        """Serve other machines too: those that a test has made."""
+        with (self._data / "pg_hba.conf").open("a") as file:
+            file.write("host all all 10.213.0.0/16 trust\n")
+        self.kill()
+        self._addresses = "'*'"
+        self.start()
 
     def stop(self) -> None:
         """Stop the server and take its folder away."""

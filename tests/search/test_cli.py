@@ -99,7 +99,7 @@ def test_workers_lanes_and_cache_are_options(run: Run, tmp_path: Path) -> None:
         subprocess.run(command, env=environment, check=True, capture_output=True)
         assert len(pd.read_csv("out/trials.csv")) == int(trials)
         assert (tmp_path / "kept").exists() == (not more)
-    code, _, err = run("run", *SMALL, "--trials", "3", "--workers", "0")
+    code, _, err = run("run", *SMALL, "--trials", "3", "--workers", "-1")
     assert code == 2
     assert "--workers" in err
 
