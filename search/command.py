@@ -6,18 +6,42 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.datasets import ForetuneError
-from foretune.search.storage import DEFAULT_STORAGE, first_line
+from foretune.search.storage import DEFAULT_STORAGE, first_line, has_password
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit codes
 
 POSITIVE = click.IntRange(min=1)
+
+# Where a database URL with a password belongs: not where every process list shows it.
+STORAGE_VARIABLE = "FORETUNE_STORAGE"
+
+
+def _mind_the_password(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Say so if the command line shows everybody on this machine a password."""
+    given = context.get_parameter_source(str(parameter.name))
+    if given is ParameterSource.COMMANDLINE and has_password(value):
+        click.echo(
+            "foretune: everybody on this machine can see the password in --storage; put the URL "
+            f"into the environment variable {STORAGE_VARIABLE} instead",
+            err=True,
+        )
+    return value
+
+
 storage_option = click.option(
-    "--storage", default=DEFAULT_STORAGE, show_default=True, help="Database URL of the studies."
+    "--storage",
+    default=DEFAULT_STORAGE,
+    show_default=True,
+    envvar=STORAGE_VARIABLE,
+    show_envvar=True,
+    callback=_mind_the_password,
+    help="Database URL of the studies.",
 )
 study_option = click.option("--study", "name", required=True, help="Name of the study.")
 prices_option = click.option(
@@ -38,6 +62,9 @@ def run_command(command: click.Command, name: str, arguments: Sequence[str] | No
         _say_and_exit(name, str(error), MISTAKE)
     except (StorageInternalError, SQLAlchemyError) as error:
         _say_and_exit(name, f"the storage failed: {first_line(error)}", FAILED)
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        _say_and_exit(name, f"{where}{error.strerror or error}", FAILED)
     except (KeyboardInterrupt, click.Abort):
         _say_and_exit(name, "interrupted", INTERRUPTED)
 

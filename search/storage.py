@@ -77,6 +77,14 @@ def open_storage(storage: str | BaseStorage, *, heed: Heed = None) -> BaseStorag
         raise ConfigError(f"storage {shown} cannot be opened: {first_line(error)}") from None
 
 
+def has_password(storage: str) -> bool:
+    """Whether there is a password in the database URL ``storage``."""
+    try:
+        return make_url(storage).password is not None
+    except (ArgumentError, ValueError):
+        return False
+
+
 def is_on_disk(storage: str | URL) -> bool:
     """Whether other processes, and other threads, can open the database at this URL."""
     url = make_url(storage)
