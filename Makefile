@@ -54,6 +54,7 @@ clean:
 	touch $@
 
 # mypy does not see setuptools' import hook, so it gets the namespace package as links.
-.typing/foretune:
+.typing/foretune: pyproject.toml
 	mkdir -p $@
-	for part in datasets models search studies; do ln -s ../../$$part $@/$$part; done
+	for part in datasets models search studies entry; do ln -sfn ../../$$part $@/$$part; done
+	touch $@

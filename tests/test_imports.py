@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PARTS = ("datasets", "models", "search", "studies")
+PARTS = ("datasets", "models", "search", "studies", "entry")
 FILES = sorted(file for part in PARTS for file in (ROOT / part).rglob("*.py"))
 
 
