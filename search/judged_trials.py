@@ -14,7 +14,7 @@ from foretune.datasets.splits import walk_forward
 from foretune.search.best import trial_config
 from foretune.search.spec import StudySpec, required_spec
 from foretune.search.storage import storage_of
-from foretune.search.trial_files import LOSSES_BY_ORIGIN, load_losses
+from foretune.search.trial_files import LOSSES_BY_ORIGIN, load_loss_columns
 
 # So many reasons are told in full.
 _TOLD = 3
@@ -102,17 +102,13 @@ def _losses(
             f"trial {trial.number} must have a finite value of at least 0, but has {trial.value}"
         )
     trial_config(trial)
-    storage = storage_of(study)
-    columns = (
-        load_losses(storage, trial),
-        load_losses(storage, trial, "persistence_loss"),
-    )
-    if len(columns[0]) != origins:
+    losses, persistence = load_loss_columns(storage_of(study), trial, "loss", "persistence_loss")
+    if len(losses) != origins:
         raise ConfigError(
             f"{LOSSES_BY_ORIGIN} of trial {trial.number} must have {origins} origins, but has "
-            f"{len(columns[0])}"
+            f"{len(losses)}"
         )
-    return columns
+    return losses, persistence
 
 
 def _rank(trial: FrozenTrial) -> tuple[float, int]:

@@ -134,15 +134,30 @@ def load_losses(
     Raises:
         ConfigError: the trial has stored none, or the file is not what foretune writes.
     """
+    (losses,) = load_loss_columns(storage, trial, column)
+    return losses
+
+
+def load_loss_columns(
+    storage: BaseStorage, trial: FrozenTrial, *columns: str
+) -> list[NDArray[np.float64]]:
+    """Return several columns of a trial's losses by origin, each as :func:`load_losses` does."""
     if LOSSES_BY_ORIGIN not in artifact_names(storage, trial):
         raise ConfigError(f"trial {trial.number} must have stored {LOSSES_BY_ORIGIN}, but has not")
     content = load_artifact(storage, trial, LOSSES_BY_ORIGIN, as_written=True)
     what = f"{LOSSES_BY_ORIGIN} of trial {trial.number}"
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode())))
+    except (csv.Error, ValueError):
+        raise ConfigError(f"{what} must be a CSV file in UTF-8") from None
+    return [_losses(rows, column, what) for column in columns]
+
+
+def _losses(rows: Sequence[Mapping[str, str]], column: str, what: str) -> NDArray[np.float64]:
+    try:
         # Not pandas, whose quick way to read a number can miss its last bit.
         losses = np.array([float(row[column]) for row in rows])
-    except (csv.Error, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise ConfigError(f"{what} must be a CSV file of a number {column!r} a line") from None
     # A NaN is no number between others.
     wrong = losses[~((losses >= 0) & (losses <= MAX_LOSS))]
