@@ -8,9 +8,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -114,6 +113,10 @@ class PostgreSQL:
         )
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def program(self, name: str) -> str:
+        """The path of one of PostgreSQL's programs."""
+        return str(self._binaries / name)
+
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
             [*self._prefix, str(self._binaries / program), *arguments],
@@ -145,16 +148,30 @@ def postgresql_binaries() -> Path:
     return found[0]
 
 
-def start_postgresql(password: str | None = None) -> Any:
+def new_server(password: str | None = None) -> PostgreSQL:
     """Start a throw-away server; the caller stops it."""
     binaries = postgresql_binaries()
     return PostgreSQL(binaries, Path(tempfile.mkdtemp(prefix="foretune-postgresql-")), password)
 
 
+@pytest.fixture
+def start_postgresql() -> Iterator[Callable[[str | None], PostgreSQL]]:
+    """Starts a server with a password, which is stopped at the end."""
+    servers = []
+
+    def start(password: str | None) -> PostgreSQL:
+        servers.append(new_server(password))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
     """One server for all tests that do not hurt it."""
-    server = start_postgresql()
+    server = new_server()
     yield server
     server.stop()
 
@@ -162,7 +179,7 @@ def postgresql() -> Iterator[PostgreSQL]:
 @pytest.fixture
 def new_postgresql() -> Iterator[PostgreSQL]:
     """A server that a test may kill."""
-    server = start_postgresql()
+    server = new_server()
     yield server
     server.stop()
 
