@@ -1,0 +1,172 @@
+"""``foretune run --workers 0``, ``worker`` and ``status``, as a user types them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+
+from foretune.datasets import PriceSeries
+from foretune.search import SearchSpace, load_study, run_study
+from foretune.search.cli import main
+from foretune.search.storage import open_storage
+from foretune.search.tickets import finished_trials
+from foretune.search.wanted import Wanted, wanted_trials
+
+Run = Callable[..., tuple[int, str, str]]
+
+SPACE = (
+    "layers = 1\nunits = 4\nunroll_length = 8\nbatch_size = 8\nepochs = 2\nsteps_per_epoch = 5\n"
+)
+MAKE = ("run", "--study", "s", "--prices", "acme.csv", "--horizon", "5", "--space", "space.toml")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command in a folder with prices; returns exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    Path("space.toml").write_text(SPACE)
+    dates = pd.bdate_range("2000-01-03", periods=400)
+    mid = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 400)))
+    frame = {"Date": dates, "Open": mid, "High": mid * 1.01, "Low": mid * 0.99, "Close": mid}
+    pd.DataFrame(frame).to_csv("acme.csv", index=False)
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = 0
+        try:
+            main(arguments)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def test_a_study_is_made_filled_and_extended(run: Run) -> None:
+    code, out, err = run(*MAKE, "--trials", "3", "--workers", "0")
+    assert (code, err) == (0, "")
+    assert "study s wants 3 trials and has 0; `foretune worker --study s`" in out
+    assert load_study("s").get_trials() == []
+    code, out, _ = run("status", "--study", "s")
+    assert code == 0
+    assert "0 of 3" in out
+
+    code, out, _ = run("worker", "--study", "s")
+    assert code == 0
+    assert "study s has 3 of 3 trials" in out
+    study = load_study("s")
+    assert finished_trials(study) == len(study.trials) == 3
+    assert run("worker", "--study", "s")[0] == 0
+    assert len(study.get_trials()) == 3  # nothing was left to do
+
+    assert run(*MAKE, "--trials", "5", "--workers", "0")[0] == 0
+    assert wanted_trials(load_study("s")) == 5
+    assert run("worker", "--study", "s")[0] == 0
+    assert finished_trials(study) == 5
+    code, out, _ = run("status", "--study", "s")
+    assert code == 0
+    for words in ("5 of 5", "trials an hour", "0 min 0 s", f"{study.best_value:.6f}"):
+        assert words in out
+
+
+def test_a_worker_needs_the_prices_and_no_others(run: Run) -> None:
+    assert run(*MAKE, "--trials", "1", "--workers", "0")[0] == 0
+    Path("acme.csv").rename("elsewhere.csv")
+    code, _, err = run("worker", "--study", "s")
+    assert code == 2
+    assert "the prices of study 's' must be given, as --prices" in err
+    text = Path("elsewhere.csv").read_text().splitlines()
+    Path("other.csv").write_text("\n".join(text[:-1]))
+    code, _, err = run("worker", "--study", "s", "--prices", "other.csv")
+    assert code == 2
+    assert "prices must be those of study 's' (digest" in err
+    assert run("worker", "--study", "s", "--prices", "elsewhere.csv")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("worker", "--study", "s"), "storage must be a database that exists"),
+        (("status", "--study", "s"), "storage must be a database that exists"),
+        (("worker", "--study", "s", "--workers", "0"), "--workers"),
+        (("worker", "--study", "s", "--beat", "0"), "--beat"),
+        (("worker", "--study", "s", "--beat", "nan"), "beat must be a number of seconds"),
+        (("worker", "--study", "s", "--checkpoint", "inf"), "checkpoint_seconds must be"),
+        (("worker",), "--study"),
+    ],
+)
+def test_a_mistake_is_one_line(run: Run, arguments: tuple[str, ...], message: str) -> None:
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert not Path("foretune.db").exists()
+
+
+def test_a_study_of_another_kind_is_refused(run: Run) -> None:
+    optuna.create_study(study_name="plain", storage="sqlite:///foretune.db")
+    code, _, err = run("worker", "--study", "plain")
+    assert code == 2
+    assert "study 'plain' must be one that foretune made" in err
+    assert run("status", "--study", "plain")[0] == 0  # there is something to say about any study
+
+
+def test_a_password_on_the_command_line_is_spoken_of(run: Run) -> None:
+    url = "postgresql+psycopg://me:secret@127.0.0.1:1/studies"
+    code, _, err = run("status", "--study", "s", "--storage", url)
+    assert code == 2
+    assert "everybody on this machine can see the password in --storage" in err
+    assert "secret" not in err
+
+
+def test_the_url_may_come_from_the_environment(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORETUNE_STORAGE", "sqlite:///other.db")
+    assert run(*MAKE, "--trials", "1", "--workers", "0")[0] == 0
+    assert Path("other.db").exists()
+    assert not Path("foretune.db").exists()
+
+
+def test_a_scripts_own_sampler_needs_the_script(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace, run: Run
+) -> None:
+    sampler, pruner = optuna.samplers.RandomSampler(), optuna.pruners.NopPruner()
+    url = f"sqlite:///{tmp_path / 'foretune.db'}"
+    for name, own in (("sampled", {"sampler": sampler}), ("pruned", {"pruner": pruner})):
+        run_study(
+            name, walk, n_trials=1, space=tiny_space, horizon=5, workers=0, storage=url, **own
+        )
+    assert Wanted.of(load_study("pruned", url)).pruner == "none"  # one that the command knows
+    code, _, err = run("worker", "--study", "sampled")
+    assert code == 2
+    assert "must have foretune's own sampler and pruner" in err
+
+
+def test_the_studys_pruner_is_the_workers(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    url = f"sqlite:///{tmp_path / 'foretune.db'}"
+    options = {"space": tiny_space, "horizon": 5, "workers": 0, "storage": url, "folds": 2}
+    run_study("s", walk, n_trials=1, pruner=optuna.pruners.NopPruner(), **options)  # type: ignore[arg-type]
+    run_study("s", walk, n_trials=2, **options)  # type: ignore[arg-type]
+    assert Wanted.of(load_study("s", url)) == Wanted(trials=2, sampler="tpe", pruner="none")
+
+
+def test_status_tells_the_living_from_the_lost(run: Run, tmp_path: Path) -> None:
+    assert run(*MAKE, "--trials", "4", "--workers", "0")[0] == 0
+    storage = open_storage(f"sqlite:///{tmp_path / 'foretune.db'}")
+    study = optuna.load_study(study_name="s", storage=storage)
+    for owner, beat in ((["m", 1, "1"], [7, 10.0, 4e9]), (["m", 2, "1"], [7, 10.0, 1e9])):
+        trial_id = storage.create_new_trial(study._study_id)
+        storage.set_trial_user_attr(trial_id, "worker", f"m:{owner[1]}")
+        storage.set_trial_system_attr(trial_id, "foretune:owner", owner)
+        storage.set_trial_system_attr(trial_id, "foretune:beat", beat)
+    _, out, _ = run("status", "--study", "s")
+    said = " ".join(out.replace("│", " ").split())
+    assert "workers at work 1" in said
+    assert "m:1: trial 0, last sign of life 0 s ago m:2" in said
+    assert said.count("taken for lost") == 1
+    assert [t.state for t in study.trials] == [TrialState.RUNNING] * 2
