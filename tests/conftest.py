@@ -4,12 +4,18 @@ But a test may be watched, so that what hangs fails instead of hanging the suite
 """
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# What tests of several folders share lies beside this file.
+sys.path.insert(0, str(Path(__file__).parent))
+pytest_plugins = ["postgresql_server"]
 
 # Hostile input that is refused takes a tenth of it at most.
 CPU_SECONDS, WALL_SECONDS = 2.0, 60.0
