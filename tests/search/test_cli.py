@@ -222,11 +222,14 @@ def test_mistakes_in_report_and_replay_are_one_line(run: Run) -> None:
 def test_ctrl_c_is_heeded_until_the_test_is_opened(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run("run", *SMALL, "--trials", "1", "--epochs", "1", "--workers", "1")[0] == 0
+    assert run("run", *SMALL, "--trials", "1", "--epochs", "3", "--workers", "1")[0] == 0
     judge = report._validation_part
 
     # As a KeyboardInterrupt that is raised while XLA calls back into Python, which goes on.
-    def swallow(*_: object) -> None:
+    seen = []
+
+    def swallow(number: int, *_: object) -> None:
+        seen.append(number)
         with contextlib.suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -239,6 +242,7 @@ def test_ctrl_c_is_heeded_until_the_test_is_opened(
     monkeypatch.setattr(cli_judge, "show_training", lambda _: contextlib.nullcontext(swallow))
     assert_interrupted(run("report", "--study", "s"))
     assert_interrupted(run("replay", "--study", "s", "--trial", "0"))
+    assert seen == [0, 0], "it went on after the first epoch"
     study = load_study("s", "sqlite:///foretune.db")
     assert openings(study, prices=load_prices("acme.csv").digest) == []
     assert not Path("results/s/report.md").exists()

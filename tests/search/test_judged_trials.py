@@ -160,4 +160,5 @@ def test_a_best_trial_that_cannot_be_used_is_named(new_study: NewStudy, tmp_path
         study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=stored))
         with pytest.raises(ConfigError, match=f"study 'b': {why}"):
             save_best(study, tmp_path / "best.toml")
+        StudyNote(study, 3).write()
     assert not list(tmp_path.iterdir())
