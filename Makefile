@@ -56,5 +56,5 @@ clean:
 # mypy does not see setuptools' import hook, so it gets the namespace package as links.
 .typing/foretune: pyproject.toml
 	mkdir -p $@
-	for part in datasets models search studies entry; do ln -sfn ../../$$part $@/$$part; done
+	for part in datasets models search studies; do ln -sfn ../../$$part $@/$$part; done
 	touch $@

@@ -1,14 +1,8 @@
-"""One config in, one trained forecaster out; knows no Optuna."""
+"""One config in, one trained forecaster out; knows no Optuna.
 
-from foretune.models.config import TrialConfig
-from foretune.models.forecaster import Forecaster
-from foretune.models.training import EpochResult, NonFiniteLossError, best_epoch, fit
+What is exported stands in ``__init__.pyi``, and is imported when it is asked for.
+"""
 
-__all__ = [
-    "EpochResult",
-    "Forecaster",
-    "NonFiniteLossError",
-    "TrialConfig",
-    "best_epoch",
-    "fit",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,40 +1,17 @@
-"""Many configs in, a reviewed study out. The façade of foretune."""
+"""Many configs in, a reviewed study out. The façade of foretune.
 
-import foretune.search.optuna_import  # noqa: F401
-from foretune.search.best import best_config, best_trial, save_best, trial_config
-from foretune.search.known_configs import space_around
-from foretune.search.objective import Objective
-from foretune.search.replay import replay
-from foretune.search.report import make_report
-from foretune.search.report_files import write_report
-from foretune.search.results import trials_table, write_results
-from foretune.search.space import FloatRange, IntRange, SearchSpace
-from foretune.search.storage import load_study
-from foretune.search.study import run_study
-from foretune.search.study_summary import StudySummary, summary
-from foretune.search.summary import caution, summary_table
-from foretune.search.tickets import finished_trials
+What is exported stands in ``__init__.pyi``, and is imported when it is asked for: a command that
+only reads a study does not wait for JAX.
+"""
 
-__all__ = [
-    "FloatRange",
-    "IntRange",
-    "Objective",
-    "SearchSpace",
-    "StudySummary",
-    "best_config",
-    "best_trial",
-    "caution",
-    "finished_trials",
-    "load_study",
-    "make_report",
-    "replay",
-    "run_study",
-    "save_best",
-    "space_around",
-    "summary",
-    "summary_table",
-    "trial_config",
-    "trials_table",
-    "write_report",
-    "write_results",
-]
+from typing import Any
+
+import lazy_loader
+
+_exported, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    import foretune.search.optuna_import  # noqa: F401 - before anything else imports Optuna
+
+    return _exported(name)

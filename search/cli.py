@@ -1,38 +1,49 @@
 """The ``foretune`` command: thin over the Python API."""
 
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
-from foretune.search.cli_compare import compare, schema
-from foretune.search.cli_dashboard import dashboard
-from foretune.search.cli_judge import replay, report
-from foretune.search.cli_reuse import best, fit, forecast
-from foretune.search.cli_run import run
-from foretune.search.cli_scale import status, worker
+import foretune.search.optuna_import  # noqa: F401 - before anything else imports Optuna
 from foretune.search.command import run_command
 
+# The module of each command, in the order of the help.
+_MODULES = {
+    "run": "cli_run",
+    "worker": "cli_worker",
+    "status": "cli_status",
+    "report": "cli_judge",
+    "replay": "cli_judge",
+    "best": "cli_best",
+    "fit": "cli_reuse",
+    "forecast": "cli_reuse",
+    "dashboard": "cli_dashboard",
+    "compare": "cli_compare",
+    "schema": "cli_compare",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """Commands that are imported when they are asked for: who looks does not wait for JAX."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None where there is none of that name."""
+        if cmd_name not in _MODULES:
+            return None
+        module = import_module(f"foretune.search.{_MODULES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="foretune")
 def cli() -> None:
     """Search the hyperparameters of recurrent forecasters, with the test days sealed."""
-
-
-for command in (
-    run,
-    worker,
-    status,
-    report,
-    replay,
-    best,
-    fit,
-    forecast,
-    dashboard,
-    compare,
-    schema,
-):
-    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -24,7 +24,7 @@ from foretune.search.interrupt import StopRequest, stop_on_signal
 from foretune.search.objective import OnEpoch
 from foretune.search.openings import openings_in_words
 from foretune.search.progress import show_training
-from foretune.search.replay import replay as train_again
+from foretune.search.replay_trial import replay as train_again
 from foretune.search.report import make_report
 from foretune.search.report_files import require_report_place, write_report
 from foretune.search.spec import study_prices

@@ -1,4 +1,4 @@
-"""``foretune best``, ``fit`` and ``forecast``: from a study's best config to tomorrow's prices."""
+"""``foretune fit`` and ``foretune forecast``: from a best config to tomorrow's prices."""
 
 import math
 from collections.abc import Iterator
@@ -19,33 +19,15 @@ from foretune.models.forecaster import Forecaster
 from foretune.models.forecaster_files import require_model_place
 from foretune.models.refit import OnEpoch, Stage
 from foretune.models.training import EpochResult, NonFiniteLossError
-from foretune.search.best import save_best
 from foretune.search.best_document import BestDocument
-from foretune.search.command import POSITIVE, say_written, storage_option, study_option
+from foretune.search.command import POSITIVE, say_written
 from foretune.search.forecast_figure import forecast_figure
 from foretune.search.forecast_places import require_forecast_places
 from foretune.search.interrupt import stop_on_signal
 from foretune.search.results import save_figure
-from foretune.search.storage import load_study
-from foretune.search.summary import summary_table
 
 # Days of a forecast that the terminal shows at each end.
 _SHOWN = 5
-
-
-@click.command()
-@study_option
-@storage_option
-@click.option(
-    "--out", type=click.Path(), default="best.toml", show_default=True, help="File to write."
-)
-def best(name: str, storage: str, out: str) -> None:
-    """Write the config of a study's best trial."""
-    study = load_study(name, storage)
-    save_best(study, out)
-    console = Console()
-    console.print(summary_table(study))
-    say_written(console, [out])
 
 
 @click.command()

@@ -21,8 +21,9 @@ from foretune.search.pruners import PRUNERS
 from foretune.search.results import require_writable, write_results
 from foretune.search.space import SearchSpace
 from foretune.search.study import run_study
-from foretune.search.summary import caution, summary_table
+from foretune.search.summary_rows import summary_table
 from foretune.search.tickets import finished_trials
+from foretune.search.verdict_so_far import caution
 
 
 @click.command()
@@ -113,7 +114,7 @@ def run(
     files = write_results(study, series, folder)
     console = Console()
     console.print(summary_table(study))
-    console.print(caution(study))
+    console.print(caution(study), highlight=False, markup=False)
     say_written(console, files)
 
 

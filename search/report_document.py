@@ -16,7 +16,7 @@ from foretune.search.openings import openings_in_words
 from foretune.search.provenance import provenance_rows
 from foretune.search.report import Report
 from foretune.search.significance import SuperiorAbility
-from foretune.search.summary import states
+from foretune.search.summary_rows import states
 from foretune.search.verdict import SIGNIFICANCE, p_value
 
 FOLDER = "figures"

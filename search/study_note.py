@@ -14,9 +14,10 @@ from foretune.search.provenance import provenance_rows
 from foretune.search.spec import OBJECTIVE_NAME, required_spec
 from foretune.search.storage import storage_of
 from foretune.search.stored_numbers import stored_numbers
-from foretune.search.summary import openings_of_test, states, verdict_so_far
+from foretune.search.summary_rows import states
 from foretune.search.tickets import finished_trials
 from foretune.search.trial_files import FORECASTS, LEARNING_CURVE
+from foretune.search.verdict_so_far import openings_of_test, verdict_so_far
 
 # What a user writes above this line stays.
 MARK = "*Kept by foretune from here on; your own words stay above this line.*"

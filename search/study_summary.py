@@ -6,8 +6,9 @@ from html import escape
 import optuna
 
 from foretune.datasets.html_table import html_table
-from foretune.search.summary import Row, caution, config_rows, result_rows, rows_table
+from foretune.search.summary_rows import Row, config_rows, result_rows, rows_table
 from foretune.search.text_table import as_text
+from foretune.search.verdict_so_far import caution
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

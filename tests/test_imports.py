@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PARTS = ("datasets", "models", "search", "studies", "entry")
+PARTS = ("datasets", "models", "search", "studies")
 FILES = sorted(file for part in PARTS for file in (ROOT / part).rglob("*.py"))
 
 
@@ -36,12 +36,37 @@ def test_optuna_stays_in_search(file: Path) -> None:
         assert not any(name.split(".")[0] == "optuna" for name in imported(file))
 
 
-# What only some commands need. Every worker imports the façade before its first trial.
+# What only some commands need. A worker imports what trains before its first trial, and no more.
 LATE = ("optuna_dashboard", "bottle", "matplotlib.pyplot", "orbax.checkpoint", "arch", "sklearn")
+TRAINS = ("jax", "flax", "optax")
 
 
-def test_the_facade_leaves_what_few_need_for_later() -> None:
-    code = "import sys, foretune.search; print(*sorted(sys.modules))"
+def modules_after(code: str) -> set[str]:
+    """The modules that are loaded after ``code`` has run in a new process."""
+    code = f"import sys; {code}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "foretune.search.study_note" in loaded.stdout.split(), loaded.stderr
-    assert not set(LATE) & set(loaded.stdout.split())
+    assert loaded.returncode == 0, loaded.stderr
+    return set(loaded.stdout.split())
+
+
+def test_a_launcher_leaves_what_few_need_for_later() -> None:
+    modules = modules_after("from foretune.search import run_study, join_study, best_config")
+    assert {"foretune.search.launch", "jax"} <= modules
+    assert not set(LATE) & modules
+
+
+@pytest.mark.parametrize("part", ["models", "search"])
+def test_a_facade_imports_nothing_before_it_is_asked(part: str) -> None:
+    modules = modules_after(f"import foretune.{part}")
+    assert not {*LATE, *TRAINS, "optuna", "pandas", "numpy"} & modules
+
+
+def test_who_only_reads_a_study_does_not_wait_for_jax() -> None:
+    modules = modules_after("from foretune.search import load_study, study_status")
+    assert "optuna" in modules
+    assert not {*LATE, *TRAINS} & modules
+
+
+@pytest.mark.parametrize("part", ["models", "search"])
+def test_all_that_is_exported_is_there(part: str) -> None:
+    modules_after(f"import foretune.{part} as m; [getattr(m, name) for name in m.__all__]")

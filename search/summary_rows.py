@@ -7,14 +7,10 @@ import optuna
 from rich.table import Table
 from rich.text import Text
 
-from foretune.datasets.errors import ForetuneError, printable
-from foretune.search.best import best_config, best_so_far, best_trial
-from foretune.search.evidence import skill_of
-from foretune.search.judged_trials import judged_trials
-from foretune.search.openings import openings, openings_in_words
-from foretune.search.spec import OBJECTIVE_NAME, required_spec
+from foretune.datasets.errors import printable
+from foretune.search.best import best_config, best_trial
+from foretune.search.spec import OBJECTIVE_NAME
 from foretune.search.stored_numbers import stored_number, stored_numbers
-from foretune.search.verdict import skill_in_words
 
 # A name and its value.
 Row = tuple[str, str]
@@ -67,38 +63,6 @@ def config_rows(study: optuna.Study) -> list[Row]:
     """
     config = best_config(study).model_dump(mode="json")
     return [(name, str(value)) for name, value in config.items()]
-
-
-def caution(study: optuna.Study) -> str:
-    """Say in one paragraph what the best value is, and what it is not."""
-    values = stored_numbers(study, OBJECTIVE_NAME)
-    beaten = sum(value < 1 for value in values)
-    return (
-        f"{verdict_so_far(study)} {beaten} of {len(values)} trials are below 1 (persistence) on "
-        "validation, but the winner was chosen on the same days that it is scored on, so its value "
-        f"flatters it. {openings_of_test(study)} `foretune report` says more."
-    )
-
-
-def verdict_so_far(study: optuna.Study) -> str:
-    """Say whether the completed trials have beaten persistence beyond chance."""
-    if best_so_far(study) is None:
-        return "No trial is complete yet."
-    try:
-        judged = judged_trials(study)
-        skill = skill_of(judged, required_spec(study).split)
-    except ForetuneError as error:
-        return f"There is no verdict: {error}."
-    best = judged.best
-    assert best.value is not None  # a judged trial has one
-    said = skill_in_words(skill, best.number, best.value)
-    return f"{said} {judged.left_out_in_words}".rstrip()
-
-
-def openings_of_test(study: optuna.Study) -> str:
-    """Say how often the study's test has been opened."""
-    digest = required_spec(study).prices.digest
-    return openings_in_words(openings(study, prices=digest), study.study_name)
 
 
 def states(study: optuna.Study) -> str:

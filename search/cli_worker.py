@@ -1,10 +1,9 @@
-"""``foretune worker`` and ``foretune status``: a study on many machines."""
+"""``foretune worker``: work on a study from any machine."""
 
 import sys
 
 import click
 from optuna.exceptions import StorageInternalError
-from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
@@ -17,8 +16,6 @@ from foretune.search.command import (
 )
 from foretune.search.join import join_study
 from foretune.search.lost_trials import DEFAULT_BEAT
-from foretune.search.status import study_status
-from foretune.search.storage import load_study
 from foretune.search.tickets import finished_trials
 from foretune.search.wanted import wanted_trials
 
@@ -78,11 +75,3 @@ def worker(
     click.echo(f"study {name} has {done} of {wanted} trials")
     if done < wanted:
         sys.exit(INTERRUPTED)
-
-
-@click.command()
-@storage_option
-@study_option
-def status(storage: str, name: str) -> None:
-    """Show how far a study is: trials by state, workers, rate, time left, best value."""
-    Console().print(study_status(load_study(name, storage)).table())

@@ -21,7 +21,7 @@ class Interrupting:
 sys.meta_path.insert(0, Interrupting())
 sys.argv = ["foretune", "--version"]
 {before}
-from foretune.entry import main
+from foretune.search.entry import main
 assert "numpy" not in sys.modules
 main()
 """
@@ -48,4 +48,4 @@ def test_an_ignored_signal_stays_ignored() -> None:
 
 def test_the_installed_command_enters_here() -> None:
     (command,) = entry_points(group="console_scripts", name="foretune")
-    assert command.value == "foretune.entry:main"
+    assert command.value == "foretune.search.entry:main"

@@ -1,7 +1,6 @@
 """The ``foretune`` command's way in: light, so that Ctrl-C is heard while the rest is imported.
 
-Importing JAX, pandas and the rest takes seconds, and whatever lies in ``foretune.search`` comes
-after all of it.
+Importing JAX, pandas and the rest takes seconds.
 """
 
 import os

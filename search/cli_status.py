@@ -1,0 +1,16 @@
+"""``foretune status``: how far a study is."""
+
+import click
+from rich.console import Console
+
+from foretune.search.command import storage_option, study_option
+from foretune.search.status import study_status
+from foretune.search.storage import load_study
+
+
+@click.command()
+@storage_option
+@study_option
+def status(storage: str, name: str) -> None:
+    """Show how far a study is: trials by state, workers, rate, time left, best value."""
+    Console().print(study_status(load_study(name, storage)).table())
