@@ -25,11 +25,12 @@ _LATEST = 50
 class WorkerStatus:
     """A process with a trial, as its signs of life show it.
 
-    ``beat_seconds_ago`` is by the clocks of two machines, and None before the first beat.
+    Seconds are by the clocks of two machines; ``beat_seconds_ago`` is None before the first beat.
     """
 
     name: str
     trials: tuple[int, ...]
+    begun_seconds_ago: float
     beat_seconds_ago: float | None
     alive: bool
 
@@ -113,12 +114,13 @@ def _worker(running: list[FrozenTrial]) -> WorkerStatus:
     first = running[0]
     owner = ProcessIdentity.read(first.system_attrs[OWNER])
     ago = seconds_since_beat(first, time.time())
-    started_ago = _seconds_since_start(first)
-    silent = started_ago if ago is None else ago
+    begun_ago = _seconds_since_start(first)
+    silent = begun_ago if ago is None else ago
     alive = owner is not None and not owner.is_gone() and silent < seconds_until_lost(first)
     return WorkerStatus(
         name=str(first.user_attrs.get("worker", "unknown")),
         trials=tuple(trial.number for trial in running),
+        begun_seconds_ago=begun_ago,
         beat_seconds_ago=ago,
         alive=alive,
     )
@@ -146,8 +148,9 @@ def _trials_per_hour(trials: list[FrozenTrial]) -> float | None:
 def _worker_in_words(worker: WorkerStatus) -> str:
     trials = ", ".join(map(str, worker.trials))
     ago = worker.beat_seconds_ago
-    beat = "no sign of life yet" if ago is None else f"last sign of life {ago:.0f} s ago"
-    lost = "" if worker.alive else "; taken for lost by the next worker that looks"
+    begun = f"begun {worker.begun_seconds_ago:.0f} s ago"
+    beat = begun if ago is None else f"last sign of life {ago:.0f} s ago"
+    lost = "" if worker.alive else "; lost, and left to the next worker"
     return f"{worker.name}: trial {trials}, {beat}{lost}"
 
 

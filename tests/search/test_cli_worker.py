@@ -168,5 +168,5 @@ def test_status_tells_the_living_from_the_lost(run: Run, tmp_path: Path) -> None
     said = " ".join(out.replace("│", " ").split())
     assert "workers at work 1" in said
     assert "m:1: trial 0, last sign of life 0 s ago m:2" in said
-    assert said.count("taken for lost") == 1
+    assert said.count("lost, and left to the next worker") == 1
     assert [t.state for t in study.trials] == [TrialState.RUNNING] * 2
