@@ -17,6 +17,7 @@ from foretune.datasets.html_table import html_table
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.scaling import Scaling, fit_scaling, prices_after
 from foretune.datasets.splits import Development, Split, development
+from foretune.models.array_files import named_arrays
 from foretune.models.assessment import validation_growth
 from foretune.models.config import TrialConfig
 from foretune.models.forecaster_document import (
@@ -29,7 +30,6 @@ from foretune.models.forecaster_document import (
 )
 from foretune.models.forecaster_files import (
     load_model,
-    named_weights,
     save_model,
     weights_digest,
 )
@@ -310,7 +310,7 @@ class Forecaster:
         return growth
 
     def _document(self) -> ForecasterDocument:
-        weights = named_weights(self.params)
+        weights = named_arrays(self.params)
         return ForecasterDocument(
             horizon=self.horizon,
             config=self.config,

@@ -6,11 +6,8 @@ The weights are an orbax checkpoint. Nothing here is pickled: loading a file run
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
 
-import jax
 import numpy as np
-from numpy.typing import NDArray
 
 from foretune.datasets.checked_folder import (
     check_folder,
@@ -20,6 +17,7 @@ from foretune.datasets.checked_folder import (
 from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.history import History
 from foretune.datasets.toml_files import read_text
+from foretune.models.array_files import Arrays, named_arrays, read_arrays, tree_of, write_arrays
 from foretune.models.forecaster_document import ForecasterDocument
 from foretune.models.network import Params, initial_params
 from foretune.models.stacked import Architecture
@@ -30,7 +28,6 @@ _REQUIRED = (DOCUMENT, HISTORY)
 # A window of a scaling is 60 bytes: room for those of any price file.
 _MAX_DOCUMENT = 2**23
 _DAY = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
-_Arrays = dict[str, NDArray[Any]]
 
 
 def require_model_place(folder: str | os.PathLike[str]) -> Path:
@@ -60,7 +57,7 @@ def save_model(
         days = np.empty(len(history), _DAY)
         days["date"], days["mid"] = history.dates, history.mid
         np.save(new / HISTORY, days, allow_pickle=False)
-        _write_weights(new / WEIGHTS, named_weights(params))
+        write_arrays(new / WEIGHTS, named_arrays(params))
 
     write_checked_folder(folder, write, required=_REQUIRED)
 
@@ -83,23 +80,13 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Para
     return document, _read_weights(checked / WEIGHTS, document), history
 
 
-def named_weights(params: Params) -> _Arrays:
-    """Return the arrays of a network's weights by name, such as "layers.0.kernel"."""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return {_name(path): np.asarray(leaf) for path, leaf in leaves}
-
-
-def weights_digest(arrays: _Arrays) -> str:
+def weights_digest(arrays: Arrays) -> str:
     """Return the SHA-256 of names, shapes and bytes: the same on every machine."""
     content = hashlib.sha256(b"foretune weights 1\n")
     for name, array in sorted(arrays.items()):
         content.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         content.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
     return content.hexdigest()
-
-
-def _name(path: tuple[Any, ...]) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")
 
 
 def _read_document(file: Path) -> ForecasterDocument:
@@ -132,20 +119,10 @@ def _read_history(file: Path, document: ForecasterDocument) -> History:
     return history
 
 
-def _write_weights(folder: Path, arrays: _Arrays) -> None:
-    # Here, because it takes half a second that only a saved model is worth.
-    import orbax.checkpoint as ocp
-
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), arrays)
-    # Says where the temporary folder was, and nothing else; stores without rename need it.
-    (folder / "commit_success.txt").unlink(missing_ok=True)
-
-
 def _read_weights(folder: Path, document: ForecasterDocument) -> Params:
-    arrays = _restored(folder)
+    arrays = read_arrays(folder)
     structure = initial_params(Architecture.of(document.config), 0)
-    wanted, found = _kinds(named_weights(structure)), _kinds(arrays)
+    wanted, found = _kinds(named_arrays(structure)), _kinds(arrays)
     differing = sorted({name for name, _ in wanted ^ found})
     if differing:
         raise ConfigError(
@@ -157,21 +134,8 @@ def _read_weights(folder: Path, document: ForecasterDocument) -> Params:
             f"{folder} must hold weights of SHA-256 {document.weights.digest[:12]}..., as in "
             f"{DOCUMENT}, but has {digest[:12]}..."
         )
-    leaves, tree = jax.tree_util.tree_flatten_with_path(structure)
-    return jax.tree_util.tree_unflatten(tree, [arrays[_name(path)] for path, _ in leaves])
+    return tree_of(structure, arrays)
 
 
-def _restored(folder: Path) -> _Arrays:
-    import orbax.checkpoint as ocp
-
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            restored = checkpointer.restore(folder.absolute())
-    except Exception as error:  # whatever orbax and its storage raise, which they do not document
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ConfigError(f"{folder} cannot be restored: {reason[0][:200]}") from None
-    return {name: np.asarray(array) for name, array in restored.items()}
-
-
-def _kinds(arrays: _Arrays) -> set[tuple[str, object]]:
+def _kinds(arrays: Arrays) -> set[tuple[str, object]]:
     return {(name, (array.shape, array.dtype)) for name, array in arrays.items()}

@@ -477,7 +477,7 @@ def test_a_save_that_fails_leaves_the_old_model(
         raise error
 
     before = content(model)
-    monkeypatch.setattr(forecaster_files, "_write_weights", fail)
+    monkeypatch.setattr(forecaster_files, "write_arrays", fail)
     expected = ConfigError if isinstance(error, OSError) else RuntimeError
     with pytest.raises(expected, match=r"No space left|orbax"):
         other.save(model)
@@ -526,8 +526,8 @@ def after(module, name):
     setattr(module, name, call)
 
 POINTS = {
-    "before weights": lambda: setattr(forecaster_files, "_write_weights", kill),
-    "after weights": lambda: after(forecaster_files, "_write_weights"),
+    "before weights": lambda: setattr(forecaster_files, "write_arrays", kill),
+    "after weights": lambda: after(forecaster_files, "write_arrays"),
     "before swap": lambda: setattr(checked_folder, "_swap", kill),
     "after swap": lambda: after(checked_folder, "_swap"),
 }
@@ -578,13 +578,13 @@ def test_a_kill_while_saving_leaves_the_old_model_or_the_new_one_whole(
 def test_an_interrupt_while_saving_leaves_the_old_model_and_nothing_else(
     model: Path, other: Forecaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, write = content(model), forecaster_files._write_weights
+    before, write = content(model), forecaster_files.write_arrays
 
     def interrupted(folder: Path, arrays: Any) -> None:
         write(folder, arrays)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(forecaster_files, "_write_weights", interrupted)
+    monkeypatch.setattr(forecaster_files, "write_arrays", interrupted)
     with pytest.raises(KeyboardInterrupt):
         other.save(model)
     assert content(model) == before

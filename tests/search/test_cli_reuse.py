@@ -15,7 +15,8 @@ import pytest
 
 from foretune.datasets import PriceSeries, read_prices
 from foretune.models import Forecaster, TrialConfig
-from foretune.models.forecaster_files import named_weights, weights_digest
+from foretune.models.array_files import named_arrays
+from foretune.models.forecaster_files import weights_digest
 from foretune.search import SearchSpace, run_study, save_best
 from foretune.search.best_document import BestDocument
 from foretune.search.cli import main
@@ -83,7 +84,7 @@ def run(
 
 
 def digest(model: str) -> str:
-    return weights_digest(named_weights(Forecaster.load(model).params))
+    return weights_digest(named_arrays(Forecaster.load(model).params))
 
 
 def columns(file: str) -> dict[str, list[str]]:
@@ -138,7 +139,7 @@ def test_without_the_refit_the_weights_are_those_of_the_study(run: Run) -> None:
     expected = Forecaster.train(
         document.config, prices, split=document.split_of(prices), refit=False
     )
-    assert digest("made") == weights_digest(named_weights(expected.params)) != digest("model")
+    assert digest("made") == weights_digest(named_arrays(expected.params)) != digest("model")
 
 
 def test_a_fresh_process_fits_and_forecasts_the_same_bits(run: Run, tmp_path: Path) -> None:
