@@ -13,6 +13,7 @@ from scipy import stats
 from foretune.datasets import PriceSeries
 from foretune.datasets.splits import Development, chronological_split, development_folds
 from foretune.models import NonFiniteLossError, TrialConfig, fit
+from foretune.models.compilation import forget_many_programs
 from foretune.search import Objective, SearchSpace
 from foretune.search.artifacts import load_artifact
 from foretune.search.storage import storage_of
