@@ -1,5 +1,6 @@
 """``foretune worker``: work on a study from any machine."""
 
+import os
 import sys
 
 import click
@@ -16,6 +17,7 @@ from foretune.search.command import (
 )
 from foretune.search.join import join_study
 from foretune.search.lost_trials import DEFAULT_BEAT
+from foretune.search.memory import DEFAULT_GROWTH, WorkerGrownError
 from foretune.search.tickets import finished_trials
 from foretune.search.wanted import wanted_trials
 
@@ -58,16 +60,24 @@ def worker(
     Start as many as you like, on any machines that reach the database. One that is killed is made
     up for by the others; one that is interrupted leaves its trial to them.
     """
-    study = join_study(
-        name,
-        storage,
-        prices,
-        workers=workers,
-        lanes=lanes or "auto",
-        cache=not no_cache,
-        beat=beat,
-        checkpoint_seconds=checkpoint,
-    )
+    if workers == 1:
+        # XLA's number of threads: one, as of every other worker. Many of them may share a machine.
+        os.environ.setdefault("NPROC", "1")
+    try:
+        study = join_study(
+            name,
+            storage,
+            prices,
+            workers=workers,
+            lanes=lanes or "auto",
+            cache=not no_cache,
+            beat=beat,
+            checkpoint_seconds=checkpoint,
+            most_growth=DEFAULT_GROWTH,
+        )
+    except WorkerGrownError:
+        # The same command again in the place of this process, with nothing of what it held.
+        os.execv(sys.executable, sys.orig_argv)
     try:
         done, wanted = finished_trials(study), wanted_trials(study)
     except (StorageInternalError, SQLAlchemyError):  # interrupted while the database was away

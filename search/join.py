@@ -35,6 +35,7 @@ def join_study(
     cache: bool = True,
     beat: float = DEFAULT_BEAT,
     checkpoint_seconds: float = DEFAULT_SECONDS,
+    most_growth: int | None = None,
     show_progress_bar: bool = True,
 ) -> optuna.Study:
     """Work on a study that exists until it has the trials it wants, and return it.
@@ -56,12 +57,15 @@ def join_study(
             eyes of another is taken for lost, and its trial is run again.
         checkpoint_seconds: a trial that takes longer is saved every so many seconds, for whoever
             goes on with it if this worker is lost.
+        most_growth: bytes that a worker grows by before a new process goes on in its place; with
+            one worker that is this process, and left to the caller.
         show_progress_bar: as for :func:`run_study`.
 
     Raises:
         ConfigError: no such study, other prices, or a sampler or pruner that only the script which
             made it has.
         DataError: there are no prices.
+        WorkerGrownError: this process has grown by more than ``most_growth``.
 
     Example:
         >>> join_study("sp500", "postgresql+psycopg://me@db/studies")
@@ -87,6 +91,7 @@ def join_study(
             lanes=lanes_of(lanes, spec.split.folds),
             beat=beat,
             checkpoint_seconds=checkpoint_seconds,
+            most_growth=most_growth,
         )
         Launch(
             work=work,

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -15,6 +15,7 @@ from foretune.models.config import TrialConfig
 from foretune.models.walk_forward import FoldResults
 from foretune.search.interrupt import StopRequest, stop_on_signal
 from foretune.search.lane_worker import run_trials_in_lanes
+from foretune.search.memory import DEFAULT_GROWTH
 from foretune.search.progress import StudyProgress, show_progress
 from foretune.search.storage import heeding, stop_waiting
 from foretune.search.study_note import StudyNote
@@ -53,6 +54,7 @@ class Launch:
 
         Raises:
             ConfigError: every worker of a round was killed before it finished a trial.
+            WorkerGrownError: the trials run in this process, and it has grown enough.
         """
         total, done = self.work.total(study), finished_trials(study)
         if done >= total:
@@ -94,8 +96,9 @@ class Launch:
             progress.trial(study, study.get_trials(deepcopy=False)[number])
             note.trial_ended()
 
+        growth = self.work.most_growth or DEFAULT_GROWTH
         return run_in_workers(
-            self.work,
+            replace(self.work, most_growth=growth),
             self.url,
             min(self._team, self.work.total(study) - finished_trials(study)),
             cache=self.cache,

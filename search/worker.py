@@ -19,6 +19,7 @@ from foretune.models.training import NonFiniteLossError
 from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
 from foretune.search.heartbeat import Heartbeat
 from foretune.search.lost_trials import DEFAULT_BEAT, INTERRUPTED, Watch, give_up
+from foretune.search.memory import Growth, WorkerGrownError
 from foretune.search.objective import Objective, OnEpoch
 from foretune.search.space import SearchSpace
 from foretune.search.tickets import TicketStudy, finished_trials, take_ticket
@@ -41,6 +42,8 @@ class Work:
     """seconds between two signs of life"""
     checkpoint_seconds: float = DEFAULT_SECONDS
     """seconds between two checkpoints of a long trial"""
+    most_growth: int | None = None
+    """bytes that a worker grows by before a new process goes on in its place; None for any"""
 
     def total(self, study: optuna.Study) -> int:
         """Return how many trials ``study`` shall have."""
@@ -64,7 +67,11 @@ def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> bool:
 
     Returns:
         Whether the sampler had nothing left to ask for.
+
+    Raises:
+        WorkerGrownError: this process has grown by more than ``work.most_growth``.
     """
+    growth = None if work.most_growth is None else Growth(work.most_growth)
     objective = Objective(
         work.space,
         work.folds,
@@ -79,6 +86,8 @@ def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> bool:
             forget_many_programs()
             if sampler_stopped(trial):
                 return True
+            if growth is not None and growth.is_enough():
+                raise WorkerGrownError
     return False
 
 

@@ -23,6 +23,7 @@ from foretune.models.config import TrialConfig
 from foretune.models.walk_forward import FoldResults
 from foretune.search.interrupt import StopRequest
 from foretune.search.lane_worker import run_trials_in_lanes
+from foretune.search.memory import WorkerGrownError
 from foretune.search.storage import first_line, open_storage
 from foretune.search.worker import Listener, Work, run_trials
 
@@ -155,8 +156,9 @@ def _listen(
 ) -> None:
     """Pass on what workers send until all have ended.
 
-    They send ("epoch", trial number, epoch, epochs, value), ("trial", number), and last ("end", the
-    error that ended it or None, whether the sampler had nothing left to ask for).
+    They send ("epoch", trial number, epoch, epochs, value), ("trial", number), ("idle",) while they
+    wait for others, and last ("end", the error that ended it or None, whether the sampler had
+    nothing left to ask for) or ("grown",), which asks for a new process in the place of this one.
     """
     told_to_stop = False
     while open_ends := [worker for worker in team if not worker.ended]:
@@ -175,7 +177,11 @@ def _listen(
                 on_epoch(*rest)
             elif kind == "trial":
                 on_trial(*rest)
-            else:
+            elif kind == "grown":
+                worker.ended = True
+                if not stop.requested:
+                    start(worker.core)
+            elif kind == "end":
                 error, worker.stopped = rest
                 worker.ended = True
                 if error is not None:
@@ -223,17 +229,23 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         send("trial", trial.number)
         stop.heed()
 
+    def on_idle() -> None:
+        send("idle")  # finds out whether the launcher is still there
+        stop.heed()
+
     error: Exception | None = None
-    stopped = False
+    stopped = grown = False
     try:
         use_compile_cache(on=cache)
         # A user's seeded sampler would draw the same in every worker; foretune's own does not mind.
         work.sampler.reseed_rng()
         run = run_trials if work.lanes == 1 else run_trials_in_lanes
         storage = open_storage(storage_url, heed=stop.heed)
-        stopped = run(work, storage, Listener(on_epoch, on_trial, on_idle=stop.heed))
+        stopped = run(work, storage, Listener(on_epoch, on_trial, on_idle))
     except KeyboardInterrupt:
         pass
+    except WorkerGrownError:
+        grown = True
     except ForetuneError as mistake:
         error = mistake
     except (StorageInternalError, SQLAlchemyError) as failure:
@@ -242,4 +254,4 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         error = RuntimeError(f"a worker failed:\n{traceback.format_exc()}")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to stop
     with contextlib.suppress(KeyboardInterrupt):
-        send("end", error, stopped)
+        send(*(("grown",) if grown else ("end", error, stopped)))
