@@ -23,6 +23,10 @@ from foretune.search.tickets import finished_trials
 from foretune.search.worker import Listener, Work, run_trials
 from foretune.search.workers import Round, default_workers, run_in_workers
 
+# How often a worker looks whether the others have finished before it says that it waits: about
+# five seconds.
+_PATIENT_LOOKS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
@@ -121,9 +125,33 @@ class Launch:
             note.trial_ended()
             stop.heed()
 
-        listener = Listener(on_epoch, on_trial, on_idle=stop.heed)
+        waiting = _Waiting(study.study_name)
+
+        def on_idle() -> None:
+            waiting.say_once()
+            stop.heed()
+
+        listener = Listener(on_epoch, on_trial, on_idle)
         run = run_trials if self.work.lanes == 1 else run_trials_in_lanes
         return Round(0, run(self.work, self.storage, listener))
+
+
+class _Waiting:
+    """Says once that the last trials are other workers', if they take a while."""
+
+    def __init__(self, study_name: str) -> None:
+        self._name = study_name
+        self._looks = 0
+
+    def say_once(self) -> None:
+        """Count one more look, a second apart at most."""
+        self._looks += 1
+        if self._looks == _PATIENT_LOOKS:
+            print(
+                f"Other workers run the last trials of study {self._name!r}; waiting, in case one "
+                "of them is lost. Ctrl-C leaves them to it.",
+                file=sys.stderr,
+            )
 
 
 def _explain(study: optuna.Study, ended: Round) -> None:
