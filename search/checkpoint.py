@@ -22,6 +22,7 @@ from foretune.models.array_files import (
     write_arrays,
 )
 from foretune.models.config import TrialConfig
+from foretune.models.device import device_name
 from foretune.models.network import initial_params
 from foretune.models.plateau import Plateau
 from foretune.models.snapshot import Snapshot
@@ -107,7 +108,7 @@ class Checkpoint:
     def _write(self, folder: Path) -> None:
         document = {
             "config": self.config.to_toml(),
-            "versions": versions(),
+            "made_by": _made_by(),
             "reported": list(self.reported.items()),
             "folds": [_fold_document(fold) for fold in self.folds],
         }
@@ -127,8 +128,13 @@ def _checked(folder: Path) -> Path:
 def _require_same(document: dict[str, Any], config: TrialConfig) -> None:
     if document["config"] != config.to_toml():
         raise ConfigError("the checkpoint is of another config")
-    if document["versions"] != versions():
-        raise ConfigError("the checkpoint is of other versions of what computes it")
+    if document["made_by"] != _made_by():
+        raise ConfigError("the checkpoint is of another device or other versions")
+
+
+def _made_by() -> dict[str, str]:
+    """Return what the bits of a training depend on besides its config and data."""
+    return {**versions(), "device": device_name()}
 
 
 def _fold_document(fold: FoldCheckpoint) -> dict[str, Any]:

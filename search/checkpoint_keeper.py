@@ -5,7 +5,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import Trial
@@ -15,7 +14,7 @@ from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
 from foretune.search.artifacts import DatabaseArtifactStore, artifact_store
 from foretune.search.checkpoint import Checkpoint
-from foretune.search.lost_trials import HISTORY
+from foretune.search.trial_marks import earlier_trials
 
 _NAMESPACE = uuid.UUID("5a3c2d0e-0c55-4a53-9a0b-d7a1f1f7f0c4")
 
@@ -47,15 +46,19 @@ class CheckpointKeeper:
         self._seconds = seconds
         self._clock = clock
         self._saved_at = clock()
-        self._kept: set[str] = set()
+        self._has_failed = False
 
     def epoch_ended(self, checkpoint: Callable[[], Checkpoint]) -> None:
         """Save what ``checkpoint`` returns, if the last one is long enough ago."""
         if self._store is None or self._clock() - self._saved_at < self._seconds:
             return
-        mine = _id(self._trial._trial_id)
-        self._store.write(mine, io.BytesIO(checkpoint().to_bytes()))
-        self._kept.add(mine)
+        try:
+            content = checkpoint().to_bytes()
+        except Exception as error:
+            # Training matters more: a full folder for temporary files shall not end it.
+            self._speak_once(f"no checkpoint of trial {self._trial.number} can be made: {error}")
+        else:
+            self._store.write(_id(self._trial._trial_id), io.BytesIO(content))
         self._saved_at = self._clock()
 
     def found(self, config: TrialConfig, folds: Sequence[Development]) -> Checkpoint | None:
@@ -69,31 +72,37 @@ class CheckpointKeeper:
             content = self._latest(self._store)
             return None if content is None else Checkpoint.from_bytes(content, config, folds)
         except ForetuneError as error:
-            print(f"foretune: trial {self._trial.number} begins anew: {error}", file=sys.stderr)
+            self._speak_once(f"trial {self._trial.number} begins anew: {error}")
             return None
 
-    def forget(self) -> None:
-        """Remove what was kept, once the trial has ended."""
-        if self._store is None:
-            return
-        for artifact_id in self._kept:
-            with suppress(ArtifactNotFound):
-                self._store.remove(artifact_id)
-        self._kept.clear()
+    def _speak_once(self, words: str) -> None:
+        if not self._has_failed:
+            print(f"foretune: {words}", file=sys.stderr)
+        self._has_failed = True
 
     def _latest(self, store: DatabaseArtifactStore) -> bytes | None:
-        """Return the latest checkpoint of the trials that this one repeats; all go with its end."""
-        storage, study_id = self._trial.storage, self._trial.study._study_id
-        numbers = storage.get_trial(self._trial._trial_id).system_attrs.get(HISTORY, [])
-        earlier = [storage.get_trial_id_from_study_id_trial_number(study_id, n) for n in numbers]
-        ids = [_id(trial_id) for trial_id in earlier]
-        self._kept |= set(ids)
-        for artifact_id in reversed(ids):
+        """Return the latest checkpoint of the trials that this one repeats."""
+        for artifact_id in reversed(_ids(self._trial)[:-1]):
             try:
-                return store.open_reader(artifact_id).read()
+                return store.read(artifact_id)
             except ArtifactNotFound:
                 continue
         return None
+
+
+def forget_checkpoints(trial: Trial) -> None:
+    """Remove what was kept of a trial that has ended, and of those that it repeats."""
+    store = artifact_store(trial.storage)
+    if isinstance(store, DatabaseArtifactStore):
+        store.remove_all(_ids(trial))
+
+
+def _ids(trial: Trial) -> list[str]:
+    """Return the ids of a trial's checkpoint, last, and of those of the trials it repeats."""
+    storage, study_id = trial.storage, trial.study._study_id
+    numbers = earlier_trials(storage.get_trial(trial._trial_id))
+    earlier = [storage.get_trial_id_from_study_id_trial_number(study_id, n) for n in numbers]
+    return [_id(trial_id) for trial_id in (*earlier, trial._trial_id)]
 
 
 def _id(trial_id: int) -> str:

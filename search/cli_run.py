@@ -13,6 +13,7 @@ from foretune.models.config import TrialConfig
 from foretune.search.command import (
     INTERRUPTED,
     POSITIVE,
+    has_enough,
     say_written,
     storage_option,
     study_option,
@@ -109,7 +110,7 @@ def run(
     if workers == 0:
         _say_how_to_work(study, trials)
         return
-    if finished_trials(study) < trials:
+    if not has_enough(study, trials):
         sys.exit(INTERRUPTED)
     files = write_results(study, series, folder)
     console = Console()

@@ -16,9 +16,9 @@ from foretune.search.command import (
     study_option,
 )
 from foretune.search.join import join_study
-from foretune.search.lost_trials import DEFAULT_BEAT
 from foretune.search.memory import DEFAULT_GROWTH, WorkerGrownError
 from foretune.search.tickets import finished_trials
+from foretune.search.trial_marks import DEFAULT_BEAT
 from foretune.search.wanted import wanted_trials
 
 

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import click
+import optuna
 from click.core import ParameterSource
 from optuna.exceptions import StorageInternalError
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.datasets import ForetuneError
-from foretune.search.storage import DEFAULT_STORAGE, first_line, has_password
+from foretune.search.patience import first_line
+from foretune.search.storage import DEFAULT_STORAGE, has_password
+from foretune.search.tickets import finished_trials
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit codes
 
@@ -67,6 +70,14 @@ def run_command(command: click.Command, name: str, arguments: Sequence[str] | No
         _say_and_exit(name, f"{where}{error.strerror or error}", FAILED)
     except (KeyboardInterrupt, click.Abort):
         _say_and_exit(name, "interrupted", INTERRUPTED)
+
+
+def has_enough(study: optuna.Study, trials: int) -> bool:
+    """Whether a study has so many trials; not if its database is away since it was interrupted."""
+    try:
+        return finished_trials(study) >= trials
+    except (StorageInternalError, SQLAlchemyError):
+        return False
 
 
 def say_written(console: Console, files: Iterable[str | os.PathLike[str]]) -> None:

@@ -1,37 +1,40 @@
 """Heartbeat: a worker's sign of life, written beside the training."""
 
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy.exc import SQLAlchemyError
 
-from foretune.datasets.errors import ForetuneError
-from foretune.search.lost_trials import BEAT, DEFAULT_BEAT
 from foretune.search.storage import behind_cache, is_on_disk
+from foretune.search.trial_marks import BEAT, DEFAULT_BEAT, beat_mark
 
 
 class Heartbeat:
     """Counts on in an attribute of every trial that this process runs.
 
     A thread does it while the context lasts, and waits with the storage while the database is away.
-    What it writes is the count, the seconds between two beats, so that others know how long to wait
-    for the next, and this machine's time, for people.
+    The first beat is written with the trial's start.
 
     Args:
         storage: of the trials.
         seconds: between two beats.
+        look: called at every beat, to look at the others' hearts.
 
     Example:
         >>> with Heartbeat(storage) as heart, heart.beating_for(trial._trial_id):
         ...     objective(trial)
     """
 
-    def __init__(self, storage: BaseStorage, seconds: float = DEFAULT_BEAT) -> None:
+    def __init__(
+        self,
+        storage: BaseStorage,
+        seconds: float = DEFAULT_BEAT,
+        look: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._look = look
         self._storage = storage
         self._seconds = seconds
         self._trials: set[int] = set()
@@ -76,16 +79,20 @@ class Heartbeat:
                 trials = sorted(self._trials)
             for trial_id in trials:
                 self._beat(trial_id)
+            # Whatever the database says: a heart that stops is a worker lost.
+            with suppress(Exception):
+                self._look()
 
     def _beat(self, trial_id: int) -> None:
         try:
-            with suppress(StorageInternalError, SQLAlchemyError, ForetuneError):
-                beat = [self._count, self._seconds, round(time.time(), 3)]
-                self._storage.set_trial_system_attr(trial_id, BEAT, beat)
+            mark = beat_mark(self._count, self._seconds)
+            self._storage.set_trial_system_attr(trial_id, BEAT, mark)
         except (UpdateFinishedTrialError, KeyError):
             self.stop(trial_id)  # it is not this worker's any more, or was deleted
         except KeyboardInterrupt:
             self._stopped.set()  # while waiting for the database
+        except Exception:
+            pass
 
 
 def _is_open_to_threads(storage: BaseStorage) -> bool:

@@ -8,7 +8,6 @@ from foretune.datasets.errors import ConfigError
 from foretune.models.compile_cache import use_compile_cache
 from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
 from foretune.search.launch import Launch
-from foretune.search.lost_trials import DEFAULT_BEAT
 from foretune.search.progress import quiet_optuna
 from foretune.search.pruners import PRUNERS
 from foretune.search.sampler import TrialSeededSampler
@@ -21,6 +20,7 @@ from foretune.search.storage import (
     storage_of,
 )
 from foretune.search.study import lanes_of, require_count
+from foretune.search.trial_marks import DEFAULT_BEAT, LONGEST_BEAT, SHORTEST_BEAT
 from foretune.search.wanted import Wanted
 from foretune.search.worker import Work
 
@@ -72,8 +72,8 @@ def join_study(
     """
     require_count("workers", workers)
     require_count("lanes", lanes if lanes != "auto" else 1)
-    _require_seconds("beat", beat)
-    _require_seconds("checkpoint_seconds", checkpoint_seconds)
+    _require_seconds("beat", beat, SHORTEST_BEAT, LONGEST_BEAT)
+    _require_seconds("checkpoint_seconds", checkpoint_seconds, 0.0, 86_400.0)
     with quiet_optuna():
         use_compile_cache(on=cache)
         require_database(storage)
@@ -104,9 +104,9 @@ def join_study(
     return study
 
 
-def _require_seconds(name: str, value: float) -> None:
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{name} must be a number of seconds above 0, but got {value!r}")
+def _require_seconds(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must be {low:g} to {high:g} seconds, but got {value!r}")
 
 
 def _require_own(wanted: Wanted, name: str) -> None:

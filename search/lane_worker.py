@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.models.compilation import forget_many_programs
 from foretune.models.lanes import Lanes, LaneShape
@@ -18,9 +17,20 @@ from foretune.models.training import EpochResult, NonFiniteLossError, TrainingRu
 from foretune.models.walk_forward import FoldResults
 from foretune.search.checkpoint_keeper import CheckpointKeeper
 from foretune.search.heartbeat import Heartbeat
-from foretune.search.lost_trials import INTERRUPTED, Watch, give_up
+from foretune.search.lost_trials import INTERRUPTED, give_up
+from foretune.search.tickets import hand_in
 from foretune.search.trial_record import TrialRecord
-from foretune.search.worker import Listener, Work, ended_elsewhere, next_trial, sampler_stopped
+from foretune.search.watch import Watch
+from foretune.search.worker import (
+    Listener,
+    Work,
+    beating,
+    end_trial,
+    ended_elsewhere,
+    existing_study,
+    next_trial,
+    sampler_stopped,
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class _Queue:
     listener: Listener
     heart: Heartbeat
     total: int
-    watch: Watch = field(default_factory=Watch)
+    watch: Watch
     waiting: dict[LaneShape, deque[_Candidate]] = field(default_factory=lambda: defaultdict(deque))
     stopped: bool = False
 
@@ -72,8 +82,10 @@ class _Queue:
             snapshot = found.folds[0].snapshot if found else None
             run = TrainingRun(record.config, fold, snapshot=snapshot)
             candidate = _Candidate(record, run, keeper)
-        except BaseException:
-            trial.study.tell(trial, state=TrialState.FAIL)
+        except BaseException as error:
+            _leave(trial, error)
+            if isinstance(error, UpdateFinishedTrialError):
+                return self.ask(wait=wait)  # another worker has it
             raise
         self.waiting[LaneShape.of(candidate.run)].append(candidate)
         return candidate
@@ -112,9 +124,10 @@ def run_trials_in_lanes(work: Work, storage: BaseStorage, listener: Listener) ->
     Returns:
         Whether the sampler had nothing left to ask for.
     """
-    with Heartbeat(storage, work.beat) as heart:
-        total = work.total(optuna.load_study(study_name=work.study_name, storage=storage))
-        return _run_in_lanes(_Queue(work, storage, listener, heart, total))
+    watch = Watch()
+    with beating(work, storage, watch) as heart:
+        total = work.total(existing_study(work.study_name, storage))
+        return _run_in_lanes(_Queue(work, storage, listener, heart, total, watch))
 
 
 def _run_in_lanes(queue: _Queue) -> bool:
@@ -131,7 +144,9 @@ def _run_in_lanes(queue: _Queue) -> bool:
             if candidate is not None:
                 # The first error is the one to hear of, and one trial must not keep the others.
                 with contextlib.suppress(Exception):
-                    _tell(candidate.record, TrialState.FAIL, error)
+                    candidate.record.end(error)
+                with contextlib.suppress(Exception):
+                    _leave(candidate.record.trial, error)
         raise
     return queue.stopped
 
@@ -176,7 +191,6 @@ def _report(
     """Report one lane's epoch; returns its trial, told, if that was its last."""
     record = candidate.record
     if isinstance(outcome, NonFiniteLossError):
-        candidate.keeper.forget()
         return _tell(record, TrialState.FAIL, outcome)
     results = FoldResults.of_one(outcome)
     try:
@@ -187,7 +201,6 @@ def _report(
         candidate.keeper.epoch_ended(lambda: record.checkpoint([snapshot()]))
     listener.on_epoch(record.trial.number, record.config, results)
     if prune or outcome.is_last:
-        candidate.keeper.forget()
         return _tell(record, TrialState.PRUNED if prune else TrialState.COMPLETE)
     return None
 
@@ -195,14 +208,21 @@ def _report(
 def _tell(
     record: TrialRecord, state: TrialState, error: BaseException | None = None
 ) -> FrozenTrial:
-    trial = record.trial
-    if isinstance(error, KeyboardInterrupt):
-        give_up(trial.study, trial._trial_id, INTERRUPTED)
-        return ended_elsewhere(trial)
     try:
         record.end(error)
-        if state == TrialState.COMPLETE:
-            return trial.study.tell(trial, record.value, skip_if_finished=True)
-        return trial.study.tell(trial, state=state, skip_if_finished=True)
     except UpdateFinishedTrialError:
-        return ended_elsewhere(trial)
+        hand_in(record.trial)
+        return ended_elsewhere(record.trial)
+    value = record.value if state == TrialState.COMPLETE else None
+    told = end_trial(record.trial, state, value)
+    hand_in(record.trial)
+    return told
+
+
+def _leave(trial: Trial, error: BaseException) -> None:
+    """Leave a trial that an error or Ctrl-C ends: in the latter case, to the next worker."""
+    if isinstance(error, KeyboardInterrupt):
+        give_up(trial.study, trial._trial_id, INTERRUPTED)
+    else:
+        end_trial(trial, TrialState.FAIL)
+    hand_in(trial)

@@ -1,6 +1,6 @@
 """How much a process has grown: every compiled shape leaves something behind."""
 
-import resource
+import os
 import sys
 from pathlib import Path
 
@@ -38,7 +38,15 @@ class Growth:
 def resident_bytes() -> int:
     """Return the bytes of memory that this process holds; where unknown, held at most so far."""
     try:
-        return int(_STATM.read_text().split()[1]) * resource.getpagesize()
-    except (OSError, IndexError, ValueError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError, AttributeError):
+        return _peak_bytes()
+
+
+def _peak_bytes() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -13,7 +13,7 @@ from foretune.models.snapshot import Snapshot
 from foretune.models.training import Training, fit
 from foretune.models.walk_forward import FoldProgress, FoldResults, fit_folds
 from foretune.search.checkpoint import Checkpoint
-from foretune.search.checkpoint_keeper import DEFAULT_SECONDS, CheckpointKeeper
+from foretune.search.checkpoint_keeper import DEFAULT_SECONDS, CheckpointKeeper, forget_checkpoints
 from foretune.search.space import SearchSpace
 from foretune.search.trial_record import TrialRecord
 
@@ -40,6 +40,8 @@ class Objective:
         on_epoch: called after every epoch, for progress.
         checkpoint_seconds: a trial that takes longer keeps a checkpoint in the study's database
             every so many seconds, from which a worker goes on that repeats it.
+        forget_checkpoints: whether they go with the trial's end here; a worker of foretune's does
+            it itself, once the end is stored.
     """
 
     def __init__(
@@ -49,11 +51,13 @@ class Objective:
         *,
         on_epoch: OnEpoch | None = None,
         checkpoint_seconds: float = DEFAULT_SECONDS,
+        forget_checkpoints: bool = True,
     ) -> None:
         self._space = space
         self._folds = (data,) if isinstance(data, Development) else tuple(data)
         self._on_epoch = on_epoch
         self._checkpoint_seconds = checkpoint_seconds
+        self._forget_checkpoints = forget_checkpoints
 
     def __call__(self, trial: Trial) -> float:
         """Return the trial's best validation value; prune or fail as the epochs demand."""
@@ -67,16 +71,14 @@ class Objective:
                     raise optuna.TrialPruned
         except optuna.TrialPruned:
             record.end()
-            keeper.forget()
             raise
         except BaseException as error:
             record.end(error)
-            # Who was interrupted leaves the checkpoint to the next worker.
-            if isinstance(error, Exception):
-                keeper.forget()
             raise
+        finally:
+            if self._forget_checkpoints:
+                forget_checkpoints(trial)
         record.end()
-        keeper.forget()
         return record.value
 
     def _together(self, record: TrialRecord, keeper: CheckpointKeeper) -> Iterator[bool]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -31,12 +31,19 @@ _WORTH_A_WORD = 1.0
 # SQLite says that it is full in several ways. With less than this free, all of them mean that.
 _FULL = 256 * 1024
 
-# SQLSTATE of PostgreSQL that pass: connection, deadlock, a lock not to be had, resources, operator
-# intervention, system.
-_PASSING = ("08", "40", "55P03", "53", "57", "58")
+# SQLSTATE of PostgreSQL that pass: connection, a standby that takes over, deadlock, a lock not to
+# be had, resources, operator intervention, system.
+_PASSING = ("08", "25006", "40", "55P03", "53", "57P", "58")
+
+# Of these, those that waiting does not cure: a database that was dropped.
+_LASTING = ("57P04",)
 
 # Those of the class of no connection at all that do not pass by waiting.
 _REFUSED = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
+
+
+# libpq's settings that are secret, as they may stand in the query of a URL.
+SECRET_SETTINGS = ("password", "sslpassword", "passfile")
 
 
 class Patiently(Protocol):
@@ -91,7 +98,7 @@ class Patience:
                 self._require_room(error)
                 if not (self.waits and is_outage(error)):
                     raise
-                reason = _reason(error)
+                reason = first_line(error)
             else:
                 if away_since is not None:
                     self._back(away_since, said)
@@ -116,8 +123,7 @@ class Patience:
             self._say(f"is back after {self.back_at - away_since:.0f} s")
 
     def _say(self, what: str) -> None:
-        shown = self._url.render_as_string(hide_password=True)
-        print(f"foretune: the database {shown} {what}", file=sys.stderr, flush=True)
+        print(f"foretune: the database {shown(self._url)} {what}", file=sys.stderr, flush=True)
 
     def _require_room(self, error: Exception) -> None:
         if self._url.get_backend_name() != "sqlite" or not self._url.database:
@@ -127,7 +133,7 @@ class Patience:
             free = shutil.disk_usage(file.parent).free
         except OSError:
             return
-        if "is full" in _reason(error) or (free < _FULL and _is_operational(error)):
+        if "is full" in first_line(error) or (free < _FULL and _is_operational(error)):
             raise storage_full(file, free) from None
 
 
@@ -137,6 +143,12 @@ def storage_full(file: Path, free: int) -> StorageFullError:
         f"storage {file} must have room to grow, but its disk has {free} bytes free; nothing that "
         "was stored is lost: make room and run the same again"
     )
+
+
+def shown(url: URL) -> str:
+    """Return a database URL without the secrets in it, those of its query neither."""
+    hidden = {name: "***" for name in url.query if name.lower() in SECRET_SETTINGS}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def is_outage(error: BaseException) -> bool:
@@ -151,7 +163,7 @@ def is_outage(error: BaseException) -> bool:
         return True
     state = getattr(cause.orig, "sqlstate", None)
     if state is not None:
-        return str(state).startswith(_PASSING)
+        return str(state).startswith(_PASSING) and state not in _LASTING
     message = str(cause.orig)
     if not isinstance(cause, InterfaceError | OperationalError):
         return False
@@ -164,7 +176,8 @@ def _is_operational(error: BaseException) -> bool:
     return isinstance(error, OperationalError) or isinstance(error.__cause__, OperationalError)
 
 
-def _reason(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return what a database said, without the statement it said it about."""
     error = error.__cause__ or error
-    lines = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
-    return lines[0]
+    lines = str(getattr(error, "orig", None) or error).splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -11,7 +11,7 @@ from foretune.search.patience import Patience
 
 # Calls that may simply be made again: a second one changes nothing.
 _REPEATABLE = (
-    "create_new_trial",  # one ticket too many, which no one takes beyond the total
+    "create_new_trial",  # one too many, which is not taken beyond the total and not repeated twice
     "create_new_study",  # is there by then, and loaded by who asked for that
     "set_study_user_attr",
     "set_study_system_attr",
@@ -22,6 +22,7 @@ _REPEATABLE = (
     "get_study_system_attrs",
     "get_all_studies",
     "set_trial_param",
+    "_set_trial_param",
     "get_trial_param",
     "set_trial_intermediate_value",
     "set_trial_user_attr",
@@ -66,8 +67,7 @@ class PatientStorage(RDBStorage):
                 if attempts > 1 and _is_in(self.get_trial(trial_id), state, values):
                     return True
                 raise
-            # A trial is started under the study's lock: it was this process that did.
-            return done or (attempts > 1 and self.get_trial(trial_id).state == state)
+            return done
 
         return self.patience(attempt)
 

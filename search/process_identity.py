@@ -2,6 +2,8 @@
 
 import os
 import platform
+import uuid
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -22,7 +24,7 @@ class ProcessIdentity(NamedTuple):
     @classmethod
     def mine(cls) -> Self:
         """Return this process."""
-        return cls(_machine(), os.getpid(), _started(os.getpid()))
+        return cls(_machine(), os.getpid(), _started(os.getpid()) or "unknown")
 
     @classmethod
     def read(cls, stored: object) -> Self | None:
@@ -42,24 +44,32 @@ class ProcessIdentity(NamedTuple):
         except OSError:
             pass  # another user's
         # A number is given again after a while; a process that started at another time is another.
-        return _started(self.pid) != self.started
+        # A system that hides it says nothing.
+        started = _started(self.pid)
+        return started is not None and started != self.started
 
 
+@cache
 def _machine() -> str:
     parts = [platform.node()]
     if _BOOT.exists():
         parts.append(_BOOT.read_text().strip())
+    else:
+        parts.append(f"{uuid.getnode():x}")  # two machines may have one name
     if _PIDS.exists():
         parts.append(str(_PIDS.stat().st_ino))
     return " ".join(parts)
 
 
-def _started(pid: int) -> str:
-    """Return when a process started, in ticks since the boot; empty where the system has no say."""
+def _started(pid: int) -> str | None:
+    """Return when a process started, in ticks since the boot; None where the system has no say.
+
+    One that has ended and that nobody has waited for did not start at all.
+    """
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return ""
+        return None
     # The second field is the program's name in parentheses, which may hold anything.
     fields = status.rpartition(")")[2].split()
     state, started = fields[0], fields[19]

@@ -11,10 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from foretune.search.best import best_so_far
-from foretune.search.lost_trials import OWNER, seconds_since_beat, seconds_until_lost
 from foretune.search.process_identity import ProcessIdentity
 from foretune.search.spec import OBJECTIVE_NAME
 from foretune.search.tickets import is_finished, is_under_way
+from foretune.search.trial_marks import OWNER, seconds_since_beat, seconds_until_lost
 from foretune.search.wanted import Wanted
 
 # The rate is that of the latest trials, at most so many.
@@ -129,7 +129,7 @@ def _worker(running: list[FrozenTrial]) -> WorkerStatus:
 def _seconds_since_start(trial: FrozenTrial) -> float:
     if trial.datetime_start is None:
         return 0.0
-    # Optuna stores local time without a zone.
+    # Optuna shows local time without a zone.
     return (datetime.now() - trial.datetime_start).total_seconds()
 
 

@@ -21,7 +21,14 @@ from sqlalchemy.exc import (
 )
 
 from foretune.datasets.errors import ConfigError
-from foretune.search.patience import Patience, Patiently, at_once
+from foretune.search.patience import (
+    SECRET_SETTINGS,
+    Patience,
+    Patiently,
+    at_once,
+    first_line,
+    shown,
+)
 from foretune.search.patient_storage import PatientStorage
 
 DEFAULT_STORAGE = "sqlite:///foretune.db"
@@ -41,13 +48,16 @@ _POSTGRESQL = {
 }
 
 
-def open_storage(storage: str | BaseStorage, *, heed: Heed = None) -> BaseStorage:
+def open_storage(
+    storage: str | BaseStorage, *, heed: Heed = None, wait: bool = False
+) -> BaseStorage:
     """Open the database of studies at a URL; a storage object is returned as it is.
 
     Args:
         storage: ``sqlite:///FILE`` or ``postgresql+psycopg://USER@HOST/DATABASE``.
         heed: if given, a database that goes away later on is waited for, as workers do; called
             while waiting, and raises to stop that.
+        wait: whether to wait for it already now, as who has seen it before does.
 
     Raises:
         ConfigError: not such a URL, or the database cannot be opened. A password in the URL is
@@ -69,18 +79,21 @@ def open_storage(storage: str | BaseStorage, *, heed: Heed = None) -> BaseStorag
     if backend not in ("sqlite", "postgresql"):
         raise ConfigError(f"storage must be sqlite:// or postgresql://, but got {backend}://")
     try:
-        opened = _sqlite(storage, heed) if backend == "sqlite" else _postgresql(url, heed)
+        patience = Patience(storage, heed) if wait and heed is not None else at_once
+        opened = patience(
+            lambda: _sqlite(storage, heed) if backend == "sqlite" else _postgresql(url, heed)
+        )
         # With Optuna's cache of finished trials, made once: every Study would make its own.
         return get_storage(opened)
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, TypeError) as error:
-        shown = url.render_as_string(hide_password=True)
-        raise ConfigError(f"storage {shown} cannot be opened: {first_line(error)}") from None
+        raise ConfigError(f"storage {shown(url)} cannot be opened: {first_line(error)}") from None
 
 
 def has_password(storage: str) -> bool:
     """Whether there is a password in the database URL ``storage``."""
     try:
-        return make_url(storage).password is not None
+        url = make_url(storage)
+        return url.password is not None or any(n.lower() in SECRET_SETTINGS for n in url.query)
     except (ArgumentError, ValueError):
         return False
 
@@ -102,12 +115,6 @@ def patience_of(storage: BaseStorage) -> Patiently:
     """Return what calls a storage's database: with its patience, or straight if it has none."""
     behind = behind_cache(storage)
     return behind.patience if isinstance(behind, PatientStorage) else at_once
-
-
-def first_line(error: BaseException) -> str:
-    """Return what a database said, without the statement it said it about."""
-    error = error.__cause__ or error
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
 @contextmanager
@@ -132,11 +139,11 @@ def stop_waiting(storage: BaseStorage) -> None:
 
 
 def _postgresql(url: URL, heed: Heed) -> RDBStorage:
-    shown = url.render_as_string(hide_password=False)
+    whole = url.render_as_string(hide_password=False)
     options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 3}
     if url.get_driver_name() in ("psycopg", "psycopg2"):
         options["connect_args"] = {k: v for k, v in _POSTGRESQL.items() if k not in url.query}
-    return _create_patiently(shown, options, heed)
+    return _create_patiently(whole, options, heed)
 
 
 def _sqlite(url: str, heed: Heed) -> RDBStorage:

@@ -31,8 +31,12 @@ from foretune.search.storage import (
     is_on_disk,
     open_storage,
 )
+from foretune.search.study_lock import study_lock
 from foretune.search.wanted import CUSTOM, Wanted
 from foretune.search.worker import Work
+
+# The number under which a study is locked that has none yet.
+_BEFORE_THERE_IS_ONE = 0
 
 # Letters and digits of any script, and what a file name can hold everywhere.
 NAME_PATTERN = re.compile(r"\w[\w .=+-]{0,199}")
@@ -126,14 +130,11 @@ def run_study(
         )
         if isinstance(work.pruner, WilcoxonPruner) and spec.split.folds == 1:
             raise ConfigError("folds must be at least 2 for the Wilcoxon pruner, but got 1")
-        study = _described_study(work, opened, spec)
-        enqueue_configs(study, spec.space, start_from)
-        wanted = Wanted(
-            trials=n_trials,
-            sampler="tpe" if sampler is None else CUSTOM,
-            pruner=pruner_name(work.pruner),
-        )
-        wanted.store(study)
+        # Two first launches at once: the second finds what the first has made.
+        with study_lock(opened, _BEFORE_THERE_IS_ONE):
+            study = _described_study(work, opened, spec)
+            enqueue_configs(study, spec.space, start_from)
+            _want(study, n_trials, sampler, pruner, exactly=workers == 0)
         if workers == 0:
             return study
         launch = Launch(
@@ -146,6 +147,31 @@ def run_study(
         )
         launch.run(study)
     return study
+
+
+def _want(
+    study: optuna.Study,
+    n_trials: int,
+    sampler: BaseSampler | None,
+    pruner: BasePruner | None,
+    *,
+    exactly: bool,
+) -> None:
+    """Store what ``study`` wants, for workers that come from elsewhere.
+
+    A launch that works itself may want fewer trials than the study does, and by a sampler or pruner
+    of its own: that is no reason to stop or to turn away all others.
+    """
+    before = Wanted.of(study) if Wanted.is_known(study) else None
+    named = pruner_name(pruner) if pruner is not None else None
+    if before is None:
+        made_by = "tpe" if sampler is None else CUSTOM
+        wanted = Wanted(trials=n_trials, sampler=made_by, pruner=named or "median")
+    else:
+        trials = n_trials if exactly else max(n_trials, before.trials)
+        kept = before.pruner if named in (None, CUSTOM) else named
+        wanted = Wanted(trials=trials, sampler=before.sampler, pruner=kept or CUSTOM)
+    wanted.store(study)
 
 
 def _described_study(work: Work, storage: BaseStorage, spec: StudySpec) -> optuna.Study:

@@ -1,28 +1,33 @@
-"""A lock that the processes at work on a study take turns with, and that none of them can keep.
+"""A lock that the processes at work on a study take turns with, and that no killed one can keep.
 
-Who is killed lets go of it: on PostgreSQL it belongs to a transaction, beside SQLite to an open
+Who ends lets go of it: on PostgreSQL it belongs to a transaction, beside SQLite to an open
 file. Only the few writes that hand out a trial are made under it.
 """
 
 import errno
 import shutil
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from foretune.search.patience import storage_full
+from foretune.datasets.errors import ConfigError
+from foretune.search.patience import Patience, storage_full
 from foretune.search.storage import behind_cache, is_on_disk, patience_of
 
 # A holder that was cut off from the database loses the lock after so many milliseconds; one that
 # waits for it asks again after so many.
 _CUT_OFF, _WAIT = 15_000, 60_000
+
+# After so many seconds of waiting for a file's lock it is spoken of.
+_WORTH_A_WORD = 5
 
 _in_this_process = threading.RLock()
 
@@ -52,22 +57,37 @@ def study_lock(storage: BaseStorage, study_id: int) -> Iterator[Callable[[], boo
             with _advisory_lock(database, study_id) as held:
                 yield held
         else:
-            with _file_lock(Path(str(database.engine.url.database))):
+            patience = patience_of(database)
+            heed = patience.heed if isinstance(patience, Patience) else lambda: None
+            with _file_lock(Path(str(database.engine.url.database)), heed):
                 yield lambda: True
 
 
 @contextmanager
-def _file_lock(database: Path) -> Iterator[None]:
-    lock = FileLock(f"{database}.lock", poll_interval=0.01)
+def _file_lock(database: Path, heed: Callable[[], None]) -> Iterator[None]:
+    # Followed, because a link to the database is the same database.
+    place = database.resolve()
+    lock = FileLock(f"{place}.lock", poll_interval=0.01)
+    waited = 0
+    while True:
+        try:
+            lock.acquire(timeout=1)
+            break
+        except Timeout:
+            heed()
+            waited += 1
+            if waited == _WORTH_A_WORD:
+                print(f"foretune: another process holds {place}.lock; waiting", file=sys.stderr)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise ConfigError(
+                    f"{place}.lock must be a file to lock, but cannot be: {error.strerror}"
+                ) from None
+            raise storage_full(place, shutil.disk_usage(place.parent).free) from None
     try:
-        lock.acquire()
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise storage_full(database, shutil.disk_usage(database.absolute().parent).free) from None
-    with lock:
-        lock.release()  # `with` has taken it once more
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager

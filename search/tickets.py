@@ -5,17 +5,22 @@ taken under the study's lock, and only while one is wanted.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from foretune.search.attributes import set_trial_attrs
-from foretune.search.lost_trials import OWNER, Watch, release_lost_trials
+from foretune.search.lost_trials import INTERRUPTED, give_up, release_lost_trials
 from foretune.search.process_identity import ProcessIdentity
+from foretune.search.storage import storage_of
 from foretune.search.study_lock import study_lock
+from foretune.search.ticket_writes import give_back, start_trial
+from foretune.search.trial_marks import BEAT, DEFAULT_BEAT, OWNER, TICKET, beat_mark
+from foretune.search.watch import Watch, let_go, new_ticket
 
 # The attribute that names the process which runs a trial, for people.
 _WORKER = "worker"
@@ -28,6 +33,7 @@ class TicketStudy(optuna.Study):
     """
 
     stopped = False
+    ticket = ""
 
     def stop(self) -> None:
         """Note that the sampler has nothing left to ask for; its worker ends."""
@@ -60,6 +66,7 @@ def take_ticket(
     pruner: BasePruner,
     *,
     watch: Watch,
+    beat: float = DEFAULT_BEAT,
 ) -> Trial | None:
     """Start a trial of study ``name``, the first one that waits or else a new one.
 
@@ -72,6 +79,7 @@ def take_ticket(
         sampler: is asked for the trial's parameters.
         pruner: the trial's.
         watch: this process's knowledge of the others.
+        beat: seconds between two signs of life that the trial will give.
 
     Returns:
         The trial, or None when none is wanted now.
@@ -81,25 +89,46 @@ def take_ticket(
     if still_wanted(study, n_trials) <= 0 and not watch.lost(study.get_trials(deepcopy=False)):
         return None  # found out without the lock, as most who wait do
     with study_lock(storage, study_id) as held:
-        release_lost_trials(study, watch)
+        release_lost_trials(study, watch, held)
         if still_wanted(study, n_trials) <= 0:
             return None
-        trial_id = _start(study, study_id)
+        study.ticket = ticket = new_ticket()
+        trial_id = _start(study, study_id, ticket, beat)
+        if trial_id is None:
+            return None
         if not held():
             # The database was away in between, and another may have taken the last one.
-            storage.set_trial_state_values(trial_id, TrialState.WAITING)
+            give_back(storage, trial_id, ticket)
             return None
+    return _asked(study, trial_id)
+
+
+def hand_in(trial: Trial) -> None:
+    """Hand in the ticket of ``trial``: this process is not at work on it any more."""
+    if isinstance(trial.study, TicketStudy):
+        let_go(trial.study.ticket)
+
+
+def _asked(study: TicketStudy, trial_id: int) -> Trial | None:
+    """Ask the sampler for a trial's parameters; None if it was taken away meanwhile."""
     try:
-        return Trial(study, trial_id)  # asks the sampler
+        return Trial(study, trial_id)
+    except UpdateFinishedTrialError:
+        return None
+    except KeyboardInterrupt:
+        give_up(study, trial_id, INTERRUPTED)
+        raise
     except BaseException:
-        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        with suppress(UpdateFinishedTrialError):
+            storage_of(study).set_trial_state_values(trial_id, TrialState.FAIL)
         raise
 
 
 def is_finished(trial: FrozenTrial) -> bool:
     """Whether ``trial`` counts towards the total of its study."""
-    done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return done or "non_finite" in trial.user_attrs
+    if trial.state == TrialState.FAIL:
+        return "non_finite" in trial.user_attrs
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def is_under_way(trial: FrozenTrial) -> bool:
@@ -107,19 +136,21 @@ def is_under_way(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.RUNNING and OWNER in trial.system_attrs
 
 
-def _start(study: optuna.Study, study_id: int) -> int:
-    """Set a trial running whose owner is known from its first moment; returns its id."""
-    storage, me = study._storage, ProcessIdentity.mine()
-    system, user = {OWNER: list(me)}, {_WORKER: _shown(me)}
+def _start(study: optuna.Study, study_id: int, ticket: str, beat: float) -> int | None:
+    """Set a trial running whose owner is known from its first moment.
+
+    Returns:
+        Its id, or None if another was quicker.
+    """
+    storage, me = storage_of(study), ProcessIdentity.mine()
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     if waiting:
         trial_id = waiting[0]._trial_id
-        set_trial_attrs(storage, trial_id, system=system, user=user)
     else:
-        ticket = create_trial(state=TrialState.WAITING, system_attrs=system, user_attrs=user)
-        trial_id = storage.create_new_trial(study_id, ticket)
-    storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-    return trial_id
+        trial_id = storage.create_new_trial(study_id, create_trial(state=TrialState.WAITING))
+    system = {OWNER: list(me), TICKET: ticket, BEAT: beat_mark(0, beat)}
+    user = {_WORKER: _shown(me)}
+    return trial_id if start_trial(storage, trial_id, user=user, system=system) else None
 
 
 def _shown(process: ProcessIdentity) -> str:

@@ -3,8 +3,8 @@
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -13,17 +13,20 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from foretune.datasets.errors import ConfigError
 from foretune.datasets.splits import Development
 from foretune.models.compilation import forget_many_programs
 from foretune.models.training import NonFiniteLossError
-from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
+from foretune.search.checkpoint_keeper import DEFAULT_SECONDS, forget_checkpoints
 from foretune.search.heartbeat import Heartbeat
-from foretune.search.lost_trials import DEFAULT_BEAT, INTERRUPTED, Watch, give_up
+from foretune.search.lost_trials import INTERRUPTED, give_up
 from foretune.search.memory import Growth, WorkerGrownError
 from foretune.search.objective import Objective, OnEpoch
 from foretune.search.space import SearchSpace
-from foretune.search.tickets import TicketStudy, finished_trials, take_ticket
+from foretune.search.tickets import TicketStudy, finished_trials, hand_in, take_ticket
+from foretune.search.trial_marks import DEFAULT_BEAT
 from foretune.search.wanted import wanted_trials
+from foretune.search.watch import Watch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +80,51 @@ def run_trials(work: Work, storage: BaseStorage, listener: Listener) -> bool:
         work.folds,
         on_epoch=listener.on_epoch,
         checkpoint_seconds=work.checkpoint_seconds,
+        forget_checkpoints=False,
     )
     watch = Watch()
-    with Heartbeat(storage, work.beat) as heart:
+    with beating(work, storage, watch) as heart:
         while (trial := next_trial(work, storage, listener, watch)) is not None:
-            with heart.beating_for(trial._trial_id):
+            with heart.beating_for(trial._trial_id), holding(trial):
                 listener.on_trial(_run(trial, objective))
             forget_many_programs()
             if sampler_stopped(trial):
                 return True
             if growth is not None and growth.is_enough():
+                listener.on_idle()  # a wish to stop goes first
                 raise WorkerGrownError
     return False
+
+
+def existing_study(name: str, storage: BaseStorage) -> optuna.Study:
+    """Load a study that was there a moment ago.
+
+    Raises:
+        ConfigError: it has been deleted.
+    """
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        raise ConfigError(f"study {name!r} must be in the storage, but was deleted") from None
+
+
+def beating(work: Work, storage: BaseStorage, watch: Watch) -> Heartbeat:
+    """Return the heartbeat of a worker that looks at the others' hearts at every beat."""
+    study = existing_study(work.study_name, storage)
+
+    def look() -> None:
+        watch.lost(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+    return Heartbeat(storage, work.beat, look)
+
+
+@contextmanager
+def holding(trial: Trial) -> Iterator[None]:
+    """Let go of a trial's ticket at the end of the context, however it ends."""
+    try:
+        yield
+    finally:
+        hand_in(trial)
 
 
 def sampler_stopped(trial: Trial) -> bool:
@@ -111,7 +147,7 @@ def next_trial(
         watch: this process's knowledge of the others.
         wait: whether to wait at all; else None is returned.
     """
-    study = optuna.load_study(study_name=work.study_name, storage=storage)
+    study = existing_study(work.study_name, storage)
     for pause in pauses():
         total = work.total(study)
         if finished_trials(study) >= total:
@@ -134,23 +170,35 @@ def pauses() -> Iterator[float]:
 
 def _run(trial: Trial, objective: Objective) -> FrozenTrial:
     """Run one trial as ``study.optimize`` would, with a loss gone astray as a failed trial."""
-    # One that another worker has ended meanwhile stays as it is.
-    tell = partial(trial.study.tell, trial, skip_if_finished=True)
     try:
-        value = objective(trial)
-        return tell(value)
+        return end_trial(trial, TrialState.COMPLETE, objective(trial))
     except optuna.TrialPruned:
-        return tell(state=TrialState.PRUNED)
+        return end_trial(trial, TrialState.PRUNED)
     except NonFiniteLossError:
-        return tell(state=TrialState.FAIL)
+        return end_trial(trial, TrialState.FAIL)
     except UpdateFinishedTrialError:
         return ended_elsewhere(trial)
     except KeyboardInterrupt:
         give_up(trial.study, trial._trial_id, INTERRUPTED)
         raise
-    except BaseException:
-        tell(state=TrialState.FAIL)
+    except KeyError:
+        existing_study(trial.study.study_name, trial.storage)
+        end_trial(trial, TrialState.FAIL)
         raise
+    except BaseException:
+        end_trial(trial, TrialState.FAIL)
+        raise
+
+
+def end_trial(trial: Trial, state: TrialState, value: float | None = None) -> FrozenTrial:
+    """Tell how a trial has ended; one that another worker has ended stays as that one left it."""
+    try:
+        told = trial.study.tell(trial, value, state=state, skip_if_finished=True)
+    except UpdateFinishedTrialError:
+        return ended_elsewhere(trial)
+    # Only now: a worker killed before leaves the next one what it needs to go on.
+    forget_checkpoints(trial)
+    return told
 
 
 def ended_elsewhere(trial: Trial) -> FrozenTrial:

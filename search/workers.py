@@ -24,7 +24,8 @@ from foretune.models.walk_forward import FoldResults
 from foretune.search.interrupt import StopRequest
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.memory import WorkerGrownError
-from foretune.search.storage import first_line, open_storage
+from foretune.search.patience import first_line
+from foretune.search.storage import open_storage
 from foretune.search.worker import Listener, Work, run_trials
 
 # A worker is one thread: two processes of one thread each train nearly twice as fast as one process
@@ -240,7 +241,7 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         # A user's seeded sampler would draw the same in every worker; foretune's own does not mind.
         work.sampler.reseed_rng()
         run = run_trials if work.lanes == 1 else run_trials_in_lanes
-        storage = open_storage(storage_url, heed=stop.heed)
+        storage = open_storage(storage_url, heed=stop.heed, wait=True)
         stopped = run(work, storage, Listener(on_epoch, on_trial, on_idle))
     except KeyboardInterrupt:
         pass

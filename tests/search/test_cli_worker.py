@@ -94,8 +94,8 @@ def test_a_worker_needs_the_prices_and_no_others(run: Run) -> None:
         (("status", "--study", "s"), "storage must be a database that exists"),
         (("worker", "--study", "s", "--workers", "0"), "--workers"),
         (("worker", "--study", "s", "--beat", "0"), "--beat"),
-        (("worker", "--study", "s", "--beat", "nan"), "beat must be a number of seconds"),
-        (("worker", "--study", "s", "--checkpoint", "inf"), "checkpoint_seconds must be"),
+        (("worker", "--study", "s", "--beat", "nan"), "beat must be 0.1 to 600 seconds"),
+        (("worker", "--study", "s", "--checkpoint", "inf"), "checkpoint_seconds must be 0 to"),
         (("worker",), "--study"),
     ],
 )
@@ -153,6 +153,20 @@ def test_the_studys_pruner_is_the_workers(
     run_study("s", walk, n_trials=1, pruner=optuna.pruners.NopPruner(), **options)  # type: ignore[arg-type]
     run_study("s", walk, n_trials=2, **options)  # type: ignore[arg-type]
     assert Wanted.of(load_study("s", url)) == Wanted(trials=2, sampler="tpe", pruner="none")
+
+
+def test_who_launches_for_himself_stops_nobody(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    """A launch for fewer trials, or with a pruner of one's own, leaves what the study wants."""
+    url = f"sqlite:///{tmp_path / 'foretune.db'}"
+    options = {"space": tiny_space, "horizon": 5, "storage": url, "show_progress_bar": False}
+    run_study("s", walk, n_trials=9, workers=0, **options)  # type: ignore[arg-type]
+    own = optuna.pruners.PercentilePruner(25.0)
+    run_study("s", walk, n_trials=1, workers=1, pruner=own, **options)  # type: ignore[arg-type]
+    assert Wanted.of(load_study("s", url)) == Wanted(trials=9, sampler="tpe", pruner="median")
+    run_study("s", walk, n_trials=3, workers=0, **options)  # type: ignore[arg-type]
+    assert wanted_trials(load_study("s", url)) == 3
 
 
 def test_status_tells_the_living_from_the_lost(run: Run, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from optuna.trial import TrialState
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, load_study, run_study
 from foretune.search.artifacts import artifact_names, load_artifact
-from foretune.search.lost_trials import REPEATS
 from foretune.search.storage import storage_of
 from foretune.search.tickets import finished_trials
+from foretune.search.trial_marks import REPEATS
 
 pytestmark = pytest.mark.slow
 

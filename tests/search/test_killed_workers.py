@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets import load_sample
 from foretune.search import SearchSpace, load_study, run_study
-from foretune.search.lost_trials import REPEATS
 from foretune.search.process_identity import ProcessIdentity
-from foretune.search.tickets import OWNER, is_finished, is_under_way
+from foretune.search.tickets import is_finished, is_under_way
+from foretune.search.trial_marks import OWNER, REPEATS
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,8 @@
 """The database goes away and comes back: workers wait, and nothing that was stored is lost."""
 
+import inspect
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,15 +14,17 @@ from typing import Any
 import optuna
 import pytest
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.storages import RDBStorage, _CachedStorage
 from optuna.trial import TrialState
 from sqlalchemy.exc import OperationalError
 
 from foretune.datasets import PriceSeries, load_sample
-from foretune.search import SearchSpace, run_study
+from foretune.search import SearchSpace, run_study, ticket_writes
 from foretune.search.patience import Patience, is_outage
+from foretune.search.patient_storage import PatientStorage
 from foretune.search.storage import open_storage, storage_of
 from foretune.search.tickets import finished_trials, is_under_way
+from foretune.search.trial_marks import TICKET
 
 URL = "postgresql+psycopg://me:secret@nowhere/studies"
 
@@ -121,28 +125,59 @@ def test_a_trial_that_was_told_without_an_answer_is_told_once(
 
 
 def test_what_another_has_told_meanwhile_is_not_taken_for_ones_own(
-    database_url: str, flaky: Callable[[str], None]
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("foretune.search.patience._FIRST", 0.001)
     storage = open_storage(database_url, heed=lambda: None)
     trial = optuna.create_study(storage=storage).ask()
-    open_storage(database_url).set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    write, lost = RDBStorage.set_trial_state_values, []
+
+    def overtaken(self: RDBStorage, *args: Any) -> bool:
+        if not lost:  # nothing was written, and another is quicker than the second attempt
+            lost.append(True)
+            write(open_storage(database_url)._backend, trial._trial_id, TrialState.FAIL)  # type: ignore[attr-defined]
+            raise wrapped(away("server closed the connection"))
+        return write(self, *args)
+
+    monkeypatch.setattr(RDBStorage, "set_trial_state_values", overtaken)
     with pytest.raises(UpdateFinishedTrialError):
         storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [0.5])
 
 
 def test_a_ticket_that_was_taken_without_an_answer_is_ones_own(
-    database_url: str, flaky: Callable[[str], None]
+    database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("foretune.search.patience._FIRST", 0.001)
     storage = open_storage(database_url, heed=lambda: None)
     study = optuna.create_study(storage=storage)
     study.enqueue_trial({})
     (waiting,) = study.trials
-    flaky("set_trial_state_values")
-    assert storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING)
-    # Another's attempt comes too late.
-    assert not open_storage(database_url).set_trial_state_values(
-        waiting._trial_id, TrialState.RUNNING
-    )
+    write, lost = ticket_writes._in_transaction, []
+
+    def flaky(*args: Any) -> bool:
+        result = write(*args)
+        if not lost:
+            lost.append(True)
+            raise wrapped(away("server closed the connection"))
+        return result
+
+    monkeypatch.setattr(ticket_writes, "_in_transaction", flaky)
+    for ticket, is_ones_own in (("mine", True), ("another's", False)):
+        marks = {TICKET: ticket}
+        started = ticket_writes.start_trial(storage, waiting._trial_id, user={}, system=marks)
+        assert started is is_ones_own
+    assert lost
+
+
+def test_all_that_the_cache_calls_is_patient() -> None:
+    """Optuna's cache of finished trials calls the storage behind it by private names as well."""
+    called = set(re.findall(r"self\._backend\.(\w+)\(", inspect.getsource(_CachedStorage)))
+    # Not used by workers, or not a call of the database.
+    called -= {"delete_study", "check_trial_is_updatable", "remove_session"}
+    called -= {name for name in called if "heartbeat" in name or "stale" in name}
+    assert "_set_trial_param" in called
+    own = {name for name in called if getattr(PatientStorage, name) is getattr(RDBStorage, name)}
+    assert own == set()
 
 
 @pytest.mark.slow

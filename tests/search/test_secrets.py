@@ -165,6 +165,9 @@ def test_no_secret_is_said_stored_or_shown(start_postgresql: Any, tmp_path: Path
     assert shell.run(*run, FORETUNE_STORAGE=url.replace(PASSWORD, WRONG)) == 2
     nowhere = url.replace(str(server.port), "1").replace(PASSWORD, WRONG)
     assert shell.run(*run, FORETUNE_STORAGE=nowhere) == 2
+    in_query = f"{nowhere.replace(':' + WRONG, '')}?password={WRONG}"
+    assert WRONG in in_query
+    assert shell.run(*run, FORETUNE_STORAGE=in_query) == 2
     with served(Echo) as address:
         code = "import sys; from foretune.datasets import download_prices; "
         code += "download_prices('AAL', url=sys.argv[1])"

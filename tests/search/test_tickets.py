@@ -14,18 +14,13 @@ import pytest
 from optuna.trial import Trial, TrialState
 
 from foretune.search.heartbeat import Heartbeat
-from foretune.search.lost_trials import (
-    BEAT,
-    INTERRUPTED,
-    MOST_RETRIES,
-    OWNER,
-    Watch,
-    give_up,
-    release_lost_trials,
-)
+from foretune.search.lost_trials import INTERRUPTED, MOST_RETRIES, give_up, release_lost_trials
 from foretune.search.process_identity import ProcessIdentity
 from foretune.search.storage import open_storage
-from foretune.search.tickets import finished_trials, still_wanted, take_ticket
+from foretune.search.ticket_writes import give_back, start_trial
+from foretune.search.tickets import finished_trials, hand_in, still_wanted, take_ticket
+from foretune.search.trial_marks import BEAT, OWNER, REPEATS, TICKET
+from foretune.search.watch import Watch
 
 
 class Clock:
@@ -101,21 +96,68 @@ def test_a_trial_of_the_users_own_program_does_not_count(study: optuna.Study) ->
     assert taken(study, 1).number == 1
 
 
-def test_a_trial_is_somebodys_from_its_first_moment(
-    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever looks right after the start of a trial sees who runs it."""
-    storage, seen = study._storage, []
-    begin = storage.set_trial_state_values
+def test_a_trial_is_somebodys_from_its_first_moment(study: optuna.Study) -> None:
+    """Its state and its marks are one write: nobody sees the one without the other."""
+    storage = study._storage
+    study.enqueue_trial({})
+    (waiting,) = study.trials
+    marks = {OWNER: list(ProcessIdentity.mine()), TICKET: "mine"}
+    assert start_trial(storage, waiting._trial_id, user={"worker": "me"}, system=marks)
+    (running,) = study.trials
+    assert running.state == TrialState.RUNNING
+    assert running.datetime_start is not None
+    assert running.system_attrs.items() >= marks.items()
+    # Made again because its answer was lost, it is the same; another's comes too late.
+    assert start_trial(storage, waiting._trial_id, user={}, system=marks)
+    late = marks | {TICKET: "another's"}
+    assert not start_trial(storage, waiting._trial_id, user={"worker": "other"}, system=late)
+    assert study.trials[0].system_attrs[TICKET] == "mine"
+    # And who was paused for long gives back nothing that is another's.
+    give_back(storage, waiting._trial_id, "another's")
+    assert states(study) == [TrialState.RUNNING]
+    give_back(storage, waiting._trial_id, "mine")
+    assert states(study) == [TrialState.WAITING]
+    assert taken(study, 1).number == 0
+    study._storage.set_trial_state_values(waiting._trial_id, TrialState.COMPLETE, [0.5])
+    assert not start_trial(storage, waiting._trial_id, user={}, system=late)
 
-    def looked_at(trial_id: int, *args: Any) -> bool:
-        begun = begin(trial_id, *args)
-        seen.append((still_wanted(study, 3), storage.get_trial(trial_id).system_attrs[OWNER]))
-        return begun
 
-    monkeypatch.setattr(storage, "set_trial_state_values", looked_at)
-    taken(study, 3)
-    assert seen == [(2, list(ProcessIdentity.mine()))]
+def test_a_trial_that_this_process_left_behind_is_run_again(study: optuna.Study) -> None:
+    """As after a full disk, in a notebook that goes on."""
+    trial = taken(study, 1)
+    trial.suggest_float("x", 0, 1)
+    assert take(study, 1) is None  # at work
+    hand_in(trial)
+    assert taken(study, 1).suggest_float("x", 0, 1) == trial.params["x"]
+
+
+def test_a_second_repetition_is_dropped(study: optuna.Study) -> None:
+    """The answer to a write was lost, and it was made again."""
+    trial = taken(study, 3)
+    trial.suggest_float("x", 0, 1)
+    give_up(study, trial._trial_id, "lost")
+    release_lost_trials(study, Watch())
+    again = optuna.trial.create_trial(
+        state=TrialState.WAITING, system_attrs=study.trials[1].system_attrs
+    )
+    study.add_trial(again)
+    assert [t.system_attrs.get(REPEATS) for t in study.trials] == [None, 0, 0]
+    assert taken(study, 3).number == 1
+    assert taken(study, 3).number == 3
+    assert states(study)[2] == TrialState.FAIL
+
+
+def test_a_loss_gone_astray_counts_when_it_has_ended(study: optuna.Study) -> None:
+    trial = taken(study, 1)
+    trial.suggest_float("x", 0, 1)
+    trial.set_user_attr("non_finite", True)
+    trial.set_user_attr("error", "the loss became inf")
+    assert finished_trials(study) == 0
+    owned_by(study, trial, ended())
+    assert take(study, 1) is None  # found lost, ended, and not run again
+    assert states(study) == [TrialState.FAIL]
+    assert finished_trials(study) == 1
+    assert study.trials[0].user_attrs["error"] == "the loss became inf"
 
 
 def test_the_trial_of_an_ended_process_is_run_again_at_once(study: optuna.Study) -> None:
@@ -152,27 +194,43 @@ def test_a_known_config_is_not_lost_with_its_first_worker(study: optuna.Study) -
     assert taken(study, 1).suggest_float("x", 0, 1) == 0.25
 
 
+def beat(study: optuna.Study, trial: Trial, count: int, seconds: float = 10.0) -> None:
+    study._storage.set_trial_system_attr(trial._trial_id, BEAT, [count, seconds, 0.0])
+
+
+def watched(study: optuna.Study, watch: Watch, clock: Clock, until: float, step: float) -> bool:
+    """Whether a trial was taken while ``watch`` looked every ``step`` seconds."""
+    while clock.now + step <= until:
+        clock.now += step
+        if take(study, 1, watch) is not None:
+            return True
+    return False
+
+
 def test_a_silent_heart_is_watched_before_it_is_believed(study: optuna.Study) -> None:
     clock = Clock()
     watch = Watch(clock)
     trial = taken(study, 1)
     owned_by(study, trial, elsewhere())
-    beat: Callable[[int], None] = lambda n: study._storage.set_trial_system_attr(  # noqa: E731
-        trial._trial_id, BEAT, [n, 10.0, 0.0]
-    )
-    beat(1)
+    beat(study, trial, 1)
     assert take(study, 1, watch) is None
-    clock.now = 59
-    assert take(study, 1, watch) is None
-    beat(2)  # slow, but alive
-    clock.now = 61
-    assert take(study, 1, watch) is None
-    clock.now = 120
-    assert take(study, 1, watch) is None
-    clock.now = 122
-    assert taken(study, 1, watch).number == 1
-    # Another process, which has only begun to look, would still wait.
+    assert not watched(study, watch, clock, until=59, step=1)
+    beat(study, trial, 2)  # slow, but alive
+    assert not watched(study, watch, clock, until=119, step=1)
+    assert watched(study, watch, clock, until=122, step=1)
     assert states(study) == [TrialState.FAIL, TrialState.RUNNING]
+
+
+def test_time_that_nobody_watched_does_not_count(study: optuna.Study) -> None:
+    """A long trial of the watcher's own, an outage, a machine that slept: a beat each at most."""
+    clock = Clock()
+    watch = Watch(clock)
+    trial = taken(study, 1)
+    owned_by(study, trial, elsewhere())
+    beat(study, trial, 1)
+    assert take(study, 1, watch) is None
+    assert not watched(study, watch, clock, until=6000, step=1000)
+    assert watched(study, watch, clock, until=7000, step=1000)
 
 
 def test_a_worker_says_how_often_it_beats(study: optuna.Study) -> None:
@@ -180,12 +238,22 @@ def test_a_worker_says_how_often_it_beats(study: optuna.Study) -> None:
     watch = Watch(clock)
     trial = taken(study, 1)
     owned_by(study, trial, elsewhere())
-    study._storage.set_trial_system_attr(trial._trial_id, BEAT, [1, 0.5, 0.0])
+    beat(study, trial, 1, seconds=0.5)
     assert take(study, 1, watch) is None
-    clock.now = 2.9
+    assert not watched(study, watch, clock, until=3, step=0.25)
+    assert watched(study, watch, clock, until=4, step=0.25)
+
+
+@pytest.mark.parametrize("mark", [None, 7, [], [1, 2], ["a", "b", "c"], [1, float("inf"), 2], "x"])
+def test_an_odd_beat_is_one_of_ten_seconds(study: optuna.Study, mark: Any) -> None:
+    clock = Clock()
+    watch = Watch(clock)
+    trial = taken(study, 1)
+    owned_by(study, trial, elsewhere())
+    study._storage.set_trial_system_attr(trial._trial_id, BEAT, mark)
     assert take(study, 1, watch) is None
-    clock.now = 3.1
-    assert taken(study, 1, watch).number == 1
+    assert not watched(study, watch, clock, until=60, step=10)
+    assert watched(study, watch, clock, until=80, step=10)
 
 
 def test_a_config_that_kills_is_given_up(study: optuna.Study) -> None:
@@ -247,8 +315,7 @@ def test_a_heart_beats_for_running_trials_alone(study: optuna.Study) -> None:
         wait_until(lambda: storage.get_trial(trial._trial_id).system_attrs.get(BEAT, [0])[0] >= 2)
         study.tell(trial, 1.0)  # must not end the thread
         heart.start(other._trial_id)
-        wait_until(lambda: BEAT in storage.get_trial(other._trial_id).system_attrs)
-    assert storage.get_trial(other._trial_id).system_attrs[BEAT][1] == 0.02
+        wait_until(lambda: storage.get_trial(other._trial_id).system_attrs[BEAT][1] == 0.02)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -261,7 +328,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 # A program that takes tickets until its study has enough, and prints the numbers of its trials.
 TAKE_ALL = """
 import sys, optuna
-from foretune.search.lost_trials import Watch
+from foretune.search.watch import Watch
 from foretune.search.storage import behind_cache, open_storage
 from foretune.search.tickets import finished_trials, take_ticket
 
