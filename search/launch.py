@@ -20,7 +20,7 @@ from foretune.search.progress import StudyProgress, show_progress
 from foretune.search.storage import heeding, stop_waiting
 from foretune.search.study_note import StudyNote
 from foretune.search.tickets import finished_trials
-from foretune.search.worker import Listener, Work, run_trials
+from foretune.search.worker import Listener, Work, deleted_study, run_trials
 from foretune.search.workers import Round, default_workers, run_in_workers
 
 # How often a worker looks whether the others have finished before it says that it waits: about
@@ -78,6 +78,8 @@ class Launch:
                     if finished_trials(study) == before:
                         _explain(study, ended)
                         break
+            except KeyError as error:
+                raise (deleted_study(error, study.study_name, self.storage) or error) from None
             except KeyboardInterrupt:
                 stop_waiting(self.storage)
                 _say_how_to_resume(study, total)

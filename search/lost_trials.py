@@ -42,7 +42,7 @@ def release_lost_trials(
         worker = trial.user_attrs.get("worker", "unknown")
         _fail(study, trial, f"its worker {worker} was lost: killed, out of memory, or cut off")
     trials = study.get_trials(deepcopy=False)
-    repeated = {trial.system_attrs.get(REPEATS) for trial in trials if _is_first(trial, trials)}
+    repeated = {_repeats(trial) for trial in trials if _is_first(trial, trials)}
     for trial in trials:
         if trial.state == TrialState.WAITING and not _is_first(trial, trials):
             # The answer to a write was lost, and it was made again.
@@ -79,16 +79,22 @@ def _fail(study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
 
 def _is_first(trial: FrozenTrial, trials: list[FrozenTrial]) -> bool:
     """Whether no trial before ``trial`` repeats what it repeats."""
-    repeats = trial.system_attrs.get(REPEATS)
+    repeats = _repeats(trial)
     if repeats is None:
         return True
-    return not any(t.system_attrs.get(REPEATS) == repeats for t in trials[: trial.number])
+    return not any(_repeats(earlier) == repeats for earlier in trials[: trial.number])
+
+
+def _repeats(trial: FrozenTrial) -> int | None:
+    """Return the number of the trial that ``trial`` repeats."""
+    number = trial.system_attrs.get(REPEATS)
+    return number if type(number) is int else None
 
 
 def _losses(trial: FrozenTrial) -> int:
     """Count the workers that this config was lost with; being interrupted is no loss."""
     earlier = trial.system_attrs.get(LOSSES, 0)
-    counted = earlier if isinstance(earlier, int) else 0
+    counted = earlier if type(earlier) is int else 0
     return counted + int(trial.system_attrs[GIVEN_UP] != INTERRUPTED)
 
 

@@ -104,9 +104,9 @@ def study_status(study: optuna.Study) -> StudyStatus:
 
 
 def _workers(trials: list[FrozenTrial]) -> tuple[WorkerStatus, ...]:
-    by_owner: dict[tuple[object, ...], list[FrozenTrial]] = {}
+    by_owner: dict[str, list[FrozenTrial]] = {}
     for trial in filter(is_under_way, trials):
-        by_owner.setdefault(tuple(trial.system_attrs[OWNER]), []).append(trial)
+        by_owner.setdefault(repr(trial.system_attrs[OWNER]), []).append(trial)
     return tuple(_worker(running) for running in by_owner.values())
 
 

@@ -75,6 +75,8 @@ def open_storage(
             f"storage must be a database URL such as {DEFAULT_STORAGE}, but got one that cannot "
             "be read as a URL"
         ) from None
+    if "@" in (url.host or ""):
+        raise ConfigError("storage must have every @ of a user or password written as %40")
     backend = url.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise ConfigError(f"storage must be sqlite:// or postgresql://, but got {backend}://")
@@ -214,7 +216,8 @@ def require_database(storage: str | BaseStorage) -> None:
     if isinstance(storage, str) and storage.startswith("sqlite:///"):
         file = make_url(storage).database
         if file and not Path(file).exists():
-            raise ConfigError(f"storage must be a database that exists, but got {storage}")
+            there = shown(make_url(storage))
+            raise ConfigError(f"storage must be a database that exists, but got {there}")
 
 
 def storage_of(study: optuna.Study) -> BaseStorage:

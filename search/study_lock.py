@@ -24,7 +24,7 @@ from foretune.search.storage import behind_cache, is_on_disk, patience_of
 
 # A holder that was cut off from the database loses the lock after so many milliseconds; one that
 # waits for it asks again after so many.
-_CUT_OFF, _WAIT = 15_000, 60_000
+_CUT_OFF, _WAIT = 15_000, 2_000
 
 # After so many seconds of waiting for a file's lock it is spoken of.
 _WORTH_A_WORD = 5

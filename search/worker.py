@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.errors import ConfigError, ForetuneError
 from foretune.datasets.splits import Development
 from foretune.models.compilation import forget_many_programs
 from foretune.models.training import NonFiniteLossError
@@ -23,8 +23,9 @@ from foretune.search.lost_trials import INTERRUPTED, give_up
 from foretune.search.memory import Growth, WorkerGrownError
 from foretune.search.objective import Objective, OnEpoch
 from foretune.search.space import SearchSpace
+from foretune.search.storage import open_storage
 from foretune.search.tickets import TicketStudy, finished_trials, hand_in, take_ticket
-from foretune.search.trial_marks import DEFAULT_BEAT
+from foretune.search.trial_marks import DEFAULT_BEAT, FIXED
 from foretune.search.wanted import wanted_trials
 from foretune.search.watch import Watch
 
@@ -108,6 +109,17 @@ def existing_study(name: str, storage: BaseStorage) -> optuna.Study:
         raise ConfigError(f"study {name!r} must be in the storage, but was deleted") from None
 
 
+def deleted_study(error: Exception, name: str, storage: str | BaseStorage) -> ConfigError | None:
+    """Return what to say if ``error`` comes of a study that somebody has deleted."""
+    if not isinstance(error, KeyError):
+        return None
+    try:
+        existing_study(name, open_storage(storage))
+    except ConfigError as deleted:
+        return deleted
+    return None
+
+
 def beating(work: Work, storage: BaseStorage, watch: Watch) -> Heartbeat:
     """Return the heartbeat of a worker that looks at the others' hearts at every beat."""
     study = existing_study(work.study_name, storage)
@@ -185,9 +197,29 @@ def _run(trial: Trial, objective: Objective) -> FrozenTrial:
         existing_study(trial.study.study_name, trial.storage)
         end_trial(trial, TrialState.FAIL)
         raise
+    except (ForetuneError, ValueError) as error:
+        told = _refused(trial, error)
+        if told is None:
+            raise
+        return told
     except BaseException:
         end_trial(trial, TrialState.FAIL)
         raise
+
+
+def _refused(trial: Trial, error: Exception) -> FrozenTrial | None:
+    """End a trial that an error ended.
+
+    Returns:
+        It, if somebody had enqueued parameters that no config can have: the study goes on without
+        it. None for an error that may be that of all trials.
+    """
+    stored = trial.storage.get_trial(trial._trial_id)
+    enqueued = FIXED in stored.system_attrs and "config" not in stored.user_attrs
+    if enqueued and not stored.state.is_finished():
+        trial.set_user_attr("error", f"enqueued parameters: {error}")
+    told = end_trial(trial, TrialState.FAIL)
+    return told if enqueued else None
 
 
 def end_trial(trial: Trial, state: TrialState, value: float | None = None) -> FrozenTrial:

@@ -26,7 +26,7 @@ from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.memory import WorkerGrownError
 from foretune.search.patience import first_line
 from foretune.search.storage import open_storage
-from foretune.search.worker import Listener, Work, run_trials
+from foretune.search.worker import Listener, Work, deleted_study, run_trials
 
 # A worker is one thread: two processes of one thread each train nearly twice as fast as one process
 # of two. NumPy's thread pools are told before they are made.
@@ -216,6 +216,13 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         # Before JAX starts: XLA makes as many threads as it may use cores.
         os.sched_setaffinity(0, {core})
 
+    launcher = os.getppid()
+
+    def heed() -> None:
+        if os.getppid() != launcher:
+            raise KeyboardInterrupt  # it is gone
+        stop.heed()
+
     def send(*message: Any) -> None:
         try:
             sending.send(message)
@@ -241,7 +248,7 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         # A user's seeded sampler would draw the same in every worker; foretune's own does not mind.
         work.sampler.reseed_rng()
         run = run_trials if work.lanes == 1 else run_trials_in_lanes
-        storage = open_storage(storage_url, heed=stop.heed, wait=True)
+        storage = open_storage(storage_url, heed=heed, wait=True)
         stopped = run(work, storage, Listener(on_epoch, on_trial, on_idle))
     except KeyboardInterrupt:
         pass
@@ -251,8 +258,9 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
         error = mistake
     except (StorageInternalError, SQLAlchemyError) as failure:
         error = StorageInternalError(first_line(failure))  # theirs cannot be pickled
-    except Exception:
-        error = RuntimeError(f"a worker failed:\n{traceback.format_exc()}")
+    except Exception as failure:
+        error = deleted_study(failure, work.study_name, storage_url)
+        error = error or RuntimeError(f"a worker failed:\n{traceback.format_exc()}")
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to stop
     with contextlib.suppress(KeyboardInterrupt):
         send(*(("grown",) if grown else ("end", error, stopped)))

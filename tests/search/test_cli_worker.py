@@ -1,7 +1,9 @@
 """``foretune run --workers 0``, ``worker`` and ``status``, as a user types them."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -167,6 +169,54 @@ def test_who_launches_for_himself_stops_nobody(
     assert Wanted.of(load_study("s", url)) == Wanted(trials=9, sampler="tpe", pruner="median")
     run_study("s", walk, n_trials=3, workers=0, **options)  # type: ignore[arg-type]
     assert wanted_trials(load_study("s", url)) == 3
+
+
+@pytest.mark.parametrize("params", [{"learning_rate": -1.0}, {"dropout": 7.0}, {"epochs": "x"}])
+def test_enqueued_nonsense_ends_no_worker(
+    params: dict[str, Any], tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace, run: Run
+) -> None:
+    url = f"sqlite:///{tmp_path / 'foretune.db'}"
+    study = run_study("s", walk, n_trials=2, space=tiny_space, horizon=5, workers=0, storage=url)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's own words on values outside of a range
+        study.enqueue_trial(params)
+        code, out, err = run("worker", "--study", "s")
+    assert (code, "2 of 2" in out) == (0, True), err
+    first = study.trials[0]
+    if first.state == TrialState.FAIL:
+        assert first.user_attrs["error"].startswith("enqueued parameters: ")
+    assert finished_trials(study) == 2
+
+
+def test_a_deleted_study_is_one_line(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace, run: Run
+) -> None:
+    url = f"sqlite:///{tmp_path / 'foretune.db'}"
+    run_study("s", walk, n_trials=2, space=tiny_space, horizon=5, workers=0, storage=url)
+    epochs = []
+
+    def delete(*_: object) -> None:
+        epochs.append(1)
+        if len(epochs) == 2:
+            optuna.delete_study(study_name="s", storage=url)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("foretune.search.progress.Bar.epoch", delete)
+        code, _, err = run("worker", "--study", "s")
+    assert code == 2
+    assert "study 's' must be in the storage, but was deleted" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("owner", [None, -1, 1e308, "x", [], [1, 2, 3]])
+def test_status_of_an_odd_owner(run: Run, tmp_path: Path, owner: object) -> None:
+    assert run(*MAKE, "--trials", "4", "--workers", "0")[0] == 0
+    storage = open_storage(f"sqlite:///{tmp_path / 'foretune.db'}")
+    trial_id = storage.create_new_trial(1)
+    storage.set_trial_system_attr(trial_id, "foretune:owner", owner)
+    code, out, _ = run("status", "--study", "s")
+    assert code == 0
+    assert "unknown: trial 0" in out
 
 
 def test_status_tells_the_living_from_the_lost(run: Run, tmp_path: Path) -> None:

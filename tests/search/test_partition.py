@@ -104,7 +104,11 @@ def test_a_cable_is_pulled_for_ten_seconds(
     trials = study.get_trials()
     assert finished_trials(study) == 16
     assert all(trial.state.is_finished() for trial in trials)
-    # The trial that was cut off was given to the other, and its first worker let go of it.
+    # The trial that was cut off was given to the other and its first worker let go of it, or it was
+    # back before the other had time to look.
     lost = [t for t in trials if "was lost" in str(t.user_attrs.get("error"))]
-    assert len(lost) == 1
-    assert "Traceback" not in "".join(file.read_text() for file in tmp_path.glob("*.log"))
+    assert len(lost) <= 1
+    said = "".join(file.read_text() for file in tmp_path.glob("*.log"))
+    assert "cannot be reached" in said
+    assert "is back after" in said
+    assert "Traceback" not in said
