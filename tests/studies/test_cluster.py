@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from benchmarks import database_load
 from optuna.trial import TrialState
 from postgresql_server import PostgreSQL, free_port
 
@@ -457,3 +458,12 @@ def test_a_task_that_is_told_to_end_leaves_its_trial_to_others(
     trial = load_study("acme", long_study).trials[0]
     assert trial.state == TrialState.FAIL
     assert trial.user_attrs["error"] == "interrupted"
+
+
+def test_the_numbers_are_those_that_were_measured() -> None:
+    shown = (CLUSTER / "sizing.md").read_text(encoding="utf-8")
+    measured = json.loads(database_load.RESULTS.read_text())
+    found = database_load.tables(measured)
+    assert len(found) == 4
+    for table in found:
+        assert table in shown
