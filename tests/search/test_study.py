@@ -27,6 +27,7 @@ from foretune.search import (
     load_study,
     run_study,
 )
+from foretune.search.trial_marks import BEAT, TICKET
 
 COUNTED_PER_RUN = ("seconds", "compiles", "cache_hits")
 
@@ -294,7 +295,6 @@ def test_sine_and_random_walk_studies_end_where_theory_says() -> None:
 SCRIPT = """
 from foretune.datasets import load_sample
 from foretune.search import SearchSpace, run_study
-from foretune.search.trial_marks import BEAT, TICKET
 
 space = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=20, steps_per_epoch=50)
 study = run_study("s", load_sample("random_walk", length=500), n_trials=500, space=space, horizon=5)
