@@ -16,7 +16,8 @@ from foretune.search import SearchSpace
 from foretune.search.pruners import default_pruner
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.storage import open_storage
-from foretune.search.tickets import add_tickets
+from foretune.search.tickets import hand_in
+from foretune.search.watch import Watch
 from foretune.search.worker import Listener, Work, next_trial
 
 
@@ -35,24 +36,26 @@ def stub(trial: optuna.Trial) -> float:
 def by_tickets(url: str, count: int) -> float:
     """Seconds a trial of foretune's loop."""
     storage = open_storage(url)
-    study = optuna.create_study(study_name="s", storage=storage)
+    optuna.create_study(study_name="s", storage=storage)
     data: Any = None  # a stub trains on nothing
     work = Work(
         study_name="s",
         n_trials=count,
         space=SearchSpace(),
-        data=data,
+        folds=data,
         sampler=TrialSeededSampler(0),
         pruner=default_pruner(),
     )
     listener = Listener(
         on_epoch=lambda *_: None,
         on_trial=lambda _: None,
-        on_idle=lambda: add_tickets(study, count, ahead=2) > 0,
+        on_idle=lambda: None,
     )
+    watch = Watch()
     started = time.perf_counter()
-    while (trial := next_trial(work, storage, listener)) is not None:
+    while (trial := next_trial(work, storage, listener, watch)) is not None:
         trial.study.tell(trial, stub(trial))
+        hand_in(trial)
     return (time.perf_counter() - started) / count
 
 
