@@ -31,26 +31,44 @@ INTERRUPTED = "interrupted"
 
 def release_lost_trials(
     study: optuna.Study, watch: Watch, held: Callable[[], bool] = lambda: True
-) -> None:
+) -> list[FrozenTrial]:
     """Fail the trials whose workers are lost, and let them wait once more.
 
     The caller holds the study's lock, and ``held`` tells whether it still does. A process that is
     killed in between leaves what the next one finds and finishes: a trial is marked before it
     fails, and repeated if it has failed so marked.
+
+    Returns:
+        The study's trials, as they are then.
     """
-    for trial in watch.lost(study.get_trials(deepcopy=False)):
-        worker = trial.user_attrs.get("worker", "unknown")
-        _fail(study, trial, f"its worker {worker} was lost: killed, out of memory, or cut off")
     trials = study.get_trials(deepcopy=False)
+    if lost := watch.lost(trials):
+        for trial in lost:
+            worker = trial.user_attrs.get("worker", "unknown")
+            _fail(study, trial, f"its worker {worker} was lost: killed, out of memory, or cut off")
+        trials = study.get_trials(deepcopy=False)
+    if _mend_repetitions(study, trials, held):
+        trials = study.get_trials(deepcopy=False)
+    return trials
+
+
+def _mend_repetitions(
+    study: optuna.Study, trials: list[FrozenTrial], held: Callable[[], bool]
+) -> bool:
+    """See that every trial which was given up is repeated once; returns whether any was not."""
+    mended = False
     repeated = {_repeats(trial) for trial in trials if _is_first(trial, trials)}
     for trial in trials:
         if trial.state == TrialState.WAITING and not _is_first(trial, trials):
             # The answer to a write was lost, and it was made again.
             storage_of(study).set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            mended = True
         elif may_be_repeated(trial) and trial.number not in repeated:
             if not held():
-                return
+                return mended
             study.add_trial(_repetition(trial))
+            mended = True
+    return mended
 
 
 def give_up(study: optuna.Study, trial_id: int, reason: str) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -14,7 +14,12 @@ from foretune.search.best import best_so_far
 from foretune.search.process_identity import ProcessIdentity
 from foretune.search.spec import OBJECTIVE_NAME
 from foretune.search.tickets import is_finished, is_under_way
-from foretune.search.trial_marks import OWNER, seconds_since_beat, seconds_until_lost
+from foretune.search.trial_marks import (
+    OWNER,
+    seconds_since_1970,
+    seconds_since_beat,
+    seconds_until_lost,
+)
 from foretune.search.wanted import Wanted
 
 # The rate is that of the latest trials, at most so many.
@@ -129,19 +134,22 @@ def _worker(running: list[FrozenTrial]) -> WorkerStatus:
 def _seconds_since_start(trial: FrozenTrial) -> float:
     if trial.datetime_start is None:
         return 0.0
-    # Optuna shows local time without a zone.
-    return (datetime.now() - trial.datetime_start).total_seconds()
+    return time.time() - seconds_since_1970(trial, trial.datetime_start)
 
 
 def _trials_per_hour(trials: list[FrozenTrial]) -> float | None:
     """Return the rate of the latest finished trials, up to now: a study at rest slows down."""
-    ends = sorted(t.datetime_complete for t in trials if is_finished(t) and t.datetime_complete)
+    ends = sorted(
+        seconds_since_1970(trial, trial.datetime_complete)
+        for trial in trials
+        if is_finished(trial) and trial.datetime_complete
+    )
     latest = ends[-_LATEST:]
     if len(latest) < 2:
         return None
     running = any(map(is_under_way, trials))
-    until = max(datetime.now(), latest[-1]) if running else latest[-1]
-    hours = (until - latest[0]).total_seconds() / 3600
+    until = max(time.time(), latest[-1]) if running else latest[-1]
+    hours = (until - latest[0]) / 3600
     return (len(latest) - 1) / hours if hours > 0 else None
 
 

@@ -49,15 +49,6 @@ def finished_trials(study: optuna.Study) -> int:
     return sum(map(is_finished, study.get_trials(deepcopy=False)))
 
 
-def still_wanted(study: optuna.Study, n_trials: int) -> int:
-    """Return how many more trials may be started, so that ``study`` ends with ``n_trials``.
-
-    A trial under way counts as long as nobody has found that its worker is lost. One that a
-    program of the user's own runs does not.
-    """
-    return n_trials - _spoken_for(study.get_trials(deepcopy=False))
-
-
 def take_ticket(
     name: str,
     n_trials: int,
@@ -66,7 +57,7 @@ def take_ticket(
     pruner: BasePruner,
     *,
     watch: Watch,
-    beat: float = DEFAULT_BEAT,
+    beat: float,
 ) -> Trial | None:
     """Start a trial of study ``name``, the first one that waits or else a new one.
 
@@ -86,14 +77,15 @@ def take_ticket(
     """
     study = TicketStudy(name, storage, sampler=sampler, pruner=pruner)
     study_id = storage.get_study_id_from_name(name)
-    if still_wanted(study, n_trials) <= 0 and not watch.lost(study.get_trials(deepcopy=False)):
+    trials = study.get_trials(deepcopy=False)
+    if _spoken_for(trials) >= n_trials and not watch.lost(trials):
         return None  # found out without the lock, as most who wait do
     with study_lock(storage, study_id) as held:
-        release_lost_trials(study, watch, held)
-        if still_wanted(study, n_trials) <= 0:
+        trials = release_lost_trials(study, watch, held)
+        if _spoken_for(trials) >= n_trials:
             return None
         study.ticket = ticket = new_ticket()
-        trial_id = _start(study, study_id, ticket, beat)
+        trial_id = _start(storage, study_id, trials, ticket, beat)
         if trial_id is None:
             return None
         if not held():
@@ -136,19 +128,23 @@ def is_under_way(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.RUNNING and OWNER in trial.system_attrs
 
 
-def _start(study: optuna.Study, study_id: int, ticket: str, beat: float) -> int | None:
-    """Set a trial running whose owner is known from its first moment.
+def _start(
+    storage: BaseStorage, study_id: int, trials: Iterable[FrozenTrial], ticket: str, beat: float
+) -> int | None:
+    """Set the first of ``trials`` that waits running, or a new one, and say whose it is.
 
     Returns:
         Its id, or None if another was quicker.
     """
-    storage, me = storage_of(study), ProcessIdentity.mine()
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    if waiting:
-        trial_id = waiting[0]._trial_id
+    me = ProcessIdentity.mine()
+    # The heart begins to beat when the sampler has answered, which may take seconds.
+    first_beat = beat_mark(0, max(beat, DEFAULT_BEAT))
+    waiting = next((trial for trial in trials if trial.state == TrialState.WAITING), None)
+    if waiting is not None:
+        trial_id = waiting._trial_id
     else:
         trial_id = storage.create_new_trial(study_id, create_trial(state=TrialState.WAITING))
-    system = {OWNER: list(me), TICKET: ticket, BEAT: beat_mark(0, beat)}
+    system = {OWNER: list(me), TICKET: ticket, BEAT: first_beat}
     user = {_WORKER: _shown(me)}
     return trial_id if start_trial(storage, trial_id, user=user, system=system) else None
 
@@ -158,4 +154,9 @@ def _shown(process: ProcessIdentity) -> str:
 
 
 def _spoken_for(trials: Iterable[FrozenTrial]) -> int:
+    """Count the trials that are finished or in a worker's hands.
+
+    One whose worker may be lost counts until somebody has found that it is; one that a program of
+    the user's own runs does not.
+    """
     return sum(is_finished(trial) or is_under_way(trial) for trial in trials)

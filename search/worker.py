@@ -164,7 +164,15 @@ def next_trial(
         total = work.total(study)
         if finished_trials(study) >= total:
             return None
-        trial = take_ticket(work.study_name, total, storage, work.sampler, work.pruner, watch=watch)
+        trial = take_ticket(
+            work.study_name,
+            total,
+            storage,
+            work.sampler,
+            work.pruner,
+            watch=watch,
+            beat=work.beat,
+        )
         if trial is not None or not wait:
             return trial
         listener.on_idle()

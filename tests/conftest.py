@@ -15,7 +15,11 @@ from hypothesis import HealthCheck, settings
 
 # What tests of several folders share lies beside this file.
 sys.path.insert(0, str(Path(__file__).parent))
-pytest_plugins = ["postgresql_server"]
+pytest_plugins = ["command_line", "postgresql_server"]
+
+# A shell starts what runs in its background deaf to Ctrl-C, which some tests send.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Hostile input that is refused takes a tenth of it at most.
 CPU_SECONDS, WALL_SECONDS = 2.0, 60.0

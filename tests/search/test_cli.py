@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from command_line import Run, write_prices
 
 from foretune.datasets import load_prices
 from foretune.models import TrialConfig
 from foretune.search import cli_judge, load_study, report
-from foretune.search.cli import main
 from foretune.search.openings import openings
 
 SPACE = """
@@ -28,29 +27,13 @@ batch_size = 8
 steps_per_epoch = 5
 """
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in an empty folder; returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
+def run(command: Run, tmp_path: Path) -> Run:
+    """Run the command in a folder with prices and a small space."""
     (tmp_path / "space.toml").write_text(SPACE)
-    dates = pd.bdate_range("2000-01-03", periods=400)
-    mid = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 400)))
-    frame = {"Date": dates, "Open": mid, "High": mid * 1.01, "Low": mid * 0.99, "Close": mid}
-    pd.DataFrame(frame).to_csv(tmp_path / "acme.csv", index=False)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        try:
-            main(arguments)
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+    write_prices(tmp_path / "acme.csv")
+    return command
 
 
 SMALL = ("--prices", "acme.csv", "--study", "s", "--space", "space.toml", "--horizon", "5")

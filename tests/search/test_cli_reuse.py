@@ -4,7 +4,6 @@ import dataclasses
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.image
@@ -12,6 +11,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from command_line import Run, write_prices
 
 from foretune.datasets import PriceSeries, read_prices
 from foretune.models import Forecaster, TrialConfig
@@ -19,29 +19,17 @@ from foretune.models.array_files import named_arrays
 from foretune.models.forecaster_files import weights_digest
 from foretune.search import SearchSpace, run_study, save_best
 from foretune.search.best_document import BestDocument
-from foretune.search.cli import main
 
-Run = Callable[..., tuple[int, str, str]]
 HORIZON, DAYS = 12, 400
-
-
-def write_csv(path: Path, days: int, *, changed: int | None = None) -> None:
-    """Write a made-up price history; with one day changed, if any."""
-    dates = pd.bdate_range("2000-01-03", periods=days)
-    mid = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 600)))[:days]
-    if changed is not None:
-        mid[changed] *= 1.05
-    frame = {"Date": dates, "Open": mid, "High": mid * 1.01, "Low": mid * 0.99, "Close": mid}
-    pd.DataFrame(frame).to_csv(path, index=False)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, tiny_space: SearchSpace) -> Path:
     """A folder with prices, a study's best.toml and the model that ``fit`` makes of it."""
     folder = tmp_path_factory.mktemp("reuse")
-    write_csv(folder / "acme.csv", DAYS)
-    write_csv(folder / "newer.csv", DAYS + 30)
-    write_csv(folder / "other.csv", DAYS + 30, changed=7)
+    write_prices(folder / "acme.csv", DAYS)
+    write_prices(folder / "newer.csv", DAYS + 30)
+    write_prices(folder / "other.csv", DAYS + 30, changed=7)
     prices = read_prices(folder / "acme.csv")
     study = run_study(
         "s",
@@ -60,27 +48,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_space: SearchSpace) ->
 
 
 @pytest.fixture
-def run(
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Run:
+def run(command: Run, folder: Path, tmp_path: Path) -> Run:
     """Run the command in a folder of its own, where everything of ``folder`` is linked."""
-    monkeypatch.chdir(tmp_path)
     for file in folder.iterdir():
         (tmp_path / file.name).symlink_to(file)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        try:
-            main(arguments)
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+    return command
 
 
 def digest(model: str) -> str:
@@ -197,7 +169,7 @@ def test_newer_prices_continue_the_models_own(run: Run) -> None:
 
 def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None:
     # The test days of the study, and days after them, are other ones; what trains is the same.
-    write_csv(tmp_path / "late.csv", DAYS, changed=DAYS - 1)
+    write_prices(tmp_path / "late.csv", DAYS, changed=DAYS - 1)
     code, out, err = run("fit", "best.toml", "--prices", "late.csv", "--out", "late")
     assert code == 0, err
     line = out.splitlines()[0]
@@ -206,7 +178,7 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
     assert "as in the study" not in out
     assert digest("late") == digest("model")
     # The last validation day is one that trains.
-    write_csv(tmp_path / "early.csv", DAYS, changed=312)
+    write_prices(tmp_path / "early.csv", DAYS, changed=312)
     assert run("fit", "best.toml", "--prices", "early.csv", "--out", "early")[0] == 0
     assert digest("early") != digest("model")
     # Moved, but the study's own: nothing to say.
@@ -256,7 +228,7 @@ def test_mistakes_end_with_two_and_one_line(
 ) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    write_csv(tmp_path / "short.csv", 60)
+    write_prices(tmp_path / "short.csv", 60)
     document = BestDocument.load("best.toml")
     wild = TrialConfig(
         **document.config.model_dump()

@@ -1,24 +1,19 @@
 """``foretune run --workers 0``, ``worker`` and ``status``, as a user types them."""
 
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import optuna
-import pandas as pd
 import pytest
+from command_line import Run, write_prices
 from optuna.trial import TrialState
 
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, load_study, run_study
-from foretune.search.cli import main
 from foretune.search.storage import open_storage
 from foretune.search.tickets import finished_trials
 from foretune.search.wanted import Wanted, wanted_trials
-
-Run = Callable[..., tuple[int, str, str]]
 
 SPACE = (
     "layers = 1\nunits = 4\nunroll_length = 8\nbatch_size = 8\nepochs = 2\nsteps_per_epoch = 5\n"
@@ -27,25 +22,11 @@ MAKE = ("run", "--study", "s", "--prices", "acme.csv", "--horizon", "5", "--spac
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command in a folder with prices; returns exit code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    Path("space.toml").write_text(SPACE)
-    dates = pd.bdate_range("2000-01-03", periods=400)
-    mid = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 400)))
-    frame = {"Date": dates, "Open": mid, "High": mid * 1.01, "Low": mid * 0.99, "Close": mid}
-    pd.DataFrame(frame).to_csv("acme.csv", index=False)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        code = 0
-        try:
-            main(arguments)
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return call
+def run(command: Run, tmp_path: Path) -> Run:
+    """Run the command in a folder with prices and a small space."""
+    (tmp_path / "space.toml").write_text(SPACE)
+    write_prices(tmp_path / "acme.csv")
+    return command
 
 
 def test_a_study_is_made_filled_and_extended(run: Run) -> None:

@@ -18,8 +18,8 @@ from foretune.search.lost_trials import INTERRUPTED, MOST_RETRIES, give_up, rele
 from foretune.search.process_identity import ProcessIdentity
 from foretune.search.storage import open_storage
 from foretune.search.ticket_writes import give_back, start_trial
-from foretune.search.tickets import finished_trials, hand_in, still_wanted, take_ticket
-from foretune.search.trial_marks import BEAT, OWNER, REPEATS, TICKET
+from foretune.search.tickets import finished_trials, hand_in, take_ticket
+from foretune.search.trial_marks import BEAT, OWNER, REPEATS, TICKET, seconds_until_lost
 from foretune.search.watch import Watch
 
 
@@ -39,7 +39,13 @@ def study(database_url: str) -> optuna.Study:
 
 def take(study: optuna.Study, n_trials: int, watch: Watch | None = None) -> Trial | None:
     return take_ticket(
-        "s", n_trials, study._storage, study.sampler, study.pruner, watch=watch or Watch()
+        "s",
+        n_trials,
+        study._storage,
+        study.sampler,
+        study.pruner,
+        watch=watch or Watch(),
+        beat=10.0,
     )
 
 
@@ -72,13 +78,23 @@ def test_no_more_are_taken_than_wanted(study: optuna.Study) -> None:
     trials = [taken(study, 3) for _ in range(3)]
     assert [trial.number for trial in trials] == [0, 1, 2]
     assert take(study, 3) is None
-    assert still_wanted(study, 3) == 0
     study.tell(trials[0], 1.0)
     study.tell(trials[1], state=TrialState.FAIL)
     assert finished_trials(study) == 1
     assert taken(study, 3).number == 3  # for the one that failed
     assert take(study, 3) is None
     assert taken(study, 4).number == 4  # the study was extended
+
+
+def test_a_trial_says_from_the_first_how_often_its_worker_beats(study: optuna.Study) -> None:
+    """Or one with seldom beats would be taken for lost before its first.
+
+    One with frequent beats has time to ask the sampler.
+    """
+    args = ("s", 2, study._storage, study.sampler, study.pruner)
+    for beat in (600.0, 0.1):
+        assert take_ticket(*args, watch=Watch(), beat=beat) is not None
+    assert [seconds_until_lost(trial) for trial in study.trials] == [3600.0, 60.0]
 
 
 def test_what_waits_goes_first(study: optuna.Study) -> None:
@@ -92,7 +108,6 @@ def test_what_waits_goes_first(study: optuna.Study) -> None:
 
 def test_a_trial_of_the_users_own_program_does_not_count(study: optuna.Study) -> None:
     study.ask()
-    assert still_wanted(study, 1) == 1
     assert taken(study, 1).number == 1
 
 
@@ -195,7 +210,16 @@ def test_a_known_config_is_not_lost_with_its_first_worker(study: optuna.Study) -
 
 
 def beat(study: optuna.Study, trial: Trial, count: int, seconds: float = 10.0) -> None:
-    study._storage.set_trial_system_attr(trial._trial_id, BEAT, [count, seconds, 0.0])
+    study._storage.set_trial_system_attr(trial._trial_id, BEAT, [count, seconds, 0.0, 0])
+
+
+def silent(study: optuna.Study, watch: Watch, seconds: float = 10.0) -> Trial:
+    """A trial of a worker elsewhere, seen for the first time; it beats no more."""
+    trial = taken(study, 1)
+    owned_by(study, trial, elsewhere())
+    beat(study, trial, 1, seconds)
+    assert take(study, 1, watch) is None
+    return trial
 
 
 def watched(study: optuna.Study, watch: Watch, clock: Clock, until: float, step: float) -> bool:
@@ -210,10 +234,7 @@ def watched(study: optuna.Study, watch: Watch, clock: Clock, until: float, step:
 def test_a_silent_heart_is_watched_before_it_is_believed(study: optuna.Study) -> None:
     clock = Clock()
     watch = Watch(clock)
-    trial = taken(study, 1)
-    owned_by(study, trial, elsewhere())
-    beat(study, trial, 1)
-    assert take(study, 1, watch) is None
+    trial = silent(study, watch)
     assert not watched(study, watch, clock, until=59, step=1)
     beat(study, trial, 2)  # slow, but alive
     assert not watched(study, watch, clock, until=119, step=1)
@@ -225,10 +246,7 @@ def test_time_that_nobody_watched_does_not_count(study: optuna.Study) -> None:
     """A long trial of the watcher's own, an outage, a machine that slept: a beat each at most."""
     clock = Clock()
     watch = Watch(clock)
-    trial = taken(study, 1)
-    owned_by(study, trial, elsewhere())
-    beat(study, trial, 1)
-    assert take(study, 1, watch) is None
+    silent(study, watch)
     assert not watched(study, watch, clock, until=6000, step=1000)
     assert watched(study, watch, clock, until=7000, step=1000)
 
@@ -236,15 +254,12 @@ def test_time_that_nobody_watched_does_not_count(study: optuna.Study) -> None:
 def test_a_worker_says_how_often_it_beats(study: optuna.Study) -> None:
     clock = Clock()
     watch = Watch(clock)
-    trial = taken(study, 1)
-    owned_by(study, trial, elsewhere())
-    beat(study, trial, 1, seconds=0.5)
-    assert take(study, 1, watch) is None
+    silent(study, watch, seconds=0.5)
     assert not watched(study, watch, clock, until=3, step=0.25)
     assert watched(study, watch, clock, until=4, step=0.25)
 
 
-@pytest.mark.parametrize("mark", [None, 7, [], [1, 2], ["a", "b", "c"], [1, float("inf"), 2], "x"])
+@pytest.mark.parametrize("mark", [None, 7, [], [1, 2], list("abcd"), [1, float("inf"), 2, 3], "x"])
 def test_an_odd_beat_is_one_of_ten_seconds(study: optuna.Study, mark: Any) -> None:
     clock = Clock()
     watch = Watch(clock)
@@ -335,8 +350,10 @@ from foretune.search.tickets import finished_trials, take_ticket
 storage, total, watch = open_storage(sys.argv[1]), int(sys.argv[2]), Watch()
 study = optuna.load_study(study_name="s", storage=storage)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+print("ready", flush=True)
+input()
 while finished_trials(study) < total:
-    trial = take_ticket("s", total, storage, study.sampler, study.pruner, watch=watch)
+    trial = take_ticket("s", total, storage, study.sampler, study.pruner, watch=watch, beat=10.0)
     if trial is not None:
         print(trial.number, flush=True)
         study.tell(trial, trial.suggest_float("x", 0, 1))
@@ -363,10 +380,21 @@ def taken_by(processes: int, url: str, total: int) -> list[int]:
     """The numbers of the trials that some processes take, until ``total`` have finished."""
     team = [
         subprocess.Popen(
-            [sys.executable, "-c", TAKE_ALL, url, str(total)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", TAKE_ALL, url, str(total)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for _ in range(processes)
     ]
+    # None shall have finished before another has begun.
+    for process in team:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in team:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
     numbers = [int(number) for process in team for number in process.communicate()[0].split()]
     assert [process.returncode for process in team] == [0] * processes
     return numbers
