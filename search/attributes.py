@@ -54,20 +54,29 @@ def set_trial_attrs(
             trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
             database.check_trial_is_updatable(trial_id, trial.state)
             for model, attributes in rows.items():
-                if attributes:
-                    _write(database, session, model, trial_id, attributes)
+                write_rows(database, session, model, trial_id, attributes)
 
     patience_of(storage)(write)
 
 
-def _write(
+def write_rows(
     database: RDBStorage,
     session: Session,
     model: Any,
     trial_id: int,
     attributes: Mapping[str, Any],
 ) -> None:
-    """Write rows with one statement; Optuna has one, and looks the trial up, for each."""
+    """Write attributes of a trial with one statement; Optuna has one, and a look, for each.
+
+    Args:
+        database: of ``session``.
+        session: a transaction that is under way.
+        model: Optuna's table of user attributes, or of system attributes.
+        trial_id: Optuna's number of the trial.
+        attributes: by name.
+    """
+    if not attributes:
+        return
     insert = _INSERTS.get(database.engine.name)
     if insert is None:
         for name, value in attributes.items():

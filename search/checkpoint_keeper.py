@@ -3,20 +3,16 @@
 import io
 import sys
 import time
-import uuid
 from collections.abc import Callable, Sequence
 
-from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import Trial
 
 from foretune.datasets.errors import ForetuneError
 from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
-from foretune.search.artifacts import DatabaseArtifactStore, artifact_store
+from foretune.search.artifact_store import DatabaseArtifactStore, artifact_store
 from foretune.search.checkpoint import Checkpoint
-from foretune.search.trial_marks import earlier_trials
-
-_NAMESPACE = uuid.UUID("5a3c2d0e-0c55-4a53-9a0b-d7a1f1f7f0c4")
+from foretune.search.checkpoint_rows import checkpoint_id, earlier_checkpoint
 
 # A trial that takes longer than this between two checkpoints is worth one.
 DEFAULT_SECONDS = 60.0
@@ -58,7 +54,7 @@ class CheckpointKeeper:
             # Training matters more: a full folder for temporary files shall not end it.
             self._speak_once(f"no checkpoint of trial {self._trial.number} can be made: {error}")
         else:
-            self._store.write(_id(self._trial._trial_id), io.BytesIO(content))
+            self._store.write(checkpoint_id(self._trial._trial_id), io.BytesIO(content))
         self._saved_at = self._clock()
 
     def found(self, config: TrialConfig, folds: Sequence[Development]) -> Checkpoint | None:
@@ -69,7 +65,9 @@ class CheckpointKeeper:
         if self._store is None:
             return None
         try:
-            content = self._latest(self._store)
+            storage, study_id = self._trial.storage, self._trial.study._study_id
+            trial = storage.get_trial(self._trial._trial_id)
+            content = earlier_checkpoint(self._store, storage, study_id, trial)
             return None if content is None else Checkpoint.from_bytes(content, config, folds)
         except ForetuneError as error:
             self._speak_once(f"trial {self._trial.number} begins anew: {error}")
@@ -79,31 +77,3 @@ class CheckpointKeeper:
         if not self._has_failed:
             print(f"foretune: {words}", file=sys.stderr)
         self._has_failed = True
-
-    def _latest(self, store: DatabaseArtifactStore) -> bytes | None:
-        """Return the latest checkpoint of the trials that this one repeats."""
-        for artifact_id in reversed(_ids(self._trial)[:-1]):
-            try:
-                return store.read(artifact_id)
-            except ArtifactNotFound:
-                continue
-        return None
-
-
-def forget_checkpoints(trial: Trial) -> None:
-    """Remove what was kept of a trial that has ended, and of those that it repeats."""
-    store = artifact_store(trial.storage)
-    if isinstance(store, DatabaseArtifactStore):
-        store.remove_all(_ids(trial))
-
-
-def _ids(trial: Trial) -> list[str]:
-    """Return the ids of a trial's checkpoint, last, and of those of the trials it repeats."""
-    storage, study_id = trial.storage, trial.study._study_id
-    numbers = earlier_trials(storage.get_trial(trial._trial_id))
-    earlier = [storage.get_trial_id_from_study_id_trial_number(study_id, n) for n in numbers]
-    return [_id(trial_id) for trial_id in (*earlier, trial._trial_id)]
-
-
-def _id(trial_id: int) -> str:
-    return str(uuid.uuid5(_NAMESPACE, f"trial/{trial_id}"))

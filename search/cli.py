@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from importlib import import_module
+from types import ModuleType
 
 import click
 
@@ -35,9 +36,19 @@ class _Commands(click.Group):
         """Import a command; None where there is none of that name."""
         if cmd_name not in _MODULES:
             return None
-        module = import_module(f"foretune.search.{_MODULES[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(_module_of(cmd_name), cmd_name)
         return command
+
+
+def _module_of(command: str) -> ModuleType:
+    return import_module(f"foretune.search.{_MODULES[command]}")
+
+
+def import_command(arguments: Sequence[str]) -> None:
+    """Import the command that a command line names, if it names one."""
+    for name in arguments[:1]:
+        if name in _MODULES:
+            _module_of(name)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

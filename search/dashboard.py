@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import inspect
 
 from foretune.datasets.errors import ConfigError
-from foretune.search.artifacts import artifact_store
+from foretune.search.artifact_store import artifact_store
 from foretune.search.dashboard_guard import guarded
 from foretune.search.dashboard_repair import with_content
 from foretune.search.dashboard_server import Server

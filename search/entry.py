@@ -18,7 +18,10 @@ _INTERRUPTED = 130  # as search/command.py has it
 def main() -> None:
     """Run the ``foretune`` command."""
     with _leaving_on_signal():
+        from foretune.search.cli import import_command
         from foretune.search.cli import main as run
+
+        import_command(sys.argv[1:])
     try:
         run()
     except KeyboardInterrupt:  # before the command was under way

@@ -73,15 +73,20 @@ class Heartbeat:
             self.stop(trial_id)
 
     def _beat_on(self) -> None:
-        while not self._stopped.wait(self._seconds):
-            self._count += 1
-            with self._lock:
-                trials = sorted(self._trials)
-            for trial_id in trials:
-                self._beat(trial_id)
-            # Whatever the database says: a heart that stops is a worker lost.
-            with suppress(Exception):
-                self._look()
+        # Ctrl-C while waiting for the database: this process is about to end.
+        with suppress(KeyboardInterrupt):
+            while not self._stopped.wait(self._seconds):
+                self._beat_once()
+
+    def _beat_once(self) -> None:
+        self._count += 1
+        with self._lock:
+            trials = sorted(self._trials)
+        for trial_id in trials:
+            self._beat(trial_id)
+        # Whatever the database says: a heart that stops is a worker lost.
+        with suppress(Exception):
+            self._look()
 
     def _beat(self, trial_id: int) -> None:
         try:
@@ -89,8 +94,6 @@ class Heartbeat:
             self._storage.set_trial_system_attr(trial_id, BEAT, mark)
         except (UpdateFinishedTrialError, KeyError):
             self.stop(trial_id)  # it is not this worker's any more, or was deleted
-        except KeyboardInterrupt:
-            self._stopped.set()  # while waiting for the database
         except Exception:
             pass
 

@@ -18,6 +18,7 @@ from foretune.models.walk_forward import FoldResults
 from foretune.search.checkpoint_keeper import CheckpointKeeper
 from foretune.search.heartbeat import Heartbeat
 from foretune.search.lost_trials import INTERRUPTED, give_up
+from foretune.search.memory import Growth, WorkerGrownError
 from foretune.search.tickets import hand_in
 from foretune.search.trial_record import TrialRecord
 from foretune.search.watch import Watch
@@ -26,8 +27,10 @@ from foretune.search.worker import (
     Work,
     beating,
     end_trial,
+    ended_by,
     ended_elsewhere,
     existing_study,
+    holding,
     next_trial,
     sampler_stopped,
 )
@@ -52,8 +55,12 @@ class _Queue:
     heart: Heartbeat
     total: int
     watch: Watch
+    growth: Growth | None
     waiting: dict[LaneShape, deque[_Candidate]] = field(default_factory=lambda: defaultdict(deque))
     stopped: bool = False
+    """whether the sampler has nothing left to ask for"""
+    grown: bool = False
+    """whether this process shall make room for a new one"""
 
     def __len__(self) -> int:
         return sum(map(len, self.waiting.values()))
@@ -64,31 +71,47 @@ class _Queue:
         ``wait`` for other workers' trials only where this one has none: its own would be among
         them.
         """
-        if self.stopped:
-            return None
-        trial = next_trial(self.work, self.storage, self.listener, self.watch, wait=wait)
-        if trial is None:
-            return None
-        self.heart.start(trial._trial_id)
+        while not (self.stopped or self.grown):
+            trial = next_trial(self.work, self.storage, self.listener, self.watch, wait=wait)
+            if trial is None:
+                break
+            self.heart.start(trial._trial_id)
+            candidate = self._begun(trial)
+            if candidate is not None:
+                self.waiting[LaneShape.of(candidate.run)].append(candidate)
+                return candidate
+        return None
+
+    def ended(self, trial: Trial, told: FrozenTrial) -> None:
+        """Note that a trial has ended, and whether more may be asked for."""
+        self.heart.stop(trial._trial_id)
+        self.listener.on_trial(told)
+        self.stopped |= sampler_stopped(trial)
+        self.grown |= self.growth is not None and self.growth.is_enough()
+
+    def _begun(self, trial: Trial) -> _Candidate | None:
+        """Prepare a started trial for a lane; None if it has ended before it got there."""
         try:
-            (fold,) = self.work.folds
-            record = TrialRecord(trial, self.work.space.suggest(trial), self.work.folds)
-            record.shares_programs = True
-            trial.set_user_attr("lanes", self.work.lanes)
-            keeper = CheckpointKeeper(trial, self.work.checkpoint_seconds)
-            found = keeper.found(record.config, self.work.folds)
-            if found is not None:
-                record.resume(found)
-            snapshot = found.folds[0].snapshot if found else None
-            run = TrainingRun(record.config, fold, snapshot=snapshot)
-            candidate = _Candidate(record, run, keeper)
+            return self._prepared(trial)
         except BaseException as error:
-            _leave(trial, error)
-            if isinstance(error, UpdateFinishedTrialError):
-                return self.ask(wait=wait)  # another worker has it
-            raise
-        self.waiting[LaneShape.of(candidate.run)].append(candidate)
-        return candidate
+            with holding(trial):
+                told = ended_by(trial, error)
+            if told is None:
+                raise
+        self.ended(trial, told)
+        return None
+
+    def _prepared(self, trial: Trial) -> _Candidate:
+        (fold,) = self.work.folds
+        record = TrialRecord(trial, self.work.space.suggest(trial), self.work.folds)
+        record.shares_programs = True
+        trial.set_user_attr("lanes", self.work.lanes)
+        keeper = CheckpointKeeper(trial, self.work.checkpoint_seconds)
+        found = keeper.found(record.config, self.work.folds)
+        if found is not None:
+            record.resume(found)
+        snapshot = found.folds[0].snapshot if found else None
+        return _Candidate(record, TrainingRun(record.config, fold, snapshot=snapshot), keeper)
 
     @property
     def _look_ahead(self) -> int:
@@ -123,14 +146,23 @@ def run_trials_in_lanes(work: Work, storage: BaseStorage, listener: Listener) ->
 
     Returns:
         Whether the sampler had nothing left to ask for.
+
+    Raises:
+        WorkerGrownError: this process has grown by more than ``work.most_growth``.
     """
     watch = Watch()
     with beating(work, storage, watch) as heart:
         total = work.total(existing_study(work.study_name, storage))
-        return _run_in_lanes(_Queue(work, storage, listener, heart, total, watch))
+        growth = None if work.most_growth is None else Growth(work.most_growth)
+        queue = _Queue(work, storage, listener, heart, total, watch, growth)
+        _run_in_lanes(queue)
+    if queue.grown and not queue.stopped:
+        listener.on_idle()  # a wish to stop goes first
+        raise WorkerGrownError
+    return queue.stopped
 
 
-def _run_in_lanes(queue: _Queue) -> bool:
+def _run_in_lanes(queue: _Queue) -> None:
     work, held = queue.work, list[_Candidate | None]()
     try:
         while (shape := queue.largest()) is not None:
@@ -140,15 +172,16 @@ def _run_in_lanes(queue: _Queue) -> bool:
             _fill(held, queue, shape)
             forget_many_programs()
     except BaseException as error:
-        for candidate in [*held, *(c for row in queue.waiting.values() for c in row)]:
-            if candidate is not None:
-                # The first error is the one to hear of, and one trial must not keep the others.
-                with contextlib.suppress(Exception):
-                    candidate.record.end(error)
-                with contextlib.suppress(Exception):
-                    _leave(candidate.record.trial, error)
+        left = [candidate for candidate in held if candidate is not None]
+        left += [candidate for row in queue.waiting.values() for candidate in row]
+        # The first error is the one to hear of, and one trial must not keep the others. A second
+        # Ctrl-C ends at once, and what it leaves is in nobody's hands.
+        with contextlib.ExitStack() as stack:
+            for candidate in left:
+                stack.enter_context(holding(candidate.record.trial))
+            for candidate in left:
+                _leave(candidate.record, error)
         raise
-    return queue.stopped
 
 
 def _fill(held: list[_Candidate | None], queue: _Queue, shape: LaneShape) -> None:
@@ -173,9 +206,7 @@ def _fill(held: list[_Candidate | None], queue: _Queue, shape: LaneShape) -> Non
             if told is None:
                 continue
             held[lane] = None
-            queue.heart.stop(told._trial_id)
-            queue.listener.on_trial(told)
-            queue.stopped |= sampler_stopped(candidate.record.trial)
+            queue.ended(candidate.record.trial, told)
             following = held[lane] = queue.take(shape)
             if following is not None:
                 following.record.start()
@@ -219,10 +250,11 @@ def _tell(
     return told
 
 
-def _leave(trial: Trial, error: BaseException) -> None:
-    """Leave a trial that an error or Ctrl-C ends: in the latter case, to the next worker."""
-    if isinstance(error, KeyboardInterrupt):
-        give_up(trial.study, trial._trial_id, INTERRUPTED)
-    else:
-        end_trial(trial, TrialState.FAIL)
-    hand_in(trial)
+def _leave(record: TrialRecord, error: BaseException) -> None:
+    """Leave a trial to the next worker: Ctrl-C ends this one, or an error, maybe of another."""
+    interrupted = isinstance(error, KeyboardInterrupt)
+    reason = INTERRUPTED if interrupted else f"an error beside it or in it: {error}"
+    with contextlib.suppress(Exception):
+        record.end(error)
+    with contextlib.suppress(Exception):
+        give_up(record.trial.study, record.trial._trial_id, reason)

@@ -64,7 +64,7 @@ class Launch:
         if done >= total:
             return
         show = self.show_progress
-        note = StudyNote(study, total)
+        note = StudyNote(study)
         with (
             show_progress(study.study_name, done=done, total=total, show=show) as progress,
             stop_on_signal() as stop,
@@ -84,7 +84,7 @@ class Launch:
                 stop_waiting(self.storage)
                 _say_how_to_resume(study, total)
             with suppress(StorageInternalError, SQLAlchemyError):
-                note.write()
+                note.end()
 
     @property
     def _team(self) -> int:
@@ -99,7 +99,8 @@ class Launch:
             return self._here(study, progress, note, stop)
 
         def on_trial(number: int) -> None:
-            progress.trial(study, study.get_trials(deepcopy=False)[number])
+            told = study.get_trials(deepcopy=False)[number]
+            progress.trial(study, told, self.work.total(study))
             note.trial_ended()
 
         growth = self.work.most_growth or DEFAULT_GROWTH
@@ -110,6 +111,7 @@ class Launch:
             cache=self.cache,
             on_epoch=progress.epoch,
             on_trial=on_trial,
+            on_idle=_Waiting(study.study_name).say_once,
             stop=stop,
         )
 
@@ -123,7 +125,7 @@ class Launch:
             stop.heed()
 
         def on_trial(trial: FrozenTrial) -> None:
-            progress.trial(study, trial)
+            progress.trial(study, trial, self.work.total(study))
             note.trial_ended()
             stop.heed()
 

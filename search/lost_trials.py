@@ -11,6 +11,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from foretune.search.attributes import set_trial_attrs
+from foretune.search.checkpoint_rows import forget_checkpoints
 from foretune.search.storage import storage_of
 from foretune.search.trial_marks import (
     FIRST,
@@ -47,6 +48,9 @@ def release_lost_trials(
             worker = trial.user_attrs.get("worker", "unknown")
             _fail(study, trial, f"its worker {worker} was lost: killed, out of memory, or cut off")
         trials = study.get_trials(deepcopy=False)
+        for trial in (trials[earlier.number] for earlier in lost):
+            if trial.state == TrialState.FAIL and not may_be_repeated(trial):
+                forget_checkpoints(storage_of(study), study._study_id, trial)
     if _mend_repetitions(study, trials, held):
         trials = study.get_trials(deepcopy=False)
     return trials

@@ -13,7 +13,8 @@ from foretune.models.snapshot import Snapshot
 from foretune.models.training import Training, fit
 from foretune.models.walk_forward import FoldProgress, FoldResults, fit_folds
 from foretune.search.checkpoint import Checkpoint
-from foretune.search.checkpoint_keeper import DEFAULT_SECONDS, CheckpointKeeper, forget_checkpoints
+from foretune.search.checkpoint_keeper import DEFAULT_SECONDS, CheckpointKeeper
+from foretune.search.checkpoint_rows import forget_checkpoints
 from foretune.search.space import SearchSpace
 from foretune.search.trial_record import TrialRecord
 
@@ -77,7 +78,8 @@ class Objective:
             raise
         finally:
             if self._forget_checkpoints:
-                forget_checkpoints(trial)
+                stored = trial.storage.get_trial(trial._trial_id)
+                forget_checkpoints(trial.storage, trial.study._study_id, stored)
         record.end()
         return record.value
 

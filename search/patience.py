@@ -31,9 +31,9 @@ _WORTH_A_WORD = 1.0
 # SQLite says that it is full in several ways. With less than this free, all of them mean that.
 _FULL = 256 * 1024
 
-# SQLSTATE of PostgreSQL that pass: connection, a standby that takes over, deadlock, a lock not to
-# be had, resources, operator intervention, system.
-_PASSING = ("08", "25006", "40", "55P03", "53", "57P", "58")
+# SQLSTATE of PostgreSQL that pass: connection, a standby that takes over, deadlock, resources,
+# operator intervention, system.
+_PASSING = ("08", "25006", "40", "53", "57P", "58")
 
 # Of these, those that waiting does not cure: a database that was dropped.
 _LASTING = ("57P04",)
@@ -79,8 +79,6 @@ class Patience:
         self.heed = heed
         self.waits = True
         """Whether it waits at all; who was interrupted does not any more."""
-        self.back_at = time.monotonic()
-        """When the database last came back, by this process's monotonic clock."""
 
     def __call__(self, call: Callable[[], T]) -> T:
         """Return what ``call`` returns, after as many attempts as the database needs.
@@ -118,9 +116,8 @@ class Patience:
             time.sleep(min(left, 0.2))
 
     def _back(self, away_since: float, said: bool) -> None:
-        self.back_at = time.monotonic()
         if said:
-            self._say(f"is back after {self.back_at - away_since:.0f} s")
+            self._say(f"is back after {time.monotonic() - away_since:.0f} s")
 
     def _say(self, what: str) -> None:
         print(f"foretune: the database {shown(self._url)} {what}", file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from foretune.search.best import best_so_far
 from foretune.search.notebook_progress import drawn_by_notebook
 from foretune.search.objective import OnEpoch
 from foretune.search.spec import OBJECTIVE_NAME
+from foretune.search.tickets import finished_trials
 
 
 class StudyProgress(Protocol):
@@ -23,8 +24,8 @@ class StudyProgress(Protocol):
     def epoch(self, number: int, epoch: int, epochs: int, value: float) -> None:
         """An epoch of trial ``number`` has ended, at validation value ``value``."""
 
-    def trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """A trial has ended."""
+    def trial(self, study: optuna.Study, trial: FrozenTrial, total: int) -> None:
+        """A trial of ``study``, which shall have ``total``, has ended."""
 
 
 class Silent:
@@ -33,7 +34,7 @@ class Silent:
     def epoch(self, number: int, epoch: int, epochs: int, value: float) -> None:
         """Show nothing."""
 
-    def trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+    def trial(self, study: optuna.Study, trial: FrozenTrial, total: int) -> None:
         """Show nothing."""
 
 
@@ -64,12 +65,13 @@ class Bar:
         self._bar.update(self._task, now=", ".join(shown[:4]) + more)
         self._draw()
 
-    def trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Advance, and show the best trial so far."""
+    def trial(self, study: optuna.Study, trial: FrozenTrial, total: int) -> None:
+        """Show how far the study is, by whosever work, and its best trial so far."""
         self._running.pop(trial.number, None)
         best = best_so_far(study)
         shown = "" if best is None else f"best {best.value:.4f} (trial {best.number})"
-        self._bar.update(self._task, advance=1, best=shown)
+        done = finished_trials(study)
+        self._bar.update(self._task, completed=done, total=total, best=shown)
         self._show_running()
         console = self._bar.console
         if trial.state == TrialState.FAIL:

@@ -8,6 +8,7 @@ import errno
 import shutil
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from foretune.datasets.errors import ConfigError
 from foretune.search.patience import Patience, storage_full
@@ -26,7 +27,10 @@ from foretune.search.storage import behind_cache, is_on_disk, patience_of
 # waits for it asks again after so many.
 _CUT_OFF, _WAIT = 15_000, 2_000
 
-# After so many seconds of waiting for a file's lock it is spoken of.
+# PostgreSQL's word for a lock that was not to be had in that time.
+_NOT_TO_BE_HAD = "55P03"
+
+# After so many seconds of waiting for a lock it is spoken of.
 _WORTH_A_WORD = 5
 
 _in_this_process = threading.RLock()
@@ -57,10 +61,31 @@ def study_lock(storage: BaseStorage, study_id: int) -> Iterator[Callable[[], boo
             with _advisory_lock(database, study_id) as held:
                 yield held
         else:
-            patience = patience_of(database)
-            heed = patience.heed if isinstance(patience, Patience) else lambda: None
-            with _file_lock(Path(str(database.engine.url.database)), heed):
+            with _file_lock(Path(str(database.engine.url.database)), _heed_of(database)):
                 yield lambda: True
+
+
+def _heed_of(storage: BaseStorage) -> Callable[[], None]:
+    """Return what ends a wait, by raising, where somebody has asked for that."""
+    patience = patience_of(storage)
+    return patience.heed if isinstance(patience, Patience) else lambda: None
+
+
+class _Wait:
+    """What to do each time the lock was not to be had for a while."""
+
+    def __init__(self, lock: str, heed: Callable[[], None]) -> None:
+        self._lock = lock
+        self._heed = heed
+        self._begun = time.monotonic()
+        self._said = False
+
+    def __call__(self) -> None:
+        """Heed a wish to stop, and say once that another has the lock."""
+        self._heed()
+        if not self._said and time.monotonic() - self._begun >= _WORTH_A_WORD:
+            self._said = True
+            print(f"foretune: another process holds {self._lock}; waiting", file=sys.stderr)
 
 
 @contextmanager
@@ -68,16 +93,13 @@ def _file_lock(database: Path, heed: Callable[[], None]) -> Iterator[None]:
     # Followed, because a link to the database is the same database.
     place = database.resolve()
     lock = FileLock(f"{place}.lock", poll_interval=0.01)
-    waited = 0
+    wait = _Wait(f"{place}.lock", heed)
     while True:
         try:
             lock.acquire(timeout=1)
             break
         except Timeout:
-            heed()
-            waited += 1
-            if waited == _WORTH_A_WORD:
-                print(f"foretune: another process holds {place}.lock; waiting", file=sys.stderr)
+            wait()
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise ConfigError(
@@ -92,7 +114,12 @@ def _file_lock(database: Path, heed: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _advisory_lock(database: RDBStorage, study_id: int) -> Iterator[Callable[[], bool]]:
-    connection = patience_of(database)(lambda: _connect_and_lock(database.engine, study_id))
+    wait = _Wait(f"the lock of study {study_id}", _heed_of(database))
+    connection = None
+    while connection is None:
+        connection = patience_of(database)(lambda: _connect_and_lock(database.engine, study_id))
+        if connection is None:
+            wait()
 
     def held() -> bool:
         try:
@@ -110,14 +137,17 @@ def _advisory_lock(database: RDBStorage, study_id: int) -> Iterator[Callable[[],
             connection.close()
 
 
-def _connect_and_lock(engine: Engine, study_id: int) -> Connection:
+def _connect_and_lock(engine: Engine, study_id: int) -> Connection | None:
+    """Return a connection whose transaction holds the lock; None if it is another's for long."""
     connection = engine.connect()
     try:
         connection.execute(text(f"SET LOCAL lock_timeout = {_WAIT}"))
         connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {_CUT_OFF}"))
         key = zlib.crc32(f"foretune study {study_id}".encode())
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
-    except BaseException:
+    except BaseException as error:
         connection.close()
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") == _NOT_TO_BE_HAD:
+            return None
         raise
     return connection

@@ -11,13 +11,14 @@ from foretune.search.artifacts import artifact_names, load_artifact, save_artifa
 from foretune.search.best import best_so_far, trial_config
 from foretune.search.markdown import plain, table
 from foretune.search.provenance import provenance_rows
-from foretune.search.spec import OBJECTIVE_NAME, required_spec
+from foretune.search.spec import required_spec
 from foretune.search.storage import storage_of
-from foretune.search.stored_numbers import stored_numbers
+from foretune.search.study_lock import study_lock
 from foretune.search.summary_rows import states
 from foretune.search.tickets import finished_trials
 from foretune.search.trial_files import FORECASTS, LEARNING_CURVE
-from foretune.search.verdict_so_far import openings_of_test, verdict_so_far
+from foretune.search.verdict_so_far import better_than_persistence, openings_of_test, verdict_so_far
+from foretune.search.wanted import wanted_trials
 
 # What a user writes above this line stays.
 MARK = "*Kept by foretune from here on; your own words stay above this line.*"
@@ -25,43 +26,71 @@ MARK = "*Kept by foretune from here on; your own words stay above this line.*"
 # Time spent on the note is at most this share of the time between two notes.
 _SHARE = 0.01
 
+# The attribute of the study that says when any worker last wrote the note, in seconds since 1970,
+# and how many trials had finished by then.
+_WRITTEN = "foretune:note"
+
 
 class StudyNote:
     """Keeps a study's note and its best trial's figures current, at little cost.
 
+    Many workers may do so: who finds that another has just written leaves it at that.
+
     Args:
         study: the study.
-        total: how many trials it shall have.
-        clock: seconds, for when to write next.
+        clock: seconds since 1970, for when to write next.
     """
 
-    def __init__(
-        self, study: optuna.Study, total: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, study: optuna.Study, clock: Callable[[], float] = time.time) -> None:
         self._study = study
-        self._total = total
         self._clock = clock
-        self._due = clock()
+        self._due = 0.0
+        self._pause = 0.0
         self._shown: int | None = None
 
     def trial_ended(self) -> None:
-        """Write the note anew, if the last writing is long enough ago for what it took."""
-        if self._clock() >= self._due:
+        """Write the note anew, if the last writing is long enough ago for what it takes."""
+        now = self._clock()
+        if now < self._due:
+            return
+        written, _ = self._written()
+        # A clock elsewhere may be ahead.
+        self._due = min(written, now) + self._pause
+        if now >= self._due:
+            self.write()
+
+    def end(self) -> None:
+        """Write the note anew, unless a worker has since the last trial finished."""
+        if self._written()[1] != finished_trials(self._study):
             self.write()
 
     def write(self) -> None:
         """Write the note, and the figures of a new best trial."""
-        # Only here: it brings a web server with it, which no worker and no command needs.
+        # Only here: it brings a web server with it, which takes two seconds to import.
         from optuna_dashboard import get_note, save_note
 
-        begun = self._clock()
+        begun, finished = self._clock(), finished_trials(self._study)
         best = best_so_far(self._study)
         if best is not None and best.number != self._shown:
             self._show(best)
-        above = get_note(self._study).partition(MARK)[0].rstrip()
-        body = note(self._study, self._total)
-        save_note(self._study, "\n\n".join(part for part in (above, MARK, body) if part))
-        self._due = self._clock() + (self._clock() - begun) / _SHARE
+        body = note(self._study)
+        storage, study_id = storage_of(self._study), self._study._study_id
+        # It is stored in pieces, and those of two writers would be mixed.
+        with study_lock(storage, study_id):
+            above = get_note(self._study).partition(MARK)[0].rstrip()
+            save_note(self._study, "\n\n".join(part for part in (above, MARK, body) if part))
+            now = self._clock()
+            storage.set_study_system_attr(study_id, _WRITTEN, [now, finished])
+        self._pause = (now - begun) / _SHARE
+        self._due = now + self._pause
+
+    def _written(self) -> tuple[float, int]:
+        """Return when any worker last wrote the note, and how many trials had finished."""
+        attributes = storage_of(self._study).get_study_system_attrs(self._study._study_id)
+        match attributes.get(_WRITTEN):
+            case [int() | float() as written, int() as finished]:
+                return written, finished
+        return 0.0, -1
 
     def _show(self, best: FrozenTrial) -> None:
         """Put the figures of the best trial where the study's own page shows them."""
@@ -80,13 +109,12 @@ class StudyNote:
             save_artifacts(storage, self._study, files)
 
 
-def note(study: optuna.Study, total: int) -> str:
-    """Return the note on ``study``, which shall have ``total`` trials, as Markdown."""
+def note(study: optuna.Study) -> str:
+    """Return the note on ``study`` as Markdown."""
     spec = required_spec(study)
-    done = finished_trials(study)
     sections = [
         f"**{plain(verdict_so_far(study))}** {plain(openings_of_test(study))}",
-        _facts(_progress(study, done, total)),
+        _facts(_progress(study)),
         *_best(study),
         "### Where this comes from",
         _facts(provenance_rows(spec)),
@@ -103,15 +131,15 @@ def _facts(rows: list[list[str]]) -> str:
     return table(["", ""], parted).replace("---:", "---")
 
 
-def _progress(study: optuna.Study, done: int, total: int) -> list[list[str]]:
-    values = stored_numbers(study, OBJECTIVE_NAME)
-    beaten = sum(value < 1 for value in values)
+def _progress(study: optuna.Study) -> list[list[str]]:
+    better, judged = better_than_persistence(study)
+    done, total = finished_trials(study), wanted_trials(study)
     best = best_so_far(study)
     shown = "none yet" if best is None else f"{best.value:.4f} (trial {best.number})"
     return [
         ["trials done", f"{done} of {total}: {states(study)}"],
         ["best relative MSE on validation", f"{shown}; persistence is 1"],
-        ["below 1 on validation", f"{beaten} of {len(values)} trials; luck alone puts some there"],
+        ["below 1 on validation", f"{better} of {judged} trials; luck alone puts some there"],
     ]
 
 

@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import TrialState
 
-from foretune.search.attributes import set_trial_attrs
+from foretune.search.attributes import set_trial_attrs, write_rows
 from foretune.search.storage import behind_cache, patience_of
 from foretune.search.trial_marks import TICKET
 
@@ -40,16 +39,12 @@ def start_trial(
             return False
         set_trial_attrs(storage, trial_id, user=user, system=system)
         return storage.set_trial_state_values(trial_id, TrialState.RUNNING)
-    rows: list[tuple[Any, str, Any]] = [
-        *((models.TrialUserAttributeModel, *item) for item in user.items()),
-        *((models.TrialSystemAttributeModel, *item) for item in system.items()),
-    ]
 
     def start(session: Any, trial: Any) -> bool:
         if trial.state != TrialState.WAITING:
             return False
-        for model, name, value in rows:
-            database._set_trial_attr_without_commit(session, model, trial_id, name, value)
+        write_rows(database, session, models.TrialUserAttributeModel, trial_id, user)
+        write_rows(database, session, models.TrialSystemAttributeModel, trial_id, system)
         trial.state = TrialState.RUNNING
         trial.datetime_start = datetime.now()
         return True
@@ -90,7 +85,4 @@ def _in_transaction(database: RDBStorage, trial_id: int, write: Callable[[Any, A
     """Call ``write`` with a session and the trial's row, locked."""
     with _create_scoped_session(database.scoped_session) as session:
         trial = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
-        try:
-            return write(session, trial)
-        except UpdateFinishedTrialError:
-            return False
+        return write(session, trial)

@@ -76,29 +76,40 @@ def take_ticket(
         The trial, or None when none is wanted now.
     """
     study = TicketStudy(name, storage, sampler=sampler, pruner=pruner)
-    study_id = storage.get_study_id_from_name(name)
-    trials = study.get_trials(deepcopy=False)
-    if _spoken_for(trials) >= n_trials and not watch.lost(trials):
-        return None  # found out without the lock, as most who wait do
-    with study_lock(storage, study_id) as held:
-        trials = release_lost_trials(study, watch, held)
-        if _spoken_for(trials) >= n_trials:
-            return None
-        study.ticket = ticket = new_ticket()
-        trial_id = _start(storage, study_id, trials, ticket, beat)
-        if trial_id is None:
-            return None
-        if not held():
-            # The database was away in between, and another may have taken the last one.
-            give_back(storage, trial_id, ticket)
-            return None
-    return _asked(study, trial_id)
+    study.ticket = new_ticket()
+    trial = None
+    try:
+        trial_id = _started(study, n_trials, watch, beat)
+        trial = None if trial_id is None else _asked(study, trial_id)
+        return trial
+    finally:
+        if trial is None:
+            let_go(study.ticket)
 
 
 def hand_in(trial: Trial) -> None:
     """Hand in the ticket of ``trial``: this process is not at work on it any more."""
     if isinstance(trial.study, TicketStudy):
         let_go(trial.study.ticket)
+
+
+def _started(study: TicketStudy, n_trials: int, watch: Watch, beat: float) -> int | None:
+    """Set a trial running under the study's lock; returns its id, None if none is wanted."""
+    storage = storage_of(study)
+    trials = study.get_trials(deepcopy=False)
+    if _spoken_for(trials) >= n_trials and not watch.lost(trials):
+        return None  # found out without the lock, as most who wait do
+    study_id = storage.get_study_id_from_name(study.study_name)
+    with study_lock(storage, study_id) as held:
+        trials = release_lost_trials(study, watch, held)
+        if _spoken_for(trials) >= n_trials:
+            return None
+        trial_id = _start(storage, study_id, trials, study.ticket, beat)
+        if trial_id is not None and not held():
+            # The database was away in between, and another may have taken the last one.
+            give_back(storage, trial_id, study.ticket)
+            return None
+    return trial_id
 
 
 def _asked(study: TicketStudy, trial_id: int) -> Trial | None:

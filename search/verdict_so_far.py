@@ -14,13 +14,18 @@ from foretune.search.verdict import skill_in_words
 
 def caution(study: optuna.Study) -> str:
     """Say in one paragraph what the best value is, and what it is not."""
-    values = stored_numbers(study, OBJECTIVE_NAME)
-    beaten = sum(value < 1 for value in values)
+    better, judged = better_than_persistence(study)
     return (
-        f"{verdict_so_far(study)} {beaten} of {len(values)} trials are below 1 (persistence) on "
+        f"{verdict_so_far(study)} {better} of {judged} trials are below 1 (persistence) on "
         "validation, but the winner was chosen on the same days that it is scored on, so its value "
         f"flatters it. {openings_of_test(study)} `foretune report` says more."
     )
+
+
+def better_than_persistence(study: optuna.Study) -> tuple[int, int]:
+    """Return how many trials are below 1 on validation, and how many have a value."""
+    values = stored_numbers(study, OBJECTIVE_NAME)
+    return sum(value < 1 for value in values), len(values)
 
 
 def verdict_so_far(study: optuna.Study) -> str:

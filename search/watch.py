@@ -66,11 +66,12 @@ class Watch:
             before, self._seen = self._seen, {}
             for trial in running:
                 self._seen[trial._trial_id] = _look(trial, before.get(trial._trial_id), passed)
-            return [trial for trial in running if self._is_lost(trial)]
+            mine = ProcessIdentity.mine()
+            return [trial for trial in running if self._is_lost(trial, mine)]
 
-    def _is_lost(self, trial: FrozenTrial) -> bool:
+    def _is_lost(self, trial: FrozenTrial, mine: ProcessIdentity) -> bool:
         owner = ProcessIdentity.read(trial.system_attrs[OWNER])
-        if owner == ProcessIdentity.mine():
+        if owner == mine:
             return trial.system_attrs.get(TICKET) not in _held
         if owner is None or owner.is_gone():
             return True

@@ -17,7 +17,8 @@ from foretune.datasets.errors import ConfigError, ForetuneError
 from foretune.datasets.splits import Development
 from foretune.models.compilation import forget_many_programs
 from foretune.models.training import NonFiniteLossError
-from foretune.search.checkpoint_keeper import DEFAULT_SECONDS, forget_checkpoints
+from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
+from foretune.search.checkpoint_rows import forget_checkpoints
 from foretune.search.heartbeat import Heartbeat
 from foretune.search.lost_trials import INTERRUPTED, give_up
 from foretune.search.memory import Growth, WorkerGrownError
@@ -25,7 +26,7 @@ from foretune.search.objective import Objective, OnEpoch
 from foretune.search.space import SearchSpace
 from foretune.search.storage import open_storage
 from foretune.search.tickets import TicketStudy, finished_trials, hand_in, take_ticket
-from foretune.search.trial_marks import DEFAULT_BEAT, FIXED
+from foretune.search.trial_marks import DEFAULT_BEAT, FIXED, GIVEN_UP
 from foretune.search.wanted import wanted_trials
 from foretune.search.watch import Watch
 
@@ -192,27 +193,38 @@ def _run(trial: Trial, objective: Objective) -> FrozenTrial:
     """Run one trial as ``study.optimize`` would, with a loss gone astray as a failed trial."""
     try:
         return end_trial(trial, TrialState.COMPLETE, objective(trial))
-    except optuna.TrialPruned:
-        return end_trial(trial, TrialState.PRUNED)
-    except NonFiniteLossError:
-        return end_trial(trial, TrialState.FAIL)
-    except UpdateFinishedTrialError:
-        return ended_elsewhere(trial)
-    except KeyboardInterrupt:
-        give_up(trial.study, trial._trial_id, INTERRUPTED)
-        raise
-    except KeyError:
-        existing_study(trial.study.study_name, trial.storage)
-        end_trial(trial, TrialState.FAIL)
-        raise
-    except (ForetuneError, ValueError) as error:
-        told = _refused(trial, error)
+    except BaseException as error:
+        told = ended_by(trial, error)
         if told is None:
             raise
         return told
-    except BaseException:
-        end_trial(trial, TrialState.FAIL)
-        raise
+
+
+def ended_by(trial: Trial, error: BaseException) -> FrozenTrial | None:
+    """End a trial that an exception has ended.
+
+    Returns:
+        It, if the study goes on after it; None if the exception is to be raised.
+
+    Raises:
+        ConfigError: its study has been deleted.
+    """
+    match error:
+        case optuna.TrialPruned():
+            return end_trial(trial, TrialState.PRUNED)
+        case NonFiniteLossError():
+            return end_trial(trial, TrialState.FAIL)
+        case UpdateFinishedTrialError():
+            return ended_elsewhere(trial)
+        case KeyboardInterrupt():
+            give_up(trial.study, trial._trial_id, INTERRUPTED)
+            return None
+        case KeyError():
+            existing_study(trial.study.study_name, trial.storage)
+        case ForetuneError() | ValueError():
+            return _refused(trial, error)
+    end_trial(trial, TrialState.FAIL)
+    return None
 
 
 def _refused(trial: Trial, error: Exception) -> FrozenTrial | None:
@@ -236,8 +248,10 @@ def end_trial(trial: Trial, state: TrialState, value: float | None = None) -> Fr
         told = trial.study.tell(trial, value, state=state, skip_if_finished=True)
     except UpdateFinishedTrialError:
         return ended_elsewhere(trial)
-    # Only now: a worker killed before leaves the next one what it needs to go on.
-    forget_checkpoints(trial)
+    # Only now: a worker killed before leaves the next one what it needs to go on. So does one whose
+    # trial was taken for lost.
+    if GIVEN_UP not in told.system_attrs:
+        forget_checkpoints(trial.storage, trial.study._study_id, told)
     return told
 
 

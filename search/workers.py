@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import signal
 import threading
 import traceback
@@ -62,6 +63,7 @@ class _Worker:
     ended: bool = False
     killed: bool = False
     stopped: bool = False
+    idle: bool = False
 
 
 class Round(NamedTuple):
@@ -81,6 +83,7 @@ def run_in_workers(
     cache: bool,
     on_epoch: Callable[[int, int, int, float], None],
     on_trial: Callable[[int], None],
+    on_idle: Callable[[], None],
     stop: StopRequest,
 ) -> Round:
     """Run trials in ``workers`` processes until the study has enough.
@@ -95,6 +98,7 @@ def run_in_workers(
         cache: whether they keep compiled programs on disk.
         on_epoch: told (trial number, epoch, epochs, value) after every epoch of any worker.
         on_trial: told the number of every trial that has ended.
+        on_idle: told again and again while all of them wait for workers elsewhere.
         stop: asked for by a signal.
 
     Returns:
@@ -111,10 +115,12 @@ def run_in_workers(
         team.append(_start(work, storage_url, core, cache))
 
     try:
+        # From any core: two launchers must not share their cores, and in containers both may be
+        # process 1.
+        first = random.randrange(len(cores))
         for number in range(workers):
-            # From a core that depends on the launcher: two launchers must not share their cores.
-            start(cores[(os.getpid() + number) % len(cores)])
-        _listen(team, start, on_epoch, on_trial, stop)
+            start(cores[(first + number) % len(cores)])
+        _listen(team, start, on_epoch, on_trial, on_idle, stop)
     finally:
         _end(team)
     stop.heed()
@@ -153,6 +159,7 @@ def _listen(
     start: Callable[[int], None],
     on_epoch: Callable[[int, int, int, float], None],
     on_trial: Callable[[int], None],
+    on_idle: Callable[[], None],
     stop: StopRequest,
 ) -> None:
     """Pass on what workers send until all have ended.
@@ -174,6 +181,9 @@ def _listen(
                 if not stop.requested and sum(w.killed for w in team) <= _MOST_REPLACED:
                     start(worker.core)
                 continue
+            worker.idle = kind == "idle"
+            if worker.idle and all(other.idle for other in team if not other.ended):
+                on_idle()
             if kind == "epoch":
                 on_epoch(*rest)
             elif kind == "trial":

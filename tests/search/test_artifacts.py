@@ -29,14 +29,12 @@ from optuna_dashboard.artifact import get_artifact_path
 from sqlalchemy import create_engine, event, inspect, text
 
 from foretune.datasets.errors import ConfigError, ForetuneError
-from foretune.search.artifacts import (
+from foretune.search.artifact_store import (
     DatabaseArtifactStore,
     MemoryArtifactStore,
-    artifact_names,
     artifact_store,
-    load_artifact,
-    save_artifact,
 )
+from foretune.search.artifacts import artifact_names, load_artifact, save_artifact
 from foretune.search.storage import open_storage
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -299,7 +297,8 @@ def go(*processes: subprocess.Popen[str]) -> None:
 HEAD = """
     import os, signal, sys
     import optuna
-    from foretune.search.artifacts import artifact_store, save_artifact
+    from foretune.search.artifact_store import artifact_store
+    from foretune.search.artifacts import save_artifact
     from foretune.search.storage import open_storage
     optuna.logging.disable_default_handler()
     url = sys.argv[1]

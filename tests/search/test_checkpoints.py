@@ -20,7 +20,7 @@ from foretune.datasets.errors import ConfigError
 from foretune.datasets.splits import Development
 from foretune.models.training import TrainingRun, fit
 from foretune.search import SearchSpace, load_study, run_study
-from foretune.search.artifacts import artifact_store
+from foretune.search.artifact_store import artifact_store
 from foretune.search.checkpoint import Checkpoint, FoldCheckpoint, without_arrays
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.pruners import PRUNERS

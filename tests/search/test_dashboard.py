@@ -29,7 +29,8 @@ from optuna.storages import InMemoryStorage
 from optuna_dashboard.artifact import get_artifact_path
 
 from foretune.datasets.errors import ConfigError
-from foretune.search.artifacts import artifact_store, save_artifact
+from foretune.search.artifact_store import artifact_store
+from foretune.search.artifacts import save_artifact
 from foretune.search.cli import main
 from foretune.search.dashboard import TOKEN_VARIABLE, ArtifactsToRead, serve
 from foretune.search.dashboard_guard import guarded

@@ -30,7 +30,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, run_study
-from foretune.search.artifacts import artifact_store, save_artifact
+from foretune.search.artifact_store import artifact_store
+from foretune.search.artifacts import save_artifact
 from foretune.search.dashboard_server import Server
 from foretune.search.storage import open_storage
 

@@ -128,7 +128,7 @@ def test_trials_added_by_hand_are_left_out_and_named(
     assert report.evidence.left_out.endswith("; and so on, 7 trials.")
     assert write_report(report, tmp_path)
     assert report.evidence.left_out in caution(study)
-    StudyNote(study, 3).write()
+    StudyNote(study).write()
     assert as_text(comparison_table([study, study]))
     with pytest.raises(ConfigError, match="but 8 is complete: its relative_mse is 'low', no num"):
         replay(study, 8, walk)
@@ -160,5 +160,5 @@ def test_a_best_trial_that_cannot_be_used_is_named(new_study: NewStudy, tmp_path
         study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=stored))
         with pytest.raises(ConfigError, match=f"study 'b': {why}"):
             save_best(study, tmp_path / "best.toml")
-        StudyNote(study, 3).write()
+        StudyNote(study).write()
     assert not list(tmp_path.iterdir())

@@ -39,7 +39,8 @@ MOMENTS = {
         after(optuna.Study, "add_trial")
     """,
     "inside an artifact write": """
-        after(foretune.search.artifacts, "insert")
+        # The third: before it, a checkpoint was written after each of three epochs but the last.
+        after(foretune.search.artifact_store, "insert", call=3)
     """,
     "between an artifact and its announcement": """
         before(foretune.search.artifacts, "_set_attributes")
@@ -48,8 +49,7 @@ MOMENTS = {
         after(foretune.search.checkpoint, "write_arrays")
     """,
     "inside a checkpoint write": """
-        within(foretune.search.checkpoint_keeper.DatabaseArtifactStore, "write",
-               foretune.search.artifacts, "_sha256")
+        after(foretune.search.artifact_store, "insert")
     """,
     "right after a checkpoint": """
         after(foretune.search.checkpoint_keeper.CheckpointKeeper, "epoch_ended", call=2)
@@ -67,7 +67,8 @@ import os, signal, subprocess, sys
 import optuna
 from optuna.storages import RDBStorage
 import foretune.search.join, foretune.search.patient_storage
-import foretune.search.artifacts, foretune.search.checkpoint, foretune.search.checkpoint_keeper
+import foretune.search.artifact_store, foretune.search.artifacts
+import foretune.search.checkpoint, foretune.search.checkpoint_keeper
 import foretune.search.lost_trials, foretune.search.tickets, foretune.search.trial_record
 import foretune.search.worker
 
@@ -100,14 +101,6 @@ def after(owner, name, call=1):
             if left[0] == 0:
                 die()
             return result
-        return new
-    replace(owner, name, make)
-
-def within(owner, name, inner_owner, inner_name):
-    def make(work):
-        def new(*args, **kwargs):
-            before(inner_owner, inner_name)
-            return work(*args, **kwargs)
         return new
     replace(owner, name, make)
 

@@ -20,7 +20,7 @@ def test_the_reason_of_a_failed_trial_is_said_as_it_is(capsys: pytest.CaptureFix
     frozen = study.tell(trial, state=TrialState.FAIL)
     with show_progress("s", done=0, total=1, show=True) as progress:
         progress.epoch(0, 1, 3, 0.9)
-        progress.trial(study, frozen)
+        progress.trial(study, frozen, 1)
     assert f"trial 0 failed: {reason}\n" in capsys.readouterr().err
 
 
@@ -31,6 +31,6 @@ def test_a_line_says_what_a_trial_came_to(capsys: pytest.CaptureFixture[str]) ->
         trial.set_user_attr(name, value)
     frozen = study.tell(trial, 0.9)
     with show_progress("s", done=0, total=1, show=True) as progress:
-        progress.trial(study, frozen)
+        progress.trial(study, frozen, 1)
     said = "trial 0 complete: relative_mse 0.9000 at epoch 2 of 3, 1.5 s; best 0.9000 (trial 0)\n"
     assert said in capsys.readouterr().err

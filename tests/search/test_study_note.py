@@ -28,7 +28,7 @@ def study(walk: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
 
 def test_a_run_ends_with_a_current_note(study: optuna.Study, walk: PriceSeries) -> None:
     text = get_note(study)
-    assert text == f"{MARK}\n\n{note(study, 3)}"
+    assert text == f"{MARK}\n\n{note(study)}"
     best = study.best_trial
     for said in (
         "3 of 3",
@@ -58,19 +58,19 @@ def test_the_best_trials_figures_are_the_studys(study: optuna.Study) -> None:
 
 def test_what_a_user_wrote_stays(study: optuna.Study) -> None:
     save_note(study, "My own words.\n\n" + get_note(study))
-    StudyNote(study, 3).write()
-    StudyNote(study, 3).write()
+    StudyNote(study).write()
+    StudyNote(study).write()
     text = get_note(study)
-    assert text == f"My own words.\n\n{MARK}\n\n{note(study, 3)}"
+    assert text == f"My own words.\n\n{MARK}\n\n{note(study)}"
     # Only his words are left: the note comes back below them.
     save_note(study, "Mine alone.")
-    StudyNote(study, 3).write()
+    StudyNote(study).write()
     assert get_note(study).startswith(f"Mine alone.\n\n{MARK}")
 
 
 def test_an_opening_is_in_the_next_note(study: optuna.Study, walk: PriceSeries) -> None:
     make_report(study, walk, top=1)
-    assert "The test has been opened once" in note(study, 3)
+    assert "The test has been opened once" in note(study)
 
 
 def test_a_study_without_a_result_has_a_note(
@@ -88,8 +88,8 @@ def test_a_study_without_a_result_has_a_note(
     monkeypatch.setattr(
         type(study), "best_trial", property(lambda _: (_ for _ in ()).throw(ValueError))
     )
-    assert "No trial is complete yet." in note(study, 5)
-    assert "1 of 5" in note(study, 5)
+    assert "No trial is complete yet." in note(study)
+    assert "1 of 1" in note(study)
 
 
 def test_the_note_is_written_seldom_enough(study: optuna.Study) -> None:
@@ -100,7 +100,7 @@ def test_the_note_is_written_seldom_enough(study: optuna.Study) -> None:
         def write(self) -> None:
             super().write()
 
-    note_of = Slow(study, 3, clock=lambda: now[0])
+    note_of = Slow(study, clock=lambda: now[0])
     original = note_of._show
 
     def takes_two_seconds(best: optuna.trial.FrozenTrial) -> None:

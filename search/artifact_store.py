@@ -1,0 +1,257 @@
+"""Where artifacts lie: a table of the study's own database, or this process's memory.
+
+Whoever has the storage's URL has them: workers and dashboard need no folder that they share.
+Optuna's own file store can be left with half a file; here one transaction writes a whole one.
+"""
+
+import hashlib
+import io
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, BinaryIO
+from weakref import WeakKeyDictionary
+
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy import (
+    Column,
+    Engine,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Select,
+    String,
+    Table,
+    delete,
+    insert,
+    inspect,
+    select,
+)
+from sqlalchemy.exc import IntegrityError, ProgrammingError
+from sqlalchemy.schema import CreateTable
+
+from foretune.datasets.errors import ForetuneError
+from foretune.search.figure_recipes import drawn
+from foretune.search.patience import Patiently, at_once
+from foretune.search.storage import behind_cache, patience_of
+
+_ARTIFACTS = Table(
+    "foretune_artifacts",
+    MetaData(),
+    Column("artifact_id", String(64), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+# How often a row is written again that another process writes at the same moment.
+_TRIES = 20
+
+
+class DatabaseArtifactStore:
+    """An Optuna artifact store in a table of its own, ``foretune_artifacts``, beside Optuna's.
+
+    The table is made when it is missing, by any number of processes at once. An artifact is read
+    and written as a whole, in one transaction.
+
+    Args:
+        engine: of the database, SQLite or PostgreSQL.
+        patience: calls it, see :class:`Patience`; by default straight.
+
+    Example:
+        >>> store = DatabaseArtifactStore(create_engine("sqlite:///foretune.db"))
+        >>> store.write("c0ffee", io.BytesIO(b"epoch,loss"))
+        >>> store.open_reader("c0ffee").read()
+        b'epoch,loss'
+    """
+
+    def __init__(self, engine: Engine, patience: Patiently = at_once) -> None:
+        self._engine = engine
+        self._patience = patience
+        try:
+            patience(lambda: _make_table(engine))
+        except (IntegrityError, ProgrammingError):
+            # On PostgreSQL, IF NOT EXISTS fails for all but one of those that make it at once, with
+            # the one error or the other; by then it is there.
+            patience(lambda: _make_table(engine))
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Return the content of an artifact, to be read as a file; of a recipe, its figure.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+            ForetuneError: the content is not what was once written.
+        """
+        return io.BytesIO(drawn(self.read(artifact_id)))
+
+    def read(self, artifact_id: str) -> bytes:
+        """Return the content of an artifact as it was written.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+            ForetuneError: the content is not what was once written.
+        """
+        row = _ARTIFACTS.c
+        wanted = select(row.content, row.size, row.sha256).where(row.artifact_id == artifact_id)
+        found = self._patience(lambda: self._read(wanted))
+        if found is None:
+            raise ArtifactNotFound(f"no artifact {artifact_id}")
+        content, size, sha256 = found
+        if not isinstance(content, bytes):  # SQLite keeps what it is given, in any column
+            raise ForetuneError(f"artifact {artifact_id} must be bytes, but the database has text")
+        if (len(content), _sha256(content)) != (size, sha256):
+            raise ForetuneError(
+                f"artifact {artifact_id} must be {size} bytes with SHA-256 {sha256}, but the "
+                f"database has {len(content)} bytes with {_sha256(content)}"
+            )
+        return content
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write an artifact, in the place of the one of this id, if any."""
+        self.write_all({artifact_id: content_body.read()})
+
+    def write_all(self, contents: Mapping[str, bytes]) -> None:
+        """Write artifacts by their ids, all of them in one transaction."""
+        for _ in range(_TRIES - 1):
+            try:
+                return self._patience(lambda: self._replace(contents))
+            except IntegrityError:
+                continue  # PostgreSQL let another process insert one after our DELETE
+        return self._patience(lambda: self._replace(contents))
+
+    def remove(self, artifact_id: str) -> None:
+        """Remove an artifact.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+        """
+        if not self._patience(lambda: self._remove(artifact_id)):
+            raise ArtifactNotFound(f"no artifact {artifact_id}")
+
+    def remove_all(self, artifact_ids: Sequence[str]) -> None:
+        """Remove those of some artifacts that are there, in one transaction."""
+        chosen = delete(_ARTIFACTS).where(_ARTIFACTS.c.artifact_id.in_(list(artifact_ids)))
+
+        def remove() -> None:
+            with self._engine.begin() as connection:
+                connection.execute(chosen)
+
+        self._patience(remove)
+
+    def _remove(self, artifact_id: str) -> int:
+        with self._engine.begin() as connection:
+            return connection.execute(_delete(artifact_id)).rowcount
+
+    def _read(self, wanted: Select[Any]) -> tuple[object, int, str] | None:
+        with self._engine.begin() as connection:
+            row = connection.execute(wanted).one_or_none()
+        return None if row is None else (row.content, row.size, row.sha256)
+
+    def _replace(self, contents: Mapping[str, bytes]) -> None:
+        rows = [
+            {
+                "artifact_id": artifact_id,
+                "size": len(content),
+                "sha256": _sha256(content),
+                "content": content,
+            }
+            for artifact_id, content in contents.items()
+        ]
+        with self._engine.begin() as connection:
+            connection.execute(_delete(*contents))
+            if rows:
+                connection.execute(insert(_ARTIFACTS), rows)
+
+
+class MemoryArtifactStore:
+    """An Optuna artifact store in the memory of this process, for storages without a database.
+
+    Example:
+        >>> store = MemoryArtifactStore()
+        >>> store.write("c0ffee", io.BytesIO(b"epoch,loss"))
+        >>> store.open_reader("c0ffee").read()
+        b'epoch,loss'
+    """
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Return the content of an artifact, to be read as a file; of a recipe, its figure.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+        """
+        return io.BytesIO(drawn(self.read(artifact_id)))
+
+    def read(self, artifact_id: str) -> bytes:
+        """Return the content of an artifact as it was written.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+        """
+        try:
+            return self._contents[artifact_id]
+        except KeyError:
+            raise ArtifactNotFound(f"no artifact {artifact_id}") from None
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Write an artifact, in the place of the one of this id, if any."""
+        self.write_all({artifact_id: content_body.read()})
+
+    def write_all(self, contents: Mapping[str, bytes]) -> None:
+        """Write artifacts by their ids."""
+        self._contents |= contents
+
+    def remove(self, artifact_id: str) -> None:
+        """Remove an artifact.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+        """
+        if self._contents.pop(artifact_id, None) is None:
+            raise ArtifactNotFound(f"no artifact {artifact_id}")
+
+
+ArtifactStore = DatabaseArtifactStore | MemoryArtifactStore
+
+_stores: WeakKeyDictionary[BaseStorage, ArtifactStore] = WeakKeyDictionary()
+_stores_lock = threading.Lock()
+
+
+def artifact_store(storage: BaseStorage) -> ArtifactStore:
+    """Return the store of a storage's artifacts, for Optuna's functions and its dashboard.
+
+    A storage with a database keeps them there. Any other has one store in the memory of this
+    process for as long as the storage object lives.
+
+    Example:
+        >>> storage = open_storage("sqlite:///foretune.db")
+        >>> optuna_dashboard.run_server(storage, artifact_store=artifact_store(storage))
+    """
+    behind = behind_cache(storage)
+    with _stores_lock:  # two threads would make two memories, and the first be lost
+        if behind not in _stores:
+            _stores[behind] = _new_store(behind)
+        return _stores[behind]
+
+
+def _make_table(engine: Engine) -> None:
+    # Looked for first: who may only read a PostgreSQL database may not even ask it for a table.
+    if not inspect(engine).has_table(_ARTIFACTS.name):
+        with engine.begin() as connection:
+            connection.execute(CreateTable(_ARTIFACTS, if_not_exists=True))
+
+
+def _new_store(storage: BaseStorage) -> ArtifactStore:
+    if isinstance(storage, RDBStorage):
+        return DatabaseArtifactStore(storage.engine, patience_of(storage))
+    return MemoryArtifactStore()
+
+
+def _delete(*artifact_ids: str) -> Any:
+    return delete(_ARTIFACTS).where(_ARTIFACTS.c.artifact_id.in_(artifact_ids))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
