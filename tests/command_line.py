@@ -1,7 +1,12 @@
-"""The command line inside the tests' own process, and a price file to use it on."""
+"""The command line: inside the tests' own process, or as processes that are waited for."""
 
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +15,9 @@ import pytest
 from foretune.search.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
+
+# The installed command.
+FORETUNE = str(Path(sys.executable).with_name("foretune"))
 
 
 @pytest.fixture
@@ -29,6 +37,25 @@ def command(
         return code, out, err
 
     return call
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait for what other processes do; so long a wait is a failure."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+
+
+@contextmanager
+def ended_at_last(team: Sequence[subprocess.Popen[Any]]) -> Iterator[None]:
+    """Kill what still runs of a team at the end: a test that fails leaves no worker behind."""
+    try:
+        yield
+    finally:
+        for process in team:
+            process.kill()
+            process.wait()
 
 
 def write_prices(path: Path, days: int = 400, *, changed: int | None = None) -> None:

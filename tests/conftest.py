@@ -21,7 +21,7 @@ pytest_plugins = ["command_line", "postgresql_server"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Hostile input that is refused takes a tenth of it at most.
+# Hostile input that is refused takes less than a tenth of it.
 CPU_SECONDS, WALL_SECONDS = 2.0, 60.0
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -3,7 +3,6 @@
 import contextlib
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from command_line import FORETUNE
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import text
@@ -23,10 +23,12 @@ from foretune.search import SearchSpace, load_study, run_study
 from foretune.search.artifact_store import artifact_store
 from foretune.search.checkpoint import Checkpoint, FoldCheckpoint, without_arrays
 from foretune.search.lane_worker import run_trials_in_lanes
+from foretune.search.lost_trials import give_up
 from foretune.search.pruners import PRUNERS
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.spec import required_spec
 from foretune.search.storage import behind_cache, storage_of
+from foretune.search.trial_record import TrialRecord
 from foretune.search.worker import Listener, Work, run_trials
 
 ALWAYS = 1e-9  # seconds between two checkpoints: one after every epoch
@@ -137,6 +139,24 @@ def test_an_interrupted_trial_ends_as_if_it_had_not_been(
     assert kept(study) == 0
 
 
+def test_who_is_taken_for_lost_at_its_end_leaves_its_checkpoint(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = new_study(tmp_path, walk, tiny_space.fix(epochs=5), 1)
+    end = TrialRecord.end
+
+    def end_too_late(record: TrialRecord, error: BaseException | None = None) -> None:
+        end(record, error)
+        if record.trial.number == 0:
+            give_up(study, record.trial._trial_id, "its worker was lost")
+
+    monkeypatch.setattr(TrialRecord, "end", end_too_late)
+    work_on(study, walk, Epochs())
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert study.trials[1].user_attrs["resumed_after_epoch"] == 4
+    assert kept(study) == 0
+
+
 def test_a_trial_goes_on_after_any_number_of_interruptions(
     tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
 ) -> None:
@@ -224,7 +244,7 @@ def test_a_killed_workers_long_trial_goes_on_in_another(
     space = tiny_space.fix(epochs=400, stop_patience=400)
     options = {"space": space, "n_trials": 1, "horizon": 5, "seed": 3}
     study = run_study("s", walk, storage=database_url, workers=0, **options)  # type: ignore[arg-type]
-    command = [str(Path(sys.executable).with_name("foretune")), "worker", "--storage", database_url]
+    command = [FORETUNE, "worker", "--storage", database_url]
     command += ["--study", "s", "--checkpoint", "0.5"]
     worker = subprocess.Popen(command, cwd=tmp_path)
     try:

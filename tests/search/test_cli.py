@@ -2,7 +2,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from command_line import Run, write_prices
+from command_line import FORETUNE, Run, write_prices
 
 from foretune.datasets import load_prices
 from foretune.models import TrialConfig
@@ -78,7 +77,7 @@ def test_workers_lanes_and_cache_are_options(run: Run, tmp_path: Path) -> None:
     environment["FORETUNE_CACHE_DIR"] = str(tmp_path / "kept")
     options = ("run", *SMALL, "--epochs", "2", "--out", "out", "--workers", "1", "--lanes", "2")
     for trials, more in (("2", ["--no-cache"]), ("3", [])):
-        command = [Path(sys.executable).with_name("foretune"), *options, "--trials", trials, *more]
+        command = [FORETUNE, *options, "--trials", trials, *more]
         subprocess.run(command, env=environment, check=True, capture_output=True)
         assert len(pd.read_csv("out/trials.csv")) == int(trials)
         assert (tmp_path / "kept").exists() == (not more)
@@ -138,7 +137,7 @@ def test_best_into_a_missing_folder_is_one_line(run: Run) -> None:
 
 
 def test_the_installed_command_answers() -> None:
-    command = Path(sys.executable).with_name("foretune")
+    command = FORETUNE
     done = subprocess.run([command, "run", "--help"], capture_output=True, text=True, check=True)
     assert "--trials" in done.stdout
     done = subprocess.run([command, "run", "--study"], capture_output=True, text=True, check=False)

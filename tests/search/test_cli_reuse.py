@@ -11,7 +11,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from command_line import Run, write_prices
+from command_line import FORETUNE, Run, write_prices
 
 from foretune.datasets import PriceSeries, read_prices
 from foretune.models import Forecaster, TrialConfig
@@ -253,7 +253,7 @@ def test_an_interrupt_ends_after_the_epoch_and_writes_nothing(run: Run, tmp_path
     endless = document.config.replace(epochs=100_000, stop_patience=100_000, decay_factor=1.0)
     (tmp_path / "endless.toml").write_text(document.replace(config=endless).to_toml())
     before = sorted(tmp_path.rglob("*"))
-    command = [Path(sys.executable).with_name("foretune"), "fit", "endless.toml", "--out", "made"]
+    command = [FORETUNE, "fit", "endless.toml", "--out", "made"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as fit:

@@ -1,19 +1,25 @@
 """``foretune run --workers 0``, ``worker`` and ``status``, as a user types them."""
 
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from command_line import Run, write_prices
+from command_line import FORETUNE, Run, ended_at_last, wait_until, write_prices
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, load_study, run_study
-from foretune.search.storage import open_storage
-from foretune.search.tickets import finished_trials
+from foretune.search.heartbeat import Heartbeat
+from foretune.search.join import join_study
+from foretune.search.storage import open_storage, storage_of
+from foretune.search.tickets import finished_trials, take_ticket
+from foretune.search.trial_marks import BEAT
 from foretune.search.wanted import Wanted, wanted_trials
+from foretune.search.watch import Watch
 
 SPACE = (
     "layers = 1\nunits = 4\nunroll_length = 8\nbatch_size = 8\nepochs = 2\nsteps_per_epoch = 5\n"
@@ -152,21 +158,67 @@ def test_who_launches_for_himself_stops_nobody(
     assert wanted_trials(load_study("s", url)) == 3
 
 
+@pytest.mark.parametrize("lanes", ["1", "4"])
 @pytest.mark.parametrize("params", [{"learning_rate": -1.0}, {"dropout": 7.0}, {"epochs": "x"}])
 def test_enqueued_nonsense_ends_no_worker(
-    params: dict[str, Any], tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace, run: Run
+    params: dict[str, Any],
+    lanes: str,
+    tmp_path: Path,
+    walk: PriceSeries,
+    tiny_space: SearchSpace,
+    run: Run,
 ) -> None:
     url = f"sqlite:///{tmp_path / 'foretune.db'}"
     study = run_study("s", walk, n_trials=2, space=tiny_space, horizon=5, workers=0, storage=url)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna's own words on values outside of a range
         study.enqueue_trial(params)
-        code, out, err = run("worker", "--study", "s")
+        code, out, err = run("worker", "--study", "s", "--lanes", lanes)
     assert (code, "2 of 2" in out) == (0, True), err
     first = study.trials[0]
     if first.state == TrialState.FAIL:
         assert first.user_attrs["error"].startswith("enqueued parameters: ")
     assert finished_trials(study) == 2
+    assert sum(trial.state == TrialState.FAIL for trial in study.trials) <= 1
+
+
+def test_the_workers_beat_is_the_one_asked_for(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'foretune.db'}"
+    study = run_study("s", walk, n_trials=1, space=tiny_space, horizon=5, workers=0, storage=url)
+    beats = []
+
+    class Spied(Heartbeat):
+        def __init__(self, storage: BaseStorage, seconds: float, look: Any) -> None:
+            beats.append(seconds)
+            super().__init__(storage, seconds, look)
+
+    monkeypatch.setattr("foretune.search.worker.Heartbeat", Spied)
+    join_study("s", url, beat=120.0, show_progress_bar=False)
+    assert beats == [120.0]
+    assert study.trials[0].system_attrs[BEAT][1] == 120.0
+
+
+def test_a_team_that_waits_for_others_says_so(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    url = f"sqlite:///{tmp_path / 'foretune.db'}"
+    study = run_study("s", walk, n_trials=3, space=tiny_space, horizon=5, workers=0, storage=url)
+    args = ("s", 3, storage_of(study), study.sampler, study.pruner)
+    elsewhere = take_ticket(*args, watch=Watch(), beat=600.0)
+    assert elsewhere is not None
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        command = [FORETUNE, "worker", "--study", "s", "--storage", url, "--workers", "2"]
+        team = subprocess.Popen(command, stdout=file, stderr=file)
+    with ended_at_last([team]):
+        wait_until(lambda: "Other workers run the last trials of study 's'" in log.read_text())
+        assert finished_trials(study) == 2
+        elsewhere.set_user_attr("config", "")
+        study.tell(elsewhere, 2.0)
+        assert team.wait(timeout=120) == 0
+    assert "study s has 3 of 3 trials" in log.read_text()
 
 
 def test_a_deleted_study_is_one_line(
@@ -204,7 +256,7 @@ def test_status_tells_the_living_from_the_lost(run: Run, tmp_path: Path) -> None
     assert run(*MAKE, "--trials", "4", "--workers", "0")[0] == 0
     storage = open_storage(f"sqlite:///{tmp_path / 'foretune.db'}")
     study = optuna.load_study(study_name="s", storage=storage)
-    for owner, beat in ((["m", 1, "1"], [7, 10.0, 4e9]), (["m", 2, "1"], [7, 10.0, 1e9])):
+    for owner, beat in ((["m", 1, "1"], [7, 10.0, 4e9, 0]), (["m", 2, "1"], [7, 10.0, 1e9, 0])):
         trial_id = storage.create_new_trial(study._study_id)
         storage.set_trial_user_attr(trial_id, "worker", f"m:{owner[1]}")
         storage.set_trial_system_attr(trial_id, "foretune:owner", owner)

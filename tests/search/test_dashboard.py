@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -24,6 +23,7 @@ from wsgiref.validate import validator
 import optuna
 import optuna_dashboard
 import pytest
+from command_line import FORETUNE
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import InMemoryStorage
 from optuna_dashboard.artifact import get_artifact_path
@@ -441,19 +441,10 @@ def test_the_guards_own_answers_are_whole(place: Place, asked: dict[str, Any]) -
         assert ask(app, **asked, method="HEAD").body == b""
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c() -> Iterator[None]:
-    """A test run in a shell's background ignores Ctrl-C, and so would the processes it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def command(url: str, *options: str, **environment: str) -> subprocess.Popen[str]:
     """Start ``foretune dashboard`` on a free port."""
-    name = Path(sys.executable).with_name("foretune")
     return subprocess.Popen(
-        [name, "dashboard", "--storage", url, "--port", "0", *options],
+        [FORETUNE, "dashboard", "--storage", url, "--port", "0", *options],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ import numpy as np
 import optuna
 import optuna_dashboard
 import pytest
+from command_line import FORETUNE
 from optuna.trial import TrialState
 from optuna_dashboard.artifact import get_artifact_path
 from selenium.webdriver import Chrome, ChromeOptions
@@ -108,20 +108,11 @@ def shown(original: Shown, tmp_path: Path) -> Shown:
     return replace(original, file=Path(shutil.copy(original.file, tmp_path)))
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c() -> Iterator[None]:
-    """A test run in a shell's background ignores Ctrl-C, and so would the processes it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @contextmanager
 def dashboard(url: str, *options: str) -> Iterator[str]:
     """Run the command on a free port; yields its address."""
-    name = Path(sys.executable).with_name("foretune")
     process = subprocess.Popen(
-        [name, "dashboard", "--storage", url, "--port", "0", *options],
+        [FORETUNE, "dashboard", "--storage", url, "--port", "0", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -172,6 +163,9 @@ class Browser:
     def one(self, selector: str) -> WebElement:
         element: WebElement = self.wait(lambda: self.driver.find_element(By.CSS_SELECTOR, selector))
         return element
+
+    def click(self, xpath: str) -> None:
+        self.wait(lambda: self.driver.find_element(By.XPATH, xpath).click() or True)
 
     def picture(self, name: str) -> Path:
         path = self.pictures / f"{name}.png"
@@ -240,9 +234,9 @@ def test_a_note_that_a_user_writes_shows_its_table(shown: Shown, browser: Browse
         cells = browser.wait(lambda: browser.driver.find_elements(By.CSS_SELECTOR, "table td"))
         assert [cell.text for cell in cells] == ["7", "luck"]
         edit = "//*[@data-testid='EditIcon' or @data-testid='CreateIcon']/ancestor::button"
-        browser.driver.find_element(By.XPATH, edit).click()
+        browser.click(edit)
         browser.one("textarea").send_keys("Written in the page.\n")
-        browser.driver.find_element(By.XPATH, "//button[normalize-space()='Save']").click()
+        browser.click("//button[normalize-space()='Save']")
         browser.sees("Success to save the note", "Written in the page.")
         browser.picture("own note")
     assert "Written in the page." in optuna_dashboard.get_note(study)
@@ -283,9 +277,9 @@ def delete_the_second_study(browser: Browser, address: str) -> None:
     browser.sees("2. other")
     card = "//h5[normalize-space()='2. other']/ancestor::div[contains(@class, 'MuiCard-root')]"
     button = f"{card}//button[@aria-label='delete study']"
-    browser.wait(lambda: browser.driver.find_element(By.XPATH, button)).click()
+    browser.click(button)
     yes = "//*[@role='dialog']//button[normalize-space()='Yes']"
-    browser.wait(lambda: browser.driver.find_element(By.XPATH, yes)).click()
+    browser.click(yes)
 
 
 def test_read_only_the_delete_button_deletes_nothing(shown: Shown, browser: Browser) -> None:
@@ -300,7 +294,7 @@ def test_read_only_the_delete_button_deletes_nothing(shown: Shown, browser: Brow
     with dashboard(shown.url) as address:
         delete_the_second_study(browser, address)
         browser.sees("Success to delete a study (id=2)")
-        assert "2. other" not in browser.text()
+        browser.wait(lambda: "2. other" not in browser.text())
         assert shown.studies() == ["walk"]
         browser.picture("deleted")
 

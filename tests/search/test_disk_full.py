@@ -2,16 +2,14 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_line import FORETUNE
 
 from foretune.search import SearchSpace, load_study
 from foretune.search.tickets import finished_trials
-
-FORETUNE = str(Path(sys.executable).with_name("foretune"))
 
 
 @pytest.fixture

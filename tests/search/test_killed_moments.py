@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import FORETUNE
 from optuna.trial import TrialState
 
 from foretune.datasets import PriceSeries
@@ -133,8 +134,7 @@ def test_a_worker_killed(
     command = [sys.executable, str(script), database_url]
     killed = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    foretune = str(Path(sys.executable).with_name("foretune"))
-    command = [foretune, "worker", "--storage", database_url, "--study", "s"]
+    command = [FORETUNE, "worker", "--storage", database_url, "--study", "s"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
 
     study = load_study("s", database_url)

@@ -3,13 +3,13 @@
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
+from command_line import FORETUNE
 from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets import load_sample
@@ -37,7 +37,7 @@ class Team:
     """`foretune worker` processes, each replaced when it is killed."""
 
     def __init__(self, url: str, folder: Path, count: int, *options: str) -> None:
-        self._arguments = [str(Path(sys.executable).with_name("foretune")), "worker"]
+        self._arguments = [FORETUNE, "worker"]
         self._arguments += ["--storage", url, "--study", "s", *options]
         self._folder = folder
         self._count = count

@@ -2,13 +2,13 @@
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import FORETUNE, ended_at_last, wait_until
 
 from foretune.datasets import load_sample
 from foretune.search import SearchSpace, load_study, run_study
@@ -85,7 +85,7 @@ def test_a_cable_is_pulled_for_ten_seconds_and_until_it_is_noticed(
     for machine in machines:
         there = url.replace("127.0.0.1", machine.ours)
         command = ["ip", "netns", "exec", machine.name]
-        command += [str(Path(sys.executable).with_name("foretune")), "worker", "--study", "s"]
+        command += [FORETUNE, "worker", "--study", "s"]
         # Beats are short, so that the one cut off is taken for lost while it is away.
         with (tmp_path / f"{machine.name}.log").open("w") as log:
             team.append(
@@ -93,18 +93,15 @@ def test_a_cable_is_pulled_for_ten_seconds_and_until_it_is_noticed(
                     [*command, "--storage", there, "--beat", "0.5"], stdout=log, stderr=log
                 )
             )
-    deadline = time.monotonic() + 120
-    while sum(map(is_under_way, study.get_trials())) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    machines[0].cut()
-    time.sleep(10)
-    # When a lost connection is noticed is TCP's to say: eight seconds, or the next time it looks.
-    while "cannot be reached" not in (tmp_path / f"{machines[0].name}.log").read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    machines[0].join()
-    assert [process.wait(timeout=300) for process in team] == [0, 0]
+    with ended_at_last(team):
+        wait_until(lambda: sum(map(is_under_way, study.get_trials())) >= 2)
+        machines[0].cut()
+        time.sleep(10)
+        # When a lost connection is noticed is TCP's to say: in eight seconds, or at its next look.
+        log = tmp_path / f"{machines[0].name}.log"
+        wait_until(lambda: "cannot be reached" in log.read_text())
+        machines[0].join()
+        assert [process.wait(timeout=300) for process in team] == [0, 0]
     trials = study.get_trials()
     assert finished_trials(study) == 16
     assert all(trial.state.is_finished() for trial in trials)

@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from foretune.search.progress import show_progress
+from foretune.search.progress import Bar, show_progress
 
 
 @pytest.fixture(autouse=True)
@@ -34,3 +34,16 @@ def test_a_line_says_what_a_trial_came_to(capsys: pytest.CaptureFixture[str]) ->
         progress.trial(study, frozen, 1)
     said = "trial 0 complete: relative_mse 0.9000 at epoch 2 of 3, 1.5 s; best 0.9000 (trial 0)\n"
     assert said in capsys.readouterr().err
+
+
+def test_the_bar_counts_the_study_and_not_this_launch() -> None:
+    study = optuna.create_study(study_name="s")
+    elsewhere, trial = [study.ask(), study.ask()], study.ask()
+    with show_progress("s", done=0, total=2, show=True) as progress:
+        assert isinstance(progress, Bar)
+        for other in elsewhere:
+            study.tell(other, 0.9)
+        frozen = study.tell(trial, state=TrialState.FAIL)
+        progress.trial(study, frozen, 5)
+        (task,) = progress._bar.tasks
+        assert (task.completed, task.total) == (2, 5)

@@ -5,16 +5,16 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import FORETUNE, ended_at_last, wait_until
 
 from foretune.search import FloatRange, SearchSpace
 from foretune.search.artifacts import artifact_names, load_artifact
@@ -29,7 +29,6 @@ KEY = "CANARYKEY5530"
 TOKEN = "canarytoken-9047-abcdefghijklmnop"
 SECRETS = (PASSWORD, WRONG, KEY, TOKEN)
 
-FORETUNE = str(Path(sys.executable).with_name("foretune"))
 SMALL = ["--prices", "ar1(length=900, seed=3)", "--horizon", "5", "--study", "s"]
 
 
@@ -124,7 +123,9 @@ def test_the_canaries_are_found_where_they_are(tmp_path: Path) -> None:
     assert len(occurrences(tmp_path)) == 2
     looking = ProcessList()
     looking.start()
-    subprocess.run([sys.executable, "-c", "import time; time.sleep(0.5)", TOKEN], check=True)
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", TOKEN]) as shows:
+        wait_until(lambda: looking.found)
+        shows.kill()
     looking.end()
     assert looking.found == {TOKEN}
 
@@ -141,8 +142,8 @@ def test_no_secret_is_said_stored_or_shown(start_postgresql: Any, tmp_path: Path
     }
     shell, looking = Shell(tmp_path, environment), ProcessList()
     looking.start()
-    space = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=40)
-    space = space.fix(steps_per_epoch=40, stop_patience=40)
+    space = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=400)
+    space = space.fix(steps_per_epoch=40, stop_patience=400)
     (tmp_path / "space.toml").write_text(space.to_toml())
     wild = space.fix(
         learning_rate=FloatRange(low=9.0, high=10.0), optimizer="sgd_momentum", clip_norm=1e30
@@ -154,13 +155,14 @@ def test_no_secret_is_said_stored_or_shown(start_postgresql: Any, tmp_path: Path
     # 1. A worker is killed, 2. the database crashes and comes back.
     team = [shell.start(FORETUNE, "worker", "--study", "s") for _ in range(2)]
     study = load_study("s", url)
-    wait_until(lambda: sum(map(is_under_way, study.get_trials())) == 2)
-    team[0].kill()
-    team[0].wait()
-    server.kill()
-    wait_until(lambda: "cannot be reached" in shell.said())
-    server.start()
-    assert team[1].wait(timeout=300) == 0
+    with ended_at_last(team):
+        wait_until(lambda: sum(map(is_under_way, study.get_trials())) >= 2)
+        team[0].kill()
+        team[0].wait()
+        server.kill()
+        wait_until(lambda: "cannot be reached" in shell.said())
+        server.start()
+        assert team[1].wait(timeout=300) == 0
     # 3. A wrong password, 4. no database at all, 5. a source that repeats the key.
     assert shell.run(*run, FORETUNE_STORAGE=url.replace(PASSWORD, WRONG)) == 2
     nowhere = url.replace(str(server.port), "1").replace(PASSWORD, WRONG)
@@ -175,6 +177,7 @@ def test_no_secret_is_said_stored_or_shown(start_postgresql: Any, tmp_path: Path
     # 6. Trials that fail, 7. a mistake in a file.
     wild_run = [FORETUNE, "run", *SMALL[:-1], "wild", "--space", "wild.toml", "--trials", "2"]
     shell.run(*wild_run)
+    assert any("became" in trial.user_attrs["error"] for trial in load_study("wild", url).trials)
     (tmp_path / "bad.toml").write_text("units = 'x'\n")
     assert shell.run(FORETUNE, "run", "--study", "bad", "--space", "bad.toml") == 2
     # What else a user does.
@@ -200,13 +203,6 @@ def test_no_secret_is_said_stored_or_shown(start_postgresql: Any, tmp_path: Path
     assert looking.seen > 100
     assert looking.found == set()
     assert occurrences(tmp_path) == {}
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def visit_dashboard(shell: Shell) -> None:

@@ -119,3 +119,28 @@ def test_the_note_is_written_seldom_enough(study: optuna.Study) -> None:
     now[0] = 2.0 + 200.1
     note_of.trial_ended()
     assert not get_note(study).endswith("changed")
+
+
+def test_of_many_workers_one_writes_the_last_note(study: optuna.Study) -> None:
+    StudyNote(study).write()
+    save_note(study, "as it was")
+    StudyNote(study).end()
+    assert get_note(study) == "as it was"
+    study.add_trial(study.trials[0])
+    StudyNote(study).end()
+    assert "4 of 3" in get_note(study)
+
+
+def test_a_worker_leaves_a_note_that_another_has_just_written(study: optuna.Study) -> None:
+    now = [1e9]
+    mine, other = (StudyNote(study, clock=lambda: now[0]) for _ in range(2))
+    mine._pause = 100.0  # as after a writing of a second
+    now[0] += 200.0
+    other.write()
+    save_note(study, "as it was")
+    now[0] += 99.0
+    mine.trial_ended()
+    assert get_note(study) == "as it was"
+    now[0] += 2.0
+    mine.trial_ended()
+    assert get_note(study) != "as it was"

@@ -4,15 +4,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from command_line import wait_until
+from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import Trial, TrialState
 
+from foretune.search import watch as watching
+from foretune.search.artifact_store import artifact_store
+from foretune.search.checkpoint_rows import checkpoint_id
 from foretune.search.heartbeat import Heartbeat
 from foretune.search.lost_trials import INTERRUPTED, MOST_RETRIES, give_up, release_lost_trials
 from foretune.search.process_identity import ProcessIdentity
@@ -146,6 +149,38 @@ def test_a_trial_that_this_process_left_behind_is_run_again(study: optuna.Study)
     assert taken(study, 1).suggest_float("x", 0, 1) == trial.params["x"]
 
 
+class NoIdea(optuna.samplers.RandomSampler):
+    """A sampler that fails when it is asked."""
+
+    error: BaseException
+
+    def before_trial(self, *_: Any) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("no idea"), KeyboardInterrupt()])
+def test_a_ticket_is_let_go_of_when_no_trial_comes_of_it(
+    study: optuna.Study, error: BaseException
+) -> None:
+    sampler = NoIdea()
+    sampler.error = error
+    study.enqueue_trial({"x": 0.25})
+    held = set(watching._held)
+    with pytest.raises(type(error)):
+        take_ticket("s", 1, study._storage, sampler, study.pruner, watch=Watch(), beat=10.0)
+    assert take(study, 0) is None
+    assert watching._held == held
+    assert states(study) == [TrialState.FAIL]
+
+
+def test_ctrl_c_while_a_heart_waits_ends_it_without_a_word(study: optuna.Study) -> None:
+    def pressed() -> None:
+        raise KeyboardInterrupt
+
+    with Heartbeat(study._storage, 0.01, pressed) as heart:
+        wait_until(lambda: not heart._thread.is_alive())  # a traceback would be a warning, an error
+
+
 def test_a_second_repetition_is_dropped(study: optuna.Study) -> None:
     """The answer to a write was lost, and it was made again."""
     trial = taken(study, 3)
@@ -271,17 +306,23 @@ def test_an_odd_beat_is_one_of_ten_seconds(study: optuna.Study, mark: Any) -> No
     assert watched(study, watch, clock, until=80, step=10)
 
 
-def test_a_config_that_kills_is_given_up(study: optuna.Study) -> None:
+def test_a_config_that_kills_is_given_up_with_its_checkpoints(study: optuna.Study) -> None:
+    store = artifact_store(study._storage)
     first = taken(study, 1)
     first.suggest_float("x", 0, 1)
-    last = first
-    for _ in range(MOST_RETRIES):
+    last, checkpoints = first, list[str]()
+    for _ in range(MOST_RETRIES + 1):
+        assert last.suggest_float("x", 0, 1) == first.params["x"]
+        checkpoints.append(checkpoint_id(last._trial_id))
+        store.write_all({checkpoints[-1]: b"where it was"})
+        for earlier in checkpoints:
+            assert store.read(earlier) == b"where it was"
         owned_by(study, last, ended())
         last = taken(study, 1)
-        assert last.suggest_float("x", 0, 1) == first.params["x"]
-    owned_by(study, last, ended())
-    other = taken(study, 1)
-    assert other.suggest_float("x", 0, 1) != first.params["x"]
+    for earlier in checkpoints:
+        with pytest.raises(ArtifactNotFound):
+            store.read(earlier)
+    assert last.suggest_float("x", 0, 1) != first.params["x"]
     assert states(study) == [TrialState.FAIL] * (MOST_RETRIES + 1) + [TrialState.RUNNING]
 
 
@@ -331,13 +372,7 @@ def test_a_heart_beats_for_running_trials_alone(study: optuna.Study) -> None:
         study.tell(trial, 1.0)  # must not end the thread
         heart.start(other._trial_id)
         wait_until(lambda: storage.get_trial(other._trial_id).system_attrs[BEAT][1] == 0.02)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+        wait_until(lambda: heart._trials == {other._trial_id})
 
 
 # A program that takes tickets until its study has enough, and prints the numbers of its trials.
@@ -421,3 +456,47 @@ def test_a_killed_child_that_nobody_waited_for_is_gone() -> None:
     os.kill(process.pid, signal.SIGKILL)
     wait_until(identity.is_gone)
     process.wait()
+
+
+# A program that holds the lock of a study until it is told to let go.
+HOLD = """
+import sys
+from foretune.search.storage import open_storage
+from foretune.search.study_lock import study_lock
+
+storage = open_storage(sys.argv[1])
+with study_lock(storage, storage.get_study_id_from_name("s")):
+    print("held", flush=True)
+    input()
+"""
+
+
+def test_a_lock_that_another_holds_is_waited_for_and_spoken_of(
+    study: optuna.Study,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("foretune.search.study_lock._WORTH_A_WORD", 0)
+    monkeypatch.setattr("foretune.search.study_lock._WAIT", 50)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, database_url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        waited = []
+
+        def heed() -> None:
+            waited.append(1)
+            if len(waited) == 2:
+                holder.communicate("\n")
+
+        study._storage = open_storage(database_url, heed=heed)
+        assert taken(study, 1).number == 0
+    assert len(waited) == 2
+    said = capsys.readouterr().err
+    assert said.count("another process holds") == 1
+    assert "cannot be reached" not in said

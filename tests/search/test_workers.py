@@ -12,13 +12,15 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets import PriceSeries
 from foretune.datasets.errors import ConfigError
 from foretune.models.compilation import forget_many_programs
+from foretune.models.lanes import Lanes
 from foretune.search import FloatRange, SearchSpace, best_config, load_study, run_study
 from foretune.search.study import default_lanes
+from foretune.search.tickets import finished_trials
 from foretune.search.workers import default_workers
 
 
@@ -166,7 +168,7 @@ def start(path: Path, *, epochs: int = 4000) -> subprocess.Popen[str]:
     )
 
 
-def running(path: Path, process: subprocess.Popen[str], count: int) -> optuna.Study:
+def running(path: Path, process: subprocess.Popen[str], count: int) -> list[FrozenTrial]:
     """Wait until ``count`` trials have reported an epoch."""
     url = f"sqlite:///{path / 'studies.db'}"
     while process.poll() is None:
@@ -178,7 +180,7 @@ def running(path: Path, process: subprocess.Popen[str], count: int) -> optuna.St
                 continue
             at_work = [t for t in study.trials if t.state == TrialState.RUNNING and t.last_step]
             if len(at_work) >= count:
-                return study
+                return at_work
         time.sleep(0.2)
     raise AssertionError(process.communicate())
 
@@ -216,9 +218,8 @@ def test_as_many_workers_as_cores_and_one_lane_on_a_cpu() -> None:
 
 
 def test_a_killed_worker_is_replaced_and_its_trial_made_up_for(tmp_path: Path) -> None:
-    process = start(tmp_path, epochs=30)
-    study = running(tmp_path, process, 1)
-    trial = next(t for t in study.trials if t.state == TrialState.RUNNING and t.last_step)
+    process = start(tmp_path, epochs=400)
+    trial = running(tmp_path, process, 1)[0]
     os.kill(int(trial.user_attrs["worker"].split(":")[1]), signal.SIGKILL)
     _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
@@ -255,3 +256,42 @@ def test_lanes_run_a_study(tmp_path: Path, walk: PriceSeries, tiny_space: Search
     # A program serves a shape, however many lanes it has and however often one is refilled.
     compiled = [t.user_attrs["compiles"] for t in lanes.trials]
     assert sum(compiled) <= 2
+
+
+def test_an_error_in_one_lane_leaves_all_trials_to_the_next_run(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch = Lanes.epoch
+    monkeypatch.setattr(Lanes, "epoch", _out_of_memory)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        launch(tmp_path, walk, tiny_space, n_trials=6, workers=1, lanes=2)
+    monkeypatch.setattr(Lanes, "epoch", epoch)
+    failed = load_study("s", f"sqlite:///{tmp_path / 'studies.db'}").trials
+    assert {t.state for t in failed} == {TrialState.FAIL}
+    assert all("out of memory" in t.user_attrs["error"] for t in failed)
+    study = launch(tmp_path, walk, tiny_space, n_trials=6, workers=1, lanes=2)
+    assert finished_trials(study) == 6
+    # Their configs are trained, in this very process.
+    params = [t.params for t in study.trials if t.state != TrialState.FAIL]
+    assert all(t.params in params for t in failed)
+
+
+def _out_of_memory(*_: object) -> None:
+    raise RuntimeError("out of memory")
+
+
+def test_a_second_ctrl_c_leaves_no_ticket_behind(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a notebook that goes on, a trial in nobody's hands is run again."""
+
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lanes, "epoch", pressed)
+        patch.setattr("foretune.search.lane_worker.give_up", pressed)
+        launch(tmp_path, walk, tiny_space, n_trials=4, workers=1, lanes=2)
+    left = load_study("s", f"sqlite:///{tmp_path / 'studies.db'}").trials
+    assert {t.state for t in left} == {TrialState.RUNNING}
+    assert finished_trials(launch(tmp_path, walk, tiny_space, n_trials=4, workers=1, lanes=2)) == 4

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import tomllib
 import urllib.error
 import urllib.request
@@ -18,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
-import pandas as pd
 import pytest
 import yaml
 from benchmarks import database_load
+from command_line import wait_until, write_prices
 from optuna.trial import TrialState
-from postgresql_server import PostgreSQL, free_port
+from postgresql_server import PostgreSQL
 
 from foretune.datasets import load_sample
 from foretune.search import SearchSpace, load_study, run_study
@@ -279,11 +277,8 @@ def test_the_workers_job_makes_up_for_what_goes_away() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A working folder with prices, as a container's or a user's."""
-    dates = pd.bdate_range("2000-01-03", periods=1500)
-    mid = 50 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, 1500)))
-    frame = {"Date": dates, "Open": mid, "High": mid * 1.01, "Low": mid * 0.99, "Close": mid}
     (tmp_path / "work").mkdir()
-    pd.DataFrame(frame).to_csv(tmp_path / "work" / "acme.csv", index=False)
+    write_prices(tmp_path / "work" / "acme.csv", 1500)
     return tmp_path / "work"
 
 
@@ -397,16 +392,17 @@ def test_the_dashboard_of_the_templates_asks_for_its_token(database: str, folder
     subprocess.run(command, env=environment, cwd=folder, check=True, capture_output=True)
     command, environment = composed("dashboard", database)
     assert environment["FORETUNE_DASHBOARD_TOKEN"] == TOKEN
-    port = str(free_port())
     output = subprocess.PIPE
     with subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", port],
+        [*command, "--host", "127.0.0.1", "--port", "0"],
         env=environment, cwd=folder, stdout=output, stderr=subprocess.STDOUT,
     ) as dashboard:  # fmt: skip
         try:
             assert dashboard.stdout is not None
-            assert b"The dashboard is at" in dashboard.stdout.readline()
-            address = f"http://127.0.0.1:{port}/api/studies"
+            said = dashboard.stdout.readline().decode()
+            port = re.search(r"The dashboard is at http://127.0.0.1:(\d+)/", said)
+            assert port is not None, said
+            address = f"http://127.0.0.1:{port[1]}/api/studies"
             with pytest.raises(urllib.error.HTTPError) as refused:
                 urllib.request.urlopen(address, timeout=60)
             refused.value.close()
@@ -431,12 +427,10 @@ def long_study(database: str) -> str:
 
 def wait_for_a_trial(url: str) -> None:
     """Wait until a trial has ended an epoch."""
-    study, until = load_study("acme", url), time.monotonic() + 300
-    while time.monotonic() < until:
-        if any(is_under_way(t) and t.intermediate_values for t in study.get_trials()):
-            return
-        time.sleep(0.2)
-    raise AssertionError("no trial began")
+    study = load_study("acme", url)
+    wait_until(
+        lambda: any(is_under_way(t) and t.intermediate_values for t in study.get_trials()), 300
+    )
 
 
 @pytest.mark.slow

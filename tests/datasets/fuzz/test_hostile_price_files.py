@@ -213,7 +213,7 @@ CASES: dict[str, tuple[str | bytes, str | None]] = {
     "gzip and more": (ZIPPED + b"more", ": is not a valid gzip file: "),
     "gzip in gzip": (gzip.compress(ZIPPED), ", line 1, character 2" + TEXT + "0x8b."),
     "a bomb": (gzip.compress(bytes(2**26)), AT_MOST),
-    "a bomb of empty members": (gzip.compress(b"") * 10**5, ": the file is empty (0 bytes)."),
+    "a bomb of empty members": (gzip.compress(b"") * 10**4, ": the file is empty (0 bytes)."),
     # other things
     "PNG": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ", line 1, character 1" + TEXT + "0x89."),
     "SQLite": (sqlite_file(), ", line 1, character 16" + TEXT + "0x00."),
