@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from foretune.datasets.alpha_vantage import download_prices
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.readers import read_prices
 from foretune.datasets.samples import SAMPLES, load_sample, load_simulated
@@ -32,6 +32,25 @@ def load_prices(where: str) -> PriceSeries:
         return download_prices(where.removeprefix(_ALPHA_VANTAGE), outputsize="full")
     simulated = load_simulated(where)
     return read_prices(where) if simulated is None else simulated
+
+
+def load_prices_of(study: str, source: str) -> PriceSeries:
+    """Load the prices of a study from where it knows them to be.
+
+    Args:
+        study: its name.
+        source: a sample, a simulation, a download, or a file of that name in this folder.
+
+    Raises:
+        ConfigError: ``source`` is no such name.
+        DataError: there are no prices; says how to name others.
+    """
+    try:
+        return load_prices(require_name(source))
+    except DataError as error:
+        raise DataError(
+            f"the prices of study {study!r} must be given, as --prices: {error}"
+        ) from None
 
 
 def require_name(source: str) -> str:

@@ -51,6 +51,11 @@ class StrictModel(BaseModel):
         return type(self)(**{**dict(self), **changes})
 
 
+def list_to_tuple(value: Any) -> Any:
+    """Return a list, which is all that TOML and JSON have, as the tuple that a model wants."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
     """Return one line for all mistakes in ``error``, e.g. ``epochs must be ..., but got -3``."""
     details = error.errors(include_url=False, include_context=False)

@@ -2,7 +2,7 @@
 
 import os
 from html import escape
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from foretune.datasets.atomic import write_atomically
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.scaling import ScalingName
-from foretune.datasets.strict_model import StrictModel, describe, shown
+from foretune.datasets.strict_model import StrictModel, describe, list_to_tuple, shown
 from foretune.datasets.toml_files import parse_toml, read_text
 
 CellName = Literal["lstm", "peephole_lstm", "gru"]
@@ -21,13 +21,9 @@ MAX_LAYERS = 8
 MAX_COUNT = 1_000_000
 
 
-def _list_to_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 Units = Annotated[
     tuple[Annotated[int, Field(ge=1, le=MAX_UNITS)], ...],
-    BeforeValidator(_list_to_tuple),
+    BeforeValidator(list_to_tuple),
     Field(min_length=1, max_length=MAX_LAYERS),
 ]
 

@@ -33,12 +33,10 @@ from foretune.models.forecaster_files import (
     save_model,
     weights_digest,
 )
-from foretune.models.forecasting import forecast_from
+from foretune.models.growth_ahead import growth_ahead
 from foretune.models.intervals import COVERAGE, conformal_widths, interval
 from foretune.models.network import Params, parameter_count
-from foretune.models.padding import pad_params, padded_architecture
 from foretune.models.refit import OnEpoch, Trained, split_without_test, train_and_refit
-from foretune.models.stacked import Architecture
 
 _HORIZON = 50  # days
 _VERSIONED = ("foretune", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -274,7 +272,9 @@ class Forecaster:
 
     def _prices_ahead(self) -> dict[str, NDArray[np.float64]]:
         """Forecast prices and the ends of their intervals [H], by name."""
-        growth = self._log_growth()
+        growth = growth_ahead(
+            self.config, self.params, self.scaling, self.history, horizon=self.horizon
+        )
         lower, upper = interval(growth, self.widths)
         columns = {"forecast": growth, "lower": lower, "upper": upper}
         last = np.array([len(self.history) - 1], np.int32)
@@ -282,32 +282,6 @@ class Forecaster:
             name: prices_after(values[None], last, self.history.mid)[0]
             for name, values in columns.items()
         }
-
-    def _log_growth(self) -> NDArray[np.float64]:
-        """Forecast log growth since the last known day [H]."""
-        read, mid = self.config.unroll_length, self.history.mid
-        # Never smoothed, as on validation days; and only what is read, so that a history of
-        # another length compiles nothing.
-        window = self.scaling.transform(mid)[-read:].astype(np.float32)
-        architecture = padded_architecture(self.config)
-        scaled = forecast_from(
-            architecture,
-            pad_params(self.params, Architecture.of(self.config), architecture),
-            jax.device_put(window),
-            jax.device_put(np.array([read - 1], np.int32)),
-            warm_up=read,
-            horizon=self.horizon,
-        )
-        if not np.all(np.isfinite(scaled)):
-            raise DataError(
-                f"the forecast after {self.history.dates[-1]} must be finite, but the network's "
-                "output is not; train with a smaller learning_rate"
-            )
-        last = np.array([len(mid) - 1], np.int32)
-        growth: NDArray[np.float64] = self.scaling.log_growth(
-            np.asarray(scaled, np.float64), last, mid
-        )[0]
-        return growth
 
     def _document(self) -> ForecasterDocument:
         weights = named_arrays(self.params)

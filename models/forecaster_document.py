@@ -2,29 +2,24 @@
 
 from datetime import date
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
 
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.scaling import Scaling, StandardisedLogReturns, WindowedMinMax
-from foretune.datasets.strict_model import StrictModel, describe
+from foretune.datasets.strict_model import StrictModel, describe, list_to_tuple
 from foretune.datasets.toml_files import parse_toml
 from foretune.models.config import TrialConfig
 
-
-def _list_to_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 Price = Annotated[float, Field(gt=0)]
-Prices = Annotated[tuple[Price, ...], BeforeValidator(_list_to_tuple), Field(min_length=1)]
+Prices = Annotated[tuple[Price, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
 Days = Annotated[
-    tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_list_to_tuple), Field(min_length=1)
+    tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(list_to_tuple), Field(min_length=1)
 ]
 Widths = Annotated[
-    tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(_list_to_tuple), Field(min_length=1)
+    tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(list_to_tuple), Field(min_length=1)
 ]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 

@@ -43,6 +43,12 @@ def best_trial(study: optuna.Study) -> FrozenTrial:
     return best
 
 
+def rank(trial: FrozenTrial) -> tuple[float, int]:
+    """Return what complete trials are sorted by: value, then number."""
+    assert trial.value is not None  # a complete trial has one
+    return trial.value, trial.number
+
+
 def trial_config(trial: FrozenTrial) -> TrialConfig:
     """Return the config that ``trial`` trained.
 

@@ -8,18 +8,14 @@ from typing import Annotated, Any, Self
 import tomli_w
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from foretune.datasets.errors import ConfigError, DataError, ForetuneError
+from foretune.datasets.errors import ConfigError, ForetuneError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources import load_prices, require_name
+from foretune.datasets.sources import load_prices, load_prices_of
 from foretune.datasets.splits import Split, walk_forward
-from foretune.datasets.strict_model import StrictModel, describe
+from foretune.datasets.strict_model import StrictModel, describe, list_to_tuple
 from foretune.datasets.toml_files import parse_toml, read_text
 from foretune.models.config import TrialConfig
 from foretune.search.spec import MAX_DAYS, PricesSpec, SplitSpec
-
-
-def _list_to_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _require_table(value: Any) -> Any:
@@ -38,7 +34,7 @@ def _require_day(value: str) -> str:
     return value
 
 
-FirstAndLast = Annotated[tuple[date, date], BeforeValidator(_list_to_tuple)]
+FirstAndLast = Annotated[tuple[date, date], BeforeValidator(list_to_tuple)]
 Day = Annotated[str, AfterValidator(_require_day)]
 
 
@@ -167,13 +163,8 @@ class BestDocument(StrictModel):
         return prices
 
     def _prices_of_study(self) -> PriceSeries:
-        source = require_name(self.prices.source)
-        try:
-            prices = load_prices(source)
-        except DataError as error:
-            raise DataError(
-                f"the prices of study {self.result.study!r} must be given, as --prices: {error}"
-            ) from None
+        source = self.prices.source
+        prices = load_prices_of(self.result.study, source)
         if not self.is_of(prices):
             raise ConfigError(
                 f"prices must be those of study {self.result.study!r} (prices.digest "

@@ -1,21 +1,20 @@
 """The best distinct configs of a study, trained once more; and their mean, the ensemble."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from foretune.datasets.errors import ConfigError
 from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
 from foretune.models.evaluation import evaluate
 from foretune.models.network import Params
-from foretune.models.training import EpochResult, NonFiniteLossError
-from foretune.models.walk_forward import FoldResults, fit_folds, mean_over_folds
-from foretune.search.best import trial_config
+from foretune.search.best import rank, trial_config
+from foretune.search.objective import OnEpoch
 from foretune.search.sealed_test import OpenedTest
+from foretune.search.training_again import train_again
 
 Growth = NDArray[np.float64]
 
@@ -54,20 +53,13 @@ class Candidate:
 def best_distinct(trials: Iterable[FrozenTrial], count: int) -> list[FrozenTrial]:
     """Return the best of completed trials, at most ``count``, no two of one config; best first."""
     chosen: dict[TrialConfig, FrozenTrial] = {}
-    for trial in sorted(trials, key=_value):
+    for trial in sorted(trials, key=rank):
         chosen.setdefault(trial_config(trial), trial)
     return list(chosen.values())[:count]
 
 
-def _value(trial: FrozenTrial) -> tuple[float, int]:
-    assert trial.value is not None  # a complete trial has one
-    return trial.value, trial.number
-
-
 def retrain(
-    trial: FrozenTrial,
-    folds: Sequence[Development],
-    on_epoch: Callable[[int, TrialConfig, FoldResults], None] | None = None,
+    trial: FrozenTrial, folds: Sequence[Development], on_epoch: OnEpoch | None = None
 ) -> Candidate:
     """Train the config of ``trial`` again and keep each fold's best epoch.
 
@@ -79,24 +71,13 @@ def retrain(
     Raises:
         ConfigError: the training goes astray, as it did not when the trial was stored.
     """
-    config = trial_config(trial)
-    best: dict[int, EpochResult] = {}
-    try:
-        for results in fit_folds(config, folds):
-            for fold, result in enumerate(results.folds):
-                if result.is_best:
-                    best[fold] = result
-            if on_epoch is not None:
-                on_epoch(trial.number, config, results)
-    except NonFiniteLossError as error:
-        raise ConfigError(f"trial {trial.number} cannot be trained again: {error}") from None
-    chosen = list(best.values())
+    again = train_again(trial, folds, on_epoch)
     return Candidate(
         trial=trial,
-        config=config,
-        forecasts=tuple(result.forecasts for result in chosen),
-        params=chosen[-1].params,
-        relative_mse=mean_over_folds(chosen),
+        config=again.config,
+        forecasts=tuple(result.forecasts for result in again.best),
+        params=again.best[-1].params,
+        relative_mse=again.relative_mse,
     )
 
 

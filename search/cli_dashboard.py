@@ -1,6 +1,7 @@
 """``foretune dashboard``: the studies in a browser."""
 
 import os
+import signal
 
 import click
 
@@ -39,6 +40,8 @@ def dashboard(
     If the environment variable FORETUNE_DASHBOARD_TOKEN is set, visitors must bring what is in it:
     once as ?token=... at the end of the address, or as Authorization: Bearer ...
     """
+    # As a container is stopped; where it is process 1, the system would not end it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     serve(
         storage,
         host=host,

@@ -89,7 +89,9 @@ def run(
     """
     series = load_prices(prices)
     space = None if space_file is None else SearchSpace.load(space_file)
-    folder = require_writable(out or Path("results") / name)
+    folder = Path("results") / name if out is None else Path(out)
+    if workers != 0:
+        require_writable(folder)
     study = run_study(
         name,
         series,

@@ -4,8 +4,6 @@ import os
 import sys
 
 import click
-from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
 from foretune.search.command import (
@@ -17,9 +15,12 @@ from foretune.search.command import (
 )
 from foretune.search.join import join_study
 from foretune.search.memory import DEFAULT_GROWTH, WorkerGrownError
+from foretune.search.patience import STORAGE_ERRORS
 from foretune.search.tickets import finished_trials
 from foretune.search.trial_marks import DEFAULT_BEAT
 from foretune.search.wanted import wanted_trials
+
+SECONDS = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
@@ -33,14 +34,14 @@ from foretune.search.wanted import wanted_trials
 @click.option("--no-cache", is_flag=True, help="Leave the folder of compiled programs alone.")
 @click.option(
     "--beat",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=DEFAULT_BEAT,
     show_default=True,
     help="Seconds between two signs of life; without six of them a worker is taken for lost.",
 )
 @click.option(
     "--checkpoint",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SECONDS,
     default=DEFAULT_SECONDS,
     show_default=True,
     help="Seconds between two checkpoints of a trial that takes longer.",
@@ -80,7 +81,7 @@ def worker(
         os.execv(sys.executable, sys.orig_argv)
     try:
         done, wanted = finished_trials(study), wanted_trials(study)
-    except (StorageInternalError, SQLAlchemyError):  # interrupted while the database was away
+    except STORAGE_ERRORS:  # interrupted while the database was away
         sys.exit(INTERRUPTED)
     click.echo(f"study {name} has {done} of {wanted} trials")
     if done < wanted:

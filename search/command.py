@@ -8,12 +8,10 @@ from typing import NoReturn
 import click
 import optuna
 from click.core import ParameterSource
-from optuna.exceptions import StorageInternalError
 from rich.console import Console
-from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.datasets import ForetuneError
-from foretune.search.patience import first_line
+from foretune.search.patience import STORAGE_ERRORS, first_line
 from foretune.search.storage import DEFAULT_STORAGE, has_password
 from foretune.search.tickets import finished_trials
 
@@ -63,7 +61,7 @@ def run_command(command: click.Command, name: str, arguments: Sequence[str] | No
         _say_and_exit(name, " ".join(error.format_message().split()), MISTAKE)
     except ForetuneError as error:
         _say_and_exit(name, str(error), MISTAKE)
-    except (StorageInternalError, SQLAlchemyError) as error:
+    except STORAGE_ERRORS as error:
         _say_and_exit(name, f"the storage failed: {first_line(error)}", FAILED)
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
@@ -76,7 +74,7 @@ def has_enough(study: optuna.Study, trials: int) -> bool:
     """Whether a study has so many trials; not if its database is away since it was interrupted."""
     try:
         return finished_trials(study) >= trials
-    except (StorageInternalError, SQLAlchemyError):
+    except STORAGE_ERRORS:
         return False
 
 

@@ -3,20 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import optuna
-
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.splits import Development, Split
 from foretune.models.assessment import Assessment, assess_folds
 from foretune.models.baselines import baseline_growth
-from foretune.search.judged_trials import JudgedTrials, judged_trials
+from foretune.search.judged_trials import JudgedTrials
 from foretune.search.significance import (
     SuperiorAbility,
     confidence_set,
     in_confidence_set,
     superior_ability,
 )
-from foretune.search.spec import SplitSpec, required_spec
+from foretune.search.spec import SplitSpec
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,13 +68,13 @@ def gather_evidence(
             )
             for name, baseline in baselines.items()
         },
-        in_set=_told_apart_from_none(judged, split, seed),
+        in_set=_confidence_members(judged, split, seed),
         left_out=judged.left_out_in_words,
         baselines=baselines,
     )
 
 
-def _told_apart_from_none(judged: JudgedTrials, split: Split, seed: int) -> list[int] | None:
+def _confidence_members(judged: JudgedTrials, split: Split, seed: int) -> list[int] | None:
     """Return the numbers of the trials in the model confidence set; None without one."""
     try:
         p_values = confidence_set(
@@ -86,17 +84,6 @@ def _told_apart_from_none(judged: JudgedTrials, split: Split, seed: int) -> list
         return None
     members = in_confidence_set(p_values)
     return [t.number for t, kept in zip(judged.trials, members, strict=True) if kept]
-
-
-def skill_so_far(study: optuna.Study) -> SuperiorAbility:
-    """Test the completed trials of ``study`` against persistence, from what they have stored.
-
-    Needs no prices. The study must be one of :func:`run_study`.
-
-    Raises:
-        ConfigError: no trial is complete, or none can be judged.
-    """
-    return skill_of(judged_trials(study), required_spec(study).split)
 
 
 def skill_of(judged: JudgedTrials, split: SplitSpec) -> SuperiorAbility:

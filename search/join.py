@@ -13,7 +13,6 @@ from foretune.search.pruners import PRUNERS
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.spec import required_spec, study_prices
 from foretune.search.storage import (
-    is_on_disk,
     load_study,
     open_storage,
     require_database,
@@ -96,7 +95,7 @@ def join_study(
         Launch(
             work=work,
             storage=storage_of(study),
-            url=storage if is_on_disk(storage) else None,
+            url=storage,
             workers=workers,
             cache=cache,
             show_progress=show_progress_bar,

@@ -11,10 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.errors import ConfigError, ForetuneError
 from foretune.datasets.splits import walk_forward
-from foretune.search.best import trial_config
+from foretune.search.best import rank, trial_config
 from foretune.search.spec import StudySpec, required_spec
 from foretune.search.storage import storage_of
-from foretune.search.trial_files import LOSSES_BY_ORIGIN, load_loss_columns
+from foretune.search.trial_files import load_loss_columns
 
 # So many reasons are told in full.
 _TOLD = 3
@@ -36,7 +36,7 @@ class JudgedTrials:
     @property
     def best(self) -> FrozenTrial:
         """The one of the lowest value."""
-        return min(self.trials, key=_rank)
+        return min(self.trials, key=rank)
 
     @property
     def left_out_in_words(self) -> str:
@@ -102,15 +102,7 @@ def _losses(
             f"trial {trial.number} must have a finite value of at least 0, but has {trial.value}"
         )
     trial_config(trial)
-    losses, persistence = load_loss_columns(storage_of(study), trial, "loss", "persistence_loss")
-    if len(losses) != origins:
-        raise ConfigError(
-            f"{LOSSES_BY_ORIGIN} of trial {trial.number} must have {origins} origins, but has "
-            f"{len(losses)}"
-        )
+    losses, persistence = load_loss_columns(
+        storage_of(study), trial, "loss", "persistence_loss", origins=origins
+    )
     return losses, persistence
-
-
-def _rank(trial: FrozenTrial) -> tuple[float, int]:
-    assert trial.value is not None  # see _losses
-    return trial.value, trial.number

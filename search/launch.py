@@ -5,10 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import optuna
-from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
-from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.datasets.errors import ConfigError
 from foretune.models.config import TrialConfig
@@ -16,6 +14,7 @@ from foretune.models.walk_forward import FoldResults
 from foretune.search.interrupt import StopRequest, stop_on_signal
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.memory import DEFAULT_GROWTH
+from foretune.search.patience import STORAGE_ERRORS
 from foretune.search.progress import StudyProgress, show_progress
 from foretune.search.storage import heeding, stop_waiting
 from foretune.search.study_note import StudyNote
@@ -83,7 +82,7 @@ class Launch:
             except KeyboardInterrupt:
                 stop_waiting(self.storage)
                 _say_how_to_resume(study, total)
-            with suppress(StorageInternalError, SQLAlchemyError):
+            with suppress(*STORAGE_ERRORS):
                 note.end()
 
     @property
@@ -170,7 +169,7 @@ def _explain(study: optuna.Study, ended: Round) -> None:
 def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:
     try:
         stored = f"{finished_trials(study)} of {n_trials}"
-    except (StorageInternalError, SQLAlchemyError):  # the database is away
+    except STORAGE_ERRORS:  # the database is away
         stored = f"those finished of {n_trials}"
     print(
         f"\nInterrupted: {stored} trials of study {study.study_name!r} are stored. Run the same "

@@ -22,6 +22,9 @@ from foretune.datasets.errors import ForetuneError
 
 T = TypeVar("T")
 
+# What a database raises that does not answer, or not as it should, through Optuna or beside it.
+STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)
+
 # Seconds between two attempts, at first and at most.
 _FIRST, _LONGEST = 0.2, 2.0
 
@@ -92,7 +95,7 @@ class Patience:
         while True:
             try:
                 result = call()
-            except (StorageInternalError, SQLAlchemyError) as error:
+            except STORAGE_ERRORS as error:
                 self._require_room(error)
                 if not (self.waits and is_outage(error)):
                     raise

@@ -47,3 +47,13 @@ def own_pruner(name: str, storage: BaseStorage) -> BasePruner | None:
     except (KeyError, ConfigError):
         return None
     return PRUNERS[made]() if made in PRUNERS else None
+
+
+def require_folds(pruner: BasePruner, folds: int) -> None:
+    """Refuse a pruner that compares trials fold by fold where there is but one.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if isinstance(pruner, WilcoxonPruner) and folds == 1:
+        raise ConfigError("folds must be at least 2 for the Wilcoxon pruner, but got 1")

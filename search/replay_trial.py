@@ -14,14 +14,13 @@ from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import Development
 from foretune.models.assessment import assess_folds
 from foretune.models.device import device_name
-from foretune.models.training import EpochResult, NonFiniteLossError
-from foretune.models.walk_forward import fit_folds, mean_over_folds
 from foretune.search.artifacts import artifact_names
-from foretune.search.best import naming, trial_config
+from foretune.search.best import naming
 from foretune.search.objective import OnEpoch
 from foretune.search.spec import OBJECTIVE_NAME, required_spec, versions
 from foretune.search.storage import storage_of
 from foretune.search.stored_numbers import stored_number
+from foretune.search.training_again import TrainedAgain, train_again
 from foretune.search.trial_files import LOSSES_BY_ORIGIN, load_losses
 
 
@@ -88,12 +87,12 @@ def replay(
     folds = folds[: len(_fold_values(trial))] or folds
     with naming(study):
         losses = _stored_losses(study, trial, folds)
-        reported, best = _train_again(trial, folds, on_epoch)
-    differences = _differences(trial, folds, reported, best, losses)
+        again = train_again(trial, folds, on_epoch, epochs=stored_number(trial, "epochs"))
+    differences = _differences(trial, folds, again, losses)
     return Replay(
         trial=number,
         stored=_stored_value(trial),
-        replayed=mean_over_folds(best),
+        replayed=again.relative_mse,
         difference=float(np.max(differences)),
         compared=len(differences),
         reasons=_reasons(trial, spec.versions),
@@ -143,34 +142,8 @@ def _stored_losses(
     storage = storage_of(study)
     if LOSSES_BY_ORIGIN not in artifact_names(storage, trial):
         return None
-    losses = load_losses(storage, trial)
     origins = sum(len(fold.split.validation_origins) for fold in folds)
-    if len(losses) != origins:
-        raise ConfigError(
-            f"{LOSSES_BY_ORIGIN} of trial {trial.number} must have {origins} origins, but has "
-            f"{len(losses)}"
-        )
-    return losses
-
-
-def _train_again(
-    trial: FrozenTrial, folds: Sequence[Development], on_epoch: OnEpoch | None
-) -> tuple[dict[int, float], list[EpochResult]]:
-    """Return the values by epoch, as far as the trial came, and each fold's best epoch."""
-    config, reported = trial_config(trial), dict[int, float]()
-    epochs = stored_number(trial, "epochs") or config.epochs
-    best: dict[int, EpochResult] = {}
-    try:
-        for results in fit_folds(config, folds):
-            reported[results.epoch] = results.relative_mse
-            best |= {n: result for n, result in enumerate(results.folds) if result.is_best}
-            if on_epoch is not None:
-                on_epoch(trial.number, config, results)
-            if results.epoch >= epochs:
-                break
-    except NonFiniteLossError as error:
-        raise ConfigError(f"trial {trial.number} cannot be trained again: {error}") from None
-    return reported, list(best.values())
+    return load_losses(storage, trial, origins=origins)
 
 
 def _fold_values(trial: FrozenTrial) -> list[float]:
@@ -187,22 +160,21 @@ def _fold_values(trial: FrozenTrial) -> list[float]:
 def _differences(
     trial: FrozenTrial,
     folds: Sequence[Development],
-    reported: dict[int, float],
-    best: list[EpochResult],
+    again: TrainedAgain,
     stored_losses: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """Return the difference of every number that the trial stored from the replay's."""
-    pairs = [(_stored_value(trial), mean_over_folds(best))]
+    pairs = [(_stored_value(trial), again.relative_mse)]
     values = _fold_values(trial)
-    pairs += zip(values, (result.relative_mse for result in best), strict=False)
+    pairs += zip(values, (result.relative_mse for result in again.best), strict=False)
     # Under the Wilcoxon pruner the steps are folds, whose values are compared already.
     if list(trial.intermediate_values.values()) != values:
         pairs += [
-            (value, reported.get(epoch, np.inf))
+            (value, again.reported.get(epoch, np.inf))
             for epoch, value in trial.intermediate_values.items()
         ]
     if stored_losses is not None:
-        losses = assess_folds(folds, [result.forecasts for result in best]).losses
+        losses = assess_folds(folds, [result.forecasts for result in again.best]).losses
         pairs += zip(stored_losses, losses, strict=True)
     before, after = np.transpose(pairs)
     differences: NDArray[np.float64] = np.abs(before - after)

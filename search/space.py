@@ -10,7 +10,14 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.html_table import html_table
 from foretune.datasets.scaling import ScalingName
-from foretune.datasets.strict_model import CHOICES, FIXED, RANGE, StrictModel, describe
+from foretune.datasets.strict_model import (
+    CHOICES,
+    FIXED,
+    RANGE,
+    StrictModel,
+    describe,
+    list_to_tuple,
+)
 from foretune.datasets.toml_files import parse_toml, read_text
 from foretune.models.config import MAX_LAYERS, CellName, OptimizerName, TrialConfig
 
@@ -66,13 +73,9 @@ def _kind(value: Any) -> str:
     return CHOICES if isinstance(value, tuple | list) else FIXED
 
 
-def _to_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 Choices = Annotated[
     tuple[Value, ...],
-    BeforeValidator(_to_tuple),
+    BeforeValidator(list_to_tuple),
     Field(min_length=1, max_length=MAX_CHOICES),
     Tag(CHOICES),
 ]

@@ -9,9 +9,9 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from pydantic import Field, model_validator
 
-from foretune.datasets.errors import ConfigError, DataError
+from foretune.datasets.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources import load_prices, require_name
+from foretune.datasets.sources import load_prices, load_prices_of
 from foretune.datasets.splits import (
     Development,
     Split,
@@ -204,14 +204,10 @@ def study_prices(study: optuna.Study, where: str | None = None) -> PriceSeries:
         DataError: there are no prices.
     """
     spec = required_spec(study)
-    try:
-        prices = load_prices(require_name(spec.prices.source) if where is None else where)
-    except DataError as error:
-        if where is not None:
-            raise
-        raise DataError(
-            f"the prices of study {study.study_name!r} must be given, as --prices: {error}"
-        ) from None
+    if where is None:
+        prices = load_prices_of(study.study_name, spec.prices.source)
+    else:
+        prices = load_prices(where)
     spec.require_prices(prices, study.study_name)
     return prices
 

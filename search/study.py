@@ -7,7 +7,7 @@ from typing import Literal
 
 import jax
 import optuna
-from optuna.pruners import BasePruner, WilcoxonPruner
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 
@@ -18,7 +18,7 @@ from foretune.models.config import TrialConfig
 from foretune.search.known_configs import enqueue_configs
 from foretune.search.launch import Launch
 from foretune.search.progress import quiet_optuna
-from foretune.search.pruners import default_pruner, own_pruner, pruner_name
+from foretune.search.pruners import default_pruner, own_pruner, pruner_name, require_folds
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.space import SearchSpace
 from foretune.search.spec import (
@@ -103,7 +103,8 @@ def run_study(
         >>> study.best_value, best_config(study)
     """
     _require_valid(name, n_trials)
-    require_count("workers", workers or 1 if workers is not False else workers)
+    if workers is not None:
+        require_count("workers", workers, least=0)
     require_count("lanes", lanes if lanes != "auto" else 1)
     with quiet_optuna():
         use_compile_cache(on=cache)
@@ -128,8 +129,7 @@ def run_study(
             pruner=pruner or own_pruner(name, opened) or default_pruner(),
             lanes=lanes_of(lanes, spec.split.folds),
         )
-        if isinstance(work.pruner, WilcoxonPruner) and spec.split.folds == 1:
-            raise ConfigError("folds must be at least 2 for the Wilcoxon pruner, but got 1")
+        require_folds(work.pruner, spec.split.folds)
         # Two first launches at once: the second finds what the first has made.
         with study_lock(opened, _BEFORE_THERE_IS_ONE):
             study = _described_study(work, opened, spec)
@@ -137,15 +137,14 @@ def run_study(
             _want(study, n_trials, sampler, pruner, exactly=workers == 0)
         if workers == 0:
             return study
-        launch = Launch(
+        Launch(
             work=work,
             storage=opened,
             url=storage if isinstance(storage, str) and is_on_disk(storage) else None,
             workers=workers,
             cache=cache,
             show_progress=show_progress_bar,
-        )
-        launch.run(study)
+        ).run(study)
     return study
 
 
@@ -215,7 +214,7 @@ def _require_valid(name: str, n_trials: int) -> None:
     require_count("n_trials", n_trials)
 
 
-def require_count(name: str, value: object) -> None:
-    """Refuse what is no whole number of at least 1."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} must be a whole number of at least 1, but got {value!r}")
+def require_count(name: str, value: object, *, least: int = 1) -> None:
+    """Refuse what is no whole number of at least ``least``."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, but got {value!r}")

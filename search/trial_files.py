@@ -122,7 +122,11 @@ def losses_by_origin(assessment: Assessment, folds: Sequence[Development]) -> pd
 
 
 def load_losses(
-    storage: BaseStorage, trial: FrozenTrial, column: str = "loss"
+    storage: BaseStorage,
+    trial: FrozenTrial,
+    column: str = "loss",
+    *,
+    origins: int | None = None,
 ) -> NDArray[np.float64]:
     """Return a trial's losses by origin [O], to the last bit as they were stored.
 
@@ -130,16 +134,17 @@ def load_losses(
         storage: the study's.
         trial: one that has ended.
         column: ``loss``, or ``persistence_loss`` for those of persistence.
+        origins: how many there must be, O; None for any number.
 
     Raises:
         ConfigError: the trial has stored none, or the file is not what foretune writes.
     """
-    (losses,) = load_loss_columns(storage, trial, column)
+    (losses,) = load_loss_columns(storage, trial, column, origins=origins)
     return losses
 
 
 def load_loss_columns(
-    storage: BaseStorage, trial: FrozenTrial, *columns: str
+    storage: BaseStorage, trial: FrozenTrial, *columns: str, origins: int | None = None
 ) -> list[NDArray[np.float64]]:
     """Return several columns of a trial's losses by origin, each as :func:`load_losses` does."""
     if LOSSES_BY_ORIGIN not in artifact_names(storage, trial):
@@ -150,7 +155,10 @@ def load_loss_columns(
         rows = list(csv.DictReader(io.StringIO(content.decode())))
     except (csv.Error, ValueError):
         raise ConfigError(f"{what} must be a CSV file in UTF-8") from None
-    return [_losses(rows, column, what) for column in columns]
+    losses = [_losses(rows, column, what) for column in columns]
+    if origins not in (None, len(rows)):
+        raise ConfigError(f"{what} must have {origins} origins, but has {len(rows)}")
+    return losses
 
 
 def _losses(rows: Sequence[Mapping[str, str]], column: str, what: str) -> NDArray[np.float64]:

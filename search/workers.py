@@ -16,7 +16,6 @@ import loky
 from loky.backend import get_context
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial
-from sqlalchemy.exc import SQLAlchemyError
 
 from foretune.datasets.errors import ForetuneError
 from foretune.models.compile_cache import use_compile_cache
@@ -25,7 +24,7 @@ from foretune.models.walk_forward import FoldResults
 from foretune.search.interrupt import StopRequest
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.memory import WorkerGrownError
-from foretune.search.patience import first_line
+from foretune.search.patience import STORAGE_ERRORS, first_line
 from foretune.search.storage import open_storage
 from foretune.search.worker import Listener, Work, deleted_study, run_trials
 
@@ -216,6 +215,43 @@ def _end(team: list[_Worker]) -> None:
             worker.process.join()
 
 
+class _Launcher:
+    """A worker's launcher, as the worker sees it: who is told, and may have gone."""
+
+    def __init__(self, sending: Connection, stop: StopRequest) -> None:
+        self._sending = sending
+        self._stop = stop
+        self._process = os.getppid()
+
+    def heed(self) -> None:
+        """Stop if the launcher has asked for it, or has gone."""
+        if os.getppid() != self._process:
+            raise KeyboardInterrupt
+        self._stop.heed()
+
+    def send(self, *message: Any) -> None:
+        """Send a message, as `_listen` has them, then heed."""
+        try:
+            self._sending.send(message)
+        except (BrokenPipeError, ConnectionResetError):
+            raise KeyboardInterrupt from None  # it has gone
+        self._stop.heed()
+
+    def listener(self) -> Listener:
+        """Return what sends on whatever a worker tells."""
+
+        def on_epoch(number: int, config: TrialConfig, result: FoldResults) -> None:
+            self.send("epoch", number, result.epoch, config.epochs, result.relative_mse)
+
+        def on_trial(trial: FrozenTrial) -> None:
+            self.send("trial", trial.number)
+
+        def on_idle() -> None:
+            self.send("idle")  # finds out whether the launcher is still there
+
+        return Listener(on_epoch, on_trial, on_idle)
+
+
 def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connection) -> None:
     """Be a worker: the whole life of its process."""
     stop = StopRequest(announce=False)
@@ -225,52 +261,32 @@ def _work(work: Work, storage_url: str, core: int, cache: bool, sending: Connect
     if hasattr(os, "sched_setaffinity"):
         # Before JAX starts: XLA makes as many threads as it may use cores.
         os.sched_setaffinity(0, {core})
+    launcher = _Launcher(sending, stop)
+    last = _last_message(work, storage_url, cache, launcher)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to stop
+    with contextlib.suppress(KeyboardInterrupt):
+        launcher.send(*last)
 
-    launcher = os.getppid()
 
-    def heed() -> None:
-        if os.getppid() != launcher:
-            raise KeyboardInterrupt  # it is gone
-        stop.heed()
-
-    def send(*message: Any) -> None:
-        try:
-            sending.send(message)
-        except (BrokenPipeError, ConnectionResetError):
-            raise KeyboardInterrupt from None  # the launcher is gone
-
-    def on_epoch(number: int, config: TrialConfig, result: FoldResults) -> None:
-        send("epoch", number, result.epoch, config.epochs, result.relative_mse)
-        stop.heed()
-
-    def on_trial(trial: FrozenTrial) -> None:
-        send("trial", trial.number)
-        stop.heed()
-
-    def on_idle() -> None:
-        send("idle")  # finds out whether the launcher is still there
-        stop.heed()
-
-    error: Exception | None = None
-    stopped = grown = False
+def _last_message(
+    work: Work, storage_url: str, cache: bool, launcher: _Launcher
+) -> tuple[Any, ...]:
+    """Run trials until there is no more to do; returns what to tell the launcher at the end."""
     try:
         use_compile_cache(on=cache)
         # A user's seeded sampler would draw the same in every worker; foretune's own does not mind.
         work.sampler.reseed_rng()
         run = run_trials if work.lanes == 1 else run_trials_in_lanes
-        storage = open_storage(storage_url, heed=heed, wait=True)
-        stopped = run(work, storage, Listener(on_epoch, on_trial, on_idle))
+        storage = open_storage(storage_url, heed=launcher.heed, wait=True)
+        return "end", None, run(work, storage, launcher.listener())
     except KeyboardInterrupt:
-        pass
+        return "end", None, False
     except WorkerGrownError:
-        grown = True
+        return ("grown",)
     except ForetuneError as mistake:
-        error = mistake
-    except (StorageInternalError, SQLAlchemyError) as failure:
-        error = StorageInternalError(first_line(failure))  # theirs cannot be pickled
+        return "end", mistake, False
+    except STORAGE_ERRORS as failure:
+        return "end", StorageInternalError(first_line(failure)), False  # theirs cannot be pickled
     except Exception as failure:
         error = deleted_study(failure, work.study_name, storage_url)
-        error = error or RuntimeError(f"a worker failed:\n{traceback.format_exc()}")
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # nothing is left to stop
-    with contextlib.suppress(KeyboardInterrupt):
-        send(*(("grown",) if grown else ("end", error, stopped)))
+        return "end", error or RuntimeError(f"a worker failed:\n{traceback.format_exc()}"), False

@@ -460,9 +460,11 @@ def said(process: subprocess.Popen[str]) -> str:
     return found[1] if found else pytest.fail(line + process.communicate()[1])
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def ended(
+    process: subprocess.Popen[str], how: signal.Signals = signal.SIGINT
+) -> tuple[int, str, str]:
     """Press Ctrl-C; return the exit code and all that was printed since."""
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     out, err = process.communicate()
     return process.returncode, out, err
 
@@ -528,7 +530,7 @@ def test_many_ask_at_once(place: Place, running: subprocess.Popen[str]) -> None:
         with slow.makefile("rb") as answer:
             assert b"200 OK" in answer.readline()
             answer.read()
-    assert ended(running)[2] == ""
+    assert ended(running, signal.SIGTERM) == (0, "\nThe dashboard has ended.\n", "")
 
 
 def test_the_token_comes_from_the_environment_and_is_never_printed(place: Place) -> None:

@@ -15,7 +15,9 @@ from foretune.search import (
     summary,
     summary_table,
 )
-from foretune.search.evidence import skill_so_far
+from foretune.search.evidence import skill_of
+from foretune.search.judged_trials import judged_trials
+from foretune.search.spec import required_spec
 from foretune.search.text_table import as_text
 
 
@@ -37,7 +39,8 @@ def test_the_verdict_so_far_is_the_sealed_reports(tiny_space: SearchSpace) -> No
         prices = load_sample(sample, length=1500, seed=1)
         study = searched(prices, tiny_space)
         report = make_report(study, prices, sealed=True, top=1)
-        assert skill_so_far(study) == report.finding.skill
+        so_far = skill_of(judged_trials(study), required_spec(study).split)
+        assert so_far == report.finding.skill
         assert report.finding.claims_skill == skill
         said = caution(study)
         assert said.startswith(report.verdict.split(".")[0])
@@ -49,7 +52,7 @@ def test_the_verdict_so_far_is_the_sealed_reports(tiny_space: SearchSpace) -> No
 def test_a_study_without_a_result_has_no_verdict(tiny_space: SearchSpace) -> None:
     study = optuna.create_study()
     with pytest.raises(ConfigError, match="must have a complete trial, but got none"):
-        skill_so_far(study)
+        judged_trials(study)
     with pytest.raises(ConfigError, match="must have a complete trial, but got none"):
         summary(study)
 
