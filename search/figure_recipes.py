@@ -8,17 +8,10 @@ store draws it when it is opened.
 import io
 import json
 import threading
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from foretune.search.figure_style import BLACK, BLUE, ORANGE, WIDTH, literal, whole_number_ticks
-from foretune.search.forecast_window import ForecastWindow
-
 _MAGIC = b"foretune figure 1\n"
-_SIZE = (WIDTH, 4.2)
 
 # Drawing is not safe in several threads at once, and a dashboard has one for each request.
 _drawing = threading.Lock()
@@ -28,7 +21,7 @@ def recipe(kind: str, **data: Any) -> bytes:
     """Return the recipe of a figure, to be saved under the name of a PNG file.
 
     Args:
-        kind: a key of the drawings below.
+        kind: a key of ``DRAWINGS`` in ``figure_drawings.py``.
         data: what that drawing is made from, as JSON knows it.
 
     Example:
@@ -44,48 +37,12 @@ def drawn(content: bytes) -> bytes:
 
 @lru_cache(maxsize=64)
 def _draw(content: bytes) -> bytes:
+    # Only here: most who open a storage draw nothing, and need not wait for matplotlib.
+    from foretune.search.figure_drawings import draw
+
     document = json.loads(content.removeprefix(_MAGIC))
     written = io.BytesIO()
     with _drawing:
-        figure = Figure(figsize=_SIZE, layout="constrained")
-        _DRAWINGS[document["kind"]](figure, document["data"])
+        figure = draw(document["kind"], document["data"])
         figure.savefig(written, format="png", dpi=120)
     return written.getvalue()
-
-
-def _forecasts(figure: Figure, data: dict[str, Any]) -> None:
-    axes = figure.subplots()
-    ForecastWindow.from_json(data["window"]).draw(axes)
-    axes.set_title(literal(data["title"]))
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
-
-
-def _learning_curve(figure: Figure, data: dict[str, Any]) -> None:
-    left, right = figure.subplots(1, 2)
-    for curve, style in zip(data["folds"], _LINES * len(data["folds"]), strict=False):
-        label = f"fold {curve['fold']}" if len(data["folds"]) > 1 else None
-        look = {"linestyle": style, "marker": "o", "markersize": 3, "label": label}
-        left.plot(curve["epochs"], curve["values"], color=ORANGE, **look)
-        right.plot(curve["epochs"], curve["losses"], color=ORANGE, **look)
-        best = curve["best"] - 1
-        marked = curve["epochs"][best], curve["values"][best]
-        left.plot(*marked, marker="*", markersize=12, color=BLUE, linestyle="")
-    left.axhline(1.0, color=BLACK, linestyle=":", linewidth=1.2)
-    left.set(
-        xlabel="epoch",
-        ylabel="validation relative MSE\n(dotted: persistence; star: best epoch)",
-    )
-    right.set(xlabel="epoch", ylabel="training loss\n(½ squared scaled error)")
-    for axes in (left, right):
-        whole_number_ticks(axes)
-    if len(data["folds"]) > 1:
-        left.legend(fontsize="small")
-    figure.suptitle(literal(data["title"]))
-
-
-_LINES = ("-", "--", "-.", ":")
-
-_DRAWINGS: dict[str, Callable[[Figure, dict[str, Any]], None]] = {
-    "forecasts": _forecasts,
-    "learning curve": _learning_curve,
-}
