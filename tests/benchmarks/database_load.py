@@ -3,7 +3,7 @@
 Tiny trials are run by one, two and four `foretune worker` processes. Between them and PostgreSQL
 sits a relay that counts bytes, connections and round trips; PostgreSQL itself counts statements and
 what it writes. What depends on the number of trials, epochs or workers is told apart by running
-studies that differ in that number alone. Takes about ten minutes and writes results/database.json.
+studies that differ in that number alone. Takes about six minutes and writes results/database.json.
 """
 
 import argparse
