@@ -134,7 +134,7 @@ def _worker(running: list[FrozenTrial]) -> WorkerStatus:
 def _seconds_since_start(trial: FrozenTrial) -> float:
     if trial.datetime_start is None:
         return 0.0
-    return time.time() - seconds_since_1970(trial, trial.datetime_start)
+    return max(time.time() - seconds_since_1970(trial, trial.datetime_start), 0.0)
 
 
 def _trials_per_hour(trials: list[FrozenTrial]) -> float | None:
@@ -156,8 +156,9 @@ def _trials_per_hour(trials: list[FrozenTrial]) -> float | None:
 def _worker_in_words(worker: WorkerStatus) -> str:
     trials = ", ".join(map(str, worker.trials))
     ago = worker.beat_seconds_ago
-    begun = f"begun {worker.begun_seconds_ago:.0f} s ago"
-    beat = begun if ago is None else f"last sign of life {ago:.0f} s ago"
+    beat = f"begun {worker.begun_seconds_ago:.0f} s ago"
+    if ago is not None:
+        beat += f", last sign of life {ago:.0f} s ago"
     lost = "" if worker.alive else "; lost, and left to the next worker"
     return f"{worker.name}: trial {trials}, {beat}{lost}"
 

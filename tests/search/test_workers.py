@@ -217,6 +217,7 @@ def test_as_many_workers_as_cores_and_one_lane_on_a_cpu() -> None:
     assert default_lanes() == 1
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_trial_made_up_for(tmp_path: Path) -> None:
     process = start(tmp_path, epochs=400)
     trial = running(tmp_path, process, 1)[0]

@@ -13,6 +13,7 @@ from foretune.studies.calibration import Outcome, Setting, calibrate, summary
 WALK, FOUND = Setting("random_walk", 5, skill=False), Setting("ar1", 5, skill=True)
 
 
+@pytest.mark.slow
 def test_few_false_alarms_and_skill_is_found() -> None:
     # At a false alarm in twenty, four or more in twelve studies come once in 450 runs.
     assert stats.binom.sf(3, 12, 0.05) < 1 / 400
