@@ -158,7 +158,7 @@ def _worker_in_words(worker: WorkerStatus) -> str:
     ago = worker.beat_seconds_ago
     beat = f"begun {worker.begun_seconds_ago:.0f} s ago"
     if ago is not None:
-        beat += f", last sign of life {ago:.0f} s ago"
+        beat += f", heard of {ago:.0f} s ago"
     lost = "" if worker.alive else "; lost, and left to the next worker"
     return f"{worker.name}: trial {trials}, {beat}{lost}"
 

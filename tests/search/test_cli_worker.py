@@ -267,6 +267,6 @@ def test_status_tells_the_living_from_the_lost(run: Run, tmp_path: Path) -> None
     _, out, _ = run("status", "--study", "s")
     said = " ".join(out.replace("│", " ").split())
     assert "workers at work 1" in said
-    assert re.search(r"m:1: trial 0, begun \d+ s ago, last sign of life 0 s ago m:2", said)
+    assert re.search(r"m:1: trial 0, begun \d+ s ago, heard of 0 s ago m:2", said)
     assert said.count("lost, and left to the next worker") == 1
     assert [t.state for t in study.trials] == [TrialState.RUNNING] * 2
