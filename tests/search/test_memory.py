@@ -1,5 +1,7 @@
 """A worker that has grown enough makes room for a new process, which goes on."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,29 @@ def test_many_shapes_in_bounded_memory(
     shapes = {(t.params["units_1"], t.params["unroll_length"]) for t in trials}
     assert len(shapes) > 30
     assert len({t.user_attrs["worker"] for t in trials}) > 2
+
+
+# The command, with a process that is large enough sooner; it starts itself again with these words.
+GROWS = """
+import foretune.search.memory
+foretune.search.memory.DEFAULT_GROWTH = 8 * 2**20
+from foretune.search.entry import main
+print("started", flush=True)
+main()
+"""
+
+
+@pytest.mark.slow
+def test_the_command_goes_on_as_a_new_process(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    space = tiny_space.fix(units=IntRange(low=1, high=60), epochs=1, pad_units_to=1)
+    run_study("s", walk, n_trials=10, space=space, horizon=5, storage=url, workers=0)
+    command = [sys.executable, "-c", GROWS, "worker", "--study", "s", "--storage", url]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("started") > 1
+    assert "study s has 10 of 10 trials" in done.stdout
+    trials = load_study("s", url).trials
+    assert finished_trials(load_study("s", url)) == len(trials) == 10
