@@ -27,6 +27,8 @@ def require_file_place(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     try:
         place = path.resolve() if path.is_symlink() else path
+        if place.is_symlink():  # from Python 3.13 on, pathlib leaves such a link as it is
+            raise RuntimeError
         if place.exists() and not place.is_file():
             raise ConfigError(f"{path} cannot be written: it is there and not a regular file")
         if not place.parent.is_dir():

@@ -119,7 +119,7 @@ class History:
             2015-12-31, [2016-01-01, 2016-01-04]
         """
         last = self.dates[-1]
-        recent = self.dates[self.dates > last - _WEEKS * _WEEK]
+        recent = self.dates[self.dates > last - np.timedelta64(_WEEKS * _WEEK, "D")]
         # Day 0, 1970-01-01, was a Thursday; Monday is 0 here.
         weekdays = (recent.astype(np.int64) + 3) % _WEEK
         weekend = [bool(np.sum(weekdays == day) > _WEEKS / 2) for day in (5, 6)]

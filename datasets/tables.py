@@ -53,9 +53,10 @@ def _content(label: str, path: str | os.PathLike[str]) -> bytes:
         raise DataError(f"{label}: there is no such file.") from None
     except DataError:
         raise
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{label}: cannot be read: {reason}.") from None
+    except OSError as error:
+        raise DataError(f"{label}: cannot be read: {error.strerror or error}.") from None
+    except ValueError:
+        raise DataError(f"{label}: cannot be read: its name has a NUL in it.") from None
     _check_size(label, len(content))
     if not content:
         raise DataError(f"{label}: the file is empty (0 bytes).")

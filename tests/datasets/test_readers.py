@@ -394,7 +394,7 @@ def test_refuses_what_is_no_file(write: Callable[..., str], tmp_path: Path) -> N
         "no/such.csv": "no/such.csv: there is no such file.",
         "p.csv/x": "p.csv/x: cannot be read: Not a directory.",
         "n" * 300: f"{'n' * 300}: cannot be read: File name too long.",
-        "a\0b": "a\\x00b: cannot be read: embedded null byte.",
+        "a\0b": "a\\x00b: cannot be read: its name has a NUL in it.",
         str(tmp_path): f"{tmp_path}: must be a CSV file, but is a directory.",
         "pipe": "pipe: must be a CSV file, but is not a regular file.",
         "odd\udcff": "odd?: there is no such file.",

@@ -446,7 +446,7 @@ def test_the_first_day_that_differs_is_named(day: int, how: str, forecaster: For
         # A Saturday in the known weeks.
         extra = np.busday_offset(dates[day], 0, "forward", weekmask="Sat")
         if extra > dates[299]:
-            extra -= 7
+            extra -= np.timedelta64(7, "D")
         place = int(np.searchsorted(dates, extra))
         mid, dates = np.insert(mid, place, 80.0), np.insert(dates, place, extra)
         expected = f"first on {extra}: a mid price of 80 instead of no price"
@@ -486,7 +486,7 @@ def test_days_before_the_first_known_one_are_left_alone(small: SimpleNamespace) 
 @given(st.integers(-20_000, 40_000), st.integers(1, 30), st.integers(1, 60))
 def test_days_ahead_are_business_days(last: int, known: int, count: int) -> None:
     end = np.datetime64(last, "D")
-    every = np.arange(end - 3 * known, end + 1)
+    every = end + np.arange(-3 * known, 1).astype("timedelta64[D]")
     dates = every[np.is_busday(every)]
     ahead = History.of(series(np.full(len(dates), 9.0), dates)).days_ahead(count)
     # By hand: day after day, leaving out Saturdays and Sundays.

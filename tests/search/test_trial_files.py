@@ -85,7 +85,7 @@ def test_attributes_are_numbers_that_sort_and_are_rounded(study: optuna.Study) -
 
 def test_a_window_shows_the_last_forecasts_that_do_not_overlap() -> None:
     """Origins 0..40 two days apart, three days ahead: every second one, the last five."""
-    dates = np.datetime64("2020-01-01") + np.arange(50)
+    dates = np.datetime64("2020-01-01") + np.arange(50).astype("timedelta64[D]")
     mid, origins = np.linspace(10, 20, 50), np.arange(0, 42, 2, dtype=np.int32)
     growth = np.repeat(origins[:, None] / 1000.0, 3, axis=1)
     window = ForecastWindow.of_last(dates, mid, origins, growth, np.full(3, 0.1), overlap=2)
