@@ -81,7 +81,7 @@ class Launch:
                 raise (deleted_study(error, study.study_name, self.storage) or error) from None
             except KeyboardInterrupt:
                 stop_waiting(self.storage)
-                _say_how_to_resume(study, total)
+                _say_how_to_resume(study, self.work)
             with suppress(*STORAGE_ERRORS):
                 note.end()
 
@@ -103,10 +103,13 @@ class Launch:
             note.trial_ended()
 
         growth = self.work.most_growth or DEFAULT_GROWTH
+        # A study that says itself how many trials it wants may want more of them at any time.
+        missing = self.work.total(study) - finished_trials(study)
+        fixed = self.work.n_trials is not None
         return run_in_workers(
             replace(self.work, most_growth=growth),
             self.url,
-            min(self._team, self.work.total(study) - finished_trials(study)),
+            min(self._team, missing) if fixed else self._team,
             cache=self.cache,
             on_epoch=progress.epoch,
             on_trial=on_trial,
@@ -166,13 +169,13 @@ def _explain(study: optuna.Study, ended: Round) -> None:
         )
 
 
-def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:
+def _say_how_to_resume(study: optuna.Study, work: Work) -> None:
     try:
-        stored = f"{finished_trials(study)} of {n_trials}"
+        stored = f"{finished_trials(study)} of {work.total(study)} trials"
     except STORAGE_ERRORS:  # the database is away
-        stored = f"those finished of {n_trials}"
+        stored = "All trials that had finished"
     print(
-        f"\nInterrupted: {stored} trials of study {study.study_name!r} are stored. Run the same "
+        f"\nInterrupted: {stored} of study {study.study_name!r} are stored. Run the same "
         "again to go on from there.",
         file=sys.stderr,
     )

@@ -91,6 +91,16 @@ def may_be_repeated(trial: FrozenTrial) -> bool:
     return given_up and bool(_known_params(trial)) and _losses(trial) <= MOST_RETRIES
 
 
+def has_been_repeated(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Whether a trial that repeats ``trial`` has come to its end."""
+    return any(
+        trial.number in earlier_trials(later)
+        and later.state.is_finished()
+        and GIVEN_UP not in later.system_attrs
+        for later in study.get_trials(deepcopy=False)
+    )
+
+
 def _fail(study: optuna.Study, trial: FrozenTrial, reason: str) -> None:
     if "non_finite" not in trial.user_attrs:
         give_up(study, trial._trial_id, reason)
@@ -126,11 +136,20 @@ def _known_params(trial: FrozenTrial) -> dict[str, Any]:
     return {**(given if isinstance(given, dict) else {}), **trial.params}
 
 
+def _of_the_sampler(trial: FrozenTrial) -> dict[str, Any]:
+    """Return what the sampler knows the trial by; Optuna's for grids wants it again."""
+    others = ("foretune:", "artifacts:", "dashboard:")
+    return {
+        name: value for name, value in trial.system_attrs.items() if not name.startswith(others)
+    }
+
+
 def _repetition(trial: FrozenTrial) -> FrozenTrial:
     first = trial.system_attrs.get(FIRST)
     return create_trial(
         state=TrialState.WAITING,
         system_attrs={
+            **_of_the_sampler(trial),
             FIXED: _known_params(trial),
             FIRST: trial.number if first is None else first,
             HISTORY: [*earlier_trials(trial), trial.number],

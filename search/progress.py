@@ -15,7 +15,7 @@ from foretune.search.best import best_so_far
 from foretune.search.notebook_progress import drawn_by_notebook
 from foretune.search.objective import OnEpoch
 from foretune.search.spec import OBJECTIVE_NAME
-from foretune.search.tickets import finished_trials
+from foretune.search.tickets import is_finished
 
 
 class StudyProgress(Protocol):
@@ -67,10 +67,13 @@ class Bar:
 
     def trial(self, study: optuna.Study, trial: FrozenTrial, total: int) -> None:
         """Show how far the study is, by whosever work, and its best trial so far."""
-        self._running.pop(trial.number, None)
+        trials = study.get_trials(deepcopy=False)
+        running = {other.number for other in trials if other.state == TrialState.RUNNING}
+        # Those of a worker that was killed end without a word.
+        self._running = {n: shown for n, shown in self._running.items() if n in running}
         best = best_so_far(study)
         shown = "" if best is None else f"best {best.value:.4f} (trial {best.number})"
-        done = finished_trials(study)
+        done = sum(map(is_finished, trials))
         self._bar.update(self._task, completed=done, total=total, best=shown)
         self._show_running()
         console = self._bar.console

@@ -12,11 +12,10 @@ from rich.table import Table
 
 from foretune.search.best import best_so_far
 from foretune.search.process_identity import ProcessIdentity
-from foretune.search.spec import OBJECTIVE_NAME
+from foretune.search.spec import OBJECTIVE_NAME, StudySpec
 from foretune.search.tickets import is_finished, is_under_way
 from foretune.search.trial_marks import (
     OWNER,
-    seconds_since_1970,
     seconds_since_beat,
     seconds_until_lost,
 )
@@ -91,7 +90,8 @@ def study_status(study: optuna.Study) -> StudyStatus:
     finished = sum(map(is_finished, trials))
     wanted = Wanted.of(study).trials if Wanted.is_known(study) else None
     rate = _trials_per_hour(trials)
-    best = best_so_far(study)
+    # Of a study of another program nobody knows what its values are.
+    best = None if StudySpec.stored(study) is None else best_so_far(study)
     left = None
     if wanted is not None and (rate or finished >= wanted):
         left = timedelta(hours=max(wanted - finished, 0) / (rate or 1))
@@ -134,13 +134,14 @@ def _worker(running: list[FrozenTrial]) -> WorkerStatus:
 def _seconds_since_start(trial: FrozenTrial) -> float:
     if trial.datetime_start is None:
         return 0.0
-    return max(time.time() - seconds_since_1970(trial, trial.datetime_start), 0.0)
+    # Whatever the worker's zone, Optuna shows the time of this machine's.
+    return max(time.time() - trial.datetime_start.timestamp(), 0.0)
 
 
 def _trials_per_hour(trials: list[FrozenTrial]) -> float | None:
     """Return the rate of the latest finished trials, up to now: a study at rest slows down."""
     ends = sorted(
-        seconds_since_1970(trial, trial.datetime_complete)
+        trial.datetime_complete.timestamp()
         for trial in trials
         if is_finished(trial) and trial.datetime_complete
     )

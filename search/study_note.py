@@ -70,13 +70,14 @@ class StudyNote:
         from optuna_dashboard import get_note, save_note
 
         begun, finished = self._clock(), finished_trials(self._study)
-        best = best_so_far(self._study)
-        if best is not None and best.number != self._shown:
-            self._show(best)
-        body = note(self._study)
+        best, body = best_so_far(self._study), note(self._study)
         storage, study_id = storage_of(self._study), self._study._study_id
         # It is stored in pieces, and those of two writers would be mixed.
         with study_lock(storage, study_id):
+            if self._written()[1] > finished:
+                return  # another has seen more
+            if best is not None and best.number != self._shown:
+                self._show(best)
             above = get_note(self._study).partition(MARK)[0].rstrip()
             save_note(self._study, "\n\n".join(part for part in (above, MARK, body) if part))
             now = self._clock()

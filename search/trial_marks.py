@@ -2,7 +2,6 @@
 
 import math
 import time
-from datetime import datetime, timedelta, timezone
 
 from optuna.trial import FrozenTrial
 
@@ -28,16 +27,9 @@ SHORTEST_BEAT, LONGEST_BEAT = 0.1, 600.0
 MISSED = 6
 
 
-# The greatest offset of a time zone, in seconds, that Python knows.
-_DAY = 86_400
-
-
 def beat_mark(count: int, seconds: float) -> list[float]:
-    """Return a heartbeat: a count, the seconds between two, and for people this machine's clock.
-
-    That is its time in seconds since 1970, and the seconds that its zone is ahead of UTC.
-    """
-    return [count, seconds, round(time.time(), 3), time.localtime().tm_gmtoff]
+    """Return a heartbeat: a count, the seconds between two, and this machine's time, for people."""
+    return [count, seconds, round(time.time(), 3)]
 
 
 def seconds_between_beats(trial: FrozenTrial) -> float:
@@ -59,17 +51,6 @@ def seconds_since_beat(trial: FrozenTrial, now: float) -> float | None:
     return None if beaten is None else max(now - beaten, 0.0)
 
 
-def seconds_since_1970(trial: FrozenTrial, moment: datetime) -> float:
-    """Return when something happened to a trial whose worker's zone may not be this machine's.
-
-    Optuna stores the worker's local time, without its zone.
-    """
-    ahead = _number(trial, 3)
-    if ahead is None or not abs(ahead) < _DAY:
-        return moment.timestamp()
-    return moment.replace(tzinfo=timezone(timedelta(seconds=ahead))).timestamp()
-
-
 def earlier_trials(trial: FrozenTrial) -> list[int]:
     """Return the numbers of the trials that ``trial`` repeats, the first one first."""
     numbers = trial.system_attrs.get(HISTORY)
@@ -79,9 +60,9 @@ def earlier_trials(trial: FrozenTrial) -> list[int]:
 
 
 def _number(trial: FrozenTrial, place: int) -> float | None:
-    """Return one of the four numbers of a heartbeat; None where the mark is none."""
+    """Return one of the three numbers of a heartbeat; None where the mark is none."""
     beat = trial.system_attrs.get(BEAT)
-    if not isinstance(beat, list) or len(beat) != 4:
+    if not isinstance(beat, list) or len(beat) != 3:
         return None
     number = beat[place]
     if not isinstance(number, int | float) or not math.isfinite(number):

@@ -20,13 +20,13 @@ from foretune.models.training import NonFiniteLossError
 from foretune.search.checkpoint_keeper import DEFAULT_SECONDS
 from foretune.search.checkpoint_rows import forget_checkpoints
 from foretune.search.heartbeat import Heartbeat
-from foretune.search.lost_trials import INTERRUPTED, give_up
+from foretune.search.lost_trials import INTERRUPTED, give_up, has_been_repeated, may_be_repeated
 from foretune.search.memory import Growth, WorkerGrownError
 from foretune.search.objective import Objective, OnEpoch
 from foretune.search.space import SearchSpace
 from foretune.search.storage import open_storage
 from foretune.search.tickets import TicketStudy, finished_trials, hand_in, take_ticket
-from foretune.search.trial_marks import DEFAULT_BEAT, FIXED, GIVEN_UP
+from foretune.search.trial_marks import DEFAULT_BEAT, FIXED
 from foretune.search.wanted import wanted_trials
 from foretune.search.watch import Watch
 
@@ -248,13 +248,19 @@ def end_trial(trial: Trial, state: TrialState, value: float | None = None) -> Fr
         told = trial.study.tell(trial, value, state=state, skip_if_finished=True)
     except UpdateFinishedTrialError:
         return ended_elsewhere(trial)
-    # Only now: a worker killed before leaves the next one what it needs to go on. So does one whose
-    # trial was taken for lost.
-    if GIVEN_UP not in told.system_attrs:
-        forget_checkpoints(trial.storage, trial.study._study_id, told)
+    # Only now: a worker killed before leaves the next one what it needs to go on.
+    _forget_checkpoints(trial, told)
     return told
 
 
 def ended_elsewhere(trial: Trial) -> FrozenTrial:
     """Return ``trial`` as another worker has ended it, which took this one for lost."""
-    return trial.storage.get_trial(trial._trial_id)
+    told = trial.storage.get_trial(trial._trial_id)
+    _forget_checkpoints(trial, told)
+    return told
+
+
+def _forget_checkpoints(trial: Trial, told: FrozenTrial) -> None:
+    """Remove a trial's checkpoints, unless it is to be repeated and has not been yet."""
+    if not may_be_repeated(told) or has_been_repeated(trial.study, told):
+        forget_checkpoints(trial.storage, trial.study._study_id, told)

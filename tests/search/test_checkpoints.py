@@ -22,6 +22,7 @@ from foretune.models.training import TrainingRun, fit
 from foretune.search import SearchSpace, load_study, run_study
 from foretune.search.artifact_store import artifact_store
 from foretune.search.checkpoint import Checkpoint, FoldCheckpoint, without_arrays
+from foretune.search.checkpoint_rows import checkpoint_id
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.lost_trials import give_up
 from foretune.search.pruners import PRUNERS
@@ -154,6 +155,34 @@ def test_who_is_taken_for_lost_at_its_end_leaves_its_checkpoint(
     work_on(study, walk, Epochs())
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
     assert study.trials[1].user_attrs["resumed_after_epoch"] == 4
+    assert kept(study) == 0
+
+
+def test_who_comes_back_after_its_trial_was_repeated_leaves_no_checkpoint(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    study = new_study(tmp_path, walk, tiny_space.fix(epochs=5), 1)
+    trial_of_other = []
+
+    class Stopped(Epochs):
+        """Stopped by the system for so long that another has run its trial, then on it goes."""
+
+        def __call__(self, number: int, config: Any, result: Any) -> None:
+            super().__call__(number, config, result)
+            if result.epoch == 2:
+                give_up(study, study.trials[number]._trial_id, "its worker was lost")
+                work_on(study, walk, Epochs())
+                trial_of_other.append(study.trials[1])
+                keep(study.trials[number]._trial_id)
+
+    def keep(trial_id: int) -> None:
+        store = artifact_store(storage_of(study))
+        store.write_all({checkpoint_id(trial_id): b"written late"})
+
+    work_on(study, walk, Stopped())
+    (repetition,) = trial_of_other
+    assert repetition.state == TrialState.COMPLETE
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
     assert kept(study) == 0
 
 

@@ -17,7 +17,7 @@ from foretune.search import SearchSpace, load_study, run_study
 from foretune.search.heartbeat import Heartbeat
 from foretune.search.join import join_study
 from foretune.search.storage import open_storage, storage_of
-from foretune.search.tickets import finished_trials, take_ticket
+from foretune.search.tickets import finished_trials, is_under_way, take_ticket
 from foretune.search.trial_marks import BEAT
 from foretune.search.wanted import Wanted, wanted_trials
 from foretune.search.watch import Watch
@@ -224,6 +224,29 @@ def test_a_team_that_waits_for_others_says_so(
     assert "study s has 3 of 3 trials" in log.read_text()
 
 
+@pytest.mark.slow
+def test_a_whole_team_is_there_when_a_study_is_extended(
+    tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    url = f"sqlite:///{tmp_path / 'foretune.db'}"
+    space = tiny_space.fix(epochs=4000, stop_patience=4000)
+    study = run_study("s", walk, n_trials=1, space=space, horizon=5, workers=0, storage=url)
+
+    def at_work() -> set[str]:
+        return {t.user_attrs["worker"] for t in study.get_trials() if is_under_way(t)}
+
+    with (tmp_path / "log").open("w") as file:
+        command = [FORETUNE, "worker", "--study", "s", "--storage", url, "--workers", "2"]
+        team = subprocess.Popen(command, stdout=file, stderr=file)
+    with ended_at_last([team]):
+        wait_until(lambda: len(at_work()) == 1)
+        run_study("s", walk, n_trials=4, workers=0, storage=url)
+        wait_until(lambda: len(at_work()) == 2)
+        team.terminate()
+        assert team.wait(timeout=120) == 130
+    assert "Interrupted: 0 of 4 trials of study 's' are stored" in (tmp_path / "log").read_text()
+
+
 def test_a_deleted_study_is_one_line(
     tmp_path: Path, walk: PriceSeries, tiny_space: SearchSpace, run: Run
 ) -> None:
@@ -259,7 +282,7 @@ def test_status_tells_the_living_from_the_lost(run: Run, tmp_path: Path) -> None
     assert run(*MAKE, "--trials", "4", "--workers", "0")[0] == 0
     storage = open_storage(f"sqlite:///{tmp_path / 'foretune.db'}")
     study = optuna.load_study(study_name="s", storage=storage)
-    for owner, beat in ((["m", 1, "1"], [7, 10.0, 4e9, 0]), (["m", 2, "1"], [7, 10.0, 1e9, 0])):
+    for owner, beat in ((["m", 1, "1"], [7, 10.0, 4e9]), (["m", 2, "1"], [7, 10.0, 1e9])):
         trial_id = storage.create_new_trial(study._study_id)
         storage.set_trial_user_attr(trial_id, "worker", f"m:{owner[1]}")
         storage.set_trial_system_attr(trial_id, "foretune:owner", owner)

@@ -41,9 +41,11 @@ def test_the_bar_counts_the_study_and_not_this_launch() -> None:
     elsewhere, trial = [study.ask(), study.ask()], study.ask()
     with show_progress("s", done=0, total=2, show=True) as progress:
         assert isinstance(progress, Bar)
+        progress.epoch(elsewhere[0].number, 1, 3, 0.9)
         for other in elsewhere:
             study.tell(other, 0.9)
         frozen = study.tell(trial, state=TrialState.FAIL)
         progress.trial(study, frozen, 5)
+        assert progress._running == {}  # a worker that is killed takes no leave
         (task,) = progress._bar.tasks
         assert (task.completed, task.total) == (2, 5)

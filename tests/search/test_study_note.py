@@ -131,6 +131,19 @@ def test_of_many_workers_one_writes_the_last_note(study: optuna.Study) -> None:
     assert "4 of 3" in get_note(study)
 
 
+def test_a_slow_writer_does_not_write_over_a_newer_note(study: optuna.Study) -> None:
+    slow = StudyNote(study)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("foretune.search.study_note.finished_trials", lambda _: 2)
+        StudyNote(study).write()  # of when there were two
+    StudyNote(study).write()
+    newest = get_note(study)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("foretune.search.study_note.finished_trials", lambda _: 2)
+        slow.write()
+    assert get_note(study) == newest
+
+
 def test_a_worker_leaves_a_note_that_another_has_just_written(study: optuna.Study) -> None:
     now = [1e9]
     mine, other = (StudyNote(study, clock=lambda: now[0]) for _ in range(2))
