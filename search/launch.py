@@ -82,7 +82,8 @@ class Launch:
             except KeyboardInterrupt:
                 stop_waiting(self.storage)
                 _say_how_to_resume(study, self.work)
-            with suppress(*STORAGE_ERRORS):
+            # Who was interrupted does not wait for the study's lock either.
+            with suppress(*STORAGE_ERRORS, KeyboardInterrupt):
                 note.end()
 
     @property

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ from command_line import wait_until
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import Trial, TrialState
 
+from foretune.datasets import PriceSeries
+from foretune.search import SearchSpace, run_study
 from foretune.search import watch as watching
 from foretune.search.artifact_store import artifact_store
 from foretune.search.checkpoint_rows import checkpoint_id
 from foretune.search.heartbeat import Heartbeat
+from foretune.search.join import join_study
 from foretune.search.lost_trials import INTERRUPTED, MOST_RETRIES, give_up, release_lost_trials
 from foretune.search.process_identity import ProcessIdentity
 from foretune.search.storage import open_storage
@@ -487,8 +492,22 @@ from foretune.search.study_lock import study_lock
 storage = open_storage(sys.argv[1])
 with study_lock(storage, storage.get_study_id_from_name("s")):
     print("held", flush=True)
-    input()
+    sys.stdin.readline()
 """
+
+
+@contextmanager
+def holding_the_lock(url: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process holds the study's lock, until it is sent a line or to the end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield holder
 
 
 def test_a_lock_that_another_holds_is_waited_for_and_spoken_of(
@@ -499,14 +518,7 @@ def test_a_lock_that_another_holds_is_waited_for_and_spoken_of(
 ) -> None:
     monkeypatch.setattr("foretune.search.study_lock._WORTH_A_WORD", 0)
     monkeypatch.setattr("foretune.search.study_lock._WAIT", 50)
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, database_url],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
+    with holding_the_lock(database_url) as holder:
         waited = []
 
         def heed() -> None:
@@ -520,3 +532,22 @@ def test_a_lock_that_another_holds_is_waited_for_and_spoken_of(
     said = capsys.readouterr().err
     assert said.count("another process holds") == 1
     assert "cannot be reached" not in said
+
+
+def test_who_is_interrupted_does_not_wait_for_the_lock(
+    database_url: str, walk: PriceSeries, tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not to write the study's note either, and says how to go on as ever."""
+    study = run_study(
+        "s", walk, n_trials=1, space=tiny_space, horizon=5, storage=database_url, workers=0
+    )
+    with ExitStack() as stack:
+
+        def epoch(*_: object) -> None:
+            stack.enter_context(holding_the_lock(database_url))
+            signal.raise_signal(signal.SIGINT)
+
+        monkeypatch.setattr("foretune.search.progress.Bar.epoch", epoch)
+        join_study("s", database_url)
+    (trial,) = study.trials
+    assert (trial.state, trial.user_attrs["error"]) == (TrialState.FAIL, INTERRUPTED)
