@@ -20,7 +20,6 @@ MAX_UNITS = 4096
 MAX_LAYERS = 8
 MAX_COUNT = 1_000_000
 
-
 Units = Annotated[
     tuple[Annotated[int, Field(ge=1, le=MAX_UNITS)], ...],
     BeforeValidator(list_to_tuple),

@@ -118,7 +118,7 @@ def _where(host: str, port: int, token: str | None) -> str:
 
 
 def _dashboard(storage: BaseStorage, *, read_only: bool) -> WSGIApplication:
-    # Only here, because all commands import this file.
+    # Only here: a refusal, or --help, need not wait for it.
     import optuna_dashboard
 
     store = ArtifactsToRead(storage) if read_only else artifact_store(storage)

@@ -66,7 +66,7 @@ class StudyNote:
 
     def write(self) -> None:
         """Write the note, and the figures of a new best trial."""
-        # Only here: it brings a web server with it, which takes two seconds to import.
+        # Only here: it brings a web server with it, and the first trial need not wait for that.
         from optuna_dashboard import get_note, save_note
 
         begun, finished = self._clock(), finished_trials(self._study)

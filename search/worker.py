@@ -59,7 +59,8 @@ class Work:
 class Listener:
     """Who is told of a worker's progress; each may raise KeyboardInterrupt to stop it.
 
-    ``on_idle`` is called again and again while other workers run the last trials.
+    ``on_idle`` is called again and again while other workers run the last trials, and once before a
+    worker makes room for a new process.
     """
 
     on_epoch: OnEpoch
