@@ -1,6 +1,7 @@
 """Many configs in, a reviewed study out. The façade of foretune."""
 
 from .best import best_config, best_trial, save_best, trial_config
+from .engine.status import StudyStatus, study_status
 from .join import join_study
 from .known_configs import space_around
 from .objective import Objective
@@ -9,8 +10,7 @@ from .report import make_report
 from .report_files import write_report
 from .results import trials_table, write_results
 from .space import FloatRange, IntRange, SearchSpace
-from .status import StudyStatus, study_status
-from .storage import load_study
+from .storage.connect import load_study
 from .study import run_study
 from .study_summary import StudySummary, summary
 from .summary_rows import summary_table

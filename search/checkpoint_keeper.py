@@ -10,9 +10,9 @@ from optuna.trial import Trial
 from foretune.datasets.errors import ForetuneError
 from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
-from foretune.search.artifact_store import DatabaseArtifactStore, artifact_store
 from foretune.search.checkpoint import Checkpoint
 from foretune.search.checkpoint_rows import checkpoint_id, earlier_checkpoint
+from foretune.search.storage.artifact_store import DatabaseArtifactStore, artifact_store
 
 # A trial that takes longer than this between two checkpoints is worth one.
 DEFAULT_SECONDS = 60.0

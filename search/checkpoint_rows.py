@@ -6,7 +6,7 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from foretune.search.artifact_store import DatabaseArtifactStore, artifact_store
+from foretune.search.storage.artifact_store import DatabaseArtifactStore, artifact_store
 from foretune.search.trial_marks import earlier_trials
 
 _NAMESPACE = uuid.UUID("5a3c2d0e-0c55-4a53-9a0b-d7a1f1f7f0c4")

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from foretune.search.best import save_best
 from foretune.search.command import say_written, storage_option, study_option
-from foretune.search.storage import load_study
+from foretune.search.storage.connect import load_study
 from foretune.search.summary_rows import summary_table
 
 

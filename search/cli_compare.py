@@ -9,7 +9,7 @@ from foretune.datasets.atomic import write_atomically
 from foretune.search.command import say_written, storage_option
 from foretune.search.comparison import comparison_table
 from foretune.search.schema import SCHEMAS
-from foretune.search.storage import load_study
+from foretune.search.storage.connect import load_study
 
 
 @click.command()

@@ -20,7 +20,7 @@ from foretune.search.command import (
     storage_option,
     study_option,
 )
-from foretune.search.interrupt import StopRequest, stop_on_signal
+from foretune.search.engine.signals import StopRequest, stop_on_signal
 from foretune.search.objective import OnEpoch
 from foretune.search.openings import openings_in_words
 from foretune.search.progress import show_training
@@ -28,7 +28,7 @@ from foretune.search.replay_trial import replay as train_again
 from foretune.search.report import make_report
 from foretune.search.report_files import require_report_place, write_report
 from foretune.search.spec import study_prices
-from foretune.search.storage import load_study
+from foretune.search.storage.connect import load_study
 from foretune.search.study import NAME_PATTERN
 
 

@@ -21,9 +21,9 @@ from foretune.models.refit import OnEpoch, Stage
 from foretune.models.training import EpochResult, NonFiniteLossError
 from foretune.search.best_document import BestDocument
 from foretune.search.command import POSITIVE, say_written
+from foretune.search.engine.signals import stop_on_signal
 from foretune.search.forecast_figure import forecast_figure
 from foretune.search.forecast_places import require_forecast_places
-from foretune.search.interrupt import stop_on_signal
 from foretune.search.results import save_figure
 
 # Days of a forecast that the terminal shows at each end.

@@ -4,8 +4,8 @@ import click
 from rich.console import Console
 
 from foretune.search.command import storage_option, study_option
-from foretune.search.status import study_status
-from foretune.search.storage import load_study
+from foretune.search.engine.status import study_status
+from foretune.search.storage.connect import load_study
 
 
 @click.command()

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from foretune.datasets import ForetuneError
 from foretune.search.patience import STORAGE_ERRORS, first_line
-from foretune.search.storage import DEFAULT_STORAGE, has_password
+from foretune.search.storage.connect import DEFAULT_STORAGE, has_password
 from foretune.search.tickets import finished_trials
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit codes

@@ -13,11 +13,11 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import inspect
 
 from foretune.datasets.errors import ConfigError
-from foretune.search.artifact_store import artifact_store
 from foretune.search.dashboard_guard import guarded
 from foretune.search.dashboard_repair import with_content
 from foretune.search.dashboard_server import Server
-from foretune.search.storage import (
+from foretune.search.storage.artifact_store import artifact_store
+from foretune.search.storage.connect import (
     DEFAULT_STORAGE,
     behind_cache,
     open_storage,

@@ -8,7 +8,7 @@ from typing import Self
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RDBStorage
 
-from foretune.search.storage import behind_cache, is_on_disk
+from foretune.search.storage.connect import behind_cache, is_on_disk
 from foretune.search.trial_marks import BEAT, DEFAULT_BEAT, beat_mark
 
 

@@ -12,7 +12,7 @@ from foretune.search.progress import quiet_optuna
 from foretune.search.pruners import PRUNERS
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.spec import required_spec, study_prices
-from foretune.search.storage import (
+from foretune.search.storage.connect import (
     load_study,
     open_storage,
     require_database,

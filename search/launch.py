@@ -11,12 +11,12 @@ from optuna.trial import FrozenTrial
 from foretune.datasets.errors import ConfigError
 from foretune.models.config import TrialConfig
 from foretune.models.walk_forward import FoldResults
-from foretune.search.interrupt import StopRequest, stop_on_signal
+from foretune.search.engine.signals import StopRequest, stop_on_signal
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.memory import DEFAULT_GROWTH
 from foretune.search.patience import STORAGE_ERRORS
 from foretune.search.progress import StudyProgress, show_progress
-from foretune.search.storage import heeding, stop_waiting
+from foretune.search.storage.connect import heeding, stop_waiting
 from foretune.search.study_note import StudyNote
 from foretune.search.tickets import finished_trials
 from foretune.search.worker import Listener, Work, deleted_study, run_trials

@@ -10,9 +10,9 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from foretune.search.attributes import set_trial_attrs
 from foretune.search.checkpoint_rows import forget_checkpoints
-from foretune.search.storage import storage_of
+from foretune.search.storage.attributes import set_trial_attrs
+from foretune.search.storage.connect import storage_of
 from foretune.search.trial_marks import (
     FIRST,
     FIXED,

@@ -26,7 +26,7 @@ from foretune.search.spec import (
     agreed_spec,
     store_spec,
 )
-from foretune.search.storage import (
+from foretune.search.storage.connect import (
     DEFAULT_STORAGE,
     is_on_disk,
     open_storage,

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from foretune.datasets.errors import ConfigError
 from foretune.search.patience import Patience, storage_full
-from foretune.search.storage import behind_cache, is_on_disk, patience_of
+from foretune.search.storage.connect import behind_cache, is_on_disk, patience_of
 
 # A holder that was cut off from the database loses the lock after so many milliseconds; one that
 # waits for it asks again after so many.

@@ -7,12 +7,12 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from foretune.datasets.errors import ForetuneError
-from foretune.search.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.best import best_so_far, trial_config
 from foretune.search.markdown import plain, table
 from foretune.search.provenance import provenance_rows
 from foretune.search.spec import required_spec
-from foretune.search.storage import storage_of
+from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
+from foretune.search.storage.connect import storage_of
 from foretune.search.study_lock import study_lock
 from foretune.search.summary_rows import states
 from foretune.search.tickets import finished_trials

@@ -14,8 +14,8 @@ from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import TrialState
 
-from foretune.search.attributes import set_trial_attrs, write_rows
-from foretune.search.storage import behind_cache, patience_of
+from foretune.search.storage.attributes import set_trial_attrs, write_rows
+from foretune.search.storage.connect import behind_cache, patience_of
 from foretune.search.trial_marks import TICKET
 
 

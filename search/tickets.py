@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from foretune.search.lost_trials import INTERRUPTED, give_up, release_lost_trials
 from foretune.search.process_identity import ProcessIdentity
-from foretune.search.storage import storage_of
+from foretune.search.storage.connect import storage_of
 from foretune.search.study_lock import study_lock
 from foretune.search.ticket_writes import give_back, start_trial
 from foretune.search.trial_marks import BEAT, DEFAULT_BEAT, OWNER, TICKET, beat_mark

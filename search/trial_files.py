@@ -17,9 +17,9 @@ from foretune.models.assessment import Assessment, validation_growth
 from foretune.models.config import TrialConfig
 from foretune.models.intervals import conformal_widths
 from foretune.models.training import EpochResult
-from foretune.search.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.figure_recipes import recipe
 from foretune.search.forecast_window import ForecastWindow
+from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 
 CONFIG = "config.toml"
 FORECASTS = "forecasts.png"

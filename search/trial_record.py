@@ -16,9 +16,9 @@ from foretune.models.network import parameter_count
 from foretune.models.snapshot import Snapshot
 from foretune.models.training import EpochResult, NonFiniteLossError
 from foretune.models.walk_forward import FoldResults, mean_over_folds
-from foretune.search.attributes import set_trial_attrs
 from foretune.search.checkpoint import Checkpoint, FoldCheckpoint, without_arrays
 from foretune.search.spec import OBJECTIVE_NAME
+from foretune.search.storage.attributes import set_trial_attrs
 from foretune.search.trial_files import save_trial_files
 
 

@@ -24,7 +24,7 @@ from foretune.search.lost_trials import INTERRUPTED, give_up, has_been_repeated,
 from foretune.search.memory import Growth, WorkerGrownError
 from foretune.search.objective import Objective, OnEpoch
 from foretune.search.space import SearchSpace
-from foretune.search.storage import open_storage
+from foretune.search.storage.connect import open_storage
 from foretune.search.tickets import TicketStudy, finished_trials, hand_in, take_ticket
 from foretune.search.trial_marks import DEFAULT_BEAT, FIXED
 from foretune.search.wanted import wanted_trials

@@ -21,11 +21,11 @@ from foretune.datasets.errors import ForetuneError
 from foretune.models.compile_cache import use_compile_cache
 from foretune.models.config import TrialConfig
 from foretune.models.walk_forward import FoldResults
-from foretune.search.interrupt import StopRequest
+from foretune.search.engine.signals import StopRequest
 from foretune.search.lane_worker import run_trials_in_lanes
 from foretune.search.memory import WorkerGrownError
 from foretune.search.patience import STORAGE_ERRORS, first_line
-from foretune.search.storage import open_storage
+from foretune.search.storage.connect import open_storage
 from foretune.search.worker import Listener, Work, deleted_study, run_trials
 
 # A worker is one thread: two processes of one thread each train nearly twice as fast as one process

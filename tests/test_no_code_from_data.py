@@ -19,7 +19,7 @@ from sqlalchemy import DateTime, Enum, Float, Integer, String
 
 from foretune.datasets.errors import ConfigError
 from foretune.search.cli import main
-from foretune.search.storage import load_study, open_storage
+from foretune.search.storage.connect import load_study, open_storage
 
 ROOT = Path(__file__).parent.parent
 FILES = [

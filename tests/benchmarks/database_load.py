@@ -38,7 +38,7 @@ from foretune.search.objective import Objective
 from foretune.search.pruners import PRUNERS
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.spec import required_spec
-from foretune.search.storage import open_storage, storage_of
+from foretune.search.storage.connect import open_storage, storage_of
 from foretune.search.trial_marks import (
     BEAT,
     DEFAULT_BEAT,

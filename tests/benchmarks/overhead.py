@@ -15,7 +15,7 @@ import optuna
 from foretune.search import SearchSpace
 from foretune.search.pruners import default_pruner
 from foretune.search.sampler import TrialSeededSampler
-from foretune.search.storage import open_storage
+from foretune.search.storage.connect import open_storage
 from foretune.search.tickets import hand_in
 from foretune.search.watch import Watch
 from foretune.search.worker import Listener, Work, next_trial

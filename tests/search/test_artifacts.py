@@ -29,13 +29,13 @@ from optuna_dashboard.artifact import get_artifact_path
 from sqlalchemy import create_engine, event, inspect, text
 
 from foretune.datasets.errors import ConfigError, ForetuneError
-from foretune.search.artifact_store import (
+from foretune.search.storage.artifact_store import (
     DatabaseArtifactStore,
     MemoryArtifactStore,
     artifact_store,
 )
-from foretune.search.artifacts import artifact_names, load_artifact, save_artifact
-from foretune.search.storage import open_storage
+from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifact
+from foretune.search.storage.connect import open_storage
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
@@ -297,9 +297,9 @@ def go(*processes: subprocess.Popen[str]) -> None:
 HEAD = """
     import os, signal, sys
     import optuna
-    from foretune.search.artifact_store import artifact_store
-    from foretune.search.artifacts import save_artifact
-    from foretune.search.storage import open_storage
+    from foretune.search.storage.artifact_store import artifact_store
+    from foretune.search.storage.artifacts import save_artifact
+    from foretune.search.storage.connect import open_storage
     optuna.logging.disable_default_handler()
     url = sys.argv[1]
     print("ready", flush=True)

@@ -20,7 +20,6 @@ from foretune.datasets.errors import ConfigError
 from foretune.datasets.splits import Development
 from foretune.models.training import TrainingRun, fit
 from foretune.search import SearchSpace, load_study, run_study
-from foretune.search.artifact_store import artifact_store
 from foretune.search.checkpoint import Checkpoint, FoldCheckpoint, without_arrays
 from foretune.search.checkpoint_rows import checkpoint_id
 from foretune.search.lane_worker import run_trials_in_lanes
@@ -28,7 +27,8 @@ from foretune.search.lost_trials import give_up
 from foretune.search.pruners import PRUNERS
 from foretune.search.sampler import TrialSeededSampler
 from foretune.search.spec import required_spec
-from foretune.search.storage import behind_cache, storage_of
+from foretune.search.storage.artifact_store import artifact_store
+from foretune.search.storage.connect import behind_cache, storage_of
 from foretune.search.trial_record import TrialRecord
 from foretune.search.worker import Listener, Work, run_trials
 

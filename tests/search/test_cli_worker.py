@@ -16,7 +16,7 @@ from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, load_study, run_study
 from foretune.search.heartbeat import Heartbeat
 from foretune.search.join import join_study
-from foretune.search.storage import open_storage, storage_of
+from foretune.search.storage.connect import open_storage, storage_of
 from foretune.search.tickets import finished_trials, is_under_way, take_ticket
 from foretune.search.trial_marks import BEAT
 from foretune.search.wanted import Wanted, wanted_trials

@@ -29,14 +29,14 @@ from optuna.storages import InMemoryStorage
 from optuna_dashboard.artifact import get_artifact_path
 
 from foretune.datasets.errors import ConfigError
-from foretune.search.artifact_store import artifact_store
-from foretune.search.artifacts import save_artifact
 from foretune.search.cli import main
 from foretune.search.dashboard import TOKEN_VARIABLE, ArtifactsToRead, serve
 from foretune.search.dashboard_guard import guarded
 from foretune.search.dashboard_repair import with_content
 from foretune.search.dashboard_server import Server
-from foretune.search.storage import open_storage
+from foretune.search.storage.artifact_store import artifact_store
+from foretune.search.storage.artifacts import save_artifact
+from foretune.search.storage.connect import open_storage
 
 HOST = "127.0.0.1:8080"
 TOKEN = "correct-horse.battery_staple~1"

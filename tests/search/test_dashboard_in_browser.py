@@ -30,10 +30,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, run_study
-from foretune.search.artifact_store import artifact_store
-from foretune.search.artifacts import save_artifact
 from foretune.search.dashboard_server import Server
-from foretune.search.storage import open_storage
+from foretune.search.storage.artifact_store import artifact_store
+from foretune.search.storage.artifacts import save_artifact
+from foretune.search.storage.connect import open_storage
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 

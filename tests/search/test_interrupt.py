@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from foretune.search.interrupt import stop_on_signal
+from foretune.search.engine.signals import stop_on_signal
 
 
 def test_first_signal_is_noted_second_stops_at_once(capsys: pytest.CaptureFixture[str]) -> None:

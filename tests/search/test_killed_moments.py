@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, load_study, run_study
-from foretune.search.artifacts import artifact_names, load_artifact
-from foretune.search.storage import storage_of
+from foretune.search.storage.artifacts import artifact_names, load_artifact
+from foretune.search.storage.connect import storage_of
 from foretune.search.tickets import finished_trials
 from foretune.search.trial_marks import REPEATS
 
@@ -41,16 +41,16 @@ MOMENTS = {
     """,
     "inside an artifact write": """
         # The third: before it, a checkpoint was written after each of three epochs but the last.
-        after(foretune.search.artifact_store, "insert", call=3)
+        after(foretune.search.storage.artifact_store, "insert", call=3)
     """,
     "between an artifact and its announcement": """
-        before(foretune.search.artifacts, "_set_attributes")
+        before(foretune.search.storage.artifacts, "_set_attributes")
     """,
     "inside making a checkpoint": """
         after(foretune.search.checkpoint, "write_arrays")
     """,
     "inside a checkpoint write": """
-        after(foretune.search.artifact_store, "insert")
+        after(foretune.search.storage.artifact_store, "insert")
     """,
     "right after a checkpoint": """
         after(foretune.search.checkpoint_keeper.CheckpointKeeper, "epoch_ended", call=2)
@@ -68,7 +68,7 @@ import os, signal, subprocess, sys
 import optuna
 from optuna.storages import RDBStorage
 import foretune.search.join, foretune.search.patient_storage
-import foretune.search.artifact_store, foretune.search.artifacts
+import foretune.search.storage.artifact_store, foretune.search.storage.artifacts
 import foretune.search.checkpoint, foretune.search.checkpoint_keeper
 import foretune.search.lost_trials, foretune.search.tickets, foretune.search.trial_record
 import foretune.search.worker

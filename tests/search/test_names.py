@@ -13,7 +13,7 @@ from optuna.storages import InMemoryStorage
 from foretune.datasets import PriceSeries
 from foretune.datasets.errors import ConfigError
 from foretune.search import run_study
-from foretune.search.artifacts import artifact_names, load_artifact, save_artifact
+from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifact
 
 HOSTILE = [
     *("", " ", ".", "..", "...", "/", "\\", "../a", "a/../../b", "/etc/passwd", "C:\\a", "C:a"),

@@ -15,8 +15,8 @@ from foretune.datasets.splits import Development, chronological_split, developme
 from foretune.models import NonFiniteLossError, TrialConfig, fit
 from foretune.models.compilation import forget_many_programs
 from foretune.search import Objective, SearchSpace
-from foretune.search.artifacts import load_artifact
-from foretune.search.storage import storage_of
+from foretune.search.storage.artifacts import load_artifact
+from foretune.search.storage.connect import storage_of
 from foretune.search.trial_files import load_losses
 
 HORIZON = 5

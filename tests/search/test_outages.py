@@ -22,7 +22,7 @@ from foretune.datasets import PriceSeries, load_sample
 from foretune.search import SearchSpace, run_study, ticket_writes
 from foretune.search.patience import Patience, is_outage
 from foretune.search.patient_storage import PatientStorage
-from foretune.search.storage import open_storage, storage_of
+from foretune.search.storage.connect import open_storage, storage_of
 from foretune.search.tickets import finished_trials, is_under_way
 from foretune.search.trial_marks import TICKET
 

@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.errors import ConfigError
 from foretune.search import SearchSpace, run_study
-from foretune.search.artifacts import load_artifact, save_artifact
 from foretune.search.replay_trial import replay
-from foretune.search.storage import load_study, storage_of
+from foretune.search.storage.artifacts import load_artifact, save_artifact
+from foretune.search.storage.connect import load_study, storage_of
 from foretune.search.trial_files import LOSSES_BY_ORIGIN
 
 

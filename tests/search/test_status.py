@@ -12,10 +12,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from foretune.datasets import load_sample
 from foretune.search import SearchSpace
+from foretune.search.engine.status import study_status
 from foretune.search.process_identity import ProcessIdentity
 from foretune.search.spec import agreed_spec, store_spec
-from foretune.search.status import study_status
-from foretune.search.storage import open_storage, storage_of
+from foretune.search.storage.connect import open_storage, storage_of
 from foretune.search.trial_marks import BEAT, OWNER
 from foretune.search.wanted import Wanted
 

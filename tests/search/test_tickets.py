@@ -18,13 +18,13 @@ from optuna.trial import Trial, TrialState
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, run_study
 from foretune.search import watch as watching
-from foretune.search.artifact_store import artifact_store
 from foretune.search.checkpoint_rows import checkpoint_id
 from foretune.search.heartbeat import Heartbeat
 from foretune.search.join import join_study
 from foretune.search.lost_trials import INTERRUPTED, MOST_RETRIES, give_up, release_lost_trials
 from foretune.search.process_identity import ProcessIdentity
-from foretune.search.storage import open_storage
+from foretune.search.storage.artifact_store import artifact_store
+from foretune.search.storage.connect import open_storage
 from foretune.search.ticket_writes import give_back, start_trial
 from foretune.search.tickets import finished_trials, hand_in, take_ticket
 from foretune.search.trial_marks import BEAT, OWNER, REPEATS, TICKET, seconds_until_lost
@@ -404,7 +404,7 @@ def test_a_heart_beats_for_running_trials_alone(study: optuna.Study) -> None:
 TAKE_ALL = """
 import sys, optuna
 from foretune.search.watch import Watch
-from foretune.search.storage import behind_cache, open_storage
+from foretune.search.storage.connect import behind_cache, open_storage
 from foretune.search.tickets import finished_trials, take_ticket
 
 storage, total, watch = open_storage(sys.argv[1]), int(sys.argv[2]), Watch()
@@ -486,7 +486,7 @@ def test_a_killed_child_that_nobody_waited_for_is_gone() -> None:
 # A program that holds the lock of a study until it is told to let go.
 HOLD = """
 import sys
-from foretune.search.storage import open_storage
+from foretune.search.storage.connect import open_storage
 from foretune.search.study_lock import study_lock
 
 storage = open_storage(sys.argv[1])

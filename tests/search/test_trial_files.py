@@ -12,10 +12,10 @@ from sqlalchemy import text
 from foretune.datasets import PriceSeries
 from foretune.models import TrialConfig
 from foretune.search import SearchSpace, run_study
-from foretune.search.artifacts import artifact_names, load_artifact
 from foretune.search.figure_recipes import drawn, recipe
 from foretune.search.forecast_window import ForecastWindow
-from foretune.search.storage import open_storage, storage_of
+from foretune.search.storage.artifacts import artifact_names, load_artifact
+from foretune.search.storage.connect import open_storage, storage_of
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from sqlalchemy.schema import CreateTable
 from foretune.datasets.errors import ForetuneError
 from foretune.search.figure_recipes import drawn
 from foretune.search.patience import Patiently, at_once
-from foretune.search.storage import behind_cache, patience_of
+from foretune.search.storage.connect import behind_cache, patience_of
 
 _ARTIFACTS = Table(
     "foretune_artifacts",

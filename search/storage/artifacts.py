@@ -18,9 +18,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from foretune.datasets.errors import ConfigError, ForetuneError
-from foretune.search.artifact_store import artifact_store
-from foretune.search.attributes import set_trial_attrs
 from foretune.search.figure_recipes import drawn
+from foretune.search.storage.artifact_store import artifact_store
+from foretune.search.storage.attributes import set_trial_attrs
 
 # Under this name and an artifact's id, Optuna and its dashboard find what they know of it.
 _ATTRIBUTE = "artifacts:"

@@ -13,7 +13,7 @@ from optuna.storages._rdb.storage import _create_scoped_session
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from foretune.search.storage import behind_cache, patience_of
+from foretune.search.storage.connect import behind_cache, patience_of
 
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 

@@ -1,0 +1,1 @@
+"""The engine: one driver owns a study, and any executor trains its trials."""

@@ -1,0 +1,1 @@
+"""Where studies are stored: databases opened, retried and held by one driver at a time."""
