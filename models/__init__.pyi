@@ -2,7 +2,8 @@
 
 from .config import TrialConfig
 from .forecaster import Forecaster
-from .training import EpochResult, NonFiniteLossError, best_epoch, fit
+from .results import EpochResult, NonFiniteLossError
+from .training import best_epoch, fit
 
 __all__ = [
     "EpochResult",

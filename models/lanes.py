@@ -20,8 +20,8 @@ from foretune.models.epoch import (
     TrainState,
     one_epoch,
 )
-from foretune.models.snapshot import Snapshot
-from foretune.models.training import EpochResult, NonFiniteLossError, TrainingRun
+from foretune.models.results import EpochResult, NonFiniteLossError, Snapshot
+from foretune.models.training import TrainingRun
 
 
 class LaneShape(NamedTuple):
@@ -116,9 +116,14 @@ class Lanes:
                 outcomes.append(error)
         return outcomes
 
-    def snapshot(self, lane: int) -> Snapshot:
-        """Return all that the next epoch of one lane's run depends on."""
-        return self._runs[lane].snapshot(jax.tree.map(lambda leaf: leaf[lane], self._state))
+    def snapshots(self) -> list[Snapshot]:
+        """Return all that the next epoch of each lane's run depends on."""
+        state = jax.tree.map(np.asarray, self._state)
+        # Copies: one lane's snapshot must not keep the state of all.
+        return [
+            run.snapshot(jax.tree.map(lambda leaf, lane=lane: leaf[lane].copy(), state))
+            for lane, run in enumerate(self._runs)
+        ]
 
     def _require_fitting(self, run: TrainingRun) -> None:
         if LaneShape.of(run) != self.shape:

@@ -9,7 +9,8 @@ from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.splits import Development, Split, default_stride
 from foretune.models.config import TrialConfig
 from foretune.models.network import Params
-from foretune.models.training import EpochResult, fit
+from foretune.models.results import EpochResult
+from foretune.models.training import fit
 
 # "choice" is the training that validation watches, "refit" the one on its days too.
 Stage = Literal["choice", "refit"]

@@ -1,7 +1,6 @@
 """Training: one model after its config, an epoch at a time."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from foretune.datasets.batches import segment_cursors
 from foretune.datasets.errors import ConfigError, DataError
 from foretune.datasets.splits import Development
+from foretune.models.array_files import named_arrays, tree_of
 from foretune.models.cells import CELLS
 from foretune.models.config import TrialConfig
 from foretune.models.epoch import (
@@ -24,38 +24,11 @@ from foretune.models.network import Params, initial_params
 from foretune.models.optimizers import initial_optimizer_state
 from foretune.models.padding import crop_params, pad_params, padded_architecture
 from foretune.models.plateau import Plateau
+from foretune.models.results import EpochResult, NonFiniteLossError, Snapshot
 from foretune.models.scoring import ScaledSeries, Scorer, scale
-from foretune.models.snapshot import Snapshot
 from foretune.models.stacked import Architecture
 
 Criterion = Literal["relative_mse", "half_mse"]
-
-
-class NonFiniteLossError(ArithmeticError):
-    """Training produced a number that is not finite; the trial has failed and has no value."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpochResult:
-    """What one epoch left.
-
-    ``forecasts`` are log growths since each validation origin [O, H]; ``relative_mse`` is theirs,
-    ``persistence_mse`` the mean squared log growth that it is relative to. ``half_mse`` is the
-    tutorial's measure: ½ mean squared error in scaled units. ``train_loss`` is the mean over the
-    epoch's steps of the loss: ½ squared error, batch mean, summed over the unroll. No epoch
-    follows one that ``is_last``.
-    """
-
-    epoch: int
-    train_loss: float
-    relative_mse: float
-    persistence_mse: float
-    half_mse: float
-    learning_rate: float
-    is_best: bool
-    is_last: bool
-    forecasts: NDArray[np.float64]
-    params: Params
 
 
 class TrainingRun:
@@ -100,22 +73,24 @@ class TrainingRun:
         self._criterion = criterion
         self._learning_rates = learning_rates
         self._plateau = Plateau.start(config) if snapshot is None else snapshot.plateau
-        self._first_state = None if snapshot is None else snapshot.state
+        self._snapshot = snapshot
         self._score = Scorer(data.mid, data.split.validation_origins, data.split.horizon, scaled)
 
     def first_state(self) -> TrainState:
         """Return the state before the next epoch of this run, on the host: nothing to compile."""
-        if self._first_state is not None:
-            return self._first_state
         own = Architecture.of(self.config)
         params = initial_params(own, self.config.seed)
         padded = pad_params(params, own, self.program.architecture)
-        return TrainState(
+        state = TrainState(
             params=padded,
             optimizer_state=initial_optimizer_state(self.config.optimizer, padded),
             cursors=segment_cursors(int(self.data.train_length), self.config.batch_size),
             recurrent_state=_zero_state(self.program, self.config.batch_size),
         )
+        if self._snapshot is None:
+            return state
+        restored: TrainState = tree_of(state, self._snapshot.arrays)
+        return restored
 
     def snapshot(self, state: TrainState) -> Snapshot:
         """Return where this run is after the last recorded epoch, which left ``state``."""
@@ -123,7 +98,7 @@ class TrainingRun:
             epochs=self._epoch - 1,
             plateau=self._plateau,
             finished=self.finished,
-            state=jax.tree.map(np.array, state),
+            arrays=named_arrays(state),
         )
 
     def hyperparameters(self) -> Hyperparameters:

@@ -3,71 +3,62 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
-from foretune.models.snapshot import Snapshot
-from foretune.models.training import EpochResult, Training, fit
-
-
-@dataclass(frozen=True)
-class FoldResults:
-    """Where every fold of a training is after an epoch.
-
-    ``folds`` holds each fold's result in this epoch, or its best one once it has ended.
-    """
-
-    epoch: int
-    folds: tuple[EpochResult, ...]
-    is_last: bool
-
-    @classmethod
-    def of_one(cls, result: EpochResult) -> "FoldResults":
-        """Return the result of the only fold."""
-        return cls(result.epoch, (result,), result.is_last)
-
-    @property
-    def relative_mse(self) -> float:
-        """Mean over the folds."""
-        return mean_over_folds(self.folds)
-
-
-def mean_over_folds(results: Sequence[EpochResult]) -> float:
-    """Return the mean relative MSE of one result a fold: the value of a trial."""
-    return float(np.mean([result.relative_mse for result in results]))
-
-
-@dataclass(frozen=True)
-class FoldProgress:
-    """Where one fold of a training is: all that its next epoch depends on, and its best one."""
-
-    snapshot: Snapshot
-    best: EpochResult | None
+from foretune.models.results import EpochResult, FoldProgress, FoldResults
+from foretune.models.training import Training, fit
 
 
 class FoldsTraining(Iterator[FoldResults]):
-    """The epochs of all folds, side by side; see :func:`fit_folds`."""
+    """The epochs of all folds; see :func:`fit_folds`."""
 
-    def __init__(self, runs: "Sequence[_FoldRun]", epoch: int) -> None:
-        self._runs = runs
-        self._epoch = epoch
+    def __init__(
+        self,
+        config: TrialConfig,
+        folds: Sequence[Development],
+        resumed: Sequence[FoldProgress],
+        one_by_one: bool,
+    ) -> None:
+        self._config = config
+        self._folds = folds
+        self._one_by_one = one_by_one
+        self._epoch = max((at.snapshot.epochs for at in resumed), default=0)
+        self._runs = [
+            _FoldRun(fit(config, fold, snapshot=at.snapshot), at.best, at.snapshot.finished)
+            for fold, at in zip(folds, resumed, strict=False)
+        ]
+        if not one_by_one:
+            self._runs += [_FoldRun(fit(config, fold)) for fold in folds[len(resumed) :]]
 
     def __next__(self) -> FoldResults:
-        """Train every fold for one epoch."""
-        if all(run.ended for run in self._runs):
+        """Train every fold that goes on for one epoch."""
+        if self._ended:
             raise StopIteration
+        if all(run.ended for run in self._runs):
+            self._runs.append(_FoldRun(fit(self._config, self._folds[len(self._runs)])))
         self._epoch += 1
         results = tuple(run.advance() for run in self._runs)
-        return FoldResults(self._epoch, results, all(run.ended for run in self._runs))
+        epoch = results[-1].epoch if self._one_by_one else self._epoch
+        return FoldResults(epoch, results, self._ended)
 
-    def snapshots(self) -> list[Snapshot]:
-        """Return where every fold is."""
-        return [run.training.snapshot() for run in self._runs]
+    def progress(self) -> tuple[FoldProgress, ...]:
+        """Return where every fold is that was begun."""
+        return tuple(
+            FoldProgress(run.training.snapshot(), run.best and run.best.without_arrays())
+            for run in self._runs
+        )
+
+    @property
+    def _ended(self) -> bool:
+        return len(self._runs) == len(self._folds) and all(run.ended for run in self._runs)
 
 
 def fit_folds(
-    config: TrialConfig, folds: Sequence[Development], resumed: Sequence[FoldProgress] = ()
+    config: TrialConfig,
+    folds: Sequence[Development],
+    resumed: Sequence[FoldProgress] = (),
+    *,
+    one_by_one: bool = False,
 ) -> FoldsTraining:
     """Train one model for each fold, all of them an epoch further at a time.
 
@@ -79,6 +70,7 @@ def fit_folds(
         config: what to train.
         folds: training and validation days of each fold.
         resumed: where each fold was when an earlier training was interrupted; none to begin anew.
+        one_by_one: begin a fold when the one before it has ended.
 
     Returns:
         An iterator over the folds' results after each epoch, until the last fold has ended.
@@ -91,13 +83,7 @@ def fit_folds(
         >>> for result in fit_folds(config, development_folds(prices, split, 3)):
         ...     print(result.epoch, result.relative_mse)
     """
-    if not resumed:
-        return FoldsTraining([_FoldRun(fit(config, fold)) for fold in folds], 0)
-    runs = [
-        _FoldRun(fit(config, fold, snapshot=at.snapshot), at.best, at.snapshot.finished)
-        for fold, at in zip(folds, resumed, strict=True)
-    ]
-    return FoldsTraining(runs, max(at.snapshot.epochs for at in resumed))
+    return FoldsTraining(config, folds, resumed, one_by_one)
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from .best import best_config, best_trial, save_best, trial_config
 from .engine.status import StudyStatus, study_status
-from .join import join_study
 from .known_configs import space_around
 from .objective import Objective
 from .replay_trial import replay
@@ -11,10 +10,10 @@ from .report_files import write_report
 from .results import trials_table, write_results
 from .space import FloatRange, IntRange, SearchSpace
 from .storage.connect import load_study
-from .study import run_study
+from .study import join_study, run_study
 from .study_summary import StudySummary, summary
+from .study_target import finished_trials
 from .summary_rows import summary_table
-from .tickets import finished_trials
 from .verdict_so_far import caution
 
 __all__ = [

@@ -12,9 +12,9 @@ from foretune.models.config import TrialConfig
 from foretune.models.evaluation import evaluate
 from foretune.models.network import Params
 from foretune.search.best import rank, trial_config
-from foretune.search.objective import OnEpoch
 from foretune.search.sealed_test import OpenedTest
 from foretune.search.training_again import train_again
+from foretune.search.trial_record import OnEpoch
 
 Growth = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from foretune.search.command import run_command
 # The module of each command, in the order of the help.
 _MODULES = {
     "run": "cli_run",
-    "worker": "cli_worker",
+    "worker": "cli_run",
     "status": "cli_status",
     "report": "cli_judge",
     "replay": "cli_judge",

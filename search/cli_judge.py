@@ -11,7 +11,7 @@ from rich.console import Console
 from foretune.datasets import ConfigError
 from foretune.models.compile_cache import use_compile_cache
 from foretune.models.config import TrialConfig
-from foretune.models.walk_forward import FoldResults
+from foretune.models.results import FoldResults
 from foretune.search.command import (
     FAILED,
     POSITIVE,
@@ -21,7 +21,6 @@ from foretune.search.command import (
     study_option,
 )
 from foretune.search.engine.signals import StopRequest, stop_on_signal
-from foretune.search.objective import OnEpoch
 from foretune.search.openings import openings_in_words
 from foretune.search.progress import show_training
 from foretune.search.replay_trial import replay as train_again
@@ -30,6 +29,7 @@ from foretune.search.report_files import require_report_place, write_report
 from foretune.search.spec import study_prices
 from foretune.search.storage.connect import load_study
 from foretune.search.study import NAME_PATTERN
+from foretune.search.trial_record import OnEpoch
 
 
 @click.command()
@@ -37,16 +37,25 @@ from foretune.search.study import NAME_PATTERN
 @storage_option
 @prices_option
 @click.option("--out", type=click.Path(), help="Folder for the report (results/STUDY).")
-@click.option("--sealed", is_flag=True, help="Leave the test closed.")
+@click.option("--open-test", is_flag=True, help="Open the test, and record that it was.")
+@click.option("--sealed", is_flag=True, help="Leave the test closed, as by default.")
 @click.option("--top", type=POSITIVE, default=5, show_default=True, help="Configs to average.")
 def report(
-    name: str, storage: str, prices: str | None, out: str | None, sealed: bool, top: int
+    name: str,
+    storage: str,
+    prices: str | None,
+    out: str | None,
+    open_test: bool,
+    sealed: bool,
+    top: int,
 ) -> None:
-    """Judge a study: is its winner more than luck? Opens the test and records that.
+    """Judge a study: is its winner more than luck? With --open-test also on the sealed test.
 
     Trains the best configs once more and writes report.html, report.md, metrics.csv and
     forecasts.csv.
     """
+    if open_test and sealed:
+        raise ConfigError("--open-test and --sealed must not be given both")
     study = load_study(name, storage)
     folder = require_report_place(out or _own_folder(name))
     series = study_prices(study, prices)
@@ -57,7 +66,7 @@ def report(
             made = make_report(
                 study,
                 series,
-                sealed=sealed,
+                open_test=open_test,
                 top=top,
                 on_epoch=on_epoch,
                 before_opening=stop.heed,

@@ -18,7 +18,7 @@ from foretune.models.compile_cache import use_compile_cache
 from foretune.models.forecaster import Forecaster
 from foretune.models.forecaster_files import require_model_place
 from foretune.models.refit import OnEpoch, Stage
-from foretune.models.training import EpochResult, NonFiniteLossError
+from foretune.models.results import EpochResult, NonFiniteLossError
 from foretune.search.best_document import BestDocument
 from foretune.search.command import POSITIVE, say_written
 from foretune.search.engine.signals import stop_on_signal

@@ -1,35 +1,35 @@
 """``foretune run``: run or resume a study."""
 
-import shlex
 import sys
 from pathlib import Path
 
 import click
-import optuna
 from rich.console import Console
 
-from foretune.datasets import SAMPLES, load_prices
+from foretune.datasets import SAMPLES, ConfigError, load_prices
 from foretune.models.config import TrialConfig
 from foretune.search.command import (
     INTERRUPTED,
     POSITIVE,
-    has_enough,
     say_written,
     storage_option,
     study_option,
+    was_interrupted,
 )
+from foretune.search.engine.executors import dask_executor
 from foretune.search.pruners import PRUNERS
 from foretune.search.results import require_writable, write_results
 from foretune.search.space import SearchSpace
 from foretune.search.study import run_study
 from foretune.search.summary_rows import summary_table
-from foretune.search.tickets import finished_trials
 from foretune.search.verdict_so_far import caution
 
 
 @click.command()
 @click.option(
+    "--data",
     "--prices",
+    "prices",
     default="sp500",
     show_default=True,
     help=f"A sample ({', '.join(SAMPLES)}), a CSV file of daily prices, or alphavantage:SYMBOL.",
@@ -60,7 +60,18 @@ from foretune.search.verdict_so_far import caution
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
-    help="Processes, one thread each (as many as cores); 0 leaves the work to `foretune worker`.",
+    help="Processes of this machine, one thread or device each (as many as cores or devices).",
+)
+@click.option("--dask", help="Train on the Dask cluster whose scheduler is at tcp://HOST:PORT.")
+@click.option(
+    "--dask-scheduler-file",
+    type=click.Path(),
+    help="Train on the Dask cluster whose scheduler wrote this file.",
+)
+@click.option(
+    "--task-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds after which a worker that does not answer is ended (20 times the longest task).",
 )
 @click.option("--lanes", type=POSITIVE, help="Trials a worker trains at a time (1 on a CPU).")
 @click.option("--no-cache", is_flag=True, help="Leave the folder of compiled programs alone.")
@@ -79,6 +90,9 @@ def run(
     seed: int | None,
     pruner: str | None,
     workers: int | None,
+    dask: str | None,
+    dask_scheduler_file: str | None,
+    task_timeout: float | None,
     lanes: int | None,
     no_cache: bool,
     out: str | None,
@@ -90,29 +104,28 @@ def run(
     series = load_prices(prices)
     space = None if space_file is None else SearchSpace.load(space_file)
     folder = Path("results") / name if out is None else Path(out)
-    if workers != 0:
-        require_writable(folder)
-    study = run_study(
-        name,
-        series,
-        n_trials=trials,
-        space=space,
-        epochs=epochs,
-        horizon=horizon,
-        stride=stride,
-        folds=folds,
-        seed=seed,
-        storage=storage,
-        start_from=[TrialConfig.load(file) for file in known],
-        pruner=PRUNERS[pruner]() if pruner else None,
-        workers=workers,
-        lanes=lanes or "auto",
-        cache=not no_cache,
-    )
-    if workers == 0:
-        _say_how_to_work(study, trials)
-        return
-    if not has_enough(study, trials):
+    require_writable(folder)
+    with dask_executor(dask, dask_scheduler_file) as executor:
+        study = run_study(
+            name,
+            series,
+            n_trials=trials,
+            space=space,
+            epochs=epochs,
+            horizon=horizon,
+            stride=stride,
+            folds=folds,
+            seed=seed,
+            storage=storage,
+            start_from=[TrialConfig.load(file) for file in known],
+            pruner=PRUNERS[pruner]() if pruner else None,
+            workers=workers,
+            executor=executor,
+            task_timeout=task_timeout,
+            lanes=lanes or "auto",
+            cache=not no_cache,
+        )
+    if was_interrupted(study, trials):
         sys.exit(INTERRUPTED)
     files = write_results(study, series, folder)
     console = Console()
@@ -121,9 +134,11 @@ def run(
     say_written(console, files)
 
 
-def _say_how_to_work(study: optuna.Study, trials: int) -> None:
-    click.echo(
-        f"study {study.study_name} wants {trials} trials and has {finished_trials(study)}; "
-        f"`foretune worker --study {shlex.quote(study.study_name)}` with the same --storage works "
-        "on it, on as many machines as you like"
+@click.command(context_settings={"ignore_unknown_options": True}, hidden=True)
+@click.argument("_", nargs=-1, type=click.UNPROCESSED)
+def worker(_: tuple[str, ...]) -> None:
+    """Say what took the place of this command."""
+    raise ConfigError(
+        "`foretune worker` is gone: one process runs a study, and trains on many machines with "
+        "`foretune run --dask tcp://HOST:8786`, whose workers are started with `dask worker`"
     )

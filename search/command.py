@@ -11,9 +11,9 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from foretune.datasets import ForetuneError
-from foretune.search.patience import STORAGE_ERRORS, first_line
 from foretune.search.storage.connect import DEFAULT_STORAGE, has_password
-from foretune.search.tickets import finished_trials
+from foretune.search.storage.retry import STORAGE_ERRORS, first_line
+from foretune.search.study_target import has_enough
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130  # exit codes
 
@@ -46,7 +46,10 @@ storage_option = click.option(
 )
 study_option = click.option("--study", "name", required=True, help="Name of the study.")
 prices_option = click.option(
-    "--prices", help="The study's prices, where they are not found as it knows them."
+    "--data",
+    "--prices",
+    "prices",
+    help="The study's prices, where they are not found as it knows them.",
 )
 
 
@@ -70,12 +73,12 @@ def run_command(command: click.Command, name: str, arguments: Sequence[str] | No
         _say_and_exit(name, "interrupted", INTERRUPTED)
 
 
-def has_enough(study: optuna.Study, trials: int) -> bool:
-    """Whether a study has so many trials; not if its database is away since it was interrupted."""
+def was_interrupted(study: optuna.Study, trials: int) -> bool:
+    """Whether a run ended before its study had so many trials; the database may be away since."""
     try:
-        return finished_trials(study) >= trials
+        return not has_enough(study, trials)
     except STORAGE_ERRORS:
-        return False
+        return True
 
 
 def say_written(console: Console, files: Iterable[str | os.PathLike[str]]) -> None:

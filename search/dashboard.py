@@ -17,12 +17,8 @@ from foretune.search.dashboard_guard import guarded
 from foretune.search.dashboard_repair import with_content
 from foretune.search.dashboard_server import Server
 from foretune.search.storage.artifact_store import artifact_store
-from foretune.search.storage.connect import (
-    DEFAULT_STORAGE,
-    behind_cache,
-    open_storage,
-    require_database,
-)
+from foretune.search.storage.connect import DEFAULT_STORAGE, open_storage, require_database
+from foretune.search.storage.optuna_internals import behind_cache
 
 __all__ = ["TOKEN_VARIABLE", "guarded", "serve"]
 

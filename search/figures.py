@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.scaling import prices_after
 from foretune.datasets.splits import Development, Split
-from foretune.models.training import EpochResult
+from foretune.models.results import EpochResult
 from foretune.search.figure_style import (
     BLACK,
     BLUE,

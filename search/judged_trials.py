@@ -13,7 +13,7 @@ from foretune.datasets.errors import ConfigError, ForetuneError
 from foretune.datasets.splits import walk_forward
 from foretune.search.best import rank, trial_config
 from foretune.search.spec import StudySpec, required_spec
-from foretune.search.storage.connect import storage_of
+from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.trial_files import load_loss_columns
 
 # So many reasons are told in full.

@@ -1,25 +1,20 @@
 """The Optuna objective: one trial, from its config to its validation value."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import optuna
-from optuna.pruners import WilcoxonPruner
-from optuna.trial import Trial
+from optuna.pruners import BasePruner, WilcoxonPruner
+from optuna.trial import Trial, TrialState
 
 from foretune.datasets.splits import Development
-from foretune.models.config import TrialConfig
-from foretune.models.snapshot import Snapshot
-from foretune.models.training import Training, fit
-from foretune.models.walk_forward import FoldProgress, FoldResults, fit_folds
-from foretune.search.checkpoint import Checkpoint
-from foretune.search.checkpoint_keeper import DEFAULT_SECONDS, CheckpointKeeper
-from foretune.search.checkpoint_rows import forget_checkpoints
+from foretune.models.results import NonFiniteLossError
+from foretune.search.engine.tasks import Budget, DataRef, Missing, advance
 from foretune.search.space import SearchSpace
-from foretune.search.trial_record import TrialRecord
+from foretune.search.storage.optuna_internals import trial_id
+from foretune.search.trial_record import SNAPSHOT_SECONDS, OnEpoch, TrialRecord
 
-# Called after every epoch with the trial's number.
-OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
+# A task of this process ends after the epoch in which it has taken so long.
+CHUNK_SECONDS = 0.25
 
 
 class Objective:
@@ -39,10 +34,8 @@ class Objective:
         data: training and validation days, or those of each fold; the test days are not among
             them.
         on_epoch: called after every epoch, for progress.
-        checkpoint_seconds: a trial that takes longer keeps a checkpoint in the study's database
-            every so many seconds, from which a worker goes on that repeats it.
-        forget_checkpoints: whether they go with the trial's end here; a worker of foretune's does
-            it itself, once the end is stored.
+        checkpoint_seconds: a trial that takes longer keeps a snapshot in the study's database
+            every so many seconds, from which the trial goes on that repeats it.
     """
 
     def __init__(
@@ -51,77 +44,45 @@ class Objective:
         data: Development | Sequence[Development],
         *,
         on_epoch: OnEpoch | None = None,
-        checkpoint_seconds: float = DEFAULT_SECONDS,
-        forget_checkpoints: bool = True,
+        checkpoint_seconds: float = SNAPSHOT_SECONDS,
     ) -> None:
         self._space = space
         self._folds = (data,) if isinstance(data, Development) else tuple(data)
+        self._data = DataRef.of(self._folds)
         self._on_epoch = on_epoch
-        self._checkpoint_seconds = checkpoint_seconds
-        self._forget_checkpoints = forget_checkpoints
+        self._snapshot_seconds = checkpoint_seconds
 
     def __call__(self, trial: Trial) -> float:
         """Return the trial's best validation value; prune or fail as the epochs demand."""
-        record = TrialRecord(trial, self._space.suggest(trial), self._folds)
-        keeper = CheckpointKeeper(trial, self._checkpoint_seconds)
-        one_by_one = len(self._folds) > 1 and isinstance(trial.study.pruner, WilcoxonPruner)
-        train = self._fold_by_fold if one_by_one else self._together
+        record = TrialRecord(
+            trial,
+            self._space.suggest(trial),
+            self._folds,
+            one_by_one=trains_one_by_one(trial.study.pruner, len(self._folds)),
+            snapshot_seconds=self._snapshot_seconds,
+        )
+        budget = Budget(seconds=CHUNK_SECONDS)
+        progress, ended = None, None
         try:
-            for prune in train(record, keeper):
-                if prune:
-                    raise optuna.TrialPruned
-        except optuna.TrialPruned:
+            while ended is None:
+                answer = advance((record.state,), self._data, budget)
+                assert not isinstance(answer, Missing)  # it was sent everything
+                (progress,) = answer
+                ended = record.take(progress, self._on_epoch)
+        except BaseException as error:
+            record.fail(error)
             record.end()
             raise
-        except BaseException as error:
-            record.end(error)
-            raise
-        finally:
-            if self._forget_checkpoints:
-                stored = trial.storage.get_trial(trial._trial_id)
-                forget_checkpoints(trial.storage, trial.study._study_id, stored)
         record.end()
+        record.remove_snapshots(trial.storage.get_trial(trial_id(trial)))
+        if ended == TrialState.PRUNED:
+            raise optuna.TrialPruned
+        if ended == TrialState.FAIL:
+            assert progress is not None
+            raise NonFiniteLossError(progress.error)
         return record.value
 
-    def _together(self, record: TrialRecord, keeper: CheckpointKeeper) -> Iterator[bool]:
-        """Train all folds side by side; yields after each epoch whether to prune."""
-        training = fit_folds(record.config, self._folds, self._resumed(record, keeper))
-        for results in training:
-            prune = record.epoch(results)
-            if not (prune or results.is_last):
-                keeper.epoch_ended(lambda: record.checkpoint(training.snapshots()))
-            self._tell(record, results)
-            yield prune
 
-    def _fold_by_fold(self, record: TrialRecord, keeper: CheckpointKeeper) -> Iterator[bool]:
-        """Train one fold after another; yields after each whether to prune."""
-        snapshots = [fold.snapshot for fold in self._resumed(record, keeper)]
-        for number, fold in enumerate(self._folds):
-            if record.has_reported(number + 1):
-                continue
-            begun = snapshots.pop() if number < len(snapshots) else None
-            training = fit(record.config, fold, snapshot=begun)
-            for result in training:
-                record.note(number, result)
-                keeper.epoch_ended(partial(self._checkpoint, record, snapshots, training))
-                self._tell(record, FoldResults.of_one(result))
-            snapshots.append(training.snapshot())
-            yield record.fold(number)
-
-    @staticmethod
-    def _checkpoint(
-        record: TrialRecord, ended: Sequence[Snapshot], training: Training
-    ) -> Checkpoint:
-        return record.checkpoint([*ended, training.snapshot()])
-
-    def _resumed(self, record: TrialRecord, keeper: CheckpointKeeper) -> list[FoldProgress]:
-        """Return where an earlier worker left each fold that it had begun, and take it over."""
-        found = keeper.found(record.config, self._folds)
-        if found is None:
-            return []
-        record.resume(found)
-        return [FoldProgress(fold.snapshot, fold.best) for fold in found.folds]
-
-    def _tell(self, record: TrialRecord, results: FoldResults) -> None:
-        if self._on_epoch is not None:
-            self._on_epoch(record.trial.number, record.config, results)
+def trains_one_by_one(pruner: BasePruner, folds: int) -> bool:
+    """Whether folds are trained one after another, because the pruner compares them singly."""
+    return folds > 1 and isinstance(pruner, WilcoxonPruner)

@@ -10,7 +10,7 @@ from typing import Self
 import optuna
 
 from foretune.models.config import TrialConfig
-from foretune.search.storage.connect import storage_of
+from foretune.search.storage.optuna_internals import storage_of
 
 # One attribute an opening: two reports at the same moment do not overwrite one another.
 _OPENING = "test_opening:"

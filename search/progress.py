@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from foretune.models.config import TrialConfig
-from foretune.models.walk_forward import FoldResults
+from foretune.models.results import FoldResults
 from foretune.search.best import best_so_far
 from foretune.search.notebook_progress import drawn_by_notebook
-from foretune.search.objective import OnEpoch
 from foretune.search.spec import OBJECTIVE_NAME
-from foretune.search.tickets import is_finished
+from foretune.search.study_target import is_finished
+from foretune.search.trial_record import OnEpoch
 
 
 class StudyProgress(Protocol):

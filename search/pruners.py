@@ -8,7 +8,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.storages import BaseStorage
 
 from foretune.datasets.errors import ConfigError
-from foretune.search.wanted import CUSTOM, Wanted
+from foretune.search.study_target import CUSTOM, StudyTarget
 
 
 def default_pruner() -> BasePruner:
@@ -42,11 +42,10 @@ def pruner_name(pruner: BasePruner) -> str:
 def own_pruner(name: str, storage: BaseStorage) -> BasePruner | None:
     """Return the pruner that study ``name`` was made with; None for a new study or a custom one."""
     try:
-        study = optuna.load_study(study_name=name, storage=storage)
-        made = Wanted.of(study).pruner
+        target = StudyTarget.stored(optuna.load_study(study_name=name, storage=storage))
     except (KeyError, ConfigError):
         return None
-    return PRUNERS[made]() if made in PRUNERS else None
+    return PRUNERS[target.pruner]() if target is not None and target.pruner in PRUNERS else None
 
 
 def require_folds(pruner: BasePruner, folds: int) -> None:

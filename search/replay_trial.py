@@ -15,13 +15,13 @@ from foretune.datasets.splits import Development
 from foretune.models.assessment import assess_folds
 from foretune.models.device import device_name
 from foretune.search.best import naming
-from foretune.search.objective import OnEpoch
 from foretune.search.spec import OBJECTIVE_NAME, required_spec, versions
 from foretune.search.storage.artifacts import artifact_names
-from foretune.search.storage.connect import storage_of
+from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.stored_numbers import stored_number
 from foretune.search.training_again import TrainedAgain, train_again
 from foretune.search.trial_files import LOSSES_BY_ORIGIN, load_losses
+from foretune.search.trial_record import OnEpoch
 
 
 @dataclass(frozen=True, kw_only=True)

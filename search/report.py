@@ -25,7 +25,7 @@ from foretune.models.assessment import (
 from foretune.models.baselines import baseline_growth
 from foretune.models.config import TrialConfig
 from foretune.models.intervals import conformal_widths, coverage_by_step
-from foretune.models.walk_forward import FoldResults
+from foretune.models.results import FoldResults
 from foretune.search.best import best_trial, naming
 from foretune.search.candidates import Candidate, best_distinct, ensemble, retrain
 from foretune.search.evidence import Evidence, gather_evidence
@@ -125,19 +125,21 @@ def make_report(
     study: optuna.Study,
     prices: PriceSeries,
     *,
-    sealed: bool = False,
+    open_test: bool = False,
+    sealed: bool | None = None,
     top: int = 5,
     on_epoch: OnEpoch | None = None,
     before_opening: Callable[[], None] | None = None,
 ) -> Report:
-    """Judge a study: open its test, unless it shall stay sealed, and test for significance.
+    """Judge a study: test for significance, on validation and on request on the sealed test.
 
     The best ``top`` distinct configs are trained once more, which gives the values they had.
 
     Args:
         study: a study of :func:`run_study` with a complete trial.
         prices: the prices it was run on.
-        sealed: leave the test closed.
+        open_test: open the test, and record in the study that it was.
+        sealed: the same turned round, as it was given before; True leaves the test closed.
         top: how many configs the ensemble has.
         on_epoch: called with (trial number, config, results) after every epoch.
         before_opening: called when all is ready for the test to be opened; what it raises keeps
@@ -147,10 +149,16 @@ def make_report(
         ConfigError: no complete trial, or other prices.
 
     Example:
-        >>> make_report(study, load_sample("sp500"), sealed=True).verdict
+        >>> make_report(study, load_sample("sp500")).verdict
     """
     if top < 1:
         raise ConfigError(f"top must be a whole number of at least 1, but got {top}")
+    if sealed is not None and sealed == open_test:
+        raise ConfigError(
+            "sealed=False no longer opens the test; give open_test=True"
+            if not sealed
+            else "open_test and sealed must not both be True"
+        )
     spec = required_spec(study)
     spec.require_prices(prices, study.study_name)
     best_trial(study)  # refuses a study without one
@@ -163,7 +171,7 @@ def make_report(
     validation = _validation_part(folds, candidates, evidence)
     importances = _importances(study, judged)
     test: Part | str | None = None
-    if not sealed:
+    if open_test:
         if before_opening is not None:
             before_opening()
         opened = OpenedTest.open(

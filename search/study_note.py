@@ -12,13 +12,11 @@ from foretune.search.markdown import plain, table
 from foretune.search.provenance import provenance_rows
 from foretune.search.spec import required_spec
 from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
-from foretune.search.storage.connect import storage_of
-from foretune.search.study_lock import study_lock
+from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.study_target import finished_trials, require_trials
 from foretune.search.summary_rows import states
-from foretune.search.tickets import finished_trials
 from foretune.search.trial_files import FORECASTS, LEARNING_CURVE
 from foretune.search.verdict_so_far import better_than_persistence, openings_of_test, verdict_so_far
-from foretune.search.wanted import wanted_trials
 
 # What a user writes above this line stays.
 MARK = "*Kept by foretune from here on; your own words stay above this line.*"
@@ -26,42 +24,31 @@ MARK = "*Kept by foretune from here on; your own words stay above this line.*"
 # Time spent on the note is at most this share of the time between two notes.
 _SHARE = 0.01
 
-# The attribute of the study that says when any worker last wrote the note, in seconds since 1970,
-# and how many trials had finished by then.
-_WRITTEN = "foretune:note"
-
 
 class StudyNote:
     """Keeps a study's note and its best trial's figures current, at little cost.
 
-    Many workers may do so: who finds that another has just written leaves it at that.
-
     Args:
         study: the study.
-        clock: seconds since 1970, for when to write next.
+        clock: seconds, for when to write next.
     """
 
-    def __init__(self, study: optuna.Study, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, study: optuna.Study, clock: Callable[[], float] = time.monotonic) -> None:
         self._study = study
         self._clock = clock
-        self._due = 0.0
-        self._pause = 0.0
+        self._due = clock()
+        self._is_current = False
         self._shown: int | None = None
 
     def trial_ended(self) -> None:
         """Write the note anew, if the last writing is long enough ago for what it takes."""
-        now = self._clock()
-        if now < self._due:
-            return
-        written, _ = self._written()
-        # A clock elsewhere may be ahead.
-        self._due = min(written, now) + self._pause
-        if now >= self._due:
+        self._is_current = False
+        if self._clock() >= self._due:
             self.write()
 
     def end(self) -> None:
-        """Write the note anew, unless a worker has since the last trial finished."""
-        if self._written()[1] != finished_trials(self._study):
+        """Write the note anew, unless no trial has ended since."""
+        if not self._is_current:
             self.write()
 
     def write(self) -> None:
@@ -69,29 +56,15 @@ class StudyNote:
         # Only here: it brings a web server with it, and the first trial need not wait for that.
         from optuna_dashboard import get_note, save_note
 
-        begun, finished = self._clock(), finished_trials(self._study)
+        begun = self._clock()
         best, body = best_so_far(self._study), note(self._study)
-        storage, study_id = storage_of(self._study), self._study._study_id
-        # It is stored in pieces, and those of two writers would be mixed.
-        with study_lock(storage, study_id):
-            if self._written()[1] > finished:
-                return  # another has seen more
-            if best is not None and best.number != self._shown:
-                self._show(best)
-            above = get_note(self._study).partition(MARK)[0].rstrip()
-            save_note(self._study, "\n\n".join(part for part in (above, MARK, body) if part))
-            now = self._clock()
-            storage.set_study_system_attr(study_id, _WRITTEN, [now, finished])
-        self._pause = (now - begun) / _SHARE
-        self._due = now + self._pause
-
-    def _written(self) -> tuple[float, int]:
-        """Return when any worker last wrote the note, and how many trials had finished."""
-        attributes = storage_of(self._study).get_study_system_attrs(self._study._study_id)
-        match attributes.get(_WRITTEN):
-            case [int() | float() as written, int() as finished]:
-                return written, finished
-        return 0.0, -1
+        if best is not None and best.number != self._shown:
+            self._show(best)
+        above = get_note(self._study).partition(MARK)[0].rstrip()
+        save_note(self._study, "\n\n".join(part for part in (above, MARK, body) if part))
+        now = self._clock()
+        self._is_current = True
+        self._due = now + (now - begun) / _SHARE
 
     def _show(self, best: FrozenTrial) -> None:
         """Put the figures of the best trial where the study's own page shows them."""
@@ -104,7 +77,7 @@ class StudyNote:
                 f"best_{name}": load_artifact(storage, best, name, as_written=True)
                 for name in sorted(names)
             }
-        except ForetuneError:  # deleted or damaged, and no reason for a worker to stop
+        except ForetuneError:  # deleted or damaged, and no reason to stop
             return
         if files:
             save_artifacts(storage, self._study, files)
@@ -134,7 +107,7 @@ def _facts(rows: list[list[str]]) -> str:
 
 def _progress(study: optuna.Study) -> list[list[str]]:
     better, judged = better_than_persistence(study)
-    done, total = finished_trials(study), wanted_trials(study)
+    done, total = finished_trials(study), require_trials(study)
     best = best_so_far(study)
     shown = "none yet" if best is None else f"{best.value:.4f} (trial {best.number})"
     return [
@@ -150,6 +123,6 @@ def _best(study: optuna.Study) -> list[str]:
         return []
     try:
         config = trial_config(best).to_toml().strip()
-    except ForetuneError:  # added by hand, and no reason for a worker to stop
+    except ForetuneError:  # added by hand, and no reason to stop
         return []
     return ["### The best config so far, to copy", f"```toml\n{config}\n```"]

@@ -11,6 +11,7 @@ from foretune.datasets.errors import printable
 from foretune.search.best import best_config, best_trial
 from foretune.search.spec import OBJECTIVE_NAME
 from foretune.search.stored_numbers import stored_number, stored_numbers
+from foretune.search.study_target import counted_trials
 
 # A name and its value.
 Row = tuple[str, str]
@@ -67,7 +68,7 @@ def config_rows(study: optuna.Study) -> list[Row]:
 
 def states(study: optuna.Study) -> str:
     """Count the trials of ``study`` by state, in words."""
-    counts = Counter(trial.state.name.lower() for trial in study.get_trials(deepcopy=False))
+    counts = Counter(trial.state.name.lower() for trial in counted_trials(study))
     return ", ".join(f"{count} {state}" for state, count in counts.most_common())
 
 

@@ -8,10 +8,10 @@ from optuna.trial import FrozenTrial
 from foretune.datasets.errors import ConfigError
 from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
-from foretune.models.training import EpochResult, NonFiniteLossError
-from foretune.models.walk_forward import fit_folds, mean_over_folds
+from foretune.models.results import EpochResult, NonFiniteLossError, mean_over_folds
+from foretune.models.walk_forward import fit_folds
 from foretune.search.best import trial_config
-from foretune.search.objective import OnEpoch
+from foretune.search.trial_record import OnEpoch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from foretune.datasets.splits import Development
 from foretune.models.assessment import Assessment, validation_growth
 from foretune.models.config import TrialConfig
 from foretune.models.intervals import conformal_widths
-from foretune.models.training import EpochResult
+from foretune.models.results import EpochResult
 from foretune.search.figure_recipes import recipe
 from foretune.search.forecast_window import ForecastWindow
 from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts

@@ -1,25 +1,33 @@
-"""What a trial stores of its training."""
+"""What a trial reports and stores of its training, task by task."""
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.datasets.splits import Development
 from foretune.models.assessment import assess_folds
-from foretune.models.compiles import cache_hits, compile_count
 from foretune.models.config import TrialConfig
-from foretune.models.device import device_name
-from foretune.models.network import parameter_count
-from foretune.models.snapshot import Snapshot
-from foretune.models.training import EpochResult, NonFiniteLossError
-from foretune.models.walk_forward import FoldResults, mean_over_folds
-from foretune.search.checkpoint import Checkpoint, FoldCheckpoint, without_arrays
+from foretune.models.results import EpochResult, FoldResults, mean_over_folds
+from foretune.search.engine.tasks import Progress, TrainingState
+from foretune.search.snapshots import (
+    TrialSnapshot,
+    load_snapshot,
+    remove_snapshots,
+    save_snapshot,
+)
 from foretune.search.spec import OBJECTIVE_NAME
 from foretune.search.storage.attributes import set_trial_attrs
+from foretune.search.storage.optuna_internals import study_id, trial_id
 from foretune.search.trial_files import save_trial_files
+
+# Called after every epoch with the trial's number.
+OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
+
+# A trial that takes longer keeps a snapshot in the study's database every so many seconds.
+SNAPSHOT_SECONDS = 60.0
 
 
 class TrialRecord:
@@ -28,98 +36,167 @@ class TrialRecord:
     The attributes are also those of a pruned trial, whose Optuna value is only its last report.
 
     Args:
-        trial: a running trial.
+        trial: a running trial; one that was interrupted goes on from its snapshot.
         config: what it trains.
         folds: training and validation days of each fold.
+        one_by_one: whether a fold begins when the one before it has ended, and each fold's best
+            value is a step that the pruner sees.
+        snapshot_seconds: between two snapshots, and before the first.
     """
 
-    def __init__(self, trial: Trial, config: TrialConfig, folds: Sequence[Development]) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        config: TrialConfig,
+        folds: Sequence[Development],
+        *,
+        one_by_one: bool = False,
+        snapshot_seconds: float = SNAPSHOT_SECONDS,
+    ) -> None:
         self.trial = trial
         self.config = config
+        self.state = TrainingState(config=config, one_by_one=one_by_one)
         self._folds = folds
+        self._one_by_one = one_by_one
         self._best: dict[int, EpochResult] = {}
-        self._reported: dict[int, float] = {}
         self._history: dict[int, list[EpochResult]] = defaultdict(list)
-        # In lanes one trial counts what is compiled for all of them.
-        self.shares_programs = False
-        self.start()
-        attributes = {"config": config.to_toml(), "device": device_name()}
-        set_trial_attrs(trial.storage, trial._trial_id, user=attributes)
+        self._measured: dict[str, float] = defaultdict(float)
+        self._devices: list[str] = []
+        self._parameters = self._dropped = 0
+        self._snapshot_seconds = snapshot_seconds
+        self._saved_at = time.monotonic()
+        self._has_snapshot = False
+        self._error: dict[str, Any] = {}
+        stored = trial.storage.get_trial(trial_id(trial))
+        self._reported = set(stored.intermediate_values)
+        self._resume(stored)
+        if "config" not in stored.user_attrs:
+            set_trial_attrs(trial.storage, trial_id(trial), user={"config": config.to_toml()})
 
-    def start(self) -> None:
-        """Count seconds and compiles from here; a lane's trial starts when it gets its lane."""
-        self._started = time.perf_counter()
-        self._compiled, self._loaded = compile_count(), cache_hits()
+    def take(self, progress: Progress, on_epoch: OnEpoch | None = None) -> TrialState | None:
+        """Report what a task did, epoch by epoch.
 
-    def note(self, fold: int, result: EpochResult) -> None:
-        """Take in an epoch of one fold."""
-        history = self._history[fold]
-        if history and result.epoch <= history[-1].epoch:
-            return  # a fold that has ended shows its best epoch again
-        history.append(without_arrays(result))
-        if result.is_best:
-            self._best[fold] = result
+        What the task trained after the epoch in which the pruner stops the trial is dropped.
 
-    def epoch(self, results: FoldResults) -> bool:
-        """Report an epoch of all folds; True if the study's pruner wants the trial to stop here."""
-        for fold, result in enumerate(results.folds):
-            self.note(fold, result)
-        self._report(results.relative_mse, results.epoch)
-        # After the last epoch there is nothing left to save by pruning.
-        return not results.is_last and self.trial.should_prune()
+        Returns:
+            The state in which the trial ends, or None if it goes on.
+        """
+        for name in ("seconds", "compiles", "cache_hits"):
+            self._measured[name] += getattr(progress, name)
+        if progress.device not in self._devices:
+            self._devices.append(progress.device)
+        self._parameters = progress.parameters or self._parameters
+        for count, results in enumerate(progress.epochs, 1):
+            prune = self._report(results)
+            if on_epoch is not None:
+                on_epoch(self.trial.number, self.config, results)
+            if prune:
+                self._dropped = len(progress.epochs) - count
+                return TrialState.PRUNED
+            if results.is_last:
+                return TrialState.COMPLETE
+        if progress.error is not None:
+            self._error = {"error": progress.error, "non_finite": True}
+            return TrialState.FAIL
+        assert progress.state is not None
+        self.state = progress.state
+        if time.monotonic() - self._saved_at >= self._snapshot_seconds:
+            self.save_snapshot()
+        return None
 
-    def fold(self, number: int) -> bool:
-        """Report the best value of one fold, after its last epoch; True to stop here."""
-        self._report(self._best[number].relative_mse, number + 1)
-        return number + 1 < len(self._folds) and self.trial.should_prune()
+    def save_snapshot(self) -> None:
+        """Store where the trial is, for whoever goes on with it."""
+        if not self.state.folds or not self._best:
+            return
+        numbers = range(len(self.state.folds))
+        snapshot = TrialSnapshot(
+            self.config,
+            self.state.folds,
+            [self._history[fold] for fold in numbers],
+            [self._best[fold] for fold in numbers],
+        )
+        save_snapshot(self.trial.storage, trial_id(self.trial), snapshot)
+        self._saved_at, self._has_snapshot = time.monotonic(), True
 
-    def checkpoint(self, snapshots: Sequence[Snapshot]) -> Checkpoint:
-        """Return where the trial is, given where each fold is that was begun."""
-        folds = [
-            FoldCheckpoint(snapshot, tuple(self._history[fold]), self._best[fold])
-            for fold, snapshot in enumerate(snapshots)
-        ]
-        return Checkpoint(self.config, dict(self._reported), folds)
+    def remove_snapshots(self, ended: FrozenTrial) -> None:
+        """Remove what was kept of the trial, once its end is stored."""
+        if self._has_snapshot:
+            remove_snapshots(self.trial.storage, study_id(self.trial.study), ended)
 
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Take over what an earlier worker recorded, and report what it reported."""
-        for fold, earlier in enumerate(checkpoint.folds):
-            self._history[fold] = list(earlier.history)
-            self._best[fold] = earlier.best
-        for step, value in checkpoint.reported.items():
-            self._report(value, step)
-        epochs = max(fold.snapshot.epochs for fold in checkpoint.folds)
-        self.trial.set_user_attr("resumed_after_epoch", epochs)
+    def fail(self, error: BaseException | str, **attributes: Any) -> None:
+        """Note why the trial has failed, with other attributes that shall say so."""
+        if isinstance(error, BaseException):
+            error = f"{type(error).__name__}: {error}".strip(": ")
+        self._error = {"error": error} | attributes
 
-    def has_reported(self, step: int) -> bool:
-        """Whether the pruner has seen a value of this step."""
-        return step in self._reported
-
-    def _report(self, value: float, step: int) -> None:
-        self._reported[step] = value
-        self.trial.report(value, step=step)
-
-    def end(self, error: BaseException | None = None) -> None:
+    def end(self) -> None:
         """Store what the trial came to, and the reason if it failed."""
-        shares = self.shares_programs
         attributes: dict[str, Any] = {
-            "seconds": round(time.perf_counter() - self._started, 3),
+            "seconds": round(self._measured["seconds"], 3),
             "epochs": max((len(history) for history in self._history.values()), default=0),
-            "compiles": 0 if shares else compile_count() - self._compiled,
-            "cache_hits": 0 if shares else cache_hits() - self._loaded,
-        }
-        if isinstance(error, NonFiniteLossError):
-            attributes |= {"error": str(error), "non_finite": True}
-        elif error is not None:
-            attributes["error"] = f"{type(error).__name__}: {error}".strip(": ")
+            "epochs_dropped": self._dropped,
+            "compiles": int(self._measured["compiles"]),
+            "cache_hits": int(self._measured["cache_hits"]),
+            "device": ", then ".join(self._devices) or "none",
+        } | self._error
         if self._best:
             attributes |= self._store_files(list(self._best.values()))
-        set_trial_attrs(self.trial.storage, self.trial._trial_id, user=attributes)
+        set_trial_attrs(self.trial.storage, trial_id(self.trial), user=attributes)
 
     @property
     def value(self) -> float:
         """Mean over the folds of each one's best epoch."""
         return mean_over_folds(list(self._best.values()))
+
+    def _resume(self, stored: FrozenTrial) -> None:
+        """Take over what an earlier driver stored of this trial, or of the one that it repeats."""
+        if "config" not in stored.user_attrs and "retry_history" not in stored.system_attrs:
+            return
+        storage, study = self.trial.storage, study_id(self.trial.study)
+        found = load_snapshot(storage, study, stored, self.config)
+        if found is None:
+            return
+        for fold, (history, best) in enumerate(zip(found.history, found.best, strict=True)):
+            self._history[fold], self._best[fold] = list(history), best
+        self.state = TrainingState(
+            config=self.config, one_by_one=self._one_by_one, folds=found.folds
+        )
+        self._has_snapshot = True
+        if self._one_by_one:
+            values = {fold + 1: best.relative_mse for fold, best in self._best.items()}
+            ended = [fold + 1 for fold, at in enumerate(found.folds) if at.snapshot.finished]
+            steps = {step: values[step] for step in ended}
+        else:
+            steps = _reported_by(found.history)
+        for step, value in steps.items():
+            self._report_value(value, step)
+        self.trial.set_user_attr("resumed_after_epoch", found.epochs)
+
+    def _report(self, results: FoldResults) -> bool:
+        """Report an epoch; True if the study's pruner wants the trial to stop here."""
+        for fold, result in enumerate(results.folds):
+            history = self._history[fold]
+            if history and result.epoch <= history[-1].epoch:
+                continue  # a fold that has ended shows its best epoch again
+            history.append(result.without_arrays())
+            if result.is_best:
+                self._best[fold] = result
+        step, value = results.epoch, results.relative_mse
+        if self._one_by_one:
+            if not results.folds[-1].is_last:
+                return False
+            step = len(results.folds)
+            value = self._best[step - 1].relative_mse
+        self._report_value(value, step)
+        # After the last epoch there is nothing left to save by pruning. What an interrupted trial
+        # trains again has been asked before.
+        asked = step < max(self._reported)
+        return not (results.is_last or asked) and self.trial.should_prune()
+
+    def _report_value(self, value: float, step: int) -> None:
+        if step not in self._reported:
+            self._reported.add(step)
+            self.trial.report(value, step=step)
 
     def _store_files(self, best: list[EpochResult]) -> dict[str, float]:
         """Store the trial's files; returns the numbers to store beside them."""
@@ -128,7 +205,7 @@ class TrialRecord:
         assessment = assess_folds(folds, [result.forecasts for result in best])
         latest = best[-1]  # of the fold that trained on most days
         numbers = {
-            "parameters": parameter_count(latest.params),
+            "parameters": self._parameters,
             "best_epoch": latest.epoch,
             "train_loss": latest.train_loss,
             "persistence_mse": float(assessment.persistence_mse_by_step.mean()),
@@ -140,6 +217,20 @@ class TrialRecord:
         save_trial_files(self.trial, self.config, self._history, best, folds, assessment)
         exact = {name: value for name, value in numbers.items() if name.startswith(OBJECTIVE_NAME)}
         return {name: _rounded(value) for name, value in numbers.items()} | exact
+
+
+def _reported_by(histories: Sequence[Sequence[EpochResult]]) -> dict[int, float]:
+    """Return the values that were reported after each epoch, given the epochs of every fold."""
+    steps = {}
+    for epoch in range(1, max(map(len, histories)) + 1):
+        at = [
+            history[epoch - 1]
+            if epoch <= len(history)
+            else min(history, key=lambda result: result.relative_mse)
+            for history in histories
+        ]
+        steps[epoch] = mean_over_folds(at)
+    return steps
 
 
 def _rounded(value: float) -> float:

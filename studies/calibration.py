@@ -26,10 +26,10 @@ from foretune.datasets.atomic import write_atomically
 from foretune.models.intervals import COVERAGE
 from foretune.search import FloatRange, SearchSpace, run_study
 from foretune.search.command import run_command
+from foretune.search.engine.devices import usable_cores
 from foretune.search.report import make_report
 from foretune.search.results import make_folder, require_writable
 from foretune.search.verdict import SIGNIFICANCE
-from foretune.search.workers import default_workers
 
 SPACE = SearchSpace(
     layers=1,
@@ -119,10 +119,10 @@ def calibrate(
 
 def _side_by_side(setting: Setting, seeds: Sequence[int], trials: int) -> Iterator[Outcome]:
     count = len(seeds)
-    if default_workers() == 1 or count == 1:
+    if usable_cores() == 1 or count == 1:
         yield from (judge(setting, seed, trials) for seed in seeds)
         return
-    with get_reusable_executor(default_workers(), env={"OMP_NUM_THREADS": "1"}) as executor:
+    with get_reusable_executor(usable_cores(), env={"OMP_NUM_THREADS": "1"}) as executor:
         yield from executor.map(judge, [setting] * count, seeds, [trials] * count)
 
 

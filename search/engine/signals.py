@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request, heeded at the next epoch and not in the middle of a write."""
+"""Ctrl-C and SIGTERM as a request, answered after an epoch and not in the middle of a write."""
 
 import signal
 import sys
@@ -15,22 +15,17 @@ class StopRequest:
 
     Python may raise KeyboardInterrupt anywhere, also where a library swallows it or where a
     transaction is open. So the first signal only leaves a note; a second one stops at once.
-
-    Args:
-        announce: whether the first signal is answered on stderr.
     """
 
-    def __init__(self, *, announce: bool = True) -> None:
+    def __init__(self) -> None:
         self.requested = False
-        self._announce = announce
 
     def note(self, _signal: int, _frame: FrameType | None) -> None:
         """Handle a signal."""
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        if self._announce:
-            print("\nStopping after this epoch; once more to stop at once.", file=sys.stderr)
+        print("\nStopping after this epoch; once more to stop at once.", file=sys.stderr)
 
     def heed(self) -> None:
         """Stop here if that was asked for.
@@ -63,3 +58,20 @@ def stop_on_signal() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Block SIGINT and SIGTERM while the context lasts, for the processes that it starts too.
+
+    They reach the whole group, and are the driver's business alone. One that comes meanwhile is
+    delivered at the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

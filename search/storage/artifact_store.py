@@ -32,8 +32,9 @@ from sqlalchemy.schema import CreateTable
 
 from foretune.datasets.errors import ForetuneError
 from foretune.search.figure_recipes import drawn
-from foretune.search.patience import Patiently, at_once
-from foretune.search.storage.connect import behind_cache, patience_of
+from foretune.search.storage.connect import retry_of
+from foretune.search.storage.optuna_internals import behind_cache, reading
+from foretune.search.storage.retry import RetryPolicy
 
 _ARTIFACTS = Table(
     "foretune_artifacts",
@@ -56,7 +57,7 @@ class DatabaseArtifactStore:
 
     Args:
         engine: of the database, SQLite or PostgreSQL.
-        patience: calls it, see :class:`Patience`; by default straight.
+        retry: calls it, and again while it is away; None for once.
 
     Example:
         >>> store = DatabaseArtifactStore(create_engine("sqlite:///foretune.db"))
@@ -65,15 +66,15 @@ class DatabaseArtifactStore:
         b'epoch,loss'
     """
 
-    def __init__(self, engine: Engine, patience: Patiently = at_once) -> None:
+    def __init__(self, engine: Engine, retry: RetryPolicy | None = None) -> None:
         self._engine = engine
-        self._patience = patience
+        self._retry = retry = retry or RetryPolicy(engine.url, 0.0)
         try:
-            patience(lambda: _make_table(engine))
+            retry(lambda: _make_table(engine))
         except (IntegrityError, ProgrammingError):
             # On PostgreSQL, IF NOT EXISTS fails for all but one of those that make it at once, with
             # the one error or the other; by then it is there.
-            patience(lambda: _make_table(engine))
+            retry(lambda: _make_table(engine))
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
         """Return the content of an artifact, to be read as a file; of a recipe, its figure.
@@ -93,7 +94,7 @@ class DatabaseArtifactStore:
         """
         row = _ARTIFACTS.c
         wanted = select(row.content, row.size, row.sha256).where(row.artifact_id == artifact_id)
-        found = self._patience(lambda: self._read(wanted))
+        found = self._retry(lambda: self._read(wanted))
         if found is None:
             raise ArtifactNotFound(f"no artifact {artifact_id}")
         content, size, sha256 = found
@@ -114,10 +115,10 @@ class DatabaseArtifactStore:
         """Write artifacts by their ids, all of them in one transaction."""
         for _ in range(_TRIES - 1):
             try:
-                return self._patience(lambda: self._replace(contents))
+                return self._retry(lambda: self._replace(contents))
             except IntegrityError:
                 continue  # PostgreSQL let another process insert one after our DELETE
-        return self._patience(lambda: self._replace(contents))
+        return self._retry(lambda: self._replace(contents))
 
     def remove(self, artifact_id: str) -> None:
         """Remove an artifact.
@@ -125,7 +126,7 @@ class DatabaseArtifactStore:
         Raises:
             ArtifactNotFound: there is none of this id.
         """
-        if not self._patience(lambda: self._remove(artifact_id)):
+        if not self._retry(lambda: self._remove(artifact_id)):
             raise ArtifactNotFound(f"no artifact {artifact_id}")
 
     def remove_all(self, artifact_ids: Sequence[str]) -> None:
@@ -136,14 +137,14 @@ class DatabaseArtifactStore:
             with self._engine.begin() as connection:
                 connection.execute(chosen)
 
-        self._patience(remove)
+        self._retry(remove)
 
     def _remove(self, artifact_id: str) -> int:
         with self._engine.begin() as connection:
             return connection.execute(_delete(artifact_id)).rowcount
 
     def _read(self, wanted: Select[Any]) -> tuple[object, int, str] | None:
-        with self._engine.begin() as connection:
+        with reading(), self._engine.begin() as connection:
             row = connection.execute(wanted).one_or_none()
         return None if row is None else (row.content, row.size, row.sha256)
 
@@ -245,7 +246,7 @@ def _make_table(engine: Engine) -> None:
 
 def _new_store(storage: BaseStorage) -> ArtifactStore:
     if isinstance(storage, RDBStorage):
-        return DatabaseArtifactStore(storage.engine, patience_of(storage))
+        return DatabaseArtifactStore(storage.engine, retry_of(storage))
     return MemoryArtifactStore()
 
 

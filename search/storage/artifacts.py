@@ -21,6 +21,7 @@ from foretune.datasets.errors import ConfigError, ForetuneError
 from foretune.search.figure_recipes import drawn
 from foretune.search.storage.artifact_store import artifact_store
 from foretune.search.storage.attributes import set_trial_attrs
+from foretune.search.storage.optuna_internals import study_id, trial_id
 
 # Under this name and an artifact's id, Optuna and its dashboard find what they know of it.
 _ATTRIBUTE = "artifacts:"
@@ -190,8 +191,8 @@ def _artifact_id(owner: Owner, filename: str, kept: dict[str, str | None]) -> st
 def _number(owner: Owner) -> tuple[str, int]:
     """Return what Optuna calls the owner; private, but `optuna.artifacts` has no other way."""
     if isinstance(owner, Study):
-        return "study", owner._study_id
-    return "trial", owner._trial_id
+        return "study", study_id(owner)
+    return "trial", trial_id(owner)
 
 
 def _shown(owner: Owner) -> str:

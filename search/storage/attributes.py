@@ -8,12 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.storages._rdb import models
-from optuna.storages._rdb.storage import _create_scoped_session
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from foretune.search.storage.connect import behind_cache, patience_of
+from foretune.search.storage.connect import retry_of
+from foretune.search.storage.optuna_internals import (
+    SystemAttributes,
+    TrialRow,
+    UserAttributes,
+    behind_cache,
+    session_of,
+    write_attribute,
+)
 
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -45,21 +51,21 @@ def set_trial_attrs(
         return
 
     rows = {
-        models.TrialUserAttributeModel: user or {},
-        models.TrialSystemAttributeModel: system or {},
+        UserAttributes: user or {},
+        SystemAttributes: system or {},
     }
 
     def write() -> None:
-        with _create_scoped_session(database.scoped_session, True) as session:
-            trial: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
+        with session_of(database.scoped_session, True) as session:
+            trial: Any = TrialRow.find_or_raise_by_id(trial_id, session)
             database.check_trial_is_updatable(trial_id, trial.state)
             for model, attributes in rows.items():
-                write_rows(database, session, model, trial_id, attributes)
+                _write_rows(database, session, model, trial_id, attributes)
 
-    patience_of(storage)(write)
+    retry_of(storage)(write)
 
 
-def write_rows(
+def _write_rows(
     database: RDBStorage,
     session: Session,
     model: Any,
@@ -80,7 +86,7 @@ def write_rows(
     insert = _INSERTS.get(database.engine.name)
     if insert is None:
         for name, value in attributes.items():
-            database._set_trial_attr_without_commit(session, model, trial_id, name, value)
+            write_attribute(database, session, model, trial_id, name, value)
         return
     rows = [
         {"trial_id": trial_id, "key": name, "value_json": json.dumps(value)}

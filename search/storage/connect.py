@@ -1,16 +1,13 @@
 """Optuna storages made safe: which are offered, and SQLite's locking put right."""
 
 import re
-import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage, _CachedStorage, get_storage
-from sqlalchemy import URL, Connection, event
+from optuna.storages import BaseStorage, RDBStorage, get_storage
+from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -19,26 +16,15 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from foretune.datasets.errors import ConfigError
-from foretune.search.patience import (
-    SECRET_SETTINGS,
-    Patience,
-    Patiently,
-    at_once,
-    first_line,
-    shown,
-)
-from foretune.search.patient_storage import PatientStorage
+from foretune.search.storage.optuna_internals import RetryingStorage, behind_cache
+from foretune.search.storage.retry import SECRET_SETTINGS, RetryPolicy, first_line, redacted
 
 DEFAULT_STORAGE = "sqlite:///foretune.db"
 
-Heed = Callable[[], None] | None
-
-# How often a half-made database is looked at again, 0.3 s apart.
-_TRIES = 20
-
-# libpq's settings: without them a worker whose network is cut waits for a quarter of an hour.
+# libpq's settings: without them a driver whose network is cut waits for a quarter of an hour.
 _POSTGRESQL = {
     "connect_timeout": 5,
     "tcp_user_timeout": 8000,
@@ -48,16 +34,12 @@ _POSTGRESQL = {
 }
 
 
-def open_storage(
-    storage: str | BaseStorage, *, heed: Heed = None, wait: bool = False
-) -> BaseStorage:
+def open_storage(storage: str | BaseStorage, *, timeout: float = 0.0) -> BaseStorage:
     """Open the database of studies at a URL; a storage object is returned as it is.
 
     Args:
         storage: ``sqlite:///FILE`` or ``postgresql+psycopg://USER@HOST/DATABASE``.
-        heed: if given, a database that goes away later on is waited for, as workers do; called
-            while waiting, and raises to stop that.
-        wait: whether to wait for it already now, as who has seen it before does.
+        timeout: seconds to wait for a database that goes away later on; 0 for not at all.
 
     Raises:
         ConfigError: not such a URL, or the database cannot be opened. A password in the URL is
@@ -81,14 +63,13 @@ def open_storage(
     if backend not in ("sqlite", "postgresql"):
         raise ConfigError(f"storage must be sqlite:// or postgresql://, but got {backend}://")
     try:
-        patience = Patience(storage, heed) if wait and heed is not None else at_once
-        opened = patience(
-            lambda: _sqlite(storage, heed) if backend == "sqlite" else _postgresql(url, heed)
-        )
+        opened = _opened(url, _sqlite() if backend == "sqlite" else _postgresql(url), timeout)
         # With Optuna's cache of finished trials, made once: every Study would make its own.
         return get_storage(opened)
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, TypeError) as error:
-        raise ConfigError(f"storage {shown(url)} cannot be opened: {first_line(error)}") from None
+        raise ConfigError(
+            f"storage {redacted(url)} cannot be opened: {first_line(error)}"
+        ) from None
 
 
 def has_password(storage: str) -> bool:
@@ -108,65 +89,27 @@ def is_on_disk(storage: str | URL) -> bool:
     return url.database not in (None, "", ":memory:") and "mode=memory" not in str(url)
 
 
-def behind_cache(storage: BaseStorage) -> BaseStorage:
-    """Return the storage behind Optuna's cache of finished trials, for which it has no way."""
-    return storage._backend if isinstance(storage, _CachedStorage) else storage
-
-
-def patience_of(storage: BaseStorage) -> Patiently:
-    """Return what calls a storage's database: with its patience, or straight if it has none."""
+def retry_of(storage: BaseStorage) -> RetryPolicy:
+    """Return what calls a storage's database, and again while it is away."""
     behind = behind_cache(storage)
-    return behind.patience if isinstance(behind, PatientStorage) else at_once
+    if isinstance(behind, RetryingStorage):
+        return behind.retry
+    return RetryPolicy(make_url("sqlite://"), 0.0)
 
 
-@contextmanager
-def heeding(storage: BaseStorage, heed: Callable[[], None]) -> Iterator[None]:
-    """Let ``heed`` end a wait for the database while the context lasts, by raising."""
-    patience = patience_of(storage)
-    if not isinstance(patience, Patience):
-        yield
-        return
-    before, patience.heed = patience.heed, heed
-    try:
-        yield
-    finally:
-        patience.heed = before
-
-
-def stop_waiting(storage: BaseStorage) -> None:
-    """Let a storage wait for its database no longer."""
-    patience = patience_of(storage)
-    if isinstance(patience, Patience):
-        patience.waits = False
-
-
-def _postgresql(url: URL, heed: Heed) -> RDBStorage:
-    whole = url.render_as_string(hide_password=False)
+def _postgresql(url: URL) -> dict[str, Any]:
     options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 3}
     if url.get_driver_name() in ("psycopg", "psycopg2"):
         options["connect_args"] = {k: v for k, v in _POSTGRESQL.items() if k not in url.query}
-    return _create_patiently(whole, options, heed)
+    return options
 
 
-def _sqlite(url: str, heed: Heed) -> RDBStorage:
-    """Open SQLite so that a transaction takes the write lock when it begins.
-
-    Optuna relies on ``SELECT ... FOR UPDATE``, which does nothing on SQLite: two workers can
-    take one waiting trial. ``BEGIN IMMEDIATE`` makes them take turns.
-    """
-    # Who waits anyway says so sooner.
-    seconds = 60 if heed is None else 20
-    options = {"connect_args": {"timeout": seconds, "isolation_level": None}}
-    storage = _create_patiently(url, options, heed)
-
-    @event.listens_for(storage.engine, "begin")
-    def _begin_immediate(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return storage
+def _sqlite() -> dict[str, Any]:
+    # SQLAlchemy begins transactions itself, see RetryingStorage.
+    return {"connect_args": {"timeout": 30, "isolation_level": None}}
 
 
-def _create_patiently(url: str, options: dict[str, Any], heed: Heed) -> RDBStorage:
+def _opened(url: URL, options: dict[str, Any], timeout: float) -> RDBStorage:
     """Open a database that another process may be making at this moment.
 
     Optuna makes its tables one by one and without a lock, so of several first launches some find
@@ -174,22 +117,26 @@ def _create_patiently(url: str, options: dict[str, Any], heed: Heed) -> RDBStora
     """
 
     def create() -> RDBStorage:
-        if heed is None:
-            storage = RDBStorage(url, engine_kwargs=options)
-        else:
-            storage = PatientStorage(url, options, Patience(url, heed))
+        whole = url.render_as_string(hide_password=False)
+        storage = RetryingStorage(whole, options, RetryPolicy(url, timeout))
         # Or its connections would be closed by their own end, with a warning each.
         weakref.finalize(storage, storage.engine.dispose)
         return storage
 
-    for _ in range(_TRIES - 1):
-        try:
-            return create()
-        except (OperationalError, ProgrammingError, IntegrityError) as error:
-            if not re.search("already exists|UNIQUE|unique|locked|no such table", str(error)):
-                raise
-            time.sleep(0.3)
-    return create()
+    half_made = Retrying(
+        retry=retry_if_exception(_is_half_made),
+        stop=stop_after_attempt(20),
+        wait=wait_fixed(0.3),
+        reraise=True,
+    )
+    storage: RDBStorage = half_made(create)
+    return storage
+
+
+def _is_half_made(error: BaseException) -> bool:
+    return isinstance(error, OperationalError | ProgrammingError | IntegrityError) and bool(
+        re.search("already exists|UNIQUE|unique|locked|no such table", str(error))
+    )
 
 
 def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optuna.Study:
@@ -218,10 +165,5 @@ def require_database(storage: str | BaseStorage) -> None:
     if isinstance(storage, str) and storage.startswith("sqlite:///"):
         file = make_url(storage).database
         if file and not Path(file).exists():
-            there = shown(make_url(storage))
+            there = redacted(make_url(storage))
             raise ConfigError(f"storage must be a database that exists, but got {there}")
-
-
-def storage_of(study: optuna.Study) -> BaseStorage:
-    """Return the storage that ``study`` lives in, for which Optuna has no public name."""
-    return study._storage

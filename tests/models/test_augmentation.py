@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from foretune.datasets.samples import random_walk
-from foretune.models.training import EpochResult, fit
+from foretune.models.results import EpochResult
+from foretune.models.training import fit
 
 
 def weights(result: EpochResult) -> Any:

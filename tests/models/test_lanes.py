@@ -9,7 +9,8 @@ import pytest
 
 from foretune.models.compiles import compile_count
 from foretune.models.lanes import Lanes, LaneShape
-from foretune.models.training import EpochResult, NonFiniteLossError, TrainingRun, fit
+from foretune.models.results import EpochResult, NonFiniteLossError
+from foretune.models.training import TrainingRun, fit
 
 DIFFERENT = (
     {"learning_rate": 0.01, "dropout": 0.0, "seed": 1},

@@ -16,8 +16,9 @@ from foretune.datasets.samples import random_walk
 from foretune.models.epoch import Hyperparameters, Program, TrainingData, TrainState, train_epoch
 from foretune.models.network import initial_params, parameter_count
 from foretune.models.optimizers import initial_optimizer_state
+from foretune.models.results import EpochResult, NonFiniteLossError
 from foretune.models.stacked import Architecture
-from foretune.models.training import EpochResult, NonFiniteLossError, fit
+from foretune.models.training import fit
 
 ARCHITECTURE = Architecture(cell="lstm", units=(3,))
 UNROLL, BATCH, LENGTH = 5, 4, 60

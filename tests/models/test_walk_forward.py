@@ -12,8 +12,9 @@ import pytest
 from foretune.datasets.samples import random_walk
 from foretune.datasets.splits import Development, development_folds
 from foretune.models.compiles import compile_count
-from foretune.models.training import EpochResult, fit
-from foretune.models.walk_forward import FoldResults, fit_folds
+from foretune.models.results import EpochResult, FoldResults
+from foretune.models.training import fit
+from foretune.models.walk_forward import fit_folds
 
 FOLDS = 3
 # With this seed the folds stop after different numbers of epochs, and no two values of a fold

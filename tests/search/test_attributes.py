@@ -9,7 +9,8 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from sqlalchemy import event
 
 from foretune.search.storage.attributes import set_trial_attrs
-from foretune.search.storage.connect import behind_cache, open_storage
+from foretune.search.storage.connect import open_storage
+from foretune.search.storage.optuna_internals import behind_cache
 
 USER = {"value": 0.1, "name": 'ü "<b>"', "list": [1, None, {"a": True}]}
 SYSTEM = {"artifacts:1": "{}", "fixed": 3}

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from command_line import FORETUNE
 
-from foretune.search import SearchSpace, load_study
-from foretune.search.tickets import finished_trials
+from foretune.search import SearchSpace, finished_trials, load_study
 
 
 @pytest.fixture

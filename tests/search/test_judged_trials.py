@@ -23,7 +23,7 @@ from foretune.search import (
 from foretune.search.comparison import comparison_table
 from foretune.search.judged_trials import judged_trials
 from foretune.search.storage.artifacts import load_artifact, save_artifact
-from foretune.search.storage.connect import storage_of
+from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study_note import StudyNote
 from foretune.search.text_table import as_text
 from foretune.search.trial_files import LOSSES_BY_ORIGIN

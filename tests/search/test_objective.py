@@ -16,7 +16,7 @@ from foretune.models import NonFiniteLossError, TrialConfig, fit
 from foretune.models.compilation import forget_many_programs
 from foretune.search import Objective, SearchSpace
 from foretune.search.storage.artifacts import load_artifact
-from foretune.search.storage.connect import storage_of
+from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.trial_files import load_losses
 
 HORIZON = 5

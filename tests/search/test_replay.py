@@ -14,7 +14,8 @@ from foretune.datasets.errors import ConfigError
 from foretune.search import SearchSpace, run_study
 from foretune.search.replay_trial import replay
 from foretune.search.storage.artifacts import load_artifact, save_artifact
-from foretune.search.storage.connect import load_study, storage_of
+from foretune.search.storage.connect import load_study
+from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.trial_files import LOSSES_BY_ORIGIN
 
 

@@ -15,7 +15,7 @@ from foretune.models import TrialConfig
 from foretune.search import SearchSpace, best_config, run_study, sealed_test
 from foretune.search.openings import openings
 from foretune.search.sealed_test import OpenedTest
-from foretune.search.storage.connect import storage_of
+from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.trial_files import load_losses
 
 ROOT = Path(__file__).parents[2]

@@ -18,7 +18,8 @@ from command_line import FORETUNE, ended_at_last, wait_until
 
 from foretune.search import FloatRange, SearchSpace
 from foretune.search.storage.artifacts import artifact_names, load_artifact
-from foretune.search.storage.connect import load_study, storage_of
+from foretune.search.storage.connect import load_study
+from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.tickets import is_under_way
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from optuna_dashboard import get_note, save_note
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, make_report, run_study
 from foretune.search.storage.artifacts import artifact_names, load_artifact
-from foretune.search.storage.connect import storage_of
+from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study_note import MARK, StudyNote, note
 
 

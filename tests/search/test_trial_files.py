@@ -15,7 +15,8 @@ from foretune.search import SearchSpace, run_study
 from foretune.search.figure_recipes import drawn, recipe
 from foretune.search.forecast_window import ForecastWindow
 from foretune.search.storage.artifacts import artifact_names, load_artifact
-from foretune.search.storage.connect import open_storage, storage_of
+from foretune.search.storage.connect import open_storage
+from foretune.search.storage.optuna_internals import storage_of
 
 
 @pytest.fixture(scope="module")

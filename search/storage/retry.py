@@ -1,21 +1,28 @@
-"""Patience: what to do while a database is away, and what to say when its disk is full."""
+"""What to do while a database is away, and what to say when its disk is full."""
 
-import random
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
     OperationalError,
     PendingRollbackError,
     SQLAlchemyError,
+)
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_delay,
+    wait_random_exponential,
 )
 
 from foretune.datasets.errors import ForetuneError
@@ -25,8 +32,8 @@ T = TypeVar("T")
 # What a database raises that does not answer, or not as it should, through Optuna or beside it.
 STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)
 
-# Seconds between two attempts, at first and at most.
-_FIRST, _LONGEST = 0.2, 2.0
+# How long a study waits for its database, in seconds, before it gives up.
+DEFAULT_TIMEOUT = 600.0
 
 # An outage is mentioned when it has lasted so many seconds.
 _WORTH_A_WORD = 1.0
@@ -44,86 +51,104 @@ _LASTING = ("57P04",)
 # Those of the class of no connection at all that do not pass by waiting.
 _REFUSED = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
 
-
 # libpq's settings that are secret, as they may stand in the query of a URL.
 SECRET_SETTINGS = ("password", "sslpassword", "passfile")
-
-
-class Patiently(Protocol):
-    """Calls a database, and waits for it if need be."""
-
-    def __call__(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` returns."""
-
-
-def at_once(call: Callable[[], T]) -> T:
-    """Call a database without patience."""
-    return call()
 
 
 class StorageFullError(ForetuneError):
     """The disk of an SQLite database is full."""
 
 
-class Patience:
-    """Calls a database until it answers.
+class StorageAwayError(ForetuneError):
+    """A database was away for longer than anybody waits."""
+
+
+def _nothing() -> None:
+    """Do nothing; a function of its own, because a storage must be picklable."""
+
+
+class RetryPolicy:
+    """Calls a database, and again while it is away.
 
     Args:
         url: of the database.
-        heed: called while waiting; raises to stop that.
+        timeout: seconds to wait for it; 0 passes every error on at once.
 
     Example:
-        >>> patience = Patience("postgresql+psycopg://me@db/studies")
-        >>> patience(lambda: storage.get_trial(7))
+        >>> retry = RetryPolicy(make_url("postgresql+psycopg://me@db/studies"), 600)
+        >>> retry(lambda: storage.get_trial(7))
     """
 
-    def __init__(self, url: str, heed: Callable[[], None] = lambda: None) -> None:
-        self._url = make_url(url)
-        self.heed = heed
-        self.waits = True
-        """Whether it waits at all; who was interrupted does not any more."""
+    def __init__(self, url: URL, timeout: float) -> None:
+        self._url = url
+        self.timeout = timeout
+        self.check_stop: Callable[[], None] = _nothing
+        """Called while waiting; raises to stop that."""
+        self.reconnected: Callable[[], None] = _nothing
+        """Called before a call is made again."""
 
     def __call__(self, call: Callable[[], T]) -> T:
         """Return what ``call`` returns, after as many attempts as the database needs.
 
         Raises:
-            StorageFullError: an SQLite database finds no room.
+            StorageAwayError: the database was away for ``timeout`` seconds.
+            StorageFullError: an SQLite database has no room to grow.
         """
-        away_since: float | None = None
-        said = False
-        wait = _FIRST
-        while True:
+        try:
+            return call()
+        except STORAGE_ERRORS as error:
+            self._require_room(error)
+            if not (self.timeout and is_outage(error)):
+                raise
+        began, said = time.monotonic(), threading.Event()
+
+        def announce(state: RetryCallState) -> None:
+            error = None if state.outcome is None else state.outcome.exception()
+            if error is not None and not said.is_set() and time.monotonic() - began > _WORTH_A_WORD:
+                said.set()
+                self._say(
+                    f"cannot be reached ({first_line(error)}); trying again for "
+                    f"{self.timeout:g} s, Ctrl-C stops"
+                )
+
+        def attempt() -> T:
             try:
-                result = call()
+                self.reconnected()
+                return call()
             except STORAGE_ERRORS as error:
                 self._require_room(error)
-                if not (self.waits and is_outage(error)):
-                    raise
-                reason = first_line(error)
-            else:
-                if away_since is not None:
-                    self._back(away_since, said)
-                return result
-            now = time.monotonic()
-            away_since = now if away_since is None else away_since
-            if not said and now - away_since >= _WORTH_A_WORD:
-                said = True
-                self._say(f"cannot be reached ({reason}); waiting for it, Ctrl-C stops")
-            self._sleep(wait * random.uniform(0.5, 1))
-            wait = min(wait * 1.5, _LONGEST)
+                raise
+
+        retrying = Retrying(
+            retry=retry_if_exception(is_outage),
+            wait=wait_random_exponential(multiplier=0.2, max=2),
+            stop=stop_after_delay(self.timeout),
+            sleep=self._sleep,
+            before_sleep=announce,
+            reraise=True,
+        )
+        try:
+            answer = retrying(attempt)
+        except STORAGE_ERRORS as error:
+            if not is_outage(error):
+                raise
+            raise StorageAwayError(
+                f"storage {redacted(self._url)} could not be reached for {self.timeout:g} s "
+                f"({first_line(error)}); nothing that was stored is lost: run the same again to "
+                "go on"
+            ) from None
+        if said.is_set():
+            self._say(f"is back after {time.monotonic() - began:.0f} s")
+        return answer
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self.heed()
+            self.check_stop()
             time.sleep(min(left, 0.2))
 
-    def _back(self, away_since: float, said: bool) -> None:
-        if said:
-            self._say(f"is back after {time.monotonic() - away_since:.0f} s")
-
     def _say(self, what: str) -> None:
-        print(f"foretune: the database {shown(self._url)} {what}", file=sys.stderr, flush=True)
+        print(f"foretune: the database {redacted(self._url)} {what}", file=sys.stderr, flush=True)
 
     def _require_room(self, error: Exception) -> None:
         if self._url.get_backend_name() != "sqlite" or not self._url.database:
@@ -141,11 +166,11 @@ def storage_full(file: Path, free: int) -> StorageFullError:
     """Return the error of a database file that cannot grow."""
     return StorageFullError(
         f"storage {file} must have room to grow, but its disk has {free} bytes free; nothing that "
-        "was stored is lost: make room and run the same again"
+        "was stored is lost: free some space and run the same again"
     )
 
 
-def shown(url: URL) -> str:
+def redacted(url: URL) -> str:
     """Return a database URL without the secrets in it, those of its query neither."""
     hidden = {name: "***" for name in url.query if name.lower() in SECRET_SETTINGS}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)

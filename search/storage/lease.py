@@ -1,0 +1,302 @@
+"""The lease of a study: one driver at a time works on it, and no killed one can keep it.
+
+Beside an SQLite file it is a lock on a file, on PostgreSQL an advisory lock of a connection of its
+own: who ends, however that comes, lets go of it.
+"""
+
+import errno
+import os
+import platform
+import shutil
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from filelock import FileLock, Timeout
+from optuna.storages import BaseStorage, RDBStorage
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from foretune.datasets.errors import ConfigError
+from foretune.search.storage.connect import is_on_disk, retry_of
+from foretune.search.storage.optuna_internals import (
+    STUDY_UUID,
+    RetryingStorage,
+    behind_cache,
+    storage_of,
+    study_id,
+)
+from foretune.search.storage.retry import storage_full
+
+# The attribute of a study that names its driver, for people.
+_DRIVER = "foretune:driver"
+
+# The first of the two numbers of an advisory lock on PostgreSQL; the second is the study's.
+_CLASS = 0x666F7265
+
+# Who looks whether a lease is held takes it for a moment; a connection that was cut is given up by
+# the server after 11 seconds, see _SESSION.
+_MOMENT, _CUT_OFF = 1.0, 20.0
+
+_SESSION = "SET tcp_keepalives_idle=5; SET tcp_keepalives_interval=2; SET tcp_keepalives_count=3"
+
+# File systems on a network, by the beginnings of their names: the shared memory of SQLite's
+# write-ahead log does not work there.
+_NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "lustre", "ceph", "glusterfs", "afs", "gpfs")
+
+# The leases that this process holds on storages that no other one can see.
+_own: set[tuple[int, int]] = set()
+_own_lock = threading.Lock()
+
+
+@contextmanager
+def study_lease(study: optuna.Study) -> Iterator[Callable[[], None]]:
+    """Hold the lease of ``study`` while the context lasts, and bind its storage to it.
+
+    Args:
+        study: the study.
+
+    Yields:
+        What to call before a group of writes: it sees that the lease is still held.
+
+    Raises:
+        ConfigError: another driver has it, here or later on; names it.
+
+    Example:
+        >>> with study_lease(study) as check_lease:
+        ...     check_lease()
+        ...     study.tell(trial, 0.9)
+    """
+    storage, number = storage_of(study), study_id(study)
+    database = behind_cache(storage)
+    with (
+        _held(database, number, lambda: _taken(study)) as check,
+        _bound(database, number, _study_uuid(storage, number)),
+    ):
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        driver: dict[str, Any] = {"host": platform.node(), "pid": os.getpid(), "since": since}
+        storage.set_study_system_attr(number, _DRIVER, driver)
+        yield check
+
+
+def driver_of(study: optuna.Study) -> dict[str, Any] | None:
+    """Return what is known of the driver that holds the lease of ``study`` now; None if none."""
+    storage, number = storage_of(study), study_id(study)
+    return _named(storage, number) if _is_held(behind_cache(storage), number) else None
+
+
+def _named(storage: BaseStorage, number: int) -> dict[str, Any]:
+    driver = storage.get_study_system_attrs(number).get(_DRIVER)
+    return driver if isinstance(driver, dict) else {}
+
+
+def _taken(study: optuna.Study) -> ConfigError:
+    driver = _named(storage_of(study), study_id(study))
+    who = f"process {driver.get('pid', 'unknown')} of host {driver.get('host', 'unknown')}"
+    return ConfigError(
+        f"study {study.study_name!r} must have one driver at a time, but {who} has been running it "
+        f"since {driver.get('since', 'an unknown time')}; stop that one, or wait until it has ended"
+    )
+
+
+def _study_uuid(storage: BaseStorage, number: int) -> str:
+    """Return the UUID of a study; one that has none yet is given one."""
+    stored = storage.get_study_system_attrs(number).get(STUDY_UUID)
+    if isinstance(stored, str):
+        return stored
+    new = str(uuid.uuid4())
+    storage.set_study_system_attr(number, STUDY_UUID, new)
+    return new
+
+
+@contextmanager
+def _bound(database: BaseStorage, number: int, study_uuid: str) -> Iterator[None]:
+    if not isinstance(database, RetryingStorage):
+        yield
+        return
+    before, database.bound = database.bound, (number, study_uuid)
+    try:
+        yield
+    finally:
+        database.bound = before
+
+
+@contextmanager
+def _held(
+    database: BaseStorage, number: int, taken: Callable[[], ConfigError]
+) -> Iterator[Callable[[], None]]:
+    if not isinstance(database, RDBStorage) or not is_on_disk(database.engine.url):
+        with _own_lease((id(database), number), taken):
+            yield lambda: None
+    elif database.engine.name == "postgresql":
+        with _advisory_lock(database, number, taken) as check:
+            yield check
+    else:
+        place = Path(str(database.engine.url.database)).resolve()  # a link's target is the same
+        with _file_lock(_lock_file(place, number), taken), _write_ahead_log(database, place):
+            yield lambda: None
+
+
+@contextmanager
+def _own_lease(key: tuple[int, int], taken: Callable[[], ConfigError]) -> Iterator[None]:
+    with _own_lock:
+        if key in _own:
+            raise taken()
+        _own.add(key)
+    try:
+        yield
+    finally:
+        _own.discard(key)
+
+
+def _lock_file(place: Path, number: int) -> Path:
+    return place.with_name(f"{place.name}.study-{number}.lock")
+
+
+@contextmanager
+def _write_ahead_log(database: RDBStorage, place: Path) -> Iterator[None]:
+    """Let readers not wait for the writer, nor the writer for readers, while the context lasts.
+
+    At rest the database is a single file again, which can be copied and read from anywhere, unless
+    somebody else has it open.
+    """
+
+    def switch(mode: str) -> None:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(place, timeout=0)) as connection:
+            connection.execute(f"PRAGMA journal_mode={mode}")
+
+    if _is_on_network(place):
+        yield
+        return
+    switch("WAL")
+    try:
+        yield
+    finally:
+        database.engine.dispose()
+        switch("DELETE")
+
+
+def _is_on_network(place: Path) -> bool:
+    mounts = [
+        part for part in psutil.disk_partitions(all=True) if place.is_relative_to(part.mountpoint)
+    ]
+    longest = max(mounts, key=lambda part: len(part.mountpoint), default=None)
+    return longest is not None and longest.fstype.lower().startswith(_NETWORK)
+
+
+@contextmanager
+def _file_lock(file: Path, taken: Callable[[], ConfigError]) -> Iterator[None]:
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=_MOMENT, poll_interval=0.05)
+    except Timeout:
+        raise taken() from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise ConfigError(
+                f"{file} must be a file to lock, but cannot be: {error.strerror}"
+            ) from None
+        raise storage_full(file, shutil.disk_usage(file.parent).free) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _advisory_lock(
+    database: RDBStorage, number: int, taken: Callable[[], ConfigError]
+) -> Iterator[Callable[[], None]]:
+    engine = create_engine(database.url, **database.engine_kwargs | {"poolclass": NullPool})
+    retry = retry_of(database)
+    connection = _locked(engine, number, _MOMENT)
+    if connection is None:
+        raise taken()
+
+    def check() -> None:
+        nonlocal connection
+        with suppress(SQLAlchemyError):
+            if connection is not None:
+                connection.execute(text("SELECT 1"))
+                return
+        # The server may take this driver's cut connection for alive a while longer.
+        connection = retry(lambda: _locked(engine, number, _CUT_OFF))
+        if connection is None:
+            raise taken()
+
+    before, retry.reconnected = retry.reconnected, lambda: _only_once(check)
+    try:
+        yield check
+    finally:
+        retry.reconnected = before
+        if connection is not None:
+            with suppress(SQLAlchemyError):
+                connection.close()
+        engine.dispose()
+
+
+_checking = threading.local()
+
+
+def _only_once(check: Callable[[], None]) -> None:
+    """Call ``check``, unless it is being called already: it waits for the database too."""
+    if getattr(_checking, "now", False):
+        return
+    _checking.now = True
+    try:
+        check()
+    finally:
+        _checking.now = False
+
+
+def _locked(engine: Engine, number: int, seconds: float) -> Connection | None:
+    """Return a connection that holds the lock; None if another has it for so many seconds."""
+    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    until = time.monotonic() + seconds
+    try:
+        for setting in _SESSION.split("; "):
+            connection.execute(text(setting))
+        lock = text("SELECT pg_try_advisory_lock(:class, :study)")
+        while not connection.execute(lock, {"class": _CLASS, "study": number}).scalar():
+            if time.monotonic() > until:
+                connection.close()
+                return None
+            time.sleep(0.1)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_held(database: BaseStorage, number: int) -> bool:
+    if not isinstance(database, RDBStorage) or not is_on_disk(database.engine.url):
+        return (id(database), number) in _own
+    if database.engine.name == "postgresql":
+        held = text(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+            "AND classid = :class AND objid = :study "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        with database.engine.connect() as connection:
+            found = connection.execute(held, {"class": _CLASS, "study": number}).scalar()
+            return bool(found)
+    file = _lock_file(Path(str(database.engine.url.database)).resolve(), number)
+    if not file.exists():
+        return False
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False

@@ -1,0 +1,241 @@
+"""Everything of Optuna that has no public name, in one place."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from functools import wraps
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import GridSampler
+from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages._rdb import models
+from optuna.storages._rdb.storage import _create_scoped_session
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from sqlalchemy import Connection, event, text
+
+from foretune.datasets.errors import ConfigError
+from foretune.search.storage.retry import RetryPolicy
+
+# SQLite gives the ids of deleted rows again, and a study made anew would get the old one's trials.
+for _table in (models.StudyModel, models.TrialModel):
+    _table.__table__.dialect_options["sqlite"]["autoincrement"] = True
+
+# The attribute of a study that tells it from another of its name that was made later.
+STUDY_UUID = "foretune:uuid"
+
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+
+session_of = _create_scoped_session
+UserAttributes = models.TrialUserAttributeModel
+SystemAttributes = models.TrialSystemAttributeModel
+TrialRow = models.TrialModel
+
+
+def trial_id(trial: Trial | FrozenTrial) -> int:
+    """Return Optuna's number of a trial in its storage."""
+    return trial._trial_id
+
+
+def study_id(study: optuna.Study) -> int:
+    """Return Optuna's number of a study in its storage."""
+    return study._study_id
+
+
+def storage_of(study: optuna.Study) -> BaseStorage:
+    """Return the storage that ``study`` lives in."""
+    return study._storage
+
+
+def behind_cache(storage: BaseStorage) -> BaseStorage:
+    """Return the storage behind Optuna's cache of finished trials."""
+    return storage._backend if isinstance(storage, _CachedStorage) else storage
+
+
+def write_attribute(
+    database: RDBStorage, session: Any, model: Any, number: int, name: str, value: Any
+) -> None:
+    """Write one attribute of a trial in a transaction that is under way."""
+    database._set_trial_attr_without_commit(session, model, number, name, value)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Let transactions on SQLite begin without the write lock while the context lasts."""
+    token = _reading.set(True)
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+class RetryingStorage(RDBStorage):
+    """``RDBStorage`` whose every call is made again while the database is away.
+
+    A commit whose answer is lost may have been made: a write that is made again looks first.
+
+    On SQLite a write takes the write lock when its transaction begins: Optuna relies on ``SELECT
+    ... FOR UPDATE``, which does nothing there, and a transaction that reads before it writes fails
+    at once when another has written in between. Reads take no lock.
+
+    Args:
+        url: of the database.
+        engine_kwargs: SQLAlchemy's options.
+        retry: what calls the database.
+    """
+
+    def __init__(self, url: str, engine_kwargs: dict[str, Any], retry: RetryPolicy) -> None:
+        self.retry = retry
+        self.bound: tuple[int, str] | None = None
+        """The id and UUID of the one study that may be written to, if any."""
+        super().__init__(url, engine_kwargs=engine_kwargs)
+        self._listen()
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._listen()
+
+    def _listen(self) -> None:
+        if self.engine.name != "sqlite":
+            return  # sequences give no id twice
+
+        @event.listens_for(self.engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN" if _reading.get() else "BEGIN IMMEDIATE")
+            if self.bound is not None and not _reading.get():
+                _require_uuid(connection, *self.bound)
+
+    def _create_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None = None
+    ) -> FrozenTrial:
+        """Create a trial; one that carries marks of its own is known again and not made twice."""
+        attempts = 0
+        marks = None if template_trial is None else template_trial.system_attrs
+
+        def attempt() -> FrozenTrial:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1 and marks:
+                running = super(RetryingStorage, self).get_all_trials(study_id, deepcopy=False)
+                for trial in running:
+                    if marks.items() <= trial.system_attrs.items():
+                        return trial
+            return super(RetryingStorage, self)._create_new_trial(study_id, template_trial)
+
+        return self.retry(attempt)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
+        """Set a trial's state, as Optuna does; an earlier attempt that arrived counts."""
+        attempts = 0
+
+        def attempt() -> bool:
+            nonlocal attempts
+            attempts += 1
+            try:
+                return super(RetryingStorage, self).set_trial_state_values(trial_id, state, values)
+            except UpdateFinishedTrialError:
+                stored = self.get_trial(trial_id)
+                same = values is None or stored.values == list(values)
+                if attempts > 1 and stored.state == state and same:
+                    return True
+                raise
+
+        return self.retry(attempt)
+
+
+def _require_uuid(connection: Connection, study: int, uuid: str) -> None:
+    row = connection.execute(
+        text("SELECT value_json FROM study_system_attributes WHERE study_id = :id AND key = :key"),
+        {"id": study, "key": STUDY_UUID},
+    ).scalar()
+    if row != f'"{uuid}"':
+        raise ConfigError("the study must be in the storage, but was deleted")
+
+
+def _with_retry(name: str) -> Callable[..., Any]:
+    call = getattr(RDBStorage, name)
+    reads = name.startswith(("get_", "_get"))
+
+    @wraps(call)
+    def method(self: RetryingStorage, *args: Any, **kwargs: Any) -> Any:
+        def attempt() -> Any:
+            if not reads:
+                return call(self, *args, **kwargs)
+            with reading():
+                return call(self, *args, **kwargs)
+
+        return self.retry(attempt)
+
+    return method
+
+
+# What the cache calls beside the public methods.
+_ALSO = {"_set_trial_param", "_get_trials", "_get_best_trial_id"}
+for _name in {name for name in vars(BaseStorage) if name.startswith(("get_", "set_", "create_"))}:
+    if _name not in vars(RetryingStorage) and _name != "create_new_trial":
+        _ALSO.add(_name)
+for _name in _ALSO | {"delete_study"}:
+    setattr(RetryingStorage, _name, _with_retry(_name))
+
+
+def start_trial(study: optuna.Study, marks: Mapping[str, Any]) -> Trial:
+    """Start the first trial that waits, or else a new one: ``study.ask()`` with attributes.
+
+    A new trial is never there without its marks: it is written in one transaction. The trials that
+    the sampler is shown are read anew.
+
+    Args:
+        study: the study.
+        marks: system attributes that tell whose it is, no two trials' the same.
+    """
+    storage = study._storage
+    study._thread_local.cached_all_trials = None
+    for waiting in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        for name, value in marks.items():
+            storage.set_trial_system_attr(waiting._trial_id, name, value)
+        if storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
+            return Trial(study, waiting._trial_id)
+        # Another program was quicker, and runs it.
+        for name in marks:
+            storage.set_trial_system_attr(waiting._trial_id, name, None)
+    template = create_trial(state=TrialState.RUNNING, system_attrs=dict(marks))
+    template.datetime_start = datetime.now()
+    return Trial(study, storage.create_new_trial(study._study_id, template))
+
+
+def resumed_trial(study: optuna.Study, trial: FrozenTrial, marks: Mapping[str, Any]) -> Trial:
+    """Return a trial that an earlier driver left running, marked anew."""
+    study._thread_local.cached_all_trials = None
+    for name, value in marks.items():
+        study._storage.set_trial_system_attr(trial._trial_id, name, value)
+    return Trial(study, trial._trial_id)
+
+
+def end_trial(trial: Trial, state: TrialState, value: float | None = None) -> FrozenTrial:
+    """Tell how a trial has ended; one that has been ended from elsewhere stays as it is."""
+    study = trial.study
+    try:
+        return study.tell(trial, value, state=state, skip_if_finished=True)
+    except UpdateFinishedTrialError:
+        pass
+    except KeyError as error:
+        # Optuna's grid sampler does not expect trials that were enqueued; the state is set by then.
+        if "grid_id" not in str(error):
+            raise
+    return study._storage.get_trial(trial._trial_id)
+
+
+def is_used_up(study: optuna.Study) -> bool:
+    """Whether every point of a grid has been started: another trial would repeat one."""
+    sampler = study.sampler
+    if not isinstance(sampler, GridSampler):
+        return False
+    started = {
+        trial.system_attrs["grid_id"]
+        for trial in study.get_trials(deepcopy=False)
+        if "grid_id" in trial.system_attrs
+        and sampler._same_search_space(trial.system_attrs.get("search_space", {}))
+    }
+    return len(started) >= len(sampler._all_grids)
