@@ -215,7 +215,8 @@ def _file_lock(file: Path, taken: Callable[[], ConfigError]) -> Iterator[None]:
 def _advisory_lock(
     database: RDBStorage, number: int, taken: Callable[[], ConfigError]
 ) -> Iterator[Callable[[], None]]:
-    engine = create_engine(database.url, **database.engine_kwargs | {"poolclass": NullPool})
+    settings = database.engine_kwargs.get("connect_args", {})
+    engine = create_engine(database.url, connect_args=settings, poolclass=NullPool)
     retry = retry_of(database)
     connection = _locked(engine, number, _MOMENT)
     if connection is None:
