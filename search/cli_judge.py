@@ -71,6 +71,8 @@ def report(
                 on_epoch=on_epoch,
                 before_opening=stop.heed,
             )
+        if not open_test:
+            stop.heed()
         # Whoever asks to stop after the opening still gets what the test was opened for.
         files = write_report(made, folder)
         console.print(made.verdict, highlight=False, markup=False)

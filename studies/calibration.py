@@ -86,7 +86,7 @@ def judge(setting: Setting, seed: int, trials: int) -> Outcome:
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
     )
-    report = make_report(study, prices, top=1)
+    report = make_report(study, prices, open_test=True, top=1)
     finding, test = report.finding, report.test
     assert finding.test is not None  # the report opened the test
     assert test is not None

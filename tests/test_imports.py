@@ -49,10 +49,28 @@ def modules_after(code: str) -> set[str]:
     return set(loaded.stdout.split())
 
 
-def test_a_launcher_leaves_what_few_need_for_later() -> None:
-    modules = modules_after("from foretune.search import run_study, join_study, best_config")
-    assert {"foretune.search.launch", "jax"} <= modules
-    assert not set(LATE) & modules
+def test_a_driver_leaves_what_few_need_for_later() -> None:
+    """It starts no JAX either: what trains are its tasks."""
+    modules = modules_after("from foretune.search import Objective, run_study, best_config")
+    assert "foretune.search.engine.driver" in modules
+    assert not {*LATE, "jax"} & modules
+
+
+def test_a_task_is_read_before_jax_is_imported() -> None:
+    """An executor reads a task before anything of it runs, which is what sets JAX's flags."""
+    code = (
+        "import numpy as np, pickle; from foretune.datasets import load_sample;"
+        "from foretune.datasets.splits import chronological_split, development;"
+        "from foretune.models import TrialConfig; from foretune.models.plateau import Plateau;"
+        "from foretune.models.results import FoldProgress, Snapshot;"
+        "from foretune.search.engine.tasks import Budget, DataRef, TrainingState, advance;"
+        "walk = load_sample('random_walk', length=500); config = TrialConfig();"
+        "at = Snapshot(epochs=1, plateau=Plateau.start(config), finished=False, arrays={});"
+        "data = DataRef.of([development(walk, chronological_split(500, horizon=5, history=8))]);"
+        "state = TrainingState(config=config, folds=(FoldProgress(at, None),));"
+        "pickle.loads(pickle.dumps((advance, (state,), data, Budget(seconds=1))))"
+    )
+    assert not {"jax", "optuna", "sqlalchemy"} & modules_after(code)
 
 
 @pytest.mark.parametrize("part", ["models", "search"])

@@ -148,15 +148,15 @@ def test_the_installed_command_answers() -> None:
 def test_report_and_replay_from_a_stored_study(run: Run, tmp_path: Path) -> None:
     code, _, err = run("run", *SMALL, "--trials", "4", "--epochs", "3", "--workers", "1")
     assert code == 0, err
-    code, out, err = run("report", "--study", "s", "--sealed", "--out", "report")
+    code, out, err = run("report", "--study", "s", "--out", "report")
     assert code == 0, err
     assert "no study of this storage has opened it" in out
     assert Path("report/report.html").stat().st_size > 50_000
-    code, out, err = run("report", "--study", "s", "--top", "2")
+    code, out, err = run("report", "--study", "s", "--open-test", "--top", "2")
     assert code == 0, err
     assert "The test has been opened once" in out
     assert Path("results/s/report.md").is_file()
-    assert "The test has been opened 2 times" in run("report", "--study", "s")[1]
+    assert "The test has been opened 2 times" in run("report", "--study", "s", "--open-test")[1]
     assert "trial 1 is bit-identical" in run("replay", "--study", "s", "--trial", "1")[1]
     # The file elsewhere, under another name.
     Path("acme.csv").rename("moved.csv")
@@ -220,7 +220,7 @@ def test_ctrl_c_is_heeded_until_the_test_is_opened(
         return judge(*arguments)
 
     monkeypatch.setattr(report, "_validation_part", after_the_last_epoch)
-    assert_interrupted(run("report", "--study", "s"))
+    assert_interrupted(run("report", "--study", "s", "--open-test"))
     monkeypatch.setattr(cli_judge, "show_training", lambda _: contextlib.nullcontext(swallow))
     assert_interrupted(run("report", "--study", "s"))
     assert_interrupted(run("replay", "--study", "s", "--trial", "0"))

@@ -62,7 +62,7 @@ def sealed(study: optuna.Study, prices: PriceSeries) -> Report:
 
 @pytest.fixture(scope="module")
 def opened(study: optuna.Study, prices: PriceSeries, sealed: Report) -> Report:
-    return make_report(study, prices, top=3)
+    return make_report(study, prices, open_test=True, top=3)
 
 
 def test_a_sealed_report_opens_nothing_and_says_so(sealed: Report) -> None:
@@ -76,7 +76,7 @@ def test_a_sealed_report_opens_nothing_and_says_so(sealed: Report) -> None:
 def test_every_opening_is_counted(study: optuna.Study, prices: PriceSeries, opened: Report) -> None:
     assert len(opened.openings) == 1
     assert opened.openings[0].trial == opened.winner.trial.number
-    again = make_report(study, prices, top=1)
+    again = make_report(study, prices, open_test=True, top=1)
     assert len(again.openings) == 2
     said = openings_in_words(again.openings, "skill")
     assert said.startswith("The test has been opened 2 times, first")
@@ -374,7 +374,7 @@ def test_a_look_by_another_study_of_the_same_prices_counts(
             storage=storage,
             show_progress_bar=False,
         )
-        make_report(study, prices, top=1)
+        make_report(study, prices, open_test=True, top=1)
     assert [opening.study for opening in openings(study, prices=prices.digest)] == [
         "first",
         "second",
@@ -392,7 +392,7 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
     )
-    report = make_report(study, prices, top=2)
+    report = make_report(study, prices, open_test=True, top=2)
     folds = report.spec.split.development(prices, history=report.spec.space.history)
     counts = [len(fold.split.validation_origins) for fold in folds]
     assert report.evidence.skill.origins == sum(counts) == len(report.validation.origins)
@@ -443,7 +443,7 @@ def test_few_origins_still_make_a_report(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
     )
-    report = make_report(study, walk)
+    report = make_report(study, walk, open_test=True)
     write_report(report, tmp_path)
     said = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert len(report.validation.origins) == origins
@@ -493,7 +493,7 @@ def test_a_test_that_cannot_be_scored_still_leaves_a_report(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
     )
-    report = make_report(study, still)
+    report = make_report(study, still, open_test=True)
     write_report(report, tmp_path)
     assert len(report.openings) == 1
     assert "The test, opened, cannot be scored: prices must change after one" in report.verdict

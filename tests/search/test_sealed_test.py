@@ -50,8 +50,8 @@ def reachable(*modules: str) -> set[str]:
 
 
 def test_code_that_runs_trials_cannot_reach_the_test() -> None:
-    """Neither the launcher nor a worker imports the door, by whatever way."""
-    trials = reachable("foretune.search.study", "foretune.search.workers")
+    """Neither the driver nor a task imports the door, by whatever way."""
+    trials = reachable("foretune.search.study", "foretune.search.engine.tasks")
     assert "foretune.search.objective" in trials
     assert "foretune.models.training" in trials
     assert "foretune.search.sealed_test" not in trials

@@ -69,7 +69,7 @@ def test_what_a_user_wrote_stays(study: optuna.Study) -> None:
 
 
 def test_an_opening_is_in_the_next_note(study: optuna.Study, walk: PriceSeries) -> None:
-    make_report(study, walk, top=1)
+    make_report(study, walk, open_test=True, top=1)
     assert "The test has been opened once" in note(study)
 
 
@@ -121,39 +121,31 @@ def test_the_note_is_written_seldom_enough(study: optuna.Study) -> None:
     assert not get_note(study).endswith("changed")
 
 
-def test_of_many_workers_one_writes_the_last_note(study: optuna.Study) -> None:
-    StudyNote(study).write()
+def test_the_last_note_is_not_written_twice(study: optuna.Study) -> None:
+    note = StudyNote(study)
+    note.write()
     save_note(study, "as it was")
-    StudyNote(study).end()
+    note.end()
     assert get_note(study) == "as it was"
     study.add_trial(study.trials[0])
-    StudyNote(study).end()
+    note.trial_ended()
+    note.end()
     assert "4 of 3" in get_note(study)
 
 
-def test_a_slow_writer_does_not_write_over_a_newer_note(study: optuna.Study) -> None:
-    slow = StudyNote(study)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foretune.search.study_note.finished_trials", lambda _: 2)
-        StudyNote(study).write()  # of when there were two
-    StudyNote(study).write()
-    newest = get_note(study)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foretune.search.study_note.finished_trials", lambda _: 2)
-        slow.write()
-    assert get_note(study) == newest
+def test_a_note_waits_for_what_the_last_one_took(study: optuna.Study) -> None:
+    now = [0.0]
 
+    def clock() -> float:
+        now[0] += 1.0  # a writing takes a second
+        return now[0]
 
-def test_a_worker_leaves_a_note_that_another_has_just_written(study: optuna.Study) -> None:
-    now = [1e9]
-    mine, other = (StudyNote(study, clock=lambda: now[0]) for _ in range(2))
-    mine._pause = 100.0  # as after a writing of a second
-    now[0] += 200.0
-    other.write()
+    note = StudyNote(study, clock=clock)
+    note.write()
     save_note(study, "as it was")
-    now[0] += 99.0
-    mine.trial_ended()
+    now[0] += 95.0
+    note.trial_ended()
     assert get_note(study) == "as it was"
-    now[0] += 2.0
-    mine.trial_ended()
+    now[0] += 5.0
+    note.trial_ended()
     assert get_note(study) != "as it was"

@@ -45,7 +45,7 @@ def test_the_verdict_so_far_is_the_sealed_reports(tiny_space: SearchSpace) -> No
         said = caution(study)
         assert said.startswith(report.verdict.split(".")[0])
         assert "The test is sealed: no study of this storage has opened it." in said
-        make_report(study, prices, top=1)
+        make_report(study, prices, open_test=True, top=1)
         assert "The test has been opened once" in caution(study)
 
 
