@@ -20,10 +20,10 @@ study: .venv/installed
 	$(BIN)/python -m foretune.studies.quickstart
 
 test: .venv/installed
-	JAX_COMPILATION_CACHE_DIR=$(TEST_CACHE) $(BIN)/pytest -n 2 -m "not slow"
+	JAX_COMPILATION_CACHE_DIR="$(TEST_CACHE)" $(BIN)/pytest -n 2 -m "not slow"
 
 test-slow: .venv/installed
-	JAX_COMPILATION_CACHE_DIR=$(TEST_CACHE) $(BIN)/pytest -m slow
+	JAX_COMPILATION_CACHE_DIR="$(TEST_CACHE)" $(BIN)/pytest -m slow
 
 check: .venv/installed .typing/foretune
 	$(BIN)/ruff check .

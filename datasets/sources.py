@@ -49,7 +49,7 @@ def load_prices_of(study: str, source: str) -> PriceSeries:
         return load_prices(require_name(source))
     except DataError as error:
         raise DataError(
-            f"the prices of study {study!r} must be given, as --prices: {error}"
+            f"the prices of study {study!r} must be given, as --data: {error}"
         ) from None
 
 

@@ -169,7 +169,7 @@ class BestDocument(StrictModel):
             raise ConfigError(
                 f"prices must be those of study {self.result.study!r} (prices.digest "
                 f"{self.prices.digest[:12]}), but {source} has {prices.digest[:12]}; give the "
-                "study's or others as --prices"
+                "study's or others as --data"
             )
         return prices
 

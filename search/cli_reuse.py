@@ -32,7 +32,9 @@ _SHOWN = 5
 
 @click.command()
 @click.argument("best_toml", metavar="BEST.toml", type=click.Path())
-@click.option("--prices", help="Other prices than the study's, or where the study's are.")
+@click.option(
+    "--data", "--prices", "prices", help="Other prices than the study's, or where the study's are."
+)
 @click.option(
     "--out", type=click.Path(), default="model", show_default=True, help="Folder of the model."
 )
@@ -71,7 +73,12 @@ def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
 
 @click.command()
 @click.argument("model", metavar="MODEL", type=click.Path())
-@click.option("--prices", help="Newer prices of the same instrument, which continue its own.")
+@click.option(
+    "--data",
+    "--prices",
+    "prices",
+    help="Newer prices of the same instrument, which continue its own.",
+)
 @click.option("--steps", type=POSITIVE, help="Days ahead (all that the model was trained for).")
 @click.option("--csv", type=click.Path(), help="CSV file to write.")
 @click.option("--plot", type=click.Path(), help="PNG figure to write.")

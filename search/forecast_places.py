@@ -13,7 +13,7 @@ def require_forecast_places(
 
     Args:
         model: the model's folder.
-        prices: what ``--prices`` says.
+        prices: what ``--data`` says.
         csv: the CSV file to write, if any.
         plot: the PNG figure to write, if any.
 
@@ -27,7 +27,7 @@ def require_forecast_places(
         if place.is_relative_to(Path(model).resolve()):
             raise ConfigError(f"{option} must lie outside the model {model}, but got {file}")
         if prices is not None and place == Path(prices).resolve():
-            raise ConfigError(f"{option} must be another file than --prices, but got {file}")
+            raise ConfigError(f"{option} must be another file than --data, but got {file}")
     if plot is not None and Path(plot).suffix.lower() != ".png":
         raise ConfigError(f"--plot must be a file named .png, but got {plot}")
     if len({Path(file).resolve() for file in files.values()}) < len(files):

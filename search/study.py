@@ -39,7 +39,7 @@ from foretune.search.space import SearchSpace
 from foretune.search.spec import StudySpec, agreed_spec, store_spec
 from foretune.search.storage.connect import DEFAULT_STORAGE, open_storage, retry_of
 from foretune.search.storage.lease import study_lease
-from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.storage.optuna_internals import storage_of, study_id
 from foretune.search.storage.retry import DEFAULT_TIMEOUT, STORAGE_ERRORS
 from foretune.search.study_note import StudyNote
 from foretune.search.study_target import CUSTOM, StudyTarget, finished_trials
@@ -171,7 +171,7 @@ def run_study(
                     _drive(study, plan, target, slots, stop, check_lease, show=show_progress_bar)
                 finally:
                     slots.close()
-        except KeyError as error:
+        except (KeyError, *STORAGE_ERRORS) as error:
             _raise_deleted(error, study)
         except KeyboardInterrupt:
             retry.timeout = 0.0
@@ -321,16 +321,18 @@ def _memory_of_one_study(name: str) -> BaseStorage:
     return storage
 
 
-def _raise_deleted(error: KeyError, study: optuna.Study) -> NoReturn:
-    """Say that the study was deleted, if that is what an error comes of.
+def _raise_deleted(error: Exception, study: optuna.Study) -> NoReturn:
+    """Say that the study was deleted, and maybe made again, if that is what an error comes of.
 
     Raises:
         ConfigError: it was.
-        KeyError: it was not.
+        Exception: ``error``, if it was not.
     """
     try:
-        optuna.load_study(study_name=study.study_name, storage=storage_of(study))
+        there = optuna.load_study(study_name=study.study_name, storage=storage_of(study))
     except KeyError:
+        there = None
+    if there is None or study_id(there) != study_id(study):
         raise ConfigError(
             f"study {study.study_name!r} must be in the storage, but was deleted"
         ) from None

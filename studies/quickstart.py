@@ -35,8 +35,8 @@ NEXT = f"""
 What next:
   .venv/bin/foretune dashboard        look at the study in a browser; so does make dashboard
   .venv/bin/foretune report --study {STUDY}
-                                      is the winner more than luck? Opens the sealed test, and
-                                      writes that down; with --sealed it stays closed
+                                      is the winner more than luck? The test stays closed;
+                                      --open-test opens it, and writes that down
   .venv/bin/foretune fit {OUT}/best.toml --out {OUT}/model
                                       train the best config, validation days included
   .venv/bin/foretune forecast {OUT}/model --steps 10

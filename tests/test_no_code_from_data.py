@@ -23,7 +23,7 @@ from foretune.search.storage.connect import load_study, open_storage
 
 ROOT = Path(__file__).parent.parent
 FILES = [
-    f for part in ("datasets", "models", "search", "studies") for f in ROOT.glob(f"{part}/*.py")
+    f for part in ("datasets", "models", "search", "studies") for f in ROOT.glob(f"{part}/**/*.py")
 ]
 
 # Not to be imported, nor anything in them.

@@ -35,7 +35,7 @@ from foretune.search.storage.optuna_internals import (
     trial_id,
 )
 from foretune.search.storage.retry import STORAGE_ERRORS
-from foretune.search.study_target import LOST, MARK, finished_trials
+from foretune.search.study_target import LOST, MARK, finished_trials, is_finished
 from foretune.search.trial_record import SNAPSHOT_SECONDS, OnEpoch, TrialRecord
 
 # So many workers may be lost with a trial, one after another, before it fails.
@@ -154,7 +154,9 @@ class Driver:
             self._take_over()
             while not self._stop.requested:
                 self._fill()
-                if not self._jobs and not self._await_workers():
+                if self._jobs:
+                    self._idle_since = None
+                elif not self._await_workers():
                     return False
                 self._collect(_LOOK)
                 self._end_late()
@@ -185,23 +187,24 @@ class Driver:
     def _ask(self) -> bool:
         """Start one more trial; False if there is none to start."""
         while not (self._study.stopped or self._stop.requested):
-            if finished_trials(self._study) + len(self._members) >= self._plan.n_trials:
+            trials = self._study.get_trials(deepcopy=False)
+            if sum(map(is_finished, trials)) + len(self._members) >= self._plan.n_trials:
                 return False
-            waiting = self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
             if not waiting and is_used_up(self._study):
                 self._study.stopped = not self._members
                 return False
             self._check_lease()
-            if self._begin(start_trial(self._study, self._mark())):
+            if self._begin(start_trial(self._study, self._mark(), waiting)):
                 return True
         return False
 
     def _begin(self, trial: Trial) -> bool:
         """Prepare a started trial for a task; False if no config can have its parameters."""
-        stored = trial.storage.get_trial(trial_id(trial))
         try:
             config = self._plan.space.suggest(trial)
         except (ForetuneError, ValueError) as error:
+            stored = trial.storage.get_trial(trial_id(trial))
             enqueued = "fixed_params" in stored.system_attrs
             reason = f"enqueued parameters: {error}" if enqueued else str(error)
             trial.set_user_attr("error", reason)
@@ -379,7 +382,6 @@ class Driver:
         if not (self._members or self._is_wanting):
             return False
         if self._slots.ready():
-            self._idle_since = None
             return True
         now = time.monotonic()
         before = self._idle_since

@@ -1,7 +1,6 @@
 """Optuna storages made safe: which are offered, and SQLite's locking put right."""
 
 import re
-import weakref
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,8 @@ def open_storage(storage: str | BaseStorage, *, timeout: float = 0.0) -> BaseSto
     if backend not in ("sqlite", "postgresql"):
         raise ConfigError(f"storage must be sqlite:// or postgresql://, but got {backend}://")
     try:
-        opened = _opened(url, _sqlite() if backend == "sqlite" else _postgresql(url), timeout)
+        options = _sqlite() if backend == "sqlite" else _postgresql(url, timeout)
+        opened = _opened(url, options, timeout)
         # With Optuna's cache of finished trials, made once: every Study would make its own.
         return get_storage(opened)
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, TypeError) as error:
@@ -97,8 +97,10 @@ def retry_of(storage: BaseStorage) -> RetryPolicy:
     return RetryPolicy(make_url("sqlite://"), 0.0)
 
 
-def _postgresql(url: URL) -> dict[str, Any]:
-    options: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 3}
+def _postgresql(url: URL, timeout: float) -> dict[str, Any]:
+    # A ping replaces a lost connection without a word; who waits for the database has to learn of
+    # it, because its lease may have gone with it.
+    options: dict[str, Any] = {"pool_pre_ping": not timeout, "pool_size": 3}
     if url.get_driver_name() in ("psycopg", "psycopg2"):
         options["connect_args"] = {k: v for k, v in _POSTGRESQL.items() if k not in url.query}
     return options
@@ -118,10 +120,7 @@ def _opened(url: URL, options: dict[str, Any], timeout: float) -> RDBStorage:
 
     def create() -> RDBStorage:
         whole = url.render_as_string(hide_password=False)
-        storage = RetryingStorage(whole, options, RetryPolicy(url, timeout))
-        # Or its connections would be closed by their own end, with a warning each.
-        weakref.finalize(storage, storage.engine.dispose)
-        return storage
+        return RetryingStorage(whole, options, RetryPolicy(url, timeout))
 
     half_made = Retrying(
         retry=retry_if_exception(_is_half_made),

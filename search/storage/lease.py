@@ -218,7 +218,7 @@ def _advisory_lock(
     settings = database.engine_kwargs.get("connect_args", {})
     engine = create_engine(database.url, connect_args=settings, poolclass=NullPool)
     retry = retry_of(database)
-    connection = _locked(engine, number, _MOMENT)
+    connection = retry(lambda: _locked(engine, number, _MOMENT))
     if connection is None:
         raise taken()
 

@@ -1,6 +1,9 @@
 """Everything of Optuna that has no public name, in one place."""
 
-from collections.abc import Callable, Iterator, Mapping
+import copy
+import json
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
@@ -91,21 +94,25 @@ class RetryingStorage(RDBStorage):
         self.bound: tuple[int, str] | None = None
         """The id and UUID of the one study that may be written to, if any."""
         super().__init__(url, engine_kwargs=engine_kwargs)
-        self._listen()
+        self._prepare_engine()
 
     def __setstate__(self, state: dict[Any, Any]) -> None:
         super().__setstate__(state)
-        self._listen()
+        self._prepare_engine()
 
-    def _listen(self) -> None:
+    def _prepare_engine(self) -> None:
+        # Or its connections would be closed by their own end, with a warning each.
+        weakref.finalize(self, self.engine.dispose)
         if self.engine.name != "sqlite":
             return  # sequences give no id twice
+        itself = weakref.ref(self)  # the engine would keep it, and its open file, for ever
 
         @event.listens_for(self.engine, "begin")
         def _begin(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN" if _reading.get() else "BEGIN IMMEDIATE")
-            if self.bound is not None and not _reading.get():
-                _require_uuid(connection, *self.bound)
+            storage = itself()
+            if storage is not None and storage.bound is not None and not _reading.get():
+                _require_uuid(connection, *storage.bound)
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
@@ -117,12 +124,40 @@ class RetryingStorage(RDBStorage):
         def attempt() -> FrozenTrial:
             nonlocal attempts
             attempts += 1
-            if attempts > 1 and marks:
+            if attempts > 1 and template_trial is not None and marks:
                 running = super(RetryingStorage, self).get_all_trials(study_id, deepcopy=False)
                 for trial in running:
-                    if marks.items() <= trial.system_attrs.items():
+                    same = trial.state == template_trial.state
+                    if same and marks.items() <= trial.system_attrs.items():
                         return trial
-            return super(RetryingStorage, self)._create_new_trial(study_id, template_trial)
+            # Optuna's own method makes five attempts by itself, and each may make a trial.
+            with session_of(self.scoped_session) as session:
+                models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
+                row: Any = self._get_prepared_new_trial(study_id, template_trial, session)
+                made = copy.deepcopy(template_trial or create_trial(state=TrialState.RUNNING))
+                made.number, made._trial_id = row.number, row.trial_id
+                made.datetime_start = row.datetime_start
+                return made
+
+        return self.retry(attempt)
+
+    def take_waiting_trial(self, trial_id: int, marks: Mapping[str, Any]) -> bool:
+        """Set a waiting trial running, with marks, in one transaction; False if another did.
+
+        One that runs under these very marks was taken by an earlier attempt.
+        """
+
+        def attempt() -> bool:
+            with session_of(self.scoped_session) as session:
+                row = TrialRow.find_or_raise_by_id(trial_id, session, for_update=True)
+                if row.state != TrialState.WAITING:
+                    stored: Any = SystemAttributes.where_trial_id(trial_id, session)
+                    there = {attr.key: json.loads(attr.value_json) for attr in stored}
+                    return marks.items() <= there.items()
+                for name, value in marks.items():
+                    write_attribute(self, session, SystemAttributes, trial_id, name, value)
+                row.state, row.datetime_start = TrialState.RUNNING, datetime.now()
+                return True
 
         return self.retry(attempt)
 
@@ -180,7 +215,9 @@ for _name in _ALSO | {"delete_study"}:
     setattr(RetryingStorage, _name, _with_retry(_name))
 
 
-def start_trial(study: optuna.Study, marks: Mapping[str, Any]) -> Trial:
+def start_trial(
+    study: optuna.Study, marks: Mapping[str, Any], waiting: Iterable[FrozenTrial]
+) -> Trial:
     """Start the first trial that waits, or else a new one: ``study.ask()`` with attributes.
 
     A new trial is never there without its marks: it is written in one transaction. The trials that
@@ -189,20 +226,29 @@ def start_trial(study: optuna.Study, marks: Mapping[str, Any]) -> Trial:
     Args:
         study: the study.
         marks: system attributes that tell whose it is, no two trials' the same.
+        waiting: the trials that wait.
     """
     storage = study._storage
     study._thread_local.cached_all_trials = None
-    for waiting in study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-        for name, value in marks.items():
-            storage.set_trial_system_attr(waiting._trial_id, name, value)
-        if storage.set_trial_state_values(waiting._trial_id, TrialState.RUNNING):
-            return Trial(study, waiting._trial_id)
-        # Another program was quicker, and runs it.
-        for name in marks:
-            storage.set_trial_system_attr(waiting._trial_id, name, None)
+    for trial in waiting:
+        if _take_waiting_trial(storage, trial._trial_id, marks):
+            return Trial(study, trial._trial_id)
     template = create_trial(state=TrialState.RUNNING, system_attrs=dict(marks))
     template.datetime_start = datetime.now()
     return Trial(study, storage.create_new_trial(study._study_id, template))
+
+
+def _take_waiting_trial(storage: BaseStorage, trial_id: int, marks: Mapping[str, Any]) -> bool:
+    database = behind_cache(storage)
+    if isinstance(database, RetryingStorage):
+        return database.take_waiting_trial(trial_id, marks)
+    for name, value in marks.items():
+        storage.set_trial_system_attr(trial_id, name, value)
+    if storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+        return True
+    for name in marks:  # another program was quicker, and runs it
+        storage.set_trial_system_attr(trial_id, name, None)
+    return False
 
 
 def resumed_trial(study: optuna.Study, trial: FrozenTrial, marks: Mapping[str, Any]) -> Trial:

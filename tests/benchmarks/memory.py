@@ -42,6 +42,7 @@ def main() -> None:
             space=SPACE,
             storage=storage,
             sampler=optuna.samplers.RandomSampler(seed=trials),
+            workers=1,
             show_progress_bar=False,
         )
         after.append(round(resident_mib(), 1))

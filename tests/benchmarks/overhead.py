@@ -1,84 +1,119 @@
-"""What a trial costs besides its training: studies of a stub objective on SQLite.
+"""What a driver costs besides training: studies of stub tasks on SQLite.
 
-For 10, 100 and 1,000 trials: seconds a trial of foretune's worker loop (ticket, TPE, one report,
-tell), and of plain ``study.optimize`` with Optuna's own default sampler. Prints JSON.
+For 10, 100 and 1,000 trials of one seeded TPE: seconds a trial of foretune's driver (ask, four
+reports, prune, files, tell), and of plain ``study.optimize`` with as many reports. Then the share of
+the time in which 64 slots are busy, with tasks that sleep for a second. Prints JSON.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 import time
+import warnings
+from pathlib import Path
 from typing import Any
 
 import optuna
 
-from foretune.search import SearchSpace
+from foretune.datasets import load_sample
+from foretune.search import FloatRange, SearchSpace, load_study, run_study, study_status
 from foretune.search.pruners import default_pruner
 from foretune.search.sampler import TrialSeededSampler
-from foretune.search.storage.connect import open_storage
-from foretune.search.tickets import hand_in
-from foretune.search.watch import Watch
-from foretune.search.worker import Listener, Work, next_trial
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from stub_executor import StubExecutor, by_rate
+
+REPORTS, HORIZON = 4, 5
+WALK = load_sample("random_walk", length=500)
+SPACE = SearchSpace(
+    layers=(1, 2),
+    units=(32, 64),
+    unroll_length=(25, 50),
+    learning_rate=FloatRange(low=1e-4, high=1e-2, log=True),
+    dropout=FloatRange(low=0.0, high=0.5),
+    epochs=REPORTS,
+)
 
 
-def stub(trial: optuna.Trial) -> float:
-    """Suggest what R1 suggests, report once, and return at once."""
-    rate = trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
-    dropout = trial.suggest_float("dropout", 0.0, 0.5)
-    layers = trial.suggest_categorical("layers", [1, 2])
-    for layer in range(layers):
-        trial.suggest_categorical(f"units_{layer + 1}", [32, 64])
-    trial.report(rate + dropout, 1)
-    trial.should_prune()
-    return rate + dropout
+def executor(**options: Any) -> StubExecutor:
+    """Return one that answers with forecasts of the walk's validation origins."""
+    return StubExecutor(forecasts=(94, HORIZON), **options)
 
 
-def by_tickets(url: str, count: int) -> float:
-    """Seconds a trial of foretune's loop."""
-    storage = open_storage(url)
-    optuna.create_study(study_name="s", storage=storage)
-    data: Any = None  # a stub trains on nothing
-    work = Work(
-        study_name="s",
-        n_trials=count,
-        space=SearchSpace(),
-        folds=data,
-        sampler=TrialSeededSampler(0),
-        pruner=default_pruner(),
-    )
-    listener = Listener(
-        on_epoch=lambda *_: None,
-        on_trial=lambda _: None,
-        on_idle=lambda: None,
-    )
-    watch = Watch()
+def by_foretune(url: str, count: int) -> float:
+    """Seconds a trial of a study that is driven by foretune."""
     started = time.perf_counter()
-    while (trial := next_trial(work, storage, listener, watch)) is not None:
-        trial.study.tell(trial, stub(trial))
-        hand_in(trial)
+    run_study(
+        "s",
+        WALK,
+        n_trials=count,
+        space=SPACE,
+        horizon=HORIZON,
+        storage=url,
+        executor=executor(epochs=REPORTS),
+        show_progress_bar=False,
+    )
     return (time.perf_counter() - started) / count
 
 
 def by_optuna(url: str, count: int) -> float:
-    """Seconds a trial of ``study.optimize``."""
-    study = optuna.create_study(study_name="s", storage=url)
+    """Seconds a trial of ``study.optimize`` with the same sampler, pruner, space and reports."""
+
+    def objective(trial: optuna.Trial) -> float:
+        config = SPACE.suggest(trial)
+        for epoch in range(1, REPORTS + 1):
+            trial.report(by_rate(config, epoch), epoch)
+            if epoch < REPORTS and trial.should_prune():
+                raise optuna.TrialPruned
+        return by_rate(config, REPORTS)
+
+    study = optuna.create_study(
+        study_name="s", storage=url, sampler=TrialSeededSampler(0), pruner=default_pruner()
+    )
     started = time.perf_counter()
-    study.optimize(stub, n_trials=count)
+    study.optimize(objective, n_trials=count)
     return (time.perf_counter() - started) / count
+
+
+def busy_share(slots: int, seconds: float, tasks: int) -> float:
+    """The share of the slots' time in which a sleeping task runs, from the first to the last."""
+    made = executor(size=slots, seconds=seconds)
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        run_study(
+            "s",
+            WALK,
+            n_trials=tasks // REPORTS,
+            space=SPACE,
+            horizon=HORIZON,
+            storage=f"sqlite:///{folder}/studies.db",
+            pruner=optuna.pruners.NopPruner(),
+            executor=made,
+            show_progress_bar=False,
+        )
+        elapsed = time.perf_counter() - started
+    return made.tasks * seconds / (elapsed * slots)
 
 
 def main() -> None:
     """Measure every count."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--counts", type=json.loads, default=[10, 100, 1000])
+    parser.add_argument("--tasks", type=int, default=64 * 4 * 8)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    answer: dict[str, Any] = {"counts": arguments.counts}
-    for name, measure in (("foretune", by_tickets), ("optuna", by_optuna)):
-        answer[name] = []
-        for count in arguments.counts:
-            with tempfile.TemporaryDirectory() as folder:
-                answer[name].append(measure(f"sqlite:///{folder}/studies.db", count))
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    answer: dict[str, Any] = {"counts": arguments.counts, "foretune": [], "optuna": []}
+    for count in arguments.counts:
+        with tempfile.TemporaryDirectory() as folder:
+            url = f"sqlite:///{folder}/foretune.db"
+            answer["foretune"].append(by_foretune(url, count))
+            answer["optuna"].append(by_optuna(f"sqlite:///{folder}/optuna.db", count))
+            started = time.perf_counter()
+            study_status(load_study("s", url))
+            answer["status"] = time.perf_counter() - started
+    answer["busy_share_of_64_slots"] = busy_share(64, 1.0, arguments.tasks)
     print(json.dumps(answer))
 
 

@@ -335,13 +335,18 @@ def markdown(results: dict[str, Any]) -> str:
     over = results["overhead"]
     lines += [
         "",
-        "## Overhead: ms a trial of a stub objective, SQLite",
+        "## Overhead: ms a trial of stub tasks, SQLite",
         "",
-        "| trials | foretune | Optuna's defaults |",
+        "| trials | foretune's driver | `study.optimize`, same sampler and reports |",
         "|---|---|---|",
     ]
     for count, ours, theirs in zip(over["counts"], over["foretune"], over["optuna"], strict=True):
         lines.append(f"| {count} | {1e3 * ours:.1f} | {1e3 * theirs:.1f} |")
+    lines += [
+        "",
+        f"64 slots with tasks that sleep for a second are busy {over['busy_share_of_64_slots']:.0%} "
+        f"of the time. `foretune status` of the largest study takes {over['status']:.2f} s.",
+    ]
     memory = results["memory"]
     lines += [
         "",

@@ -153,7 +153,7 @@ def test_the_studys_prices_or_a_line_that_says_which(
     ):
         document(digest="0" * 64).load_prices()
     assert document(digest="0" * 64).load_prices("ar1").name == "ar1"
-    with pytest.raises(DataError, match=r"study 's' must be given, as --prices: acme\.csv"):
+    with pytest.raises(DataError, match=r"study 's' must be given, as --data: acme\.csv"):
         document(source="acme.csv").load_prices()
     for path in ("/etc/passwd", "../acme.csv", "a/b.csv", "..\\acme.csv"):
         with pytest.raises(ConfigError, match=r"prices\.source must be a name and not a path"):

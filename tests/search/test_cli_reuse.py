@@ -190,7 +190,7 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
     assert "as in the study" in out
     code, _, err = run("fit", "best.toml", "--out", "none")
     assert code == 2
-    assert "the prices of study 's' must be given, as --prices: acme.csv" in err
+    assert "the prices of study 's' must be given, as --data: acme.csv" in err
 
 
 @pytest.mark.parametrize(
@@ -220,7 +220,7 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
         (("forecast", "model", "--csv", "model/forecaster.toml"), "--csv must lie outside the mo"),
         (("forecast", "model", "--csv", "f.png", "--plot", "./f.png"), "but both are f.png"),
         (("forecast", "model", "--plot", "f.pdf"), "--plot must be a file named .png, but got f"),
-        (("forecast", "model", "--prices", "newer.csv", "--csv", "newer.csv"), "than --prices"),
+        (("forecast", "model", "--prices", "newer.csv", "--csv", "newer.csv"), "than --data"),
     ],
 )
 def test_mistakes_end_with_two_and_one_line(
