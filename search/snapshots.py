@@ -18,7 +18,7 @@ from foretune.models.config import TrialConfig
 from foretune.models.plateau import Plateau
 from foretune.models.results import NO_FORECASTS, EpochResult, FoldProgress, Snapshot
 from foretune.search import version1
-from foretune.search.storage.artifact_store import DatabaseArtifactStore, artifact_store
+from foretune.search.storage.artifact_store import artifact_store
 from foretune.search.storage.optuna_internals import trial_id
 
 # They are no artifacts of the trial's: their ids are announced nowhere, and the dashboard does not
@@ -123,13 +123,8 @@ def _fold(
 
 
 def save_snapshot(storage: BaseStorage, number: int, snapshot: TrialSnapshot) -> None:
-    """Store the snapshot of a trial, given Optuna's number of it in the storage.
-
-    Storages without a database keep none; they end with their process anyway.
-    """
-    store = artifact_store(storage)
-    if isinstance(store, DatabaseArtifactStore):
-        store.write_all({_snapshot_id(number): snapshot.to_bytes()})
+    """Store the snapshot of a trial, given Optuna's number of it in the storage."""
+    artifact_store(storage).write_all({_snapshot_id(number): snapshot.to_bytes()})
 
 
 def load_snapshot(
@@ -140,8 +135,6 @@ def load_snapshot(
     One that cannot be used is spoken of, and the trial begins anew.
     """
     store = artifact_store(storage)
-    if not isinstance(store, DatabaseArtifactStore):
-        return None
     for artifact_id in _snapshot_ids(storage, study, trial):
         try:
             snapshot = TrialSnapshot.from_bytes(store.read(artifact_id))
@@ -157,9 +150,7 @@ def load_snapshot(
 
 def remove_snapshots(storage: BaseStorage, study: int, trial: FrozenTrial) -> None:
     """Remove what was kept of a trial that has ended, and of those that it repeats."""
-    store = artifact_store(storage)
-    if isinstance(store, DatabaseArtifactStore):
-        store.remove_all(_snapshot_ids(storage, study, trial))
+    artifact_store(storage).remove_all(_snapshot_ids(storage, study, trial))
 
 
 def _snapshot_id(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Where artifacts lie: a table of the study's own database, or this process's memory.
+"""Where artifacts lie: a table of the study's own database, or of one in memory.
 
 Whoever has the storage's URL has them: workers and dashboard need no folder that they share.
 Optuna's own file store can be left with half a file; here one transaction writes a whole one.
@@ -7,6 +7,7 @@ Optuna's own file store can be left with half a file; here one transaction write
 import hashlib
 import io
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO
 from weakref import WeakKeyDictionary
@@ -20,8 +21,10 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Select,
+    StaticPool,
     String,
     Table,
+    create_engine,
     delete,
     insert,
     inspect,
@@ -44,9 +47,6 @@ _ARTIFACTS = Table(
     Column("sha256", String(64), nullable=False),
     Column("content", LargeBinary, nullable=False),
 )
-
-# How often a row is written again that another process writes at the same moment.
-_TRIES = 20
 
 
 class DatabaseArtifactStore:
@@ -113,12 +113,7 @@ class DatabaseArtifactStore:
 
     def write_all(self, contents: Mapping[str, bytes]) -> None:
         """Write artifacts by their ids, all of them in one transaction."""
-        for _ in range(_TRIES - 1):
-            try:
-                return self._retry(lambda: self._replace(contents))
-            except IntegrityError:
-                continue  # PostgreSQL let another process insert one after our DELETE
-        return self._retry(lambda: self._replace(contents))
+        self._retry(lambda: self._replace(contents))
 
     def remove(self, artifact_id: str) -> None:
         """Remove an artifact.
@@ -164,63 +159,11 @@ class DatabaseArtifactStore:
                 connection.execute(insert(_ARTIFACTS), rows)
 
 
-class MemoryArtifactStore:
-    """An Optuna artifact store in the memory of this process, for storages without a database.
-
-    Example:
-        >>> store = MemoryArtifactStore()
-        >>> store.write("c0ffee", io.BytesIO(b"epoch,loss"))
-        >>> store.open_reader("c0ffee").read()
-        b'epoch,loss'
-    """
-
-    def __init__(self) -> None:
-        self._contents: dict[str, bytes] = {}
-
-    def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Return the content of an artifact, to be read as a file; of a recipe, its figure.
-
-        Raises:
-            ArtifactNotFound: there is none of this id.
-        """
-        return io.BytesIO(drawn(self.read(artifact_id)))
-
-    def read(self, artifact_id: str) -> bytes:
-        """Return the content of an artifact as it was written.
-
-        Raises:
-            ArtifactNotFound: there is none of this id.
-        """
-        try:
-            return self._contents[artifact_id]
-        except KeyError:
-            raise ArtifactNotFound(f"no artifact {artifact_id}") from None
-
-    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
-        """Write an artifact, in the place of the one of this id, if any."""
-        self.write_all({artifact_id: content_body.read()})
-
-    def write_all(self, contents: Mapping[str, bytes]) -> None:
-        """Write artifacts by their ids."""
-        self._contents |= contents
-
-    def remove(self, artifact_id: str) -> None:
-        """Remove an artifact.
-
-        Raises:
-            ArtifactNotFound: there is none of this id.
-        """
-        if self._contents.pop(artifact_id, None) is None:
-            raise ArtifactNotFound(f"no artifact {artifact_id}")
-
-
-ArtifactStore = DatabaseArtifactStore | MemoryArtifactStore
-
-_stores: WeakKeyDictionary[BaseStorage, ArtifactStore] = WeakKeyDictionary()
+_stores: WeakKeyDictionary[BaseStorage, DatabaseArtifactStore] = WeakKeyDictionary()
 _stores_lock = threading.Lock()
 
 
-def artifact_store(storage: BaseStorage) -> ArtifactStore:
+def artifact_store(storage: BaseStorage) -> DatabaseArtifactStore:
     """Return the store of a storage's artifacts, for Optuna's functions and its dashboard.
 
     A storage with a database keeps them there. Any other has one store in the memory of this
@@ -244,10 +187,15 @@ def _make_table(engine: Engine) -> None:
             connection.execute(CreateTable(_ARTIFACTS, if_not_exists=True))
 
 
-def _new_store(storage: BaseStorage) -> ArtifactStore:
+def _new_store(storage: BaseStorage) -> DatabaseArtifactStore:
     if isinstance(storage, RDBStorage):
         return DatabaseArtifactStore(storage.engine, retry_of(storage))
-    return MemoryArtifactStore()
+    engine = create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
+    store = DatabaseArtifactStore(engine)
+    weakref.finalize(store, engine.dispose)
+    return store
 
 
 def _delete(*artifact_ids: str) -> Any:

@@ -31,11 +31,6 @@ STUDY_UUID = "foretune:uuid"
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
-session_of = _create_scoped_session
-UserAttributes = models.TrialUserAttributeModel
-SystemAttributes = models.TrialSystemAttributeModel
-TrialRow = models.TrialModel
-
 
 def trial_id(trial: Trial | FrozenTrial) -> int:
     """Return Optuna's number of a trial in its storage."""
@@ -57,11 +52,18 @@ def behind_cache(storage: BaseStorage) -> BaseStorage:
     return storage._backend if isinstance(storage, _CachedStorage) else storage
 
 
-def write_attribute(
-    database: RDBStorage, session: Any, model: Any, number: int, name: str, value: Any
+def write_attributes(
+    database: RDBStorage, trial_id: int, user: Mapping[str, Any], system: Mapping[str, Any]
 ) -> None:
-    """Write one attribute of a trial in a transaction that is under way."""
-    database._set_trial_attr_without_commit(session, model, number, name, value)
+    """Write user and system attributes of a trial in one transaction."""
+    kinds: list[tuple[Any, Mapping[str, Any]]] = [
+        (models.TrialUserAttributeModel, user),
+        (models.TrialSystemAttributeModel, system),
+    ]
+    with _create_scoped_session(database.scoped_session) as session:
+        for model, attributes in kinds:
+            for name, value in attributes.items():
+                database._set_trial_attr_without_commit(session, model, trial_id, name, value)
 
 
 @contextmanager
@@ -131,7 +133,7 @@ class RetryingStorage(RDBStorage):
                     if same and marks.items() <= trial.system_attrs.items():
                         return trial
             # Optuna's own method makes five attempts by itself, and each may make a trial.
-            with session_of(self.scoped_session) as session:
+            with _create_scoped_session(self.scoped_session) as session:
                 models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
                 row: Any = self._get_prepared_new_trial(study_id, template_trial, session)
                 made = copy.deepcopy(template_trial or create_trial(state=TrialState.RUNNING))
@@ -148,14 +150,16 @@ class RetryingStorage(RDBStorage):
         """
 
         def attempt() -> bool:
-            with session_of(self.scoped_session) as session:
-                row = TrialRow.find_or_raise_by_id(trial_id, session, for_update=True)
+            with _create_scoped_session(self.scoped_session) as session:
+                row = models.TrialModel.find_or_raise_by_id(trial_id, session, for_update=True)
                 if row.state != TrialState.WAITING:
-                    stored: Any = SystemAttributes.where_trial_id(trial_id, session)
+                    stored: Any = models.TrialSystemAttributeModel.where_trial_id(trial_id, session)
                     there = {attr.key: json.loads(attr.value_json) for attr in stored}
                     return marks.items() <= there.items()
                 for name, value in marks.items():
-                    write_attribute(self, session, SystemAttributes, trial_id, name, value)
+                    self._set_trial_attr_without_commit(
+                        session, models.TrialSystemAttributeModel, trial_id, name, value
+                    )
                 row.state, row.datetime_start = TrialState.RUNNING, datetime.now()
                 return True
 

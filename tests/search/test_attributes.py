@@ -6,7 +6,6 @@ import optuna
 import pytest
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
-from sqlalchemy import event
 
 from foretune.search.storage.attributes import set_trial_attrs
 from foretune.search.storage.connect import open_storage
@@ -53,20 +52,3 @@ def test_a_storage_without_a_database_has_them_one_by_one() -> None:
     set_trial_attrs(storage, trial._trial_id, user=USER, system=SYSTEM)
     assert storage.get_trial(trial._trial_id).user_attrs == USER
     assert storage.get_trial(trial._trial_id).system_attrs == SYSTEM
-
-
-def test_more_attributes_take_no_more_statements(storage: BaseStorage) -> None:
-    trial = optuna.create_study(storage=storage).ask()
-    counts = []
-    for many in (1, 50):
-        said: list[str] = []
-
-        def note(*arguments: object, said: list[str] = said) -> None:
-            said.append(str(arguments[2]))
-
-        engine = behind_cache(storage).engine  # type: ignore[attr-defined]
-        event.listen(engine, "before_cursor_execute", note)
-        set_trial_attrs(storage, trial._trial_id, user={f"n{n}": n for n in range(many)})
-        event.remove(engine, "before_cursor_execute", note)
-        counts.append(len(said))
-    assert counts[0] == counts[1]
