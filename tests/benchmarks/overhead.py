@@ -1,8 +1,8 @@
 """What a driver costs besides training: studies of stub tasks on SQLite.
 
 For 10, 100 and 1,000 trials of one seeded TPE: seconds a trial of foretune's driver (ask, four
-reports, prune, files, tell), and of plain ``study.optimize`` with as many reports. Then the share of
-the time in which 64 slots are busy, with tasks that sleep for a second. Prints JSON.
+reports, prune, files, tell), and of plain ``study.optimize`` with as many reports. Then the share
+of the time in which 64 slots are busy, with tasks that sleep for a second. Prints JSON.
 """
 
 import argparse
