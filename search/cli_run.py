@@ -17,6 +17,7 @@ from foretune.search.command import (
     was_interrupted,
 )
 from foretune.search.engine.executors import dask_executor
+from foretune.search.engine.signals import stop_on_signal
 from foretune.search.pruners import PRUNERS
 from foretune.search.results import require_writable, write_results
 from foretune.search.space import SearchSpace
@@ -105,7 +106,7 @@ def run(
     space = None if space_file is None else SearchSpace.load(space_file)
     folder = Path("results") / name if out is None else Path(out)
     require_writable(folder)
-    with dask_executor(dask, dask_scheduler_file) as executor:
+    with dask_executor(dask, dask_scheduler_file) as executor, stop_on_signal() as stop:
         study = run_study(
             name,
             series,
@@ -125,7 +126,7 @@ def run(
             lanes=lanes or "auto",
             cache=not no_cache,
         )
-    if was_interrupted(study, trials):
+    if stop.requested or was_interrupted(study, trials):
         sys.exit(INTERRUPTED)
     files = write_results(study, series, folder)
     console = Console()

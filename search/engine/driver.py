@@ -161,8 +161,6 @@ class Driver:
                 self._collect(_LOOK)
                 self._end_late()
             self._collect_last()
-        except UpdateFinishedTrialError as error:
-            raise ConfigError(f"a trial must be this driver's, but was ended: {error}") from None
         finally:
             self._leave()
         return True
@@ -308,11 +306,16 @@ class Driver:
             self._shapes.add(member.shape)
             self._longest_epoch = max(self._longest_epoch, progress.longest_epoch)
             member.losses = 0
-            ended = member.record.take(progress, self._on_epoch)
-            if ended is None:
-                going.append(member)
-            else:
-                self._finish(member, ended)
+            try:
+                ended = member.record.take(progress, self._on_epoch)
+                if ended is None:
+                    going.append(member)
+                else:
+                    self._finish(member, ended)
+            except UpdateFinishedTrialError:  # ended by another program, and left as that did
+                trial = member.record.trial
+                del self._members[trial.number]
+                self._on_trial(trial.storage.get_trial(trial_id(trial)))
         if going and slot in self._slots.ready() and not self._stop.requested:
             self._submit(slot, going)
         else:

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 import loky
@@ -26,33 +26,35 @@ _MOST_FAILED_STARTS = 3
 Call = Callable[..., Any]
 
 
-class Slots(Protocol):
+class Slots:
     """Places for tasks, each of which holds one at a time.
 
     ``chunk_seconds`` is how long a task shall train. Where ``keeps_state``, the next task of a slot
     runs in the process of its last one.
     """
 
-    chunk_seconds: float
-    keeps_state: bool
+    chunk_seconds = _HERE
+    keeps_state = False
 
     def ready(self) -> Sequence[int]:
-        """Return the slots that there are, and that can take a task."""
+        """Return the slots that can take a task."""
+        raise NotImplementedError
 
     def submit(self, slot: int, call: Call, *args: Any) -> "Future[Any]":
         """Run a task in a slot."""
+        raise NotImplementedError
 
     def end(self, slot: int, future: "Future[Any]") -> bool:
-        """End the task of a slot, which was lost or is late; False where it cannot be ended."""
+        """End the task of a slot, which was lost or is late; False if nobody runs it yet."""
+        return True
 
     def close(self) -> None:
         """End all that was started."""
 
 
-class InProcess:
+class InProcess(Slots):
     """One slot, this process: a task has ended when it was submitted."""
 
-    chunk_seconds = _HERE
     keeps_state = True
 
     def ready(self) -> Sequence[int]:
@@ -68,15 +70,8 @@ class InProcess:
             future.set_exception(error)
         return future
 
-    def end(self, slot: int, future: "Future[Any]") -> bool:
-        """Leave a task that has ended already."""
-        return True
 
-    def close(self) -> None:
-        """Leave this process as it is."""
-
-
-class LokySlots:
+class LokySlots(Slots):
     """Worker processes of this machine, each an executor of its own.
 
     They start from an empty interpreter, not from the user's script: a script needs no ``if
@@ -88,7 +83,6 @@ class LokySlots:
         cache: whether workers keep compiled programs on disk.
     """
 
-    chunk_seconds = _HERE
     keeps_state = True
 
     def __init__(self, environments: Sequence[dict[str, str]], *, cache: bool) -> None:
@@ -177,7 +171,7 @@ def end_with_driver(driver: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-class GivenExecutor:
+class GivenExecutor(Slots):
     """An executor that the user gives; how to end its tasks, it does not say.
 
     Args:
@@ -187,8 +181,6 @@ class GivenExecutor:
     Raises:
         ConfigError: it does not say.
     """
-
-    keeps_state = False
 
     def __init__(self, executor: Executor, size: int | None) -> None:
         found = size or getattr(executor, "_max_workers", None)
@@ -224,11 +216,8 @@ class GivenExecutor:
             self._stuck.add(slot)
         return True
 
-    def close(self) -> None:
-        """Leave the executor to its owner."""
 
-
-class DaskSlots:
+class DaskSlots(Slots):
     """A Dask cluster; there are as many slots as its workers have threads at the moment.
 
     Args:
@@ -236,7 +225,6 @@ class DaskSlots:
     """
 
     chunk_seconds = _ELSEWHERE
-    keeps_state = False
 
     def __init__(self, executor: Any) -> None:
         self._client = executor._client

@@ -41,13 +41,18 @@ class StopRequest:
 def stop_on_signal() -> Iterator[StopRequest]:
     """Turn SIGINT and SIGTERM into a request while the context lasts.
 
-    Outside the main thread Python cannot handle signals, and nothing is changed.
+    Inside another such context it is that one's request. Outside the main thread Python cannot
+    handle signals, and nothing is changed.
 
     Example:
         >>> with stop_on_signal() as stop:
         ...     for epoch in fit(config, data):
         ...         stop.heed()
     """
+    outer = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
+    if isinstance(outer, StopRequest):
+        yield outer
+        return
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -38,3 +38,11 @@ def test_other_threads_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+def test_a_context_inside_another_is_the_same_request() -> None:
+    with stop_on_signal() as outer:
+        with stop_on_signal() as inner:
+            signal.raise_signal(signal.SIGINT)
+        assert inner is outer
+        assert outer.requested
