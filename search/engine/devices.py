@@ -4,6 +4,7 @@ import os
 import subprocess
 from contextlib import suppress
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ def find_devices() -> Devices:
     ``CUDA_VISIBLE_DEVICES`` is respected, with indices, UUIDs or MIG ids. A TPU host is one device:
     one process drives all of its chips.
     """
-    wanted = os.environ.get("JAX_PLATFORMS", "")
+    wanted = os.environ.get("JAX_PLATFORMS", "").split(",")[0]  # of several JAX uses the first
     if (
         find_spec("libtpu") is not None
         and wanted in ("", "tpu")
@@ -48,12 +49,18 @@ def find_devices() -> Devices:
     ):
         return Devices("tpu", ("all",))
     has_cuda = any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
-    if has_cuda and (not wanted or {"cuda", "gpu"} & set(wanted.split(","))):
+    if has_cuda and wanted in ("", "cuda", "gpu"):
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        ids = _cuda_ids() if visible is None else tuple(filter(None, visible.split(",")))
+        ids = _cuda_ids() if visible is None else _named(visible)
         if ids:
             return Devices("cuda", ids)
     return Devices("cpu", ())
+
+
+def _named(visible: str) -> tuple[str, ...]:
+    """Return the devices of a list; CUDA reads it up to the first that cannot be, such as -1."""
+    names = map(str.strip, visible.split(","))
+    return tuple(takewhile(lambda name: name and not name.startswith("-"), names))
 
 
 def _cuda_ids() -> tuple[str, ...]:

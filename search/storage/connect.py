@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, get_storage
 from sqlalchemy import URL
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import (
@@ -18,7 +18,7 @@ from sqlalchemy.exc import (
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from foretune.datasets.errors import ConfigError
-from foretune.search.storage.optuna_internals import RetryingStorage, behind_cache
+from foretune.search.storage.optuna_internals import RetryingStorage, TrialCache, behind_cache
 from foretune.search.storage.retry import SECRET_SETTINGS, RetryPolicy, first_line, redacted
 
 DEFAULT_STORAGE = "sqlite:///foretune.db"
@@ -65,7 +65,7 @@ def open_storage(storage: str | BaseStorage, *, timeout: float = 0.0) -> BaseSto
         options = _sqlite() if backend == "sqlite" else _postgresql(url, timeout)
         opened = _opened(url, options, timeout)
         # With Optuna's cache of finished trials, made once: every Study would make its own.
-        return get_storage(opened)
+        return TrialCache(opened)
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, TypeError) as error:
         raise ConfigError(
             f"storage {redacted(url)} cannot be opened: {first_line(error)}"
@@ -111,14 +111,14 @@ def _sqlite() -> dict[str, Any]:
     return {"connect_args": {"timeout": 30, "isolation_level": None}}
 
 
-def _opened(url: URL, options: dict[str, Any], timeout: float) -> RDBStorage:
+def _opened(url: URL, options: dict[str, Any], timeout: float) -> RetryingStorage:
     """Open a database that another process may be making at this moment.
 
     Optuna makes its tables one by one and without a lock, so of several first launches some find
     half of them; a moment later they find all.
     """
 
-    def create() -> RDBStorage:
+    def create() -> RetryingStorage:
         whole = url.render_as_string(hide_password=False)
         return RetryingStorage(whole, options, RetryPolicy(url, timeout))
 
@@ -128,7 +128,7 @@ def _opened(url: URL, options: dict[str, Any], timeout: float) -> RDBStorage:
         wait=wait_fixed(0.3),
         reraise=True,
     )
-    storage: RDBStorage = half_made(create)
+    storage: RetryingStorage = half_made(create)
     return storage
 
 

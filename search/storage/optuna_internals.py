@@ -2,6 +2,7 @@
 
 import copy
 import json
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,9 @@ for _table in (models.StudyModel, models.TrialModel):
 
 # The attribute of a study that tells it from another of its name that was made later.
 STUDY_UUID = "foretune:uuid"
+
+# Seconds after which the running trials of other programs are read again.
+_LOOK_AGAIN = 1.0
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
@@ -56,6 +60,8 @@ def write_attributes(
     database: RDBStorage, trial_id: int, user: Mapping[str, Any], system: Mapping[str, Any]
 ) -> None:
     """Write user and system attributes of a trial in one transaction."""
+    if isinstance(database, RetryingStorage):
+        database.changed.add(trial_id)
     kinds: list[tuple[Any, Mapping[str, Any]]] = [
         (models.TrialUserAttributeModel, user),
         (models.TrialSystemAttributeModel, system),
@@ -95,6 +101,8 @@ class RetryingStorage(RDBStorage):
         self.retry = retry
         self.bound: tuple[int, str] | None = None
         """The id and UUID of the one study that may be written to, if any."""
+        self.changed: set[int] = set()
+        """Ids of trials written to, which :class:`TrialCache` has to read again."""
         super().__init__(url, engine_kwargs=engine_kwargs)
         self._prepare_engine()
 
@@ -148,6 +156,7 @@ class RetryingStorage(RDBStorage):
 
         One that runs under these very marks was taken by an earlier attempt.
         """
+        self.changed.add(trial_id)
 
         def attempt() -> bool:
             with _create_scoped_session(self.scoped_session) as session:
@@ -167,6 +176,7 @@ class RetryingStorage(RDBStorage):
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
         """Set a trial's state, as Optuna does; an earlier attempt that arrived counts."""
+        self.changed.add(trial_id)
         attempts = 0
 
         def attempt() -> bool:
@@ -196,9 +206,13 @@ def _require_uuid(connection: Connection, study: int, uuid: str) -> None:
 def _with_retry(name: str) -> Callable[..., Any]:
     call = getattr(RDBStorage, name)
     reads = name.startswith(("get_", "_get"))
+    changes_trial = name.startswith(("set_trial", "_set_trial"))
 
     @wraps(call)
     def method(self: RetryingStorage, *args: Any, **kwargs: Any) -> Any:
+        if changes_trial:
+            self.changed.add(kwargs["trial_id"] if "trial_id" in kwargs else args[0])
+
         def attempt() -> Any:
             if not reads:
                 return call(self, *args, **kwargs)
@@ -217,6 +231,42 @@ for _name in {name for name in vars(BaseStorage) if name.startswith(("get_", "se
         _ALSO.add(_name)
 for _name in _ALSO | {"delete_study"}:
     setattr(RetryingStorage, _name, _with_retry(_name))
+
+
+class TrialCache(_CachedStorage):
+    """Optuna's cache, which does not read every running trial again at each look.
+
+    With 64 of them Optuna's own takes 20 ms a look, and a pruner looks after every epoch. What this
+    process has written is read again at once; what other programs write to a running trial is seen
+    a second later.
+    """
+
+    def __init__(self, backend: RetryingStorage) -> None:
+        super().__init__(backend)
+        self._looked: dict[int, float] = {}
+
+    def _add_trials_to_cache(self, study_id: int, trials: list[FrozenTrial]) -> None:
+        super()._add_trials_to_cache(study_id, trials)
+        unfinished = self._studies[study_id].unfinished_trial_ids
+        for trial in trials:
+            change = unfinished.discard if trial.state.is_finished() else unfinished.add
+            change(trial._trial_id)
+
+    def _read_trials_from_remote_storage(self, study_id: int) -> None:
+        now = time.monotonic()
+        if now - self._looked.get(study_id, -_LOOK_AGAIN) >= _LOOK_AGAIN:
+            super()._read_trials_from_remote_storage(study_id)
+            self._looked[study_id] = now
+            return
+        with self._lock:
+            study = self._studies[study_id]
+            changed: set[int] = self._backend.changed & study.unfinished_trial_ids  # type: ignore[attr-defined]
+            self._backend.changed -= changed  # type: ignore[attr-defined]
+            newest = max((trial._trial_id for trial in study.trials.values()), default=-1)
+            trials = self._backend._get_trials(
+                study_id, states=None, included_trial_ids=changed, trial_id_greater_than=newest
+            )
+            self._add_trials_to_cache(study_id, trials)
 
 
 def start_trial(
