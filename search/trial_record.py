@@ -70,8 +70,6 @@ class TrialRecord:
         stored = trial.storage.get_trial(trial_id(trial))
         self._reported = set(stored.intermediate_values)
         self._resume(stored)
-        if "config" not in stored.user_attrs:
-            set_trial_attrs(trial.storage, trial_id(trial), user={"config": config.to_toml()})
 
     def take(self, progress: Progress, on_epoch: OnEpoch | None = None) -> TrialState | None:
         """Report what a task did, epoch by epoch.
@@ -132,6 +130,7 @@ class TrialRecord:
     def end(self) -> None:
         """Store what the trial came to, and the reason if it failed."""
         attributes: dict[str, Any] = {
+            "config": self.config.to_toml(),
             "seconds": round(self._measured["seconds"], 3),
             "epochs": max((len(history) for history in self._history.values()), default=0),
             "epochs_dropped": self._dropped,
@@ -150,7 +149,8 @@ class TrialRecord:
 
     def _resume(self, stored: FrozenTrial) -> None:
         """Take over what an earlier driver stored of this trial, or of the one that it repeats."""
-        if "config" not in stored.user_attrs and "retry_history" not in stored.system_attrs:
+        begun = self._one_by_one or self._reported
+        if not begun and "retry_history" not in stored.system_attrs:
             return
         storage, study = self.trial.storage, study_id(self.trial.study)
         found = load_snapshot(storage, study, stored, self.config)

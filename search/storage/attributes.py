@@ -6,10 +6,9 @@ Optuna commits each attribute by itself, which on a disk takes as long as all of
 from collections.abc import Mapping
 from typing import Any
 
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 
-from foretune.search.storage.connect import retry_of
-from foretune.search.storage.optuna_internals import behind_cache, write_attributes
+from foretune.search.storage.optuna_internals import RetryingStorage, behind_cache
 
 
 def set_trial_attrs(
@@ -19,7 +18,7 @@ def set_trial_attrs(
     user: Mapping[str, Any] | None = None,
     system: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write user and system attributes of a trial, in a database in one transaction.
+    """Write user and system attributes of a trial, in one transaction where foretune opened it.
 
     Args:
         storage: the study's.
@@ -32,8 +31,8 @@ def set_trial_attrs(
     """
     user, system = user or {}, system or {}
     database = behind_cache(storage)
-    if isinstance(database, RDBStorage):
-        retry_of(storage)(lambda: write_attributes(database, trial_id, user, system))
+    if isinstance(database, RetryingStorage):
+        database.write_attributes(trial_id, user, system)
         return
     for name, value in user.items():
         storage.set_trial_user_attr(trial_id, name, value)

@@ -19,6 +19,7 @@ from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import Connection, event, text
+from sqlalchemy.dialects import postgresql, sqlite
 
 from foretune.datasets.errors import ConfigError
 from foretune.search.storage.retry import RetryPolicy
@@ -30,8 +31,11 @@ for _table in (models.StudyModel, models.TrialModel):
 # The attribute of a study that tells it from another of its name that was made later.
 STUDY_UUID = "foretune:uuid"
 
-# Seconds after which the running trials of other programs are read again.
+# Seconds after which all that may have changed is read again.
 _LOOK_AGAIN = 1.0
+
+# What an id can be at most: no trial comes after it.
+_LARGEST_ID = 2**31 - 1
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
@@ -54,22 +58,6 @@ def storage_of(study: optuna.Study) -> BaseStorage:
 def behind_cache(storage: BaseStorage) -> BaseStorage:
     """Return the storage behind Optuna's cache of finished trials."""
     return storage._backend if isinstance(storage, _CachedStorage) else storage
-
-
-def write_attributes(
-    database: RDBStorage, trial_id: int, user: Mapping[str, Any], system: Mapping[str, Any]
-) -> None:
-    """Write user and system attributes of a trial in one transaction."""
-    if isinstance(database, RetryingStorage):
-        database.changed.add(trial_id)
-    kinds: list[tuple[Any, Mapping[str, Any]]] = [
-        (models.TrialUserAttributeModel, user),
-        (models.TrialSystemAttributeModel, system),
-    ]
-    with _create_scoped_session(database.scoped_session) as session:
-        for model, attributes in kinds:
-            for name, value in attributes.items():
-                database._set_trial_attr_without_commit(session, model, trial_id, name, value)
 
 
 @contextmanager
@@ -174,6 +162,36 @@ class RetryingStorage(RDBStorage):
 
         return self.retry(attempt)
 
+    def write_attributes(
+        self, trial_id: int, user: Mapping[str, Any], system: Mapping[str, Any]
+    ) -> None:
+        """Write user and system attributes of a trial in one transaction, a statement for each."""
+        self.changed.add(trial_id)
+        insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self.engine.name]
+        kinds: list[tuple[Any, Mapping[str, Any]]] = [
+            (models.TrialUserAttributeModel.__table__, user),
+            (models.TrialSystemAttributeModel.__table__, system),
+        ]
+
+        def write() -> None:
+            with _create_scoped_session(self.scoped_session, True) as session:
+                row: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
+                self.check_trial_is_updatable(trial_id, row.state)
+                for table, values in kinds:
+                    rows = [
+                        {"trial_id": trial_id, "key": name, "value_json": json.dumps(value)}
+                        for name, value in values.items()
+                    ]
+                    statement = insert(table)
+                    replaced = {"value_json": statement.excluded.value_json}
+                    statement = statement.on_conflict_do_update(
+                        index_elements=["trial_id", "key"], set_=replaced
+                    )
+                    if rows:
+                        session.execute(statement, rows)
+
+        self.retry(write)
+
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
         """Set a trial's state, as Optuna does; an earlier attempt that arrived counts."""
         self.changed.add(trial_id)
@@ -237,8 +255,7 @@ class TrialCache(_CachedStorage):
     """Optuna's cache, which does not read every running trial again at each look.
 
     With 64 of them Optuna's own takes 20 ms a look, and a pruner looks after every epoch. What this
-    process has written is read again at once; what other programs write to a running trial is seen
-    a second later.
+    process has written is read again at once; what other programs write is seen a second later.
     """
 
     def __init__(self, backend: RetryingStorage) -> None:
@@ -259,14 +276,12 @@ class TrialCache(_CachedStorage):
             self._looked[study_id] = now
             return
         with self._lock:
-            study = self._studies[study_id]
-            changed: set[int] = self._backend.changed & study.unfinished_trial_ids  # type: ignore[attr-defined]
-            self._backend.changed -= changed  # type: ignore[attr-defined]
-            newest = max((trial._trial_id for trial in study.trials.values()), default=-1)
-            trials = self._backend._get_trials(
-                study_id, states=None, included_trial_ids=changed, trial_id_greater_than=newest
-            )
-            self._add_trials_to_cache(study_id, trials)
+            backend: Any = self._backend
+            changed = backend.changed & self._studies[study_id].unfinished_trial_ids
+            if changed:
+                backend.changed -= changed
+                trials = backend._get_trials(study_id, None, changed, _LARGEST_ID)
+                self._add_trials_to_cache(study_id, trials)
 
 
 def start_trial(
