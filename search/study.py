@@ -156,7 +156,7 @@ def run_study(
             _require_working(sampler, spec.space)
         study = _study(name, opened, sampler or TrialSeededSampler(spec.seed), chosen)
         retry = retry_of(opened)
-        retry.check_stop = stop.heed
+        retry.check_stop, retry.timeout = stop.heed, storage_timeout
         try:
             with study_lease(study) as check_lease:
                 if StudySpec.stored(study) is None:

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from command_line import FORETUNE, ended_at_last, wait_until
 
@@ -20,7 +21,6 @@ from foretune.search import FloatRange, SearchSpace
 from foretune.search.storage.artifacts import artifact_names, load_artifact
 from foretune.search.storage.connect import load_study
 from foretune.search.storage.optuna_internals import storage_of
-from foretune.search.tickets import is_under_way
 
 pytestmark = pytest.mark.slow
 
@@ -150,21 +150,24 @@ def test_no_secret_is_said_stored_or_shown(start_postgresql: Any, tmp_path: Path
         learning_rate=FloatRange(low=9.0, high=10.0), optimizer="sgd_momentum", clip_norm=1e30
     )
     (tmp_path / "wild.toml").write_text(wild.to_toml())
-    run = [FORETUNE, "run", *SMALL, "--space", "space.toml", "--trials", "8"]
-    assert shell.run(*run, "--workers", "0") == 0
+    run = [FORETUNE, "run", *SMALL, "--space", "space.toml", "--trials", "8", "--workers", "2"]
 
-    # 1. A worker is killed, 2. the database crashes and comes back.
-    team = [shell.start(FORETUNE, "worker", "--study", "s") for _ in range(2)]
-    study = load_study("s", url)
-    with ended_at_last(team):
-        wait_until(lambda: sum(map(is_under_way, study.get_trials())) >= 2)
-        team[0].kill()
-        team[0].wait()
+    # 1. A worker is killed, 2. the driver is, 3. the database crashes and comes back.
+    driver = shell.start(*run)
+    with ended_at_last([driver]):
+        wait_until(lambda: "trial 0 complete" in shell.said())
+        busiest_worker(driver.pid).kill()
+        wait_until(lambda: "the trial goes on from its last snapshot" in shell.said())
+        driver.kill()
+        driver.wait()
+    driver = shell.start(*run)
+    with ended_at_last([driver]):
+        wait_until(lambda: last_log(shell).read_text().count(" complete") >= 1)
         server.kill()
         wait_until(lambda: "cannot be reached" in shell.said())
         server.start()
-        assert team[1].wait(timeout=300) == 0
-    # 3. A wrong password, 4. no database at all, 5. a source that repeats the key.
+        assert driver.wait(timeout=300) == 0
+    # 4. A wrong password, 5. no database at all, 6. a source that repeats the key.
     assert shell.run(*run, FORETUNE_STORAGE=url.replace(PASSWORD, WRONG)) == 2
     nowhere = url.replace(str(server.port), "1").replace(PASSWORD, WRONG)
     assert shell.run(*run, FORETUNE_STORAGE=nowhere) == 2
@@ -175,7 +178,7 @@ def test_no_secret_is_said_stored_or_shown(start_postgresql: Any, tmp_path: Path
         code = "import sys; from foretune.datasets import download_prices; "
         code += "download_prices('AAL', url=sys.argv[1])"
         assert shell.run(sys.executable, "-c", code, address) == 1
-    # 6. Trials that fail, 7. a mistake in a file.
+    # 7. Trials that fail, 8. a mistake in a file.
     wild_run = [FORETUNE, "run", *SMALL[:-1], "wild", "--space", "wild.toml", "--trials", "2"]
     shell.run(*wild_run)
     assert any("became" in trial.user_attrs["error"] for trial in load_study("wild", url).trials)
@@ -206,10 +209,20 @@ def test_no_secret_is_said_stored_or_shown(start_postgresql: Any, tmp_path: Path
     assert occurrences(tmp_path) == {}
 
 
+def last_log(shell: Shell) -> Path:
+    return shell.folder / f"said-{shell.number}.log"
+
+
+def busiest_worker(driver: int) -> psutil.Process:
+    """Whichever process below the driver has worked most: it trains a trial."""
+    below = psutil.Process(driver).children(recursive=True)
+    return max(below, key=lambda process: process.cpu_times().user)
+
+
 def visit_dashboard(shell: Shell) -> None:
     """With no token, a wrong one and the right one."""
     process = shell.start(FORETUNE, "dashboard", "--port", "0")
-    log = shell.folder / f"said-{shell.number}.log"
+    log = last_log(shell)
     wait_until(lambda: "http://127.0.0.1:" in log.read_text())
     port = log.read_text().split("http://127.0.0.1:")[1].split("/")[0].split()[0]
     seen = []
