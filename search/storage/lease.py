@@ -44,7 +44,7 @@ _CLASS = 0x666F7265
 
 # Who looks whether a lease is held takes it for a moment; a connection that was cut is given up by
 # the server after 11 seconds, see _SESSION.
-_MOMENT, _CUT_OFF = 1.0, 20.0
+_MOMENT, _CUT_OFF = 3.0, 20.0
 
 _SESSION = "SET tcp_keepalives_idle=5; SET tcp_keepalives_interval=2; SET tcp_keepalives_count=3"
 

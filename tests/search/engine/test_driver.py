@@ -215,7 +215,8 @@ def test_lanes_are_refilled_and_give_the_same_values(
     for trial, other in zip(beside.trials, alone.trials, strict=True):
         assert trial.value == pytest.approx(other.value, abs=1e-5)
         assert trial.user_attrs["lanes"] == 3
-    assert sum(t.user_attrs["compiles"] for t in beside.trials) <= 2
+    # Two shapes, each compiled once more at most if other tests have filled the memory.
+    assert sum(t.user_attrs["compiles"] for t in beside.trials) <= 4
 
 
 # Samplers of any kind
