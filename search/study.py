@@ -258,11 +258,11 @@ def _slots(executor: Executor | None, workers: int | None, most: int, cache: boo
             return DaskSlots(executor)
         return GivenExecutor(executor, workers)
     if workers == 1:
-        return InProcess()
+        return InProcess(cache=cache)
     devices = find_devices()
     environments = slot_environments(devices, workers)
     if devices.kind == "cpu" and len(environments) == 1:
-        return InProcess()
+        return InProcess(cache=cache)
     return LokySlots(environments[:most], cache=cache)
 
 

@@ -57,6 +57,9 @@ class InProcess(Slots):
 
     keeps_state = True
 
+    def __init__(self, *, cache: bool) -> None:
+        prepare(cache)  # the first trial shall not wait for JAX
+
     def ready(self) -> Sequence[int]:
         """Return the one slot."""
         return (0,)
