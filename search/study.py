@@ -3,11 +3,11 @@
 import copy
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from numbers import Integral
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import optuna
 from optuna.pruners import BasePruner
@@ -39,7 +39,7 @@ from foretune.search.space import SearchSpace
 from foretune.search.spec import StudySpec, agreed_spec, store_spec
 from foretune.search.storage.connect import DEFAULT_STORAGE, open_storage, retry_of
 from foretune.search.storage.lease import study_lease
-from foretune.search.storage.optuna_internals import storage_of, study_id
+from foretune.search.storage.optuna_internals import startup_trials, storage_of, study_id
 from foretune.search.storage.retry import DEFAULT_TIMEOUT, STORAGE_ERRORS
 from foretune.search.study_note import StudyNote
 from foretune.search.study_target import CUSTOM, StudyTarget, finished_trials
@@ -47,9 +47,9 @@ from foretune.search.study_target import CUSTOM, StudyTarget, finished_trials
 # Letters and digits of any script, and what a file name can hold everywhere.
 NAME_PATTERN = re.compile(r"\w[\w .=+-]{0,199}")
 
-# Before a study is made its sampler is drawn from so often in memory, and a few times more than it
-# draws at random: then its model has run.
-_DRAWS, _MORE = 10, 2
+# Before a study is made its sampler is drawn from in memory, so many times more than it draws at
+# random: then its model has run.
+_MORE = 2
 
 
 def run_study(
@@ -125,7 +125,7 @@ def run_study(
         >>> study.best_value, best_config(study)
     """
     _require_valid(name, n_trials, workers)
-    require_count("lanes", lanes if lanes != "auto" else 1)
+    _require_count("lanes", lanes if lanes != "auto" else 1)
     for limit, seconds in (("task_timeout", task_timeout), ("storage_timeout", storage_timeout)):
         if seconds is not None and not seconds > 0:
             raise ConfigError(f"{limit} must be above 0 seconds, but got {seconds!r}")
@@ -156,6 +156,7 @@ def run_study(
             _require_working(sampler, spec.space)
         study = _study(name, opened, sampler or TrialSeededSampler(spec.seed), chosen)
         retry = retry_of(opened)
+        before = retry.check_stop, retry.timeout
         retry.check_stop, retry.timeout = stop.heed, storage_timeout
         try:
             with study_lease(study) as check_lease:
@@ -176,6 +177,8 @@ def run_study(
         except KeyboardInterrupt:
             retry.timeout = 0.0
             _say_how_to_resume(study, n_trials)
+        finally:
+            retry.check_stop, retry.timeout = before
     return study
 
 
@@ -185,7 +188,7 @@ def _drive(
     target: StudyTarget,
     slots: Slots,
     stop: StopRequest,
-    check_lease: Any,
+    check_lease: Callable[[], None],
     *,
     show: bool,
 ) -> None:
@@ -255,7 +258,7 @@ def _slots(executor: Executor | None, workers: int | None, most: int, cache: boo
     """Return where to train; at most so many slots are of use."""
     if executor is not None:
         if is_dask_executor(executor):
-            return DaskSlots(executor)
+            return DaskSlots(executor, workers)
         return GivenExecutor(executor, workers)
     if workers == 1:
         return InProcess(cache=cache)
@@ -290,11 +293,10 @@ def _require_working(sampler: BaseSampler, space: SearchSpace) -> None:
         tried = copy.deepcopy(sampler)
     except Exception:  # whatever a sampler holds that cannot be copied: it has to be trusted
         return
-    study = DriverStudy(
-        name, _memory_of_one_study(name), sampler=tried, pruner=optuna.pruners.NopPruner()
-    )
-    draws = getattr(sampler, "_n_startup_trials", _DRAWS)
-    for draw in range((draws if isinstance(draws, int) else _DRAWS) + _MORE):
+    memory = optuna.storages.InMemoryStorage()
+    optuna.create_study(study_name=name, storage=memory)
+    study = DriverStudy(name, memory, sampler=tried, pruner=optuna.pruners.NopPruner())
+    for draw in range(startup_trials(sampler) + _MORE):
         try:
             trial = study.ask()
             space.suggest(trial)
@@ -313,12 +315,6 @@ def _require_working(sampler: BaseSampler, space: SearchSpace) -> None:
             ) from error
         if study.stopped:
             return
-
-
-def _memory_of_one_study(name: str) -> BaseStorage:
-    storage = optuna.storages.InMemoryStorage()
-    optuna.create_study(study_name=name, storage=storage)
-    return storage
 
 
 def _raise_deleted(error: Exception, study: optuna.Study) -> NoReturn:
@@ -360,20 +356,19 @@ def _require_valid(name: str, n_trials: int, workers: int | None) -> None:
             "study name must be at most 200 bytes of letters, digits, spaces or . _ = + -, from "
             f"a letter or digit, but got {name!r}"
         )
-    require_count("n_trials", n_trials)
+    _require_count("n_trials", n_trials)
     if workers == 0:
         raise ConfigError(
             "workers must be at least 1, but got 0, which left the work to `foretune worker`: use "
             "executor=, or `foretune run --dask`, to train on many machines"
         )
     if workers is not None:
-        require_count("workers", workers)
+        _require_count("workers", workers)
 
 
-def require_count(name: str, value: object, *, least: int = 1) -> None:
-    """Refuse what is no whole number of at least ``least``."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"{name} must be a whole number of at least {least}, but got {value!r}")
+def _require_count(name: str, value: object) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, but got {value!r}")
 
 
 def join_study(*_: object, **__: object) -> NoReturn:

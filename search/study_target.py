@@ -12,7 +12,7 @@ from foretune.search.version1 import is_retried
 
 _ATTRIBUTE = "foretune_wanted"
 
-# The attribute of a trial that a driver runs: the driver's id, and one of this taking of it.
+# The attribute of a trial that a driver runs, a new value each time that one takes it.
 MARK = "foretune:driver"
 
 # The attribute of a trial that no worker could bring to its end.

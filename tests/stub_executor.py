@@ -47,6 +47,8 @@ class StubExecutor(Executor):
         self._forecasts = np.zeros(forecasts)
         self._threads = ThreadPoolExecutor(size) if seconds else None
         self.tasks = 0
+        self.spans: list[tuple[float, float]] = []
+        """When each task began and ended."""
 
     def submit(self, _: Any, /, *arguments: Any, **__: Any) -> "Future[Any]":
         """Answer a task, now or after as long as it takes."""
@@ -63,7 +65,9 @@ class StubExecutor(Executor):
     def _answer(
         self, work: tuple[TrainingState, ...], _data: DataRef, budget: Budget
     ) -> tuple[Progress, ...]:
+        began = time.perf_counter()
         time.sleep(self._seconds)
+        self.spans.append((began, time.perf_counter()))
         return tuple(self._train(state, budget.epochs or self._epochs) for state in work)
 
     def _train(self, state: TrainingState, count: int) -> Progress:

@@ -7,9 +7,9 @@ snapshot that the one before it has returned.
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -34,9 +34,9 @@ from foretune.search.storage.optuna_internals import (
     storage_of,
     trial_id,
 )
-from foretune.search.storage.retry import STORAGE_ERRORS
+from foretune.search.storage.retry import STORAGE_ERRORS, StorageAwayError
 from foretune.search.study_target import LOST, MARK, finished_trials, is_finished
-from foretune.search.trial_record import SNAPSHOT_SECONDS, OnEpoch, TrialRecord
+from foretune.search.trial_record import OnEpoch, TrialRecord
 
 # So many workers may be lost with a trial, one after another, before it fails.
 _MOST_LOSSES = 3
@@ -76,7 +76,6 @@ class Plan:
     cache: bool
     task_timeout: float | None
     epochs: int | None = None
-    snapshot_seconds: float = SNAPSHOT_SECONDS
 
 
 @dataclass(eq=False)
@@ -131,7 +130,6 @@ class Driver:
         self._check_lease = check_lease
         self._on_epoch = on_epoch
         self._on_trial = on_trial
-        self._id = uuid4().hex
         self._one_by_one = trains_one_by_one(study.pruner, len(plan.data.folds or ()))
         self._digest = DataRef(digest=plan.data.digest, folds=None)
         self._members: dict[int, _Member] = {}  # all in hand, by their trials' numbers
@@ -161,6 +159,9 @@ class Driver:
                 self._collect(_LOOK)
                 self._end_late()
             self._collect_last()
+        except StorageAwayError:
+            self._members.clear()  # they stay marked, and the next driver goes on with them
+            raise
         finally:
             self._leave()
         return True
@@ -175,12 +176,9 @@ class Driver:
             if not (trial.system_attrs.get(MARK) or version1.was_running(trial)):
                 continue  # somebody's own program runs it
             if left > 0:
-                left -= self._begin(resumed_trial(self._study, trial, self._mark()))
+                left -= self._begin(resumed_trial(self._study, trial, _new_mark()))
             else:
-                storage_of(self._study).set_trial_state_values(trial_id(trial), TrialState.WAITING)
-
-    def _mark(self) -> dict[str, Any]:
-        return {MARK: [self._id, uuid4().hex]}
+                self._let_wait(trial)
 
     def _ask(self) -> bool:
         """Start one more trial; False if there is none to start."""
@@ -193,7 +191,7 @@ class Driver:
                 self._study.stopped = not self._members
                 return False
             self._check_lease()
-            if self._begin(start_trial(self._study, self._mark(), waiting)):
+            if self._begin(start_trial(self._study, _new_mark(), waiting)):
                 return True
         return False
 
@@ -201,7 +199,7 @@ class Driver:
         """Prepare a started trial for a task; False if no config can have its parameters."""
         try:
             config = self._plan.space.suggest(trial)
-        except (ForetuneError, ValueError) as error:
+        except (ConfigError, ValueError) as error:
             stored = trial.storage.get_trial(trial_id(trial))
             enqueued = "fixed_params" in stored.system_attrs
             reason = f"enqueued parameters: {error}" if enqueued else str(error)
@@ -210,13 +208,8 @@ class Driver:
             if not enqueued:
                 raise
             return False
-        record = TrialRecord(
-            trial,
-            config,
-            self._plan.data.folds or (),
-            one_by_one=self._one_by_one,
-            snapshot_seconds=self._plan.snapshot_seconds,
-        )
+        folds = self._plan.data.folds or ()
+        record = TrialRecord(trial, config, folds, one_by_one=self._one_by_one)
         if self._plan.lanes > 1:
             trial.set_user_attr("lanes", self._plan.lanes)
         member = self._members[trial.number] = _Member(record)
@@ -297,6 +290,8 @@ class Driver:
             self._lost(slot, job, "was killed, ran out of memory or was cut off")
             return
         if isinstance(answer, Missing):
+            if self._stop.requested:
+                return
             whole = tuple(member.record.state for member in job.members)
             self._send(slot, job.members, whole, self._plan.data)
             return
@@ -306,16 +301,12 @@ class Driver:
             self._shapes.add(member.shape)
             self._longest_epoch = max(self._longest_epoch, progress.longest_epoch)
             member.losses = 0
-            try:
+            with self._dropping_ended(member):
                 ended = member.record.take(progress, self._on_epoch)
                 if ended is None:
                     going.append(member)
                 else:
                     self._finish(member, ended)
-            except UpdateFinishedTrialError:  # ended by another program, and left as that did
-                trial = member.record.trial
-                del self._members[trial.number]
-                self._on_trial(trial.storage.get_trial(trial_id(trial)))
         if going and slot in self._slots.ready() and not self._stop.requested:
             self._submit(slot, going)
         else:
@@ -331,14 +322,25 @@ class Driver:
         del self._members[told.number]
         self._on_trial(told)
 
+    @contextmanager
+    def _dropping_ended(self, member: _Member) -> Iterator[None]:
+        """Leave a trial as it is that another program has ended meanwhile."""
+        try:
+            yield
+        except UpdateFinishedTrialError:
+            trial = member.record.trial
+            del self._members[trial.number]
+            self._on_trial(trial.storage.get_trial(trial_id(trial)))
+
     # What goes wrong
 
     def _fail(self, job: _Job, error: BaseException) -> None:
         """End the trial that an error has ended; of several it may be any, and all wait."""
         if isinstance(error, Exception) and len(job.members) == 1:
             (member,) = job.members
-            member.record.fail(error)
-            self._finish(member, TrialState.FAIL)
+            with self._dropping_ended(member):
+                member.record.fail(error)
+                self._finish(member, TrialState.FAIL)
 
     def _lost(self, slot: int, job: _Job, why: str) -> None:
         """Charge the trials of a slot with the loss of its worker, and let them go on elsewhere."""
@@ -354,8 +356,9 @@ class Driver:
                 self._line.insert(0, member)
                 continue
             reason = f"its worker {why}, {member.losses} times in a row"
-            member.record.fail(reason, **{LOST: member.losses})
-            self._finish(member, TrialState.FAIL)
+            with self._dropping_ended(member):
+                member.record.fail(reason, **{LOST: member.losses})
+                self._finish(member, TrialState.FAIL)
             if not self._shapes:
                 raise ConfigError(
                     f"study {self._study.study_name!r} must get on, but every worker of its first "
@@ -405,23 +408,31 @@ class Driver:
 
     def _collect_last(self) -> None:
         """Take what running tasks return within an epoch; another driver repeats the others."""
-        until = time.monotonic() + self._longest_epoch + 1
-        while (left := until - time.monotonic()) > 0 and any(
-            not job.future.done() for job in self._jobs.values()
-        ):
-            time.sleep(min(left, _LOOK / 5))
+        wait([job.future for job in self._jobs.values()], timeout=self._longest_epoch + 1)
         for slot, job in list(self._jobs.items()):
             if job.future.done() and not job.future.cancelled() and not job.future.exception():
                 self._collect_one(slot)
 
     def _leave(self) -> None:
         """Let the trials in hand wait for the next driver, from where they are."""
+        for job in self._jobs.values():
+            job.future.cancel()
         # Whatever ends this driver is the error to hear of.
-        for member in self._members.values():
-            with suppress(*STORAGE_ERRORS, ForetuneError, UpdateFinishedTrialError, KeyError):
-                member.record.save_snapshot()
-                trial = member.record.trial
-                trial.storage.set_trial_state_values(trial_id(trial), TrialState.WAITING)
+        with suppress(*STORAGE_ERRORS, ForetuneError, KeyError):
+            for member in self._members.values():
+                with suppress(UpdateFinishedTrialError):
+                    member.record.save_snapshot()
+                    self._let_wait(member.record.trial)
+
+    def _let_wait(self, trial: Trial | FrozenTrial) -> None:
+        """Let a trial wait, and not as a driver's: whoever takes it next may be another program."""
+        storage = storage_of(self._study)
+        storage.set_trial_state_values(trial_id(trial), TrialState.WAITING)
+        storage.set_trial_system_attr(trial_id(trial), MARK, None)
+
+
+def _new_mark() -> dict[str, str]:
+    return {MARK: uuid4().hex}
 
 
 def _is_loss(error: BaseException) -> bool:

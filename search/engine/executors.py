@@ -4,7 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -192,14 +192,15 @@ class GivenExecutor(Slots):
                 f"workers must say how many tasks {type(executor).__name__} runs at a time, but "
                 f"got {size!r}"
             )
-        here = isinstance(executor, ProcessPoolExecutor | ThreadPoolExecutor)
+        here = type(executor).__module__.split(".")[0] in ("concurrent", "loky")
         self.chunk_seconds = _HERE if here else _ELSEWHERE
         self._executor = executor
         self._size = found
-        self._stuck: set[int] = set()
+        self._stuck: dict[int, Future[Any]] = {}
 
     def ready(self) -> Sequence[int]:
-        """Return the slots without a task that never ends."""
+        """Return the slots that no task was given up in, or where it has ended since."""
+        self._stuck = {slot: late for slot, late in self._stuck.items() if not late.done()}
         return [slot for slot in range(self._size) if slot not in self._stuck]
 
     def submit(self, slot: int, call: Call, *args: Any) -> "Future[Any]":
@@ -207,16 +208,16 @@ class GivenExecutor(Slots):
         try:
             with signals_blocked():
                 future: Future[Any] = self._executor.submit(call, *args)
-        except BrokenProcessPool as error:
+        except RuntimeError as error:  # it is broken, or was shut down
             raise ConfigError(
-                f"executor must take tasks, but {type(self._executor).__name__} is broken: {error}"
+                f"executor must take tasks, but {type(self._executor).__name__} does not: {error}"
             ) from None
         return future
 
     def end(self, slot: int, future: "Future[Any]") -> bool:
-        """Give up a slot whose task does not end."""
+        """Give up a slot until its task ends."""
         if not (future.done() or future.cancel()):
-            self._stuck.add(slot)
+            self._stuck[slot] = future
         return True
 
 
@@ -224,18 +225,22 @@ class DaskSlots(Slots):
     """A Dask cluster; there are as many slots as its workers have threads at the moment.
 
     Args:
-        executor: that of a Dask client.
+        executor: that of a Dask client, whose options hold for every task.
+        most: how many tasks run at a time at most; None for one a thread.
     """
 
     chunk_seconds = _ELSEWHERE
 
-    def __init__(self, executor: Any) -> None:
+    def __init__(self, executor: Any, most: int | None) -> None:
         self._client = executor._client
+        self._most = most
         self._stuck: set[str] = set()
         self._keys: dict[int, str] = {}
         self._threads: dict[str, int] = {}
         self._looked = 0.0
-        self._executor = self._client.get_executor(pure=False, retries=0)
+        self._executor = self._client.get_executor(
+            **executor._kwargs | {"pure": False, "retries": 0}
+        )
 
     def ready(self) -> Sequence[int]:
         """Return as many slots as there are threads.
@@ -249,7 +254,8 @@ class DaskSlots(Slots):
             with suppress(OSError):  # cut off for a moment
                 self._threads = self._client.nthreads()
             self._looked = time.monotonic()
-        return range(sum(self._threads[worker] for worker in self._usable))
+        threads = sum(self._threads[worker] for worker in self._usable)
+        return range(threads if self._most is None else min(threads, self._most))
 
     def submit(self, slot: int, call: Call, *args: Any) -> "Future[Any]":
         """Run a task on the cluster."""
@@ -262,16 +268,18 @@ class DaskSlots(Slots):
         """Restart the worker of a task through its nanny; without one, do without the worker."""
         if future.done():
             return True
-        running = self._client.processing()
-        workers = [worker for worker, keys in running.items() if self._keys[slot] in keys]
-        if not workers:
-            return False  # the scheduler has nobody to run it yet
-        future.cancel()
         try:
+            running = self._client.processing()
+            workers = [worker for worker, keys in running.items() if self._keys[slot] in keys]
+            if not workers:
+                return False  # the scheduler has nobody to run it yet
+            future.cancel()
             said = self._client.restart_workers(workers, timeout=30, raise_for_error=False)
             self._stuck |= {worker for worker in workers if said.get(worker) != "OK"}
         except ValueError:  # it has no nanny
             self._stuck |= set(workers)
+        except OSError:  # cut off for a moment
+            return False
         self._looked = 0.0
         return True
 

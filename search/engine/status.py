@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import optuna
@@ -16,9 +16,6 @@ from foretune.search.spec import OBJECTIVE_NAME, StudySpec
 from foretune.search.storage.lease import driver_of
 from foretune.search.study_target import MARK, StudyTarget, counted_trials, is_finished
 
-# The rate is that of the latest trials, at most so many.
-_LATEST = 50
-
 State = Literal["running", "stopped", "done", "exhausted"]
 
 
@@ -29,7 +26,7 @@ class StudyStatus:
     ``state`` is ``exhausted`` where the sampler has nothing left to ask for. ``driver`` names the
     process that runs the study, None if there is none. ``wanted`` and ``left`` are None where
     nobody has said how many trials it shall have. ``trials_per_hour`` is None while nothing runs or
-    before the second trial has finished, as is ``left``. Tries that were run again as another trial
+    before a trial has finished, as is ``left``. Tries that were run again as another trial
     are counted nowhere.
     """
 
@@ -78,7 +75,7 @@ def study_status(study: optuna.Study) -> StudyStatus:
     finished = sum(map(is_finished, trials))
     target = StudyTarget.stored(study)
     wanted = None if target is None else target.trials
-    rate = None if driver is None else _trials_per_hour(trials)
+    rate = None if driver is None else _trials_per_hour(trials, driver.get("since"))
     # Of a study of another program nobody knows what its values are.
     best = None if StudySpec.stored(study) is None else best_so_far(study)
     left = None
@@ -110,7 +107,7 @@ def _states(trials: list[FrozenTrial], *, runs: bool) -> dict[str, int]:
     """Count trials by state; one that a killed driver has left waits for the next one."""
 
     def name(trial: FrozenTrial) -> str:
-        left = trial.state == TrialState.RUNNING and not runs and MARK in trial.system_attrs
+        left = trial.state == TrialState.RUNNING and not runs and bool(trial.system_attrs.get(MARK))
         return "waiting" if left else trial.state.name.lower()
 
     return dict(Counter(map(name, trials)).most_common())
@@ -121,18 +118,13 @@ def _format_driver(driver: dict[str, object]) -> str:
     return f"process {pid} of host {host} since {since}"
 
 
-def _trials_per_hour(trials: list[FrozenTrial]) -> float | None:
-    """Return the rate of the latest finished trials, up to now."""
-    ends = sorted(
-        trial.datetime_complete.timestamp()
-        for trial in trials
-        if is_finished(trial) and trial.datetime_complete
-    )
-    latest = ends[-_LATEST:]
-    if len(latest) < 2:
-        return None
-    hours = (max(time.time(), latest[-1]) - latest[0]) / 3600
-    return (len(latest) - 1) / hours if hours > 0 else None
+def _trials_per_hour(trials: list[FrozenTrial], since: object) -> float | None:
+    """Return the rate since the driver began; None before a trial has ended."""
+    began = datetime.fromisoformat(since).timestamp() if isinstance(since, str) else time.time()
+    ended = [t for t in trials if is_finished(t) and t.datetime_complete]
+    count = sum(t.datetime_complete.timestamp() >= began for t in ended if t.datetime_complete)
+    hours = (time.time() - began) / 3600
+    return count / hours if count and hours > 0 else None
 
 
 def _format_duration(duration: timedelta) -> str:

@@ -232,7 +232,8 @@ def _advance_one(
     after = None
     if error is None:
         after = replace(state, token=new_token(), folds=training.progress())
-        _trainings.put(str(after.token), training)
+        if not epochs[-1].is_last:
+            _trainings.put(str(after.token), training)
     return (
         Progress(
             epochs=tuple(epochs),

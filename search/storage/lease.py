@@ -122,11 +122,11 @@ def _bound(database: BaseStorage, number: int, study_uuid: str) -> Iterator[None
     if not isinstance(database, RetryingStorage):
         yield
         return
-    before, database.bound = database.bound, (number, study_uuid)
+    database.bound[number] = study_uuid
     try:
         yield
     finally:
-        database.bound = before
+        database.bound.pop(number, None)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from foretune.search.sampler import TrialSeededSampler
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from stub_executor import StubExecutor, by_rate
 
-REPORTS, HORIZON = 4, 5
+REPORTS, EPOCHS, HORIZON = 4, 12, 5
 WALK = load_sample("random_walk", length=500)
 SPACE = SearchSpace(
     layers=(1, 2),
@@ -76,31 +76,36 @@ def by_optuna(url: str, count: int) -> float:
     return (time.perf_counter() - started) / count
 
 
-def busy_share(slots: int, seconds: float, tasks: int) -> float:
-    """The share of the slots' time in which a sleeping task runs, from the first to the last."""
+def busy_share(slots: int, seconds: float, trials: int) -> float:
+    """The share of the slots' time in which a sleeping task runs, from when all of them have begun.
+
+    Every task is an epoch of a trial of twelve, foretune's default; the last round does not count,
+    in which no trial is left for a slot that is free.
+    """
     made = executor(size=slots, seconds=seconds)
     with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
         run_study(
             "s",
             WALK,
-            n_trials=tasks // REPORTS,
-            space=SPACE,
+            n_trials=trials,
+            space=SPACE.fix(epochs=EPOCHS),
             horizon=HORIZON,
             storage=f"sqlite:///{folder}/studies.db",
             pruner=optuna.pruners.NopPruner(),
             executor=made,
             show_progress_bar=False,
         )
-        elapsed = time.perf_counter() - started
-    return made.tasks * seconds / (elapsed * slots)
+    spans = sorted(made.spans)
+    first, last = spans[slots - 1][0], spans[-1][1] - EPOCHS * seconds
+    busy = sum(max(0.0, min(end, last) - max(begin, first)) for begin, end in spans)
+    return busy / (slots * (last - first))
 
 
 def main() -> None:
     """Measure every count."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--counts", type=json.loads, default=[10, 100, 1000])
-    parser.add_argument("--tasks", type=int, default=64 * 4 * 8)
+    parser.add_argument("--trials", type=int, default=64 * 5, help="of the study of 64 slots")
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -113,7 +118,7 @@ def main() -> None:
             started = time.perf_counter()
             study_status(load_study("s", url))
             answer["status"] = time.perf_counter() - started
-    answer["busy_share_of_64_slots"] = busy_share(64, 1.0, arguments.tasks)
+    answer["busy_share_of_64_slots"] = busy_share(64, 1.0, arguments.trials)
     print(json.dumps(answer))
 
 

@@ -223,7 +223,8 @@ def test_a_task_that_dask_gives_up_goes_on(
 class Leaving(InProcess):
     """A worker that starts late, and is away for a moment after its second task."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cache: bool) -> None:
+        super().__init__(cache=cache)
         self.tasks, self.away = 0, 2
 
     def ready(self) -> Sequence[int]:
