@@ -67,13 +67,10 @@ class Bar:
 
     def trial(self, study: optuna.Study, trial: FrozenTrial, total: int) -> None:
         """Show how far the study is, by whosever work, and its best trial so far."""
-        trials = study.get_trials(deepcopy=False)
-        running = {other.number for other in trials if other.state == TrialState.RUNNING}
-        # Those of a worker that was killed end without a word.
-        self._running = {n: shown for n, shown in self._running.items() if n in running}
+        self._running.pop(trial.number, None)
         best = best_so_far(study)
         shown = "" if best is None else f"best {best.value:.4f} (trial {best.number})"
-        done = sum(map(is_finished, trials))
+        done = sum(map(is_finished, study.get_trials(deepcopy=False)))
         self._bar.update(self._task, completed=done, total=total, best=shown)
         self._show_running()
         console = self._bar.console

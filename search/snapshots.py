@@ -5,7 +5,7 @@ import json
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -27,16 +27,8 @@ _NAMESPACE = uuid.UUID("5a3c2d0e-0c55-4a53-9a0b-d7a1f1f7f0c4")
 
 _DOCUMENT = "document"
 
-_NUMBERS = (
-    "epoch",
-    "train_loss",
-    "relative_mse",
-    "persistence_mse",
-    "half_mse",
-    "learning_rate",
-    "is_best",
-    "is_last",
-)
+_ARRAYS = {"forecasts", "params"}
+_NUMBERS = [field.name for field in fields(EpochResult) if field.name not in _ARRAYS]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import copy
 import re
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -20,7 +19,7 @@ from foretune.datasets.prices import PriceSeries
 from foretune.models.config import TrialConfig
 from foretune.models.results import FoldResults
 from foretune.search.engine.devices import find_devices, slot_environments
-from foretune.search.engine.driver import Driver, DriverStudy, Plan
+from foretune.search.engine.driver import Driver, DriverStudy, Plan, say
 from foretune.search.engine.executors import (
     DaskSlots,
     GivenExecutor,
@@ -216,7 +215,7 @@ def _drive(
         stopped = driver.run()
     target.model_copy(update={"exhausted": study.stopped}).store(study)
     if study.stopped:
-        _say(
+        say(
             f"the sampler has nothing left to ask for: study {study.study_name!r} ends with "
             f"{finished_trials(study)} of {total} trials"
         )
@@ -340,14 +339,10 @@ def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:
         stored = f"{finished_trials(study)} of {n_trials} trials"
     except STORAGE_ERRORS:  # the database is away
         stored = "All trials that had finished"
-    _say(
+    say(
         f"interrupted: {stored} of study {study.study_name!r} are stored; run the same again to go "
         "on from there"
     )
-
-
-def _say(message: str) -> None:
-    print(f"foretune: {message}", file=sys.stderr, flush=True)
 
 
 def _require_valid(name: str, n_trials: int, workers: int | None) -> None:

@@ -13,7 +13,7 @@ from foretune.search.provenance import provenance_rows
 from foretune.search.spec import required_spec
 from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.storage.optuna_internals import storage_of
-from foretune.search.study_target import finished_trials, require_trials
+from foretune.search.study_target import StudyTarget, finished_trials
 from foretune.search.summary_rows import states
 from foretune.search.trial_files import FORECASTS, LEARNING_CURVE
 from foretune.search.verdict_so_far import better_than_persistence, openings_of_test, verdict_so_far
@@ -107,11 +107,12 @@ def _facts(rows: list[list[str]]) -> str:
 
 def _progress(study: optuna.Study) -> list[list[str]]:
     better, judged = better_than_persistence(study)
-    done, total = finished_trials(study), require_trials(study)
+    done, target = finished_trials(study), StudyTarget.stored(study)
+    of = "" if target is None else f" of {target.trials}"
     best = best_so_far(study)
     shown = "none yet" if best is None else f"{best.value:.4f} (trial {best.number})"
     return [
-        ["trials done", f"{done} of {total}: {states(study)}"],
+        ["trials done", f"{done}{of}: {states(study)}"],
         ["best relative MSE on validation", f"{shown}; persistence is 1"],
         ["below 1 on validation", f"{better} of {judged} trials; luck alone puts some there"],
     ]

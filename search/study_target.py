@@ -6,7 +6,6 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 
-from foretune.datasets.errors import ConfigError
 from foretune.datasets.strict_model import StrictModel
 from foretune.search.version1 import is_retried
 
@@ -73,15 +72,3 @@ def has_enough(study: optuna.Study, trials: int) -> bool:
     """Whether ``study`` has so many trials, or as many as its sampler can ask for."""
     target = StudyTarget.stored(study)
     return finished_trials(study) >= trials or (target is not None and target.exhausted)
-
-
-def require_trials(study: optuna.Study) -> int:
-    """Return how many trials ``study`` shall have in total.
-
-    Raises:
-        ConfigError: nobody has said.
-    """
-    target = StudyTarget.stored(study)
-    if target is None:
-        raise ConfigError(f"study {study.study_name!r} must say how many trials it shall have")
-    return target.trials

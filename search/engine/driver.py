@@ -352,7 +352,7 @@ class Driver:
             member.losses += 1
             if member.losses < _MOST_LOSSES:
                 number = member.record.trial.number
-                _say(f"a worker of trial {number} {why}; the trial goes on from its last snapshot")
+                say(f"a worker of trial {number} {why}; the trial goes on from its last snapshot")
                 self._line.insert(0, member)
                 continue
             reason = f"its worker {why}, {member.losses} times in a row"
@@ -394,7 +394,7 @@ class Driver:
         self._idle_since = now if before is None else before
         waited = now - self._idle_since
         if waited >= _WORTH_A_WORD > waited - _LOOK:
-            _say("waiting for a worker; Ctrl-C stops")
+            say("waiting for a worker; Ctrl-C stops")
         if waited > _FIRST_TASK:
             raise ConfigError(f"workers must come, but none did for {waited / 60:.0f} minutes")
         time.sleep(_LOOK)
@@ -441,5 +441,6 @@ def _is_loss(error: BaseException) -> bool:
     return isinstance(error, BrokenExecutor | CancelledError | ConnectionError) or cut_off
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Tell the user, beside what is shown of the progress."""
     print(f"foretune: {message}", file=sys.stderr, flush=True)

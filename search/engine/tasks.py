@@ -8,19 +8,15 @@ import os
 import sys
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
 from foretune.models.results import FoldProgress, FoldResults
-
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
 
 # One thread for XLA: two processes of one thread train nearly twice as fast as one of two.
 ONE_THREAD = {"NPROC": "1"}
@@ -102,27 +98,18 @@ class Missing:
 Answer = tuple[Progress, ...] | Missing
 
 
-class _Recent(Generic[K, V]):
-    """A few values, the latest ones; tasks of several threads use it."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._values: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def put(self, key: K, value: V) -> None:
-        with self._lock:
-            self._values[key] = value
-            while len(self._values) > self._most:
-                self._values.popitem(last=False)
-
-    def take(self, key: K) -> V | None:
-        with self._lock:
-            return self._values.pop(key, None)
+# What this process holds: data by digest, and trainings by the token of their state.
+_data: dict[str, tuple[Development, ...]] = {}
+_trainings: dict[str, Any] = {}
+_lock = threading.Lock()
 
 
-_data: _Recent[str, tuple[Development, ...]] = _Recent(4)
-_trainings: _Recent[str, Any] = _Recent(32)
+def _keep(held: dict[str, Any], key: str, value: Any, most: int) -> None:
+    """Keep a value, and the latest ones beside it; tasks of several threads do so."""
+    with _lock:
+        held[key] = value
+        while len(held) > most:
+            del held[next(iter(held))]
 
 
 def prepare(cache: bool = True) -> str:
@@ -148,10 +135,10 @@ def advance(work: tuple[TrainingState, ...], data: DataRef, budget: Budget) -> A
     Returns:
         What was done for each, or that this worker lacks something.
     """
-    folds = data.folds or _data.take(data.digest)
+    folds = data.folds or _data.get(data.digest)
     if folds is None:
         return Missing()
-    _data.put(data.digest, folds)
+    _keep(_data, data.digest, folds, 4)
     device = prepare(budget.cache)
     from foretune.models.compilation import forget_many_programs
     from foretune.search.engine.lanes import advance_lanes
@@ -163,36 +150,34 @@ def advance(work: tuple[TrainingState, ...], data: DataRef, budget: Budget) -> A
     return _advance_one(state, folds, budget, device)
 
 
-@dataclass
 class Clock:
     """Counts epochs, seconds and compiles of a task."""
 
-    started: float = field(default_factory=time.perf_counter)
-    longest: float = 0.0
-
-    def __post_init__(self) -> None:
-        from foretune.models.compiles import cache_hits, compile_count
-
-        self._counts = compile_count, cache_hits
-        self._before = compile_count(), cache_hits()
-        self._last = self.started
+    def __init__(self) -> None:
+        self.started = self._last = time.perf_counter()
+        self._longest = 0.0
+        self._before = _compiles()
 
     def epoch_ended(self) -> None:
         """Note how long an epoch took."""
         now = time.perf_counter()
-        self.longest, self._last = max(self.longest, now - self._last), now
+        self._longest, self._last = max(self._longest, now - self._last), now
 
     def measured(self) -> dict[str, Any]:
         """Return the measured fields of :class:`Progress`."""
-        compiles, hits = (
-            now() - then for now, then in zip(self._counts, self._before, strict=True)
-        )
+        compiles, hits = _compiles()
         return {
             "seconds": time.perf_counter() - self.started,
-            "longest_epoch": self.longest,
-            "compiles": compiles,
-            "cache_hits": hits,
+            "longest_epoch": self._longest,
+            "compiles": compiles - self._before[0],
+            "cache_hits": hits - self._before[1],
         }
+
+
+def _compiles() -> tuple[int, int]:
+    from foretune.models.compiles import cache_hits, compile_count
+
+    return compile_count(), cache_hits()
 
 
 def sent(results: FoldResults) -> FoldResults:
@@ -214,7 +199,7 @@ def _advance_one(
     from foretune.models.walk_forward import fit_folds
 
     clock, epochs = Clock(), list[FoldResults]()
-    training = None if state.token is None else _trainings.take(state.token)
+    training = None if state.token is None else _trainings.pop(state.token, None)
     if training is None:
         if state.folds is None:
             return Missing()
@@ -233,7 +218,7 @@ def _advance_one(
     if error is None:
         after = replace(state, token=new_token(), folds=training.progress())
         if not epochs[-1].is_last:
-            _trainings.put(str(after.token), training)
+            _keep(_trainings, str(after.token), training, 32)
     return (
         Progress(
             epochs=tuple(epochs),

@@ -121,22 +121,17 @@ class DatabaseArtifactStore:
         Raises:
             ArtifactNotFound: there is none of this id.
         """
-        if not self._retry(lambda: self._remove(artifact_id)):
+        if not self.remove_all([artifact_id]):
             raise ArtifactNotFound(f"no artifact {artifact_id}")
 
-    def remove_all(self, artifact_ids: Sequence[str]) -> None:
-        """Remove those of some artifacts that are there, in one transaction."""
-        chosen = delete(_ARTIFACTS).where(_ARTIFACTS.c.artifact_id.in_(list(artifact_ids)))
+    def remove_all(self, artifact_ids: Sequence[str]) -> int:
+        """Remove those of some artifacts that are there, in one transaction; returns how many."""
 
-        def remove() -> None:
+        def remove() -> int:
             with self._engine.begin() as connection:
-                connection.execute(chosen)
+                return connection.execute(_delete(*artifact_ids)).rowcount
 
-        self._retry(remove)
-
-    def _remove(self, artifact_id: str) -> int:
-        with self._engine.begin() as connection:
-            return connection.execute(_delete(artifact_id)).rowcount
+        return self._retry(remove)
 
     def _read(self, wanted: Select[Any]) -> tuple[object, int, str] | None:
         with reading(), self._engine.begin() as connection:

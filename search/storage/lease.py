@@ -9,19 +9,19 @@ import os
 import platform
 import shutil
 import sqlite3
-import threading
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import optuna
 import psutil
 from filelock import FileLock, Timeout
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -43,18 +43,17 @@ _DRIVER = "foretune:driver"
 _CLASS = 0x666F7265
 
 # Who looks whether a lease is held takes it for a moment; a connection that was cut is given up by
-# the server after 11 seconds, see _SESSION.
+# the server after 11 seconds, see _KEEPALIVES.
 _MOMENT, _CUT_OFF = 3.0, 20.0
 
-_SESSION = "SET tcp_keepalives_idle=5; SET tcp_keepalives_interval=2; SET tcp_keepalives_count=3"
+_KEEPALIVES = {"idle": 5, "interval": 2, "count": 3}
 
 # File systems on a network, by the beginnings of their names: the shared memory of SQLite's
 # write-ahead log does not work there.
 _NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "lustre", "ceph", "glusterfs", "afs", "gpfs")
 
 # The leases that this process holds on storages that no other one can see.
-_own: set[tuple[int, int]] = set()
-_own_lock = threading.Lock()
+_own: dict[tuple[int, int], object] = {}
 
 
 @contextmanager
@@ -133,28 +132,44 @@ def _bound(database: BaseStorage, number: int, study_uuid: str) -> Iterator[None
 def _held(
     database: BaseStorage, number: int, taken: Callable[[], ConfigError]
 ) -> Iterator[Callable[[], None]]:
-    if not isinstance(database, RDBStorage) or not is_on_disk(database.engine.url):
-        with _own_lease((id(database), number), taken):
-            yield lambda: None
-    elif database.engine.name == "postgresql":
+    if _is_postgresql(database):
         with _advisory_lock(database, number, taken) as check:
             yield check
-    else:
-        place = Path(str(database.engine.url.database)).resolve()  # a link's target is the same
+    elif place := _sqlite_file(database):
         with _file_lock(_lock_file(place, number), taken), _write_ahead_log(database, place):
             yield lambda: None
+    else:
+        if not isinstance(database, InMemoryStorage | RetryingStorage):
+            print(
+                f"foretune: nobody can tell who uses a {type(database).__name__}; see to it that "
+                "no other process runs this study",
+                file=sys.stderr,
+            )
+        with _own_lease((id(database), number), taken):
+            yield lambda: None
+
+
+def _is_postgresql(database: BaseStorage) -> TypeGuard[RDBStorage]:
+    return isinstance(database, RDBStorage) and database.engine.name == "postgresql"
+
+
+def _sqlite_file(database: BaseStorage) -> Path | None:
+    """Return the file of an SQLite database, a link's target; None for one in memory."""
+    if not isinstance(database, RDBStorage) or database.engine.name != "sqlite":
+        return None
+    url = database.engine.url
+    return Path(str(url.database)).resolve() if is_on_disk(url) else None
 
 
 @contextmanager
 def _own_lease(key: tuple[int, int], taken: Callable[[], ConfigError]) -> Iterator[None]:
-    with _own_lock:
-        if key in _own:
-            raise taken()
-        _own.add(key)
+    mine = object()
+    if _own.setdefault(key, mine) is not mine:
+        raise taken()
     try:
         yield
     finally:
-        _own.discard(key)
+        del _own[key]
 
 
 def _lock_file(place: Path, number: int) -> Path:
@@ -162,7 +177,7 @@ def _lock_file(place: Path, number: int) -> Path:
 
 
 @contextmanager
-def _write_ahead_log(database: RDBStorage, place: Path) -> Iterator[None]:
+def _write_ahead_log(database: BaseStorage, place: Path) -> Iterator[None]:
     """Let readers not wait for the writer, nor the writer for readers, while the context lasts.
 
     At rest the database is a single file again, which can be copied and read from anywhere, unless
@@ -180,7 +195,8 @@ def _write_ahead_log(database: RDBStorage, place: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        database.engine.dispose()
+        if isinstance(database, RDBStorage):
+            database.engine.dispose()
         switch("DELETE")
 
 
@@ -228,34 +244,28 @@ def _advisory_lock(
             if connection is not None:
                 connection.execute(text("SELECT 1"))
                 return
-        # The server may take this driver's cut connection for alive a while longer.
-        connection = retry(lambda: _locked(engine, number, _CUT_OFF))
+        retry.reconnected = _nothing  # it waits for the database itself
+        try:
+            # The server may take this driver's cut connection for alive a while longer.
+            connection = retry(lambda: _locked(engine, number, _CUT_OFF))
+        finally:
+            retry.reconnected = check
         if connection is None:
             raise taken()
 
-    before, retry.reconnected = retry.reconnected, lambda: _only_once(check)
+    retry.reconnected = check
     try:
         yield check
     finally:
-        retry.reconnected = before
+        retry.reconnected = _nothing
         if connection is not None:
             with suppress(SQLAlchemyError):
                 connection.close()
         engine.dispose()
 
 
-_checking = threading.local()
-
-
-def _only_once(check: Callable[[], None]) -> None:
-    """Call ``check``, unless it is being called already: it waits for the database too."""
-    if getattr(_checking, "now", False):
-        return
-    _checking.now = True
-    try:
-        check()
-    finally:
-        _checking.now = False
+def _nothing() -> None:
+    """Do nothing when a database is back."""
 
 
 def _locked(engine: Engine, number: int, seconds: float) -> Connection | None:
@@ -263,8 +273,8 @@ def _locked(engine: Engine, number: int, seconds: float) -> Connection | None:
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     until = time.monotonic() + seconds
     try:
-        for setting in _SESSION.split("; "):
-            connection.execute(text(setting))
+        for name, value in _KEEPALIVES.items():
+            connection.execute(text(f"SET tcp_keepalives_{name} = {value}"))
         lock = text("SELECT pg_try_advisory_lock(:class, :study)")
         while not connection.execute(lock, {"class": _CLASS, "study": number}).scalar():
             if time.monotonic() > until:
@@ -278,9 +288,7 @@ def _locked(engine: Engine, number: int, seconds: float) -> Connection | None:
 
 
 def _is_held(database: BaseStorage, number: int) -> bool:
-    if not isinstance(database, RDBStorage) or not is_on_disk(database.engine.url):
-        return (id(database), number) in _own
-    if database.engine.name == "postgresql":
+    if _is_postgresql(database):
         held = text(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted "
             "AND classid = :class AND objid = :study "
@@ -289,7 +297,10 @@ def _is_held(database: BaseStorage, number: int) -> bool:
         with database.engine.connect() as connection:
             found = connection.execute(held, {"class": _CLASS, "study": number}).scalar()
             return bool(found)
-    file = _lock_file(Path(str(database.engine.url.database)).resolve(), number)
+    place = _sqlite_file(database)
+    if place is None:
+        return (id(database), number) in _own
+    file = _lock_file(place, number)
     if not file.exists():
         return False
     lock = FileLock(file)

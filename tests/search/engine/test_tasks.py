@@ -29,8 +29,8 @@ def progress(answer: tasks.Answer) -> Progress:
 
 def forget() -> None:
     """Be another process, as far as tasks can tell."""
-    tasks._trainings._values.clear()
-    tasks._data._values.clear()
+    tasks._trainings.clear()
+    tasks._data.clear()
     engine_lanes._held = None
 
 

@@ -25,7 +25,13 @@ def test_sqlite_transactions_take_the_write_lock_at_once(tmp_path: Path) -> None
         other.close()
 
 
-OPEN = "import sys; from foretune.search.storage.connect import open_storage; open_storage(sys.argv[1])"
+OPEN = """
+import sys
+
+from foretune.search.storage.connect import open_storage
+
+open_storage(sys.argv[1])
+"""
 
 
 def test_several_processes_may_make_one_database(tmp_path: Path) -> None:
