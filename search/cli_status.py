@@ -12,5 +12,5 @@ from foretune.search.storage.connect import load_study
 @storage_option
 @study_option
 def status(storage: str, name: str) -> None:
-    """Show how far a study is: trials by state, workers, rate, time left, best value."""
+    """Show how far a study is: whether anybody runs it, trials by state, rate, best value."""
     Console().print(study_status(load_study(name, storage)).table())

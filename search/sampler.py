@@ -24,7 +24,7 @@ class TrialSeededSampler(BaseSampler):
     """Gives every trial a sampler of its own, seeded by (study's seed, trial number).
 
     A seeded Optuna sampler starts its random numbers again in every process, so that a resumed
-    study and every further worker repeat the first trials. Here a trial number is asked for
+    study repeats the first trials. Here a trial number is asked for
     once in a study's life, so no draw repeats, and a study stopped between two trials goes on
     as if it had not been. (A space of few discrete configs can still draw one twice.)
 

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import loky
 
 from foretune.datasets.errors import ConfigError
-from foretune.search.engine.tasks import ONE_THREAD
+from foretune.search.engine.tasks import XLA_ONE_THREAD
 
 # Lanes of a worker on an accelerator. On a CPU, batched small products run one after another.
 _LANES = 16
 
 # NumPy's thread pools are told before they are made.
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_NUMPY_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 # A worker that has grown by so many bytes is replaced: every compiled shape leaves some behind.
 _GROWTH = {"LOKY_MAX_MEMORY_LEAK_SIZE": str(2**30)}
@@ -91,7 +91,7 @@ def slot_environments(devices: Devices, workers: int | None) -> list[dict[str, s
         '1'
     """
     if devices.kind == "cpu":
-        own = ONE_THREAD | _ONE_THREAD | _GROWTH
+        own = XLA_ONE_THREAD | _NUMPY_ONE_THREAD | _GROWTH
         return [own for _ in range(workers or usable_cores())]
     count = len(devices.ids) if workers is None else workers
     if count > len(devices.ids):
@@ -100,4 +100,4 @@ def slot_environments(devices: Devices, workers: int | None) -> list[dict[str, s
             "train several trials at a time on one device"
         )
     names = [{"CUDA_VISIBLE_DEVICES": i} if devices.kind == "cuda" else {} for i in devices.ids]
-    return [name | _ONE_THREAD | _GROWTH for name in names[:count]]
+    return [name | _NUMPY_ONE_THREAD | _GROWTH for name in names[:count]]

@@ -45,10 +45,10 @@ _MOST_LOSSES = 3
 _FIRST_TASK, _LEAST_TIMEOUT, _TIMES_LONGEST = 1800.0, 300.0, 20.0
 
 # How often the driver looks up from waiting: for signals, new workers, late tasks.
-_LOOK = 0.1
+_POLL_SECONDS = 0.1
 
 # After so many seconds without a worker it says that it waits.
-_WORTH_A_WORD = 15.0
+_ANNOUNCE_AFTER = 15.0
 
 
 class DriverStudy(optuna.Study):
@@ -133,7 +133,7 @@ class Driver:
         self._one_by_one = trains_one_by_one(study.pruner, len(plan.data.folds or ()))
         self._digest = DataRef(digest=plan.data.digest, folds=None)
         self._members: dict[int, _Member] = {}  # all in hand, by their trials' numbers
-        self._line: list[_Member] = []  # those that wait for a slot
+        self._queue: list[_Member] = []  # those that wait for a slot
         self._jobs: dict[int, _Job] = {}
         self._shapes: set[Hashable] = set()
         self._longest_task = self._longest_epoch = 0.0
@@ -156,7 +156,7 @@ class Driver:
                     self._idle_since = None
                 elif not self._await_workers():
                     return False
-                self._collect(_LOOK)
+                self._collect(_POLL_SECONDS)
                 self._end_late()
             self._collect_last()
         except StorageAwayError:
@@ -213,7 +213,7 @@ class Driver:
         if self._plan.lanes > 1:
             trial.set_user_attr("lanes", self._plan.lanes)
         member = self._members[trial.number] = _Member(record)
-        self._line.append(member)
+        self._queue.append(member)
         return True
 
     # What runs
@@ -251,22 +251,22 @@ class Driver:
 
         What is asked for at once is asked without the results of what was asked with it.
         """
-        lanes, line = self._plan.lanes, self._line
+        lanes, queue = self._plan.lanes, self._queue
         look_ahead = max(lanes, min(2 * lanes, self._plan.n_trials // 4))
         if not going:
-            while len(line) < lanes and self._ask():
+            while len(queue) < lanes and self._ask():
                 pass
-            if not line:
+            if not queue:
                 return []
-        shapes = Counter(member.shape for member in going or line)
+        shapes = Counter(member.shape for member in going or queue)
         ((shape, _),) = shapes.most_common(1)
         members = list(going)
         while len(members) < lanes:
-            fitting = next((member for member in line if member.shape == shape), None)
+            fitting = next((member for member in queue if member.shape == shape), None)
             if fitting is not None:
-                line.remove(fitting)
+                queue.remove(fitting)
                 members.append(fitting)
-            elif len(line) >= look_ahead or not self._ask():
+            elif len(queue) >= look_ahead or not self._ask():
                 break
         return members
 
@@ -310,7 +310,7 @@ class Driver:
         if going and slot in self._slots.ready() and not self._stop.requested:
             self._submit(slot, going)
         else:
-            self._line += going
+            self._queue += going
 
     def _finish(self, member: _Member, state: TrialState) -> None:
         record = member.record
@@ -353,7 +353,7 @@ class Driver:
             if member.losses < _MOST_LOSSES:
                 number = member.record.trial.number
                 say(f"a worker of trial {number} {why}; the trial goes on from its last snapshot")
-                self._line.insert(0, member)
+                self._queue.insert(0, member)
                 continue
             reason = f"its worker {why}, {member.losses} times in a row"
             with self._dropping_ended(member):
@@ -385,7 +385,7 @@ class Driver:
         Raises:
             ConfigError: none came for half an hour.
         """
-        if not (self._members or self._is_wanting):
+        if not (self._members or self._needs_trials):
             return False
         if self._slots.ready():
             return True
@@ -393,15 +393,15 @@ class Driver:
         before = self._idle_since
         self._idle_since = now if before is None else before
         waited = now - self._idle_since
-        if waited >= _WORTH_A_WORD > waited - _LOOK:
+        if waited >= _ANNOUNCE_AFTER > waited - _POLL_SECONDS:
             say("waiting for a worker; Ctrl-C stops")
         if waited > _FIRST_TASK:
             raise ConfigError(f"workers must come, but none did for {waited / 60:.0f} minutes")
-        time.sleep(_LOOK)
+        time.sleep(_POLL_SECONDS)
         return True
 
     @property
-    def _is_wanting(self) -> bool:
+    def _needs_trials(self) -> bool:
         return not self._study.stopped and finished_trials(self._study) < self._plan.n_trials
 
     # How it ends

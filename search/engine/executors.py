@@ -18,7 +18,7 @@ from foretune.search.engine.signals import signals_blocked
 from foretune.search.engine.tasks import prepare
 
 # A chunk is as many epochs as fit into so many seconds: on this machine, and across a network.
-_HERE, _ELSEWHERE = 0.25, 5.0
+_LOCAL_CHUNK, _REMOTE_CHUNK = 0.25, 5.0
 
 # How many workers in a row may end before they have started.
 _MOST_FAILED_STARTS = 3
@@ -33,7 +33,7 @@ class Slots:
     runs in the process of its last one.
     """
 
-    chunk_seconds = _HERE
+    chunk_seconds = _LOCAL_CHUNK
     keeps_state = False
 
     def ready(self) -> Sequence[int]:
@@ -178,7 +178,7 @@ class GivenExecutor(Slots):
     """An executor that the user gives; how to end its tasks, it does not say.
 
     Args:
-        executor: it.
+        executor: what the user gave.
         size: how many tasks it runs at a time; None for as many as it says itself.
 
     Raises:
@@ -193,7 +193,7 @@ class GivenExecutor(Slots):
                 f"got {size!r}"
             )
         here = type(executor).__module__.split(".")[0] in ("concurrent", "loky")
-        self.chunk_seconds = _HERE if here else _ELSEWHERE
+        self.chunk_seconds = _LOCAL_CHUNK if here else _REMOTE_CHUNK
         self._executor = executor
         self._size = found
         self._stuck: dict[int, Future[Any]] = {}
@@ -229,7 +229,7 @@ class DaskSlots(Slots):
         most: how many tasks run at a time at most; None for one a thread.
     """
 
-    chunk_seconds = _ELSEWHERE
+    chunk_seconds = _REMOTE_CHUNK
 
     def __init__(self, executor: Any, most: int | None) -> None:
         self._client = executor._client

@@ -19,7 +19,7 @@ from foretune.models.config import TrialConfig
 from foretune.models.results import FoldProgress, FoldResults
 
 # One thread for XLA: two processes of one thread train nearly twice as fast as one of two.
-ONE_THREAD = {"NPROC": "1"}
+XLA_ONE_THREAD = {"NPROC": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,11 @@ class TrainingState:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """How long a task may train: it ends after the epoch in which a limit is reached."""
+    """How long a task trains, and how: it ends after the epoch in which a limit is reached.
+
+    ``lanes`` is how many configs a program trains side by side; with ``cache`` compiled programs
+    are kept on disk.
+    """
 
     seconds: float
     epochs: int | None = None
@@ -115,7 +119,7 @@ def _keep(held: dict[str, Any], key: str, value: Any, most: int) -> None:
 def prepare(cache: bool = True) -> str:
     """Import what trains, with its flags set before; returns the device's name."""
     if "jax" not in sys.modules:
-        for name, value in ONE_THREAD.items():
+        for name, value in XLA_ONE_THREAD.items():
             os.environ.setdefault(name, value)
     from foretune.models.compile_cache import use_compile_cache
     from foretune.models.device import device_name

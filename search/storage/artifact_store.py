@@ -1,6 +1,6 @@
 """Where artifacts lie: a table of the study's own database, or of one in memory.
 
-Whoever has the storage's URL has them: workers and dashboard need no folder that they share.
+Whoever has the storage's URL has them: driver, report and dashboard need no folder that they share.
 Optuna's own file store can be left with half a file; here one transaction writes a whole one.
 """
 

@@ -1,4 +1,4 @@
-"""Optuna storages made safe: which are offered, and SQLite's locking put right."""
+"""Which databases are offered as storages, and how they are opened."""
 
 import re
 from pathlib import Path

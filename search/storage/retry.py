@@ -35,8 +35,8 @@ STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)
 # How long a study waits for its database, in seconds, before it gives up.
 DEFAULT_TIMEOUT = 600.0
 
-# An outage is mentioned when it has lasted so many seconds.
-_WORTH_A_WORD = 1.0
+# An outage is announced when it has lasted so many seconds.
+_ANNOUNCE_AFTER = 1.0
 
 # SQLite says that it is full in several ways. With less than this free, all of them mean that.
 _FULL = 256 * 1024
@@ -104,7 +104,11 @@ class RetryPolicy:
 
         def announce(state: RetryCallState) -> None:
             error = None if state.outcome is None else state.outcome.exception()
-            if error is not None and not said.is_set() and time.monotonic() - began > _WORTH_A_WORD:
+            if (
+                error is not None
+                and not said.is_set()
+                and time.monotonic() - began > _ANNOUNCE_AFTER
+            ):
                 said.set()
                 self._say(
                     f"cannot be reached ({first_line(error)}); trying again for "
