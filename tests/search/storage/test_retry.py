@@ -179,7 +179,7 @@ def test_what_stays_away_is_given_up_in_one_line() -> None:
 def test_an_outage_is_told_once_and_without_secrets(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retry_module, "_WORTH_A_WORD", 0.0)
+    monkeypatch.setattr(retry_module, "_ANNOUNCE_AFTER", 0.0)
     RetryPolicy(URL, 60)(Failing(4, away("refused\nTry again?")))
     out, said = capsys.readouterr()
     assert out == ""
