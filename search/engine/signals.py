@@ -1,11 +1,14 @@
 """Ctrl-C and SIGTERM as a request, answered after an epoch and not in the middle of a write."""
 
+import multiprocessing.resource_tracker
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+import loky.backend.resource_tracker
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -75,6 +78,9 @@ def signals_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    # A tracker of resources that starts with the first process would unblock them.
+    for tracker in (multiprocessing.resource_tracker, loky.backend.resource_tracker):
+        tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield

@@ -1,6 +1,9 @@
 import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +49,26 @@ def test_a_context_inside_another_is_the_same_request() -> None:
             signal.raise_signal(signal.SIGINT)
         assert inner is outer
         assert outer.requested
+
+
+STARTS = """
+import os, time
+from pathlib import Path
+from foretune.search.engine.devices import Devices, slot_environments
+from foretune.search.engine.executors import LokySlots
+slots = LokySlots(slot_environments(Devices("cpu", ()), 1), cache=False)
+while not slots.ready():
+    time.sleep(0.1)
+status = Path(f"/proc/{slots.submit(0, os.getpid).result()}/status").read_text()
+slots.close()
+print(status.split("SigBlk:")[1].split()[0])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="there is no /proc to look at")
+def test_signals_of_the_terminal_are_blocked_in_the_first_worker() -> None:
+    """What starts with it, a tracker of resources, would unblock them."""
+    done = subprocess.run([sys.executable, "-c", STARTS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    blocked = int(done.stdout, 16)
+    assert all(blocked & (1 << (number - 1)) for number in (signal.SIGINT, signal.SIGTERM))
