@@ -10,7 +10,7 @@ from typing import Literal, NoReturn
 
 import optuna
 from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, BruteForceSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
@@ -125,9 +125,13 @@ def run_study(
     """
     _require_valid(name, n_trials, workers)
     _require_count("lanes", lanes if lanes != "auto" else 1)
-    for limit, seconds in (("task_timeout", task_timeout), ("storage_timeout", storage_timeout)):
-        if seconds is not None and not seconds > 0:
-            raise ConfigError(f"{limit} must be above 0 seconds, but got {seconds!r}")
+    _require_seconds("storage_timeout", storage_timeout)
+    if task_timeout is not None:
+        _require_seconds("task_timeout", task_timeout)
+    for kind, given in ((BaseSampler, sampler), (BasePruner, pruner)):
+        if given is not None and not isinstance(given, kind):
+            what = kind.__name__.removeprefix("Base").lower()
+            raise ConfigError(f"{what} must be an object of optuna.{what}s, but got {given!r}")
     with quiet_optuna(), stop_on_signal() as stop:
         opened = open_storage(storage, timeout=storage_timeout)
         spec = agreed_spec(
@@ -193,6 +197,8 @@ def _drive(
 ) -> None:
     """Run the missing trials, and say at the end why there are not more."""
     note, total = StudyNote(study), plan.n_trials
+    # It asks for every config of the study's space, which does not change.
+    study.stopped = target.exhausted and isinstance(study.sampler, BruteForceSampler)
     done = finished_trials(study)
     with show_progress(study.study_name, done=done, total=total, show=show) as progress:
 
@@ -214,7 +220,7 @@ def _drive(
         )
         stopped = driver.run()
     target.model_copy(update={"exhausted": study.stopped}).store(study)
-    if study.stopped:
+    if study.stopped and finished_trials(study) < total:
         say(
             f"the sampler has nothing left to ask for: study {study.study_name!r} ends with "
             f"{finished_trials(study)} of {total} trials"
@@ -359,6 +365,11 @@ def _require_valid(name: str, n_trials: int, workers: int | None) -> None:
         )
     if workers is not None:
         _require_count("workers", workers)
+
+
+def _require_seconds(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise ConfigError(f"{name} must be a number of seconds above 0, but got {value!r}")
 
 
 def _require_count(name: str, value: object) -> None:

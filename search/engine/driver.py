@@ -362,7 +362,7 @@ class Driver:
             if not self._shapes:
                 raise ConfigError(
                     f"study {self._study.study_name!r} must get on, but every worker of its first "
-                    f"trial {why}; was the memory too small?"
+                    f"trial {why}; was the memory too small, or the timeout?"
                 )
 
     def _end_late(self) -> None:
@@ -377,7 +377,7 @@ class Driver:
                     limit = max(limit, _FIRST_TASK)
             if time.monotonic() - job.started > limit:
                 del self._jobs[slot]
-                self._lost(slot, job, f"did not answer for {limit:.0f} s")
+                self._lost(slot, job, f"did not answer for {limit:g} s, the task timeout")
 
     def _await_workers(self) -> bool:
         """Wait a moment for a worker to start; False if there is nothing left to do.

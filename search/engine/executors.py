@@ -118,8 +118,8 @@ class LokySlots(Slots):
                 self._failed_starts += 1
                 if self._failed_starts >= _MOST_FAILED_STARTS:
                     raise ConfigError(
-                        f"workers must start, but {self._failed_starts} of them were killed before "
-                        "they did; was the memory too small?"
+                        f"workers must start, but {self._failed_starts} of them ended before they "
+                        "did; they may have said why above, or was the memory too small?"
                     )
                 self._replace(slot)
             else:
@@ -186,6 +186,10 @@ class GivenExecutor(Slots):
     """
 
     def __init__(self, executor: Executor, size: int | None) -> None:
+        if not isinstance(executor, Executor):
+            raise ConfigError(
+                f"executor must be a concurrent.futures.Executor, but got {executor!r}"
+            )
         found = size or getattr(executor, "_max_workers", None)
         if not isinstance(found, int):
             raise ConfigError(
@@ -208,7 +212,7 @@ class GivenExecutor(Slots):
         try:
             with signals_blocked():
                 future: Future[Any] = self._executor.submit(call, *args)
-        except RuntimeError as error:  # it is broken, or was shut down
+        except (RuntimeError, OSError) as error:  # it is broken, or was shut down
             raise ConfigError(
                 f"executor must take tasks, but {type(self._executor).__name__} does not: {error}"
             ) from None
@@ -250,9 +254,12 @@ class DaskSlots(Slots):
         """
         if self._client.status == "closed":
             raise ConfigError("the Dask scheduler must answer, but its connection was closed")
+        if self._client.status != "running":
+            return ()  # it connects anew
         if time.monotonic() - self._looked > 1:
             with suppress(OSError):  # cut off for a moment
-                self._threads = self._client.nthreads()
+                look = self._client.scheduler.ncores
+                self._threads = self._client.sync(look, workers=None, callback_timeout=2)
             self._looked = time.monotonic()
         threads = sum(self._threads[worker] for worker in self._usable)
         return range(threads if self._most is None else min(threads, self._most))
@@ -285,7 +292,8 @@ class DaskSlots(Slots):
 
     def close(self) -> None:
         """Leave the cluster to its owner."""
-        self._executor.shutdown(wait=False)
+        with suppress(Exception):  # of a client that is closed, whatever Dask raises then
+            self._executor.shutdown(wait=False)
 
     @property
     def _usable(self) -> list[str]:
@@ -323,7 +331,8 @@ def dask_executor(address: str | None, scheduler_file: str | None) -> Iterator[E
         client = connect(address, scheduler_file=scheduler_file, timeout=30)
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError(
-            f"a Dask scheduler must answer at {address or scheduler_file}, but: {error}"
+            "a Dask scheduler must answer at "
+            f"{scheduler_file if address is None else repr(address)}, but: {error}"
         ) from None
     try:
         executor: Executor = client.get_executor(pure=False)

@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
+from foretune.datasets.errors import ConfigError
 from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
 from foretune.models.results import FoldProgress, FoldResults
@@ -117,7 +118,11 @@ def _keep(held: dict[str, Any], key: str, value: Any, most: int) -> None:
 
 
 def prepare(cache: bool = True) -> str:
-    """Import what trains, with its flags set before; returns the device's name."""
+    """Import what trains, with its flags set before; returns the device's name.
+
+    Raises:
+        ConfigError: JAX does not start.
+    """
     if "jax" not in sys.modules:
         for name, value in XLA_ONE_THREAD.items():
             os.environ.setdefault(name, value)
@@ -125,7 +130,14 @@ def prepare(cache: bool = True) -> str:
     from foretune.models.device import device_name
 
     use_compile_cache(on=cache)
-    return device_name()
+    try:
+        return device_name()
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error) or "no such device").splitlines()[0]
+        raise ConfigError(
+            f"JAX must start on JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS', '')!r}, but does "
+            f"not: {reason}"
+        ) from None
 
 
 def advance(work: tuple[TrainingState, ...], data: DataRef, budget: Budget) -> Answer:

@@ -30,6 +30,7 @@ from foretune.search.storage.connect import is_on_disk, retry_of
 from foretune.search.storage.optuna_internals import (
     STUDY_UUID,
     RetryingStorage,
+    TrialCache,
     behind_cache,
     storage_of,
     study_id,
@@ -80,6 +81,8 @@ def study_lease(study: optuna.Study) -> Iterator[Callable[[], None]]:
         _held(database, number, lambda: _taken(study)) as check,
         _bound(database, number, _study_uuid(storage, number)),
     ):
+        if isinstance(storage, TrialCache):
+            storage.look_again()
         since = datetime.now(UTC).isoformat(timespec="seconds")
         driver: dict[str, Any] = {"host": platform.node(), "pid": os.getpid(), "since": since}
         storage.set_study_system_attr(number, _DRIVER, driver)

@@ -283,6 +283,10 @@ class TrialCache(_CachedStorage):
         super().__init__(backend)
         self._looked: dict[int, float] = {}
 
+    def look_again(self) -> None:
+        """Let the next look read everything: another driver may have worked on it until now."""
+        self._looked.clear()
+
     def _add_trials_to_cache(self, study_id: int, trials: list[FrozenTrial]) -> None:
         super()._add_trials_to_cache(study_id, trials)
         unfinished = self._studies[study_id].unfinished_trial_ids

@@ -253,6 +253,40 @@ def test_an_exhausted_grid_ends_the_study(
     assert finished_trials(more) == 7
 
 
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_space_that_was_searched_whole_stays_so(
+    walk: PriceSeries, tiny_space: SearchSpace, shape: tuple[int, int]
+) -> None:
+    options: dict[str, Any] = {
+        "space": tiny_space.fix(learning_rate=(0.01, 0.02), dropout=(0.1, 0.2)),
+        "storage": optuna.storages.InMemoryStorage(),
+        "n_trials": 6,
+    }
+    for _ in range(2):
+        executor = StubExecutor(size=2, seconds=0.02, forecasts=shape)
+        sampler = optuna.samplers.BruteForceSampler(seed=0)
+        study = search(walk, **options, sampler=sampler, executor=executor)
+        assert len(study.trials) == len({str(t.params) for t in study.trials}) == 4
+    assert study_status(load_study("s", options["storage"])).state == "exhausted"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"pruner": "median"}, "pruner must be an object of optuna.pruners, but got 'median'"),
+        ({"sampler": TPESampler}, "sampler must be an object of optuna.samplers, but got <class"),
+        ({"executor": "threads"}, "executor must be a concurrent.futures.Executor, but got 'thr"),
+        ({"task_timeout": "5"}, "task_timeout must be a number of seconds above 0, but got '5'"),
+        ({"storage_timeout": None}, "storage_timeout must be a number of seconds above 0"),
+    ],
+)
+def test_what_is_of_the_wrong_kind_is_one_line(
+    wrong: dict[str, Any], message: str, walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        search(walk, space=tiny_space, **wrong)
+
+
 def test_a_grid_with_enqueued_configs(
     walk: PriceSeries, tiny_space: SearchSpace, shape: tuple[int, int]
 ) -> None:

@@ -72,3 +72,15 @@ def test_signals_of_the_terminal_are_blocked_in_the_first_worker() -> None:
     assert done.returncode == 0, done.stderr
     blocked = int(done.stdout, 16)
     assert all(blocked & (1 << (number - 1)) for number in (signal.SIGINT, signal.SIGTERM))
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As that of a command which a script has started in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stop_on_signal() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert not stop.requested
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

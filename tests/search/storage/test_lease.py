@@ -346,8 +346,9 @@ def test_its_driver_ends_with_one_line(
     optuna.delete_study(study_name="s", storage=open_storage(url))
     space = tmp_path / "space.toml"
     space.write_text(
-        "layers = 1\nunits = 4\nunroll_length = 8\nbatch_size = 8\nepochs = 2\n"
-        "steps_per_epoch = 5\n"
+        # Long enough that PostgreSQL, which deletes nothing while somebody writes, comes to it.
+        "layers = 1\nunits = 4\nunroll_length = 8\nbatch_size = 8\nepochs = 4\n"
+        "steps_per_epoch = 3000\n"
     )
     command = [FORETUNE, "run", "--prices", "ar1(length=500, seed=3)", "--horizon", "5"]
     command += ["--study", "s", "--trials", "400", "--space", str(space), "--workers", "1"]
