@@ -20,7 +20,7 @@ from foretune.search.snapshots import (
 )
 from foretune.search.spec import OBJECTIVE_NAME
 from foretune.search.storage.attributes import set_trial_attrs
-from foretune.search.storage.optuna_internals import study_id, trial_id
+from foretune.search.storage.optuna_internals import study_id, trial_at_start, trial_id
 from foretune.search.trial_files import save_trial_files
 
 # Called after every epoch with the trial's number.
@@ -67,7 +67,7 @@ class TrialRecord:
         self._saved_at = time.monotonic()
         self._has_snapshot = False
         self._error: dict[str, Any] = {}
-        stored = trial.storage.get_trial(trial_id(trial))
+        stored = trial_at_start(trial)
         self._reported = set(stored.intermediate_values)
         self._resume(stored)
 

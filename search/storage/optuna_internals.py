@@ -46,6 +46,11 @@ def trial_id(trial: Trial | FrozenTrial) -> int:
     return trial._trial_id
 
 
+def trial_at_start(trial: Trial) -> FrozenTrial:
+    """Return a running trial as it was when it was started or taken over here."""
+    return trial._cached_frozen_trial
+
+
 def study_id(study: optuna.Study) -> int:
     """Return Optuna's number of a study in its storage."""
     return study._study_id
