@@ -169,13 +169,12 @@ def test_ctrl_c_at_twenty_moments(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "pressed",
-    [0.0, pytest.param(3.4, marks=pytest.mark.slow), pytest.param(6.0, marks=pytest.mark.slow)],
+    [0.0, 3.4, 6.0],
 )
 def test_ctrl_c(tmp_path: Path, pressed: float) -> None:
     require_told_how_to_go_on(interrupted(tmp_path, pressed))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pressed", [2.0, 4.0, 8.0])
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path, pressed: float) -> None:
     ending = interrupted(tmp_path, pressed, times=2)

@@ -38,7 +38,6 @@ class TestSQLite(StorageTestCase):
         return open_storage(f"sqlite:///{shutil.copy(empty, tmp_path)}", timeout=5)
 
 
-@pytest.mark.slow
 class TestPostgreSQL(StorageTestCase):
     @pytest.fixture
     def storage(self, postgresql: PostgreSQL) -> BaseStorage:
