@@ -1,11 +1,11 @@
 """Prices in, arrays out; knows no model."""
 
-from foretune.datasets.alpha_vantage import download_prices
-from foretune.datasets.errors import ConfigError, DataError, ForetuneError
+from foretune.datasets.common.errors import ConfigError, DataError, ForetuneError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.readers import read_prices
-from foretune.datasets.samples import SAMPLES, load_sample
-from foretune.datasets.sources import load_prices
+from foretune.datasets.sources.alpha_vantage import download_prices
+from foretune.datasets.sources.load import load_prices
+from foretune.datasets.sources.readers import read_prices
+from foretune.datasets.sources.samples import SAMPLES, load_sample
 from foretune.datasets.splits import Development, Split, chronological_split, development
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foretune.datasets.errors import DataError
+from foretune.datasets.common.errors import DataError
 from foretune.datasets.prices import PriceSeries
 
 Value = TypeVar("Value", bound=np.generic)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from foretune.datasets.errors import DataError
+from foretune.datasets.common.errors import DataError
 
 PRICE_FIELDS = ("open", "high", "low", "close")
 
@@ -157,7 +157,7 @@ class PriceSeries:
           DataError: unless `0 <= start < stop <= len(self)`.
 
         Example:
-          >>> from foretune.datasets.samples import ar1
+          >>> from foretune.datasets.sources.samples import ar1
           >>> len(ar1(100).slice(10, 30))
           20
 

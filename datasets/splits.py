@@ -6,9 +6,9 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import NDArray
 
-from foretune.datasets.errors import ConfigError, DataError
+from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.scaling import log_growth_between
+from foretune.datasets.transforms import log_growth_between
 
 
 @dataclass(frozen=True, kw_only=True)

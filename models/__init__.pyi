@@ -1,9 +1,9 @@
 """One config in, one trained forecaster out; knows no Optuna."""
 
 from .config import TrialConfig
-from .forecaster import Forecaster
-from .results import EpochResult, NonFiniteLossError
-from .training import best_epoch, fit
+from .forecaster.forecaster import Forecaster
+from .training.loop import best_epoch, fit
+from .training.results import EpochResult, NonFiniteLossError
 
 __all__ = [
     "EpochResult",

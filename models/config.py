@@ -7,11 +7,11 @@ from typing import Annotated, Literal, Self
 import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
 
-from foretune.datasets.atomic import write_atomically
-from foretune.datasets.errors import ConfigError
-from foretune.datasets.scaling import ScalingName
-from foretune.datasets.strict_model import StrictModel, describe, list_to_tuple, shown
-from foretune.datasets.toml_files import parse_toml, read_text
+from foretune.datasets.common.errors import ConfigError
+from foretune.datasets.common.files import write_atomically
+from foretune.datasets.common.records import StrictModel, describe, list_to_tuple, shown
+from foretune.datasets.common.toml_files import parse_toml, read_text
+from foretune.datasets.transforms import ScalingName
 
 CellName = Literal["lstm", "peephole_lstm", "gru"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd_momentum"]

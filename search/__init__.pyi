@@ -1,20 +1,20 @@
 """Many configs in, a reviewed study out. The façade of foretune."""
 
-from .best import best_config, best_trial, save_best, trial_config
 from .engine.status import StudyStatus, study_status
-from .known_configs import space_around
-from .objective import Objective
-from .replay_trial import replay
-from .report import make_report
-from .report_files import write_report
-from .results import trials_table, write_results
-from .space import FloatRange, IntRange, SearchSpace
+from .report.files import write_report
+from .report.replay import replay
+from .report.report import make_report
+from .report.verdict_so_far import caution
+from .review.results import trials_table, write_results
+from .review.summary import StudySummary, summary
+from .review.summary_rows import summary_table
+from .run import join_study, run_study
+from .space.known_configs import space_around
+from .space.space import FloatRange, IntRange, SearchSpace
 from .storage.connect import load_study
-from .study import join_study, run_study
-from .study_summary import StudySummary, summary
-from .study_target import finished_trials
-from .summary_rows import summary_table
-from .verdict_so_far import caution
+from .study.best import best_config, best_trial, save_best, trial_config
+from .study.target import finished_trials
+from .trial.objective import Objective
 
 __all__ = [
     "FloatRange",

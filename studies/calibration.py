@@ -22,14 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from foretune.datasets import load_sample
-from foretune.datasets.atomic import write_atomically
-from foretune.models.intervals import COVERAGE
+from foretune.datasets.common.files import write_atomically
+from foretune.models.forecasts.intervals import COVERAGE
 from foretune.search import FloatRange, SearchSpace, run_study
-from foretune.search.command import run_command
+from foretune.search.cli.options import run_command
 from foretune.search.engine.devices import usable_cores
-from foretune.search.report import make_report
-from foretune.search.results import make_folder, require_writable
-from foretune.search.verdict import SIGNIFICANCE
+from foretune.search.report.report import make_report
+from foretune.search.report.verdict import SIGNIFICANCE
+from foretune.search.review.results import make_folder, require_writable
 
 SPACE = SearchSpace(
     layers=1,

@@ -20,15 +20,15 @@ import optuna
 from scipy import stats
 
 from foretune.datasets import SAMPLES, PriceSeries, load_prices, load_sample
-from foretune.datasets.atomic import write_atomically
+from foretune.datasets.common.files import write_atomically
 from foretune.datasets.splits import Development, Split, chronological_split, development
 from foretune.models import NonFiniteLossError, best_epoch, fit
-from foretune.models.evaluation import evaluate
+from foretune.models.forecasts.evaluation import evaluate
 from foretune.search import FloatRange, Objective, SearchSpace, best_config
-from foretune.search.command import run_command
-from foretune.search.progress import quiet_optuna
-from foretune.search.results import make_folder, require_writable
-from foretune.search.sampler import TrialSeededSampler
+from foretune.search.cli.options import run_command
+from foretune.search.review.progress import quiet_optuna
+from foretune.search.review.results import make_folder, require_writable
+from foretune.search.study.samplers import TrialSeededSampler
 
 HORIZON = 50
 

@@ -22,10 +22,10 @@ from foretune.search import (
     save_best,
     space_around,
 )
-from foretune.search.best_document import BestDocument
-from foretune.search.command import run_command, say_written
-from foretune.search.comparison import comparison_table
-from foretune.search.results import make_folder, require_writable
+from foretune.search.cli.options import run_command, say_written
+from foretune.search.review.compare import comparison_table
+from foretune.search.review.results import make_folder, require_writable
+from foretune.search.study.best_file import BestDocument
 
 SPACE = SearchSpace(
     layers=1,

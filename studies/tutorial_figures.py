@@ -10,15 +10,15 @@ from matplotlib.figure import Figure
 
 from foretune.datasets.splits import Development
 from foretune.models import EpochResult, TrialConfig
-from foretune.models.baselines import (
+from foretune.models.forecasts.baselines import (
     Baseline,
     ExponentialAverage,
     StandardAverage,
     one_step_forecasts,
 )
-from foretune.models.scoring import scale
-from foretune.search.figure_style import BLACK, BLUE, GREY, ORANGE, WIDTH
-from foretune.search.results import save_figure
+from foretune.models.forecasts.scoring import scale
+from foretune.search.figures.style import BLACK, BLUE, GREY, ORANGE, WIDTH
+from foretune.search.review.results import save_figure
 
 PRICE = "mid price (currency of the source)"
 SCALED = "scaled mid price (0 to 1 in each training window)"

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from foretune.search.cli import main
+from foretune.search.cli.main import main
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 
 # What tests of several folders share lies beside this file.
 sys.path.insert(0, str(Path(__file__).parent))
-pytest_plugins = ["command_line", "postgresql_server"]
+pytest_plugins = ["command_line", "postgresql_server", "small_study"]
 
 # A shell starts what runs in its background deaf to Ctrl-C, which some tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

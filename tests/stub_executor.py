@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from foretune.models.config import TrialConfig
-from foretune.models.plateau import Plateau
-from foretune.models.results import EpochResult, FoldProgress, FoldResults, Snapshot
-from foretune.search.engine.tasks import Budget, DataRef, Progress, TrainingState
+from foretune.models.training.plateau import Plateau
+from foretune.models.training.results import EpochResult, FoldProgress, FoldResults, Snapshot
+from foretune.models.training.tasks import Budget, DataRef, Progress, TrainingState
 
 Value = Callable[[TrialConfig, int], float]
 

@@ -61,9 +61,10 @@ def test_a_task_is_read_before_jax_is_imported() -> None:
     code = (
         "import numpy as np, pickle; from foretune.datasets import load_sample;"
         "from foretune.datasets.splits import chronological_split, development;"
-        "from foretune.models import TrialConfig; from foretune.models.plateau import Plateau;"
-        "from foretune.models.results import FoldProgress, Snapshot;"
-        "from foretune.search.engine.tasks import Budget, DataRef, TrainingState, advance;"
+        "from foretune.models import TrialConfig;"
+        "from foretune.models.training.plateau import Plateau;"
+        "from foretune.models.training.results import FoldProgress, Snapshot;"
+        "from foretune.models.training.tasks import Budget, DataRef, TrainingState, advance;"
         "walk = load_sample('random_walk', length=500); config = TrialConfig();"
         "at = Snapshot(epochs=1, plateau=Plateau.start(config), finished=False, arrays={});"
         "data = DataRef.of([development(walk, chronological_split(500, horizon=5, history=8))]);"

@@ -17,8 +17,8 @@ import pytest
 from optuna.storages._rdb.models import BaseModel
 from sqlalchemy import DateTime, Enum, Float, Integer, String
 
-from foretune.datasets.errors import ConfigError
-from foretune.search.cli import main
+from foretune.datasets.common.errors import ConfigError
+from foretune.search.cli.main import main
 from foretune.search.storage.connect import load_study, open_storage
 
 ROOT = Path(__file__).parent.parent

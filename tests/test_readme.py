@@ -1,25 +1,9 @@
-"""The README names every file, and no file that is not there."""
+"""The README: its script, its pictures."""
 
 import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-
-
-def test_one_line_per_file() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set()
-    for part in ("datasets", "models", "search", "search/engine", "search/storage"):
-        section = text.split(f"| `{part}/` |")[1].split("\n\n")[0]
-        named |= {f"{part}/{name}" for name in re.findall(r"^\| `(\w+\.py)`", section, re.M)}
-    named |= set(re.findall(r"`(studies/\w+\.py)`", text))
-    there = {
-        str(file.relative_to(ROOT))
-        for part in ("datasets", "models", "search", "studies")
-        for file in (ROOT / part).rglob("*.py")
-        if file.name != "__init__.py"
-    }
-    assert named == there
 
 
 def test_the_launch_script_is_short_and_valid() -> None:

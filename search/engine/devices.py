@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import loky
 
-from foretune.datasets.errors import ConfigError
-from foretune.search.engine.tasks import XLA_ONE_THREAD
+from foretune.datasets.common.errors import ConfigError
+from foretune.models.training.tasks import XLA_ONE_THREAD
 
 # Lanes of a worker on an accelerator. On a CPU, batched small products run one after another.
 _LANES = 16

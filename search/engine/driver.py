@@ -18,14 +18,12 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from foretune.datasets.errors import ConfigError, ForetuneError
-from foretune.search import version1
+from foretune.datasets.common.errors import ConfigError, ForetuneError
+from foretune.models.training.lane_tasks import lane_shape
+from foretune.models.training.tasks import Budget, DataRef, Missing, TrainingState, advance
 from foretune.search.engine.executors import Slots
-from foretune.search.engine.lanes import lane_shape
 from foretune.search.engine.signals import StopRequest
-from foretune.search.engine.tasks import Budget, DataRef, Missing, TrainingState, advance
-from foretune.search.objective import trains_one_by_one
-from foretune.search.space import SearchSpace
+from foretune.search.space.space import SearchSpace
 from foretune.search.storage.optuna_internals import (
     end_trial,
     is_used_up,
@@ -35,8 +33,10 @@ from foretune.search.storage.optuna_internals import (
     trial_id,
 )
 from foretune.search.storage.retry import STORAGE_ERRORS, StorageAwayError
-from foretune.search.study_target import LOST, MARK, finished_trials, is_finished
-from foretune.search.trial_record import OnEpoch, TrialRecord
+from foretune.search.study import version1
+from foretune.search.study.target import LOST, MARK, finished_trials, is_finished
+from foretune.search.trial.objective import trains_one_by_one
+from foretune.search.trial.record import OnEpoch, TrialRecord
 
 # So many workers may be lost with a trial, one after another, before it fails.
 _MOST_LOSSES = 3

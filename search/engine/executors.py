@@ -13,9 +13,9 @@ from uuid import uuid4
 
 import loky
 
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError
+from foretune.models.training.tasks import prepare
 from foretune.search.engine.signals import signals_blocked
-from foretune.search.engine.tasks import prepare
 
 # A chunk is as many epochs as fit into so many seconds: on this machine, and across a network.
 _LOCAL_CHUNK, _REMOTE_CHUNK = 0.25, 5.0

@@ -11,10 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.markup import escape
 from rich.table import Table
 
-from foretune.search.best import best_so_far
-from foretune.search.spec import OBJECTIVE_NAME, StudySpec
 from foretune.search.storage.lease import driver_of
-from foretune.search.study_target import MARK, StudyTarget, counted_trials, is_finished
+from foretune.search.study.best import best_so_far
+from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec
+from foretune.search.study.target import MARK, StudyTarget, counted_trials, is_finished
 
 State = Literal["running", "stopped", "done", "exhausted"]
 

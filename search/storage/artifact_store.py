@@ -33,8 +33,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 from sqlalchemy.schema import CreateTable
 
-from foretune.datasets.errors import ForetuneError
-from foretune.search.figure_recipes import drawn
+from foretune.datasets.common.errors import ForetuneError
+from foretune.search.figures.deferred import drawn
 from foretune.search.storage.connect import retry_of
 from foretune.search.storage.optuna_internals import behind_cache, reading
 from foretune.search.storage.retry import RetryPolicy

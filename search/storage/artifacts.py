@@ -17,8 +17,8 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
-from foretune.datasets.errors import ConfigError, ForetuneError
-from foretune.search.figure_recipes import drawn
+from foretune.datasets.common.errors import ConfigError, ForetuneError
+from foretune.search.figures.deferred import drawn
 from foretune.search.storage.artifact_store import artifact_store
 from foretune.search.storage.attributes import set_trial_attrs
 from foretune.search.storage.optuna_internals import study_id, trial_id

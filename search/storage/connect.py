@@ -17,7 +17,7 @@ from sqlalchemy.exc import (
 )
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError
 from foretune.search.storage.optuna_internals import RetryingStorage, TrialCache, behind_cache
 from foretune.search.storage.retry import SECRET_SETTINGS, RetryPolicy, first_line, redacted
 

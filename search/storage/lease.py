@@ -25,7 +25,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError
 from foretune.search.storage.connect import is_on_disk, retry_of
 from foretune.search.storage.optuna_internals import (
     STUDY_UUID,

@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import Connection, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError
 from foretune.search.storage.retry import RetryPolicy
 
 # SQLite gives the ids of deleted rows again, and a study made anew would get the old one's trials.

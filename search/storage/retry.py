@@ -25,7 +25,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from foretune.datasets.errors import ForetuneError
+from foretune.datasets.common.errors import ForetuneError
 
 T = TypeVar("T")
 

@@ -21,11 +21,11 @@ import jax.numpy as jnp
 from reference import BATCH, EPOCHS, HORIZON, STEPS, STRIDE, configurations
 
 from foretune.datasets import load_sample
-from foretune.datasets.atomic import write_atomically
+from foretune.datasets.common.files import write_atomically
 from foretune.datasets.splits import Development, chronological_split, development
 from foretune.models import TrialConfig
-from foretune.models.lanes import Lanes
-from foretune.models.training import TrainingRun
+from foretune.models.training.lanes import Lanes
+from foretune.models.training.loop import TrainingRun
 from foretune.studies.tutorial import FULL
 
 HERE = Path(__file__).parent

@@ -19,9 +19,9 @@ import numpy as np
 from flax import nnx
 from timing import median_seconds
 
-from foretune.models.cells import LSTMCell
-from foretune.models.compilation import compiler_options
-from foretune.models.lstm_unroll import lstm_unroll
+from foretune.models.networks.cells import LSTMCell
+from foretune.models.networks.lstm_unroll import lstm_unroll
+from foretune.models.runtime.compile import compiler_options
 
 Unroll = Callable[..., Any]
 

@@ -18,8 +18,8 @@ import optuna
 
 from foretune.datasets import load_sample
 from foretune.search import FloatRange, SearchSpace, load_study, run_study, study_status
-from foretune.search.pruners import default_pruner
-from foretune.search.sampler import TrialSeededSampler
+from foretune.search.study.pruners import default_pruner
+from foretune.search.study.samplers import TrialSeededSampler
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from stub_executor import StubExecutor, by_rate

@@ -27,9 +27,9 @@ from optuna.pruners import (
 )
 
 from foretune.datasets import load_sample
-from foretune.datasets.atomic import write_atomically
+from foretune.datasets.common.files import write_atomically
 from foretune.search import FloatRange, SearchSpace, run_study
-from foretune.search.pruners import default_pruner
+from foretune.search.study.pruners import default_pruner
 
 # What run_study prunes by.
 DEFAULT = "median, from epoch 3"

@@ -30,10 +30,10 @@ from pruners import DEFAULT
 from reference import HORIZON, STRIDE, configurations
 
 from foretune.datasets import load_sample
-from foretune.datasets.atomic import write_atomically
+from foretune.datasets.common.files import write_atomically
 from foretune.datasets.splits import chronological_split, development
 from foretune.models import TrialConfig
-from foretune.models.scoring import scale
+from foretune.models.forecasts.scoring import scale
 
 HERE = Path(__file__).parent
 SHAPES = [[64, 1, 32, 50], [64, 64, 64, 50], [128, 64, 64, 50], [500, 200, 200, 50]]

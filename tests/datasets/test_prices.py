@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from foretune.datasets.errors import DataError
+from foretune.datasets.common.errors import DataError
 from foretune.datasets.prices import PriceSeries, bad_prices, bad_volumes
-from foretune.datasets.samples import load_sample
+from foretune.datasets.sources.samples import load_sample
 
 DAYS = ["2020-01-02", "2020-01-03", "2020-01-06"]
 

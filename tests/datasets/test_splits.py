@@ -11,9 +11,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from foretune.datasets.errors import ConfigError, DataError
+from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.samples import random_walk
+from foretune.datasets.sources.samples import random_walk
 from foretune.datasets.splits import (
     Split,
     chronological_split,

@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.samples import ar1
+from foretune.datasets.sources.samples import ar1
 from foretune.datasets.splits import Development, chronological_split, development
 from foretune.models.config import TrialConfig
-from foretune.models.network import network
-from foretune.models.stacked import Architecture, StackedRNN
+from foretune.models.networks.params import network
+from foretune.models.networks.stacked import Architecture, StackedRNN
 
 Array = NDArray[np.float64]
 Weights = dict[str, Array]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from foretune.datasets.atomic import write_atomically
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError
+from foretune.datasets.common.files import write_atomically
 from foretune.models.config import MAX_LAYERS, MAX_UNITS, TrialConfig
 
 FIELDS: dict[str, st.SearchStrategy[Any]] = {

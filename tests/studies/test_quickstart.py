@@ -7,7 +7,7 @@ import click
 import pytest
 
 from foretune.search import SearchSpace
-from foretune.search.cli import cli, main
+from foretune.search.cli.main import cli, main
 from foretune.studies import quickstart
 
 TINY = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=1, steps_per_epoch=2)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from foretune.datasets import DataError, PriceSeries, load_sample, read_prices
-from foretune.datasets.samples import random_walk
+from foretune.datasets.sources.samples import random_walk
 from foretune.models import TrialConfig
-from foretune.models.scoring import scale
-from foretune.search.command import run_command
+from foretune.models.forecasts.scoring import scale
+from foretune.search.cli.options import run_command
 from foretune.studies import tutorial
 
 # One shape for all tests here, small enough to run in moments.

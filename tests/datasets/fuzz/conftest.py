@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from foretune.datasets.errors import DataError
+from foretune.datasets.common.errors import DataError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.readers import read_prices
+from foretune.datasets.sources.readers import read_prices
 
 # What is wrong with a file as a whole stands in no line of it.
 WHOLE = re.compile(

@@ -331,7 +331,7 @@ def test_a_file_that_may_not_be_read_is_refused(
 
 @pytest.mark.parametrize("name", [" .csv", ".csv", ".gz", "a\nb.csv", "\x1b[2J.csv", "[red].csv"])
 def test_a_file_of_an_odd_name_has_a_series_of_a_name(name: str, tmp_path: Path) -> None:
-    from foretune.datasets.readers import read_prices
+    from foretune.datasets.sources.readers import read_prices
 
     path = tmp_path / name
     path.write_bytes(ZIPPED if name == ".gz" else GOOD.encode())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError
 from foretune.search.engine import devices
 from foretune.search.engine.devices import Devices, find_devices, slot_environments
 
@@ -34,7 +34,7 @@ DRIVER = """
 import json, os, sys
 sys.path[:0] = {paths}
 import optuna
-import foretune.search.study as study
+import foretune.search.run as study
 from foretune.search.engine.devices import Devices
 from real_processes import SureStudy
 

@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from stub_executor import StubExecutor, by_rate
 
 from foretune.datasets import PriceSeries
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import Development
 from foretune.models.config import TrialConfig
 from foretune.search import (
@@ -38,7 +38,7 @@ from foretune.search import (
     study_status,
 )
 from foretune.search.engine import driver as engine
-from foretune.search.study_target import MARK, StudyTarget
+from foretune.search.study.target import MARK, StudyTarget
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def with_chunks_of(epochs: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     def planned(**kwargs: Any) -> engine.Plan:
         return plan(**kwargs, epochs=epochs)
 
-    monkeypatch.setattr("foretune.search.study.Plan", planned)
+    monkeypatch.setattr("foretune.search.run.Plan", planned)
     monkeypatch.setattr("foretune.search.engine.executors.InProcess.chunk_seconds", 1e9)
 
 

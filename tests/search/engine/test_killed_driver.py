@@ -34,8 +34,8 @@ SureStudy(*{study}).run({url!r}, workers={workers})
 KILLED = """
 import os, signal, sys, traceback
 sys.path[:0] = {paths}
-import flax.nnx, foretune.search.study, jax, optax, optuna_dashboard
-import foretune.models, foretune.search.significance, psycopg, scipy.stats
+import flax.nnx, foretune.search.run, jax, optax, optuna_dashboard
+import foretune.models, foretune.search.report.significance, psycopg, scipy.stats
 from sqlalchemy import Engine, event
 from real_processes import SureStudy
 

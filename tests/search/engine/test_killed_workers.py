@@ -18,8 +18,8 @@ from distributed import Client
 from optuna.storages import InMemoryStorage
 from real_processes import Cluster, SureStudy
 
+from foretune.models.training.tasks import Missing, advance
 from foretune.search.engine.executors import InProcess, LokySlots
-from foretune.search.engine.tasks import Missing, advance
 
 KILLS = 50
 
@@ -105,7 +105,7 @@ def run_on_loky(
     folder: Path, study: SureStudy, monkeypatch: pytest.MonkeyPatch, kills: int
 ) -> tuple[int, int]:
     """Run a study on two workers; returns how many were killed, and how many inside a chunk."""
-    monkeypatch.setattr("foretune.search.study.LokySlots", Watched)
+    monkeypatch.setattr("foretune.search.run.LokySlots", Watched)
     inside, outside = list[Future[Any]](), 0
 
     def kill_one(dice: random.Random, starting: bool) -> bool:
@@ -242,6 +242,6 @@ def test_how_long_none_was_there_is_counted_anew(
     short_study: SureStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or the loss of all workers of a study that has run for half an hour would end it."""
-    monkeypatch.setattr("foretune.search.study.InProcess", Leaving)
+    monkeypatch.setattr("foretune.search.run.InProcess", Leaving)
     monkeypatch.setattr("foretune.search.engine.driver._FIRST_TASK", 0.05)
     short_study.require_whole(short_study.run(InMemoryStorage(), workers=1))

@@ -91,7 +91,7 @@ def test_a_stopped_worker_process_is_ended(
     monkeypatch: pytest.MonkeyPatch,
     when: str,
 ) -> None:
-    monkeypatch.setattr("foretune.search.study.LokySlots", Stopping)
+    monkeypatch.setattr("foretune.search.run.LokySlots", Stopping)
     monkeypatch.setattr(Stopping, "stopped", stopped, raising=False)
     monkeypatch.setattr(Stopping, "when", when, raising=False)
     # Long enough for the worker that is not stopped, on a machine that is busy otherwise.

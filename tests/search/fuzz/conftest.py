@@ -16,10 +16,10 @@ import tomli_w
 
 from foretune.datasets import ConfigError, PriceSeries
 from foretune.models import Forecaster, TrialConfig
-from foretune.models.forecaster_document import ForecasterDocument
+from foretune.models.forecaster.document import ForecasterDocument
 from foretune.search import SearchSpace
-from foretune.search.best_document import BestDocument
-from foretune.search.spec import PricesSpec, SplitSpec, StudySpec, versions
+from foretune.search.study.best_file import BestDocument
+from foretune.search.study.spec import PricesSpec, SplitSpec, StudySpec, versions
 
 CONFIG = TrialConfig(units=(4,), unroll_length=8, batch_size=8, epochs=3, steps_per_epoch=5)
 

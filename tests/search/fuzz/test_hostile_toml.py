@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from foretune.search.cli import main
+from foretune.search.cli.main import main
 
 KINDS = ("config", "space", "best", "forecaster")
 

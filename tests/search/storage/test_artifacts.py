@@ -28,7 +28,7 @@ from optuna.trial import FrozenTrial
 from optuna_dashboard.artifact import get_artifact_path
 from sqlalchemy import create_engine, event, inspect, text
 
-from foretune.datasets.errors import ConfigError, ForetuneError
+from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.search.storage.artifact_store import (
     DatabaseArtifactStore,
     artifact_store,

@@ -6,7 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError
 from foretune.search.storage.connect import load_study, open_storage
 
 

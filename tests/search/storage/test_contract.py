@@ -12,8 +12,8 @@ from optuna.testing.pytest_samplers import BasicSamplerTestCase, RelativeSampler
 from optuna.testing.pytest_storages import StorageTestCase
 from postgresql_server import PostgreSQL
 
-from foretune.search.sampler import TrialSeededSampler
 from foretune.search.storage.connect import open_storage
+from foretune.search.study.samplers import TrialSeededSampler
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from postgresql_server import PostgreSQL
 
-from foretune.datasets.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError
 from foretune.search.storage import lease
 from foretune.search.storage.artifacts import save_artifact
 from foretune.search.storage.attributes import set_trial_attrs

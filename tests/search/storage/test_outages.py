@@ -29,8 +29,8 @@ PASSWORD = "hunter2-of-the-database"
 IMPATIENT = """
 import sys
 from functools import partial
-from foretune.search import cli_run
-from foretune.search.cli import main
+from foretune.search.cli import run as cli_run
+from foretune.search.cli.main import main
 cli_run.run_study = partial(cli_run.run_study, storage_timeout=5)
 main(sys.argv[1:])
 """

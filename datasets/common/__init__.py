@@ -1,0 +1,1 @@
+"""What the rest stands on: errors, files, TOML, records, tables; no series."""

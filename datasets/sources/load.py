@@ -1,0 +1,71 @@
+"""Prices by one word: a sample, a file, or a download."""
+
+from pathlib import Path
+
+from foretune.datasets.common.errors import ConfigError, DataError
+from foretune.datasets.prices import PriceSeries
+from foretune.datasets.sources.alpha_vantage import download_prices
+from foretune.datasets.sources.readers import read_prices
+from foretune.datasets.sources.samples import SAMPLES, load_sample, load_simulated
+
+_ALPHA_VANTAGE = "alphavantage:"
+
+
+def load_prices(where: str) -> PriceSeries:
+    """Load prices from where a ``--prices`` option says.
+
+    Args:
+        where: a sample's name, a simulation such as ``ar1(length=4000, seed=3)``,
+            ``alphavantage:SYMBOL``, or the path of a CSV file.
+
+    Raises:
+        DataError: they cannot be had; the message says why.
+
+    Example:
+        >>> load_prices("sp500")
+        PriceSeries('sp500', 13594 rows, 1962-01-02 to 2015-12-31)
+    """
+    if where in SAMPLES:
+        return load_sample(where)
+    if where.startswith(_ALPHA_VANTAGE):
+        # A free key gets 100 days, too few for any split; `full` needs a paid one.
+        return download_prices(where.removeprefix(_ALPHA_VANTAGE), outputsize="full")
+    simulated = load_simulated(where)
+    return read_prices(where) if simulated is None else simulated
+
+
+def load_prices_of(study: str, source: str) -> PriceSeries:
+    """Load the prices of a study from where it knows them to be.
+
+    Args:
+        study: its name.
+        source: a sample, a simulation, a download, or a file of that name in this folder.
+
+    Raises:
+        ConfigError: ``source`` is no such name.
+        DataError: there are no prices; says how to name others.
+    """
+    try:
+        return load_prices(require_name(source))
+    except DataError as error:
+        raise DataError(
+            f"the prices of study {study!r} must be given, as --data: {error}"
+        ) from None
+
+
+def require_name(source: str) -> str:
+    r"""Refuse a path where a document names its prices; the document may come from elsewhere.
+
+    Raises:
+        ConfigError: ``source`` has a / or a \\ in it.
+
+    Example:
+        >>> require_name("acme.csv")
+        'acme.csv'
+    """
+    if Path(source).name != source or "\\" in source:
+        raise ConfigError(
+            "prices.source must be a name and not a path, for it may come from elsewhere, but got "
+            f"{source!r}; give --prices"
+        )
+    return source

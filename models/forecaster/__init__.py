@@ -1,0 +1,1 @@
+"""A trained model with all that a forecast takes, saved and loaded."""

@@ -1,0 +1,192 @@
+"""``forecaster.toml``: all about a saved forecaster that is not an array of days or weights."""
+
+from datetime import date
+from itertools import pairwise
+from typing import Annotated, Literal, Self
+
+import tomli_w
+from pydantic import BeforeValidator, Field, ValidationError
+
+from foretune.datasets.common.errors import ConfigError
+from foretune.datasets.common.records import StrictModel, describe, list_to_tuple
+from foretune.datasets.common.toml_files import parse_toml
+from foretune.datasets.transforms import Scaling, StandardisedLogReturns, WindowedMinMax
+from foretune.models.config import TrialConfig
+
+Price = Annotated[float, Field(gt=0)]
+Prices = Annotated[tuple[Price, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
+Days = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(list_to_tuple), Field(min_length=1)
+]
+Widths = Annotated[
+    tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(list_to_tuple), Field(min_length=1)
+]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class LogReturnsDocument(StrictModel):
+    """A fitted :class:`StandardisedLogReturns`."""
+
+    mean: float
+    std: float = Field(gt=0)
+
+
+class MinMaxDocument(StrictModel):
+    """A fitted :class:`WindowedMinMax`."""
+
+    starts: Days
+    minima: Prices
+    maxima: Prices
+
+
+class ScalingDocument(StrictModel):
+    """A fitted scaling: the table of that name alone."""
+
+    log_returns: LogReturnsDocument | None = None
+    windowed_min_max: MinMaxDocument | None = None
+
+    @classmethod
+    def of(cls, scaling: Scaling) -> Self:
+        """Describe ``scaling``."""
+        if isinstance(scaling, StandardisedLogReturns):
+            return cls(log_returns=LogReturnsDocument(mean=scaling.mean, std=scaling.std))
+        assert isinstance(scaling, WindowedMinMax)
+        return cls(
+            windowed_min_max=MinMaxDocument(
+                starts=scaling.starts, minima=scaling.minima, maxima=scaling.maxima
+            )
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """The scalings that there is a table of."""
+        return [name for name, table in self if table is not None]
+
+    def fitted(self) -> Scaling:
+        """Return the scaling."""
+        if self.log_returns is not None:
+            return StandardisedLogReturns(mean=self.log_returns.mean, std=self.log_returns.std)
+        assert self.windowed_min_max is not None
+        return WindowedMinMax(**dict(self.windowed_min_max))
+
+
+class TrainingDocument(StrictModel):
+    """What the weights come from.
+
+    They were trained for ``epochs`` epochs on the ``days`` days of the prices of that ``digest``
+    from ``first_date`` to ``last_date``; with ``refit``, the validation days are among them.
+    ``relative_mse`` is the value of the chosen epoch on the days of ``validation``, before the
+    refit.
+    """
+
+    digest: Digest
+    days: int = Field(ge=1)
+    first_date: date
+    last_date: date
+    validation_first_date: date
+    validation_last_date: date
+    epochs: int = Field(ge=1)
+    refit: bool
+    relative_mse: float = Field(ge=0)
+
+
+class HistoryDocument(StrictModel):
+    """The known days; ``digest`` is that of the prices they were last taken from."""
+
+    name: str = Field(min_length=1)
+    digest: Digest
+    days: int = Field(ge=1)
+    last_date: date
+
+
+class IntervalsDocument(StrictModel):
+    """Half-widths of the intervals, in log growth, one a step."""
+
+    coverage: float = Field(gt=0, lt=1)
+    widths: Widths
+
+
+class WeightsDocument(StrictModel):
+    """What the weights must be: the SHA-256 of their names, shapes and bytes."""
+
+    digest: Digest
+    parameters: int = Field(ge=1)
+
+
+class ForecasterDocument(StrictModel):
+    """A saved forecaster without its arrays.
+
+    Example:
+        >>> document = ForecasterDocument.from_toml(text)
+        >>> document.horizon, document.config.units
+        (50, (32, 32))
+    """
+
+    format: Literal[1] = 1
+    horizon: int = Field(ge=1, description="days ahead")
+    config: TrialConfig
+    scaling: ScalingDocument
+    training: TrainingDocument
+    history: HistoryDocument
+    intervals: IntervalsDocument
+    weights: WeightsDocument
+    versions: dict[str, str]
+
+    def to_toml(self) -> str:
+        """Return the document as TOML."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Read a document.
+
+        Raises:
+            ConfigError: not TOML, an unknown key, a wrong type or value, or two that contradict
+                one another.
+        """
+        table = parse_toml(text, "a forecaster")
+        try:
+            document = cls.model_validate(table)
+        except ValidationError as error:
+            raise ConfigError(describe(error, cls)) from None
+        document._require_consistent()
+        return document
+
+    def _require_consistent(self) -> None:
+        """Refuse values that each may have, but not together."""
+        windows = self.scaling.windowed_min_max
+        rules = (
+            (
+                self.scaling.names == [self.config.scaling],
+                f"scaling must be a table of {self.config.scaling} alone, as in config.scaling, "
+                f"but got {', '.join(self.scaling.names) or 'none'}",
+            ),
+            (
+                len(self.intervals.widths) == self.horizon,
+                f"intervals.widths must hold one width for each of horizon's {self.horizon} steps, "
+                f"but got {len(self.intervals.widths)}",
+            ),
+            (
+                self.training.days <= self.history.days,
+                f"training.days must be at most history.days, {self.history.days}, but got "
+                f"{self.training.days}",
+            ),
+            (
+                windows is None or _are_windows(windows),
+                "scaling.windowed_min_max must have windows that start at 0, one after another, "
+                "each with a minimum and a maximum that is no less",
+            ),
+        )
+        for holds, message in rules:
+            if not holds:
+                raise ConfigError(message)
+
+
+def _are_windows(windows: MinMaxDocument) -> bool:
+    starts = windows.starts
+    return (
+        len(starts) == len(windows.minima) == len(windows.maxima)
+        and starts[0] == 0
+        and all(a < b for a, b in pairwise(starts))
+        and all(a <= b for a, b in zip(windows.minima, windows.maxima, strict=True))
+    )

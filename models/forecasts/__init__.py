@@ -1,0 +1,1 @@
+"""Forecasts, baselines, and what either is worth."""

@@ -1,0 +1,196 @@
+"""Forecasts that need no training: what a network has to beat.
+
+All baselines share one interface. They see a series of levels (scaled prices, or log prices) up
+to a day and forecast the days after it; beyond one day they feed their own forecasts back, as
+the network does.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretune.datasets.common.errors import DataError
+from foretune.datasets.smoothing import exponential_moving_average
+
+Levels = NDArray[np.float64]
+Days = NDArray[np.int32]
+
+
+class Baseline(Protocol):
+    """A forecast rule; a frozen dataclass of its few numbers."""
+
+    @property
+    def name(self) -> str:
+        """What tables and figures call it."""
+
+    @property
+    def history(self) -> int:
+        """How many days it needs before its first forecast."""
+
+    def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
+        """Forecast the ``horizon`` days after each origin from the days up to it.
+
+        Args:
+            series: levels [N], oldest first; nothing after an origin is read for it.
+            origins: index of the last day each forecast may see [O].
+            horizon: days to forecast, H.
+
+        Returns:
+            Levels [O, H].
+
+        Raises:
+            DataError: an origin has fewer than ``history`` days up to it.
+        """
+
+
+def one_step_forecasts(baseline: Baseline, series: Levels) -> Levels:
+    """Forecast every day of ``series`` [N] from the days before it.
+
+    Returns:
+        [N - history]: the forecast of day ``history`` first.
+    """
+    origins = np.arange(baseline.history - 1, len(series) - 1, dtype=np.int32)
+    return baseline.forecast(series, origins, 1)[:, 0]
+
+
+def _require_history(baseline: Baseline, origins: Days) -> None:
+    """Refuse an origin with too few days before it: its index would wrap to the future."""
+    if np.min(origins) < baseline.history - 1:
+        raise DataError(
+            f"{baseline.name} needs {baseline.history} days up to each origin, but got the origin "
+            f"{np.min(origins)}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Persistence:
+    """Tomorrow is like today."""
+
+    name: str = "persistence"
+    history: int = 1
+
+    def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
+        """Repeat the last level: [O, H]."""
+        _require_history(self, origins)
+        return np.repeat(series[origins][:, None], horizon, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """Tomorrow is today and the average change of the training days."""
+
+    slope: float
+    name: str = "drift"
+    history: int = 1
+
+    @classmethod
+    def fit(cls, train: Levels) -> Self:
+        """Take the mean daily change of the training levels [N]."""
+        return cls(slope=float((train[-1] - train[0]) / (len(train) - 1)))
+
+    def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
+        """Climb by ``slope`` a day from the last level: [O, H]."""
+        _require_history(self, origins)
+        return series[origins][:, None] + self.slope * np.arange(1, horizon + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandardAverage:
+    """Tomorrow is the mean of the last ``window`` days (the tutorial's step 7)."""
+
+    window: int = 100
+    name: str = "standard average"
+
+    @property
+    def history(self) -> int:
+        """A full window."""
+        return self.window
+
+    def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
+        """Average the last ``window`` days, forecasts among them: [O, H]."""
+        _require_history(self, origins)
+        known = series[origins[:, None] + np.arange(1 - self.window, 1)]
+        for _ in range(horizon):
+            following = known[:, -self.window :].mean(axis=1, keepdims=True)
+            known = np.concatenate([known, following], axis=1)
+        forecasts: Levels = known[:, self.window :]
+        return forecasts
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExponentialAverage:
+    """Tomorrow is the exponential moving average of all days so far (the tutorial's step 8).
+
+    Beyond one day it is a flat line: its own forecast, fed back, changes nothing.
+    """
+
+    past_weight: float = 0.5
+    name: str = "exponential moving average"
+    history: int = 1
+
+    def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
+        """Repeat the average up to each origin: [O, H]."""
+        _require_history(self, origins)
+        average = exponential_moving_average(series, self.past_weight)
+        return np.repeat(average[origins][:, None], horizon, axis=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Momentum:
+    """Tomorrow moves on as the days before did: a smoothed daily change, added day by day.
+
+    The rule that the tutorial proposes in place of the flat line. The smoothed change, fed back,
+    stays as it is, so the forecast is a straight line.
+    """
+
+    past_weight: float = 0.9
+    name: str = "momentum"
+    history: int = 2
+
+    def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
+        """Go on from the last level at the smoothed change of the days so far: [O, H]."""
+        _require_history(self, origins)
+        change = exponential_moving_average(np.diff(series), self.past_weight)
+        steps = np.arange(1, horizon + 1)
+        return series[origins][:, None] + change[origins - 1][:, None] * steps
+
+
+def standard_baselines(train: Levels) -> tuple[Baseline, ...]:
+    """Return every baseline, those that need it fitted to the training levels [N]."""
+    return (
+        Persistence(),
+        Drift.fit(train),
+        StandardAverage(),
+        ExponentialAverage(),
+        Momentum(),
+    )
+
+
+def baseline_growth(
+    mid: NDArray[np.float64], *, train_stop: int, origins: Days, horizon: int
+) -> dict[str, NDArray[np.float64]]:
+    """Forecast log growth with every baseline, as networks are scored: on log prices.
+
+    A baseline that needs more days than the first origin has is left out.
+
+    Args:
+        mid: mid prices [N], up to the last origin at least.
+        train_stop: where the training days end; baselines are fitted to them.
+        origins: last day each forecast may see [O].
+        horizon: days to forecast, H.
+
+    Returns:
+        By name, the log growth since each origin [O, H].
+
+    Example:
+        >>> baseline_growth(mid, train_stop=100, origins=origins, horizon=5)["drift"]
+    """
+    levels = np.log(mid)
+    now = levels[origins][:, None]
+    return {
+        baseline.name: baseline.forecast(levels, origins, horizon) - now
+        for baseline in standard_baselines(levels[:train_stop])
+        if baseline.history <= np.min(origins) + 1
+    }

@@ -1,0 +1,1 @@
+"""Recurrent networks: cells, dropout, layers, and their weights."""

@@ -1,0 +1,1 @@
+"""Training: batches, epochs, folds, lanes, and tasks that an executor runs."""

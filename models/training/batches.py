@@ -1,0 +1,79 @@
+"""Segment cursors to unrolled batches, as index arithmetic that runs inside ``jit``.
+
+``B`` cursors start at equal segments of the training series. An unrolled batch reads ``U``
+consecutive values at each cursor as inputs and later values as labels; then every cursor moves on
+by ``U`` (the tutorial's step 10, [U, B] at once instead of U times [B]).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from foretune.models.networks.randomness import random_integers
+
+
+def segment_cursors(length: int, batch_size: int) -> NDArray[np.int32]:
+    """Return the first cursors [B]: the starts of B equal segments of ``length`` values.
+
+    Made on the host: nothing to compile.
+
+    Example:
+        >>> segment_cursors(12, 4)
+        array([0, 3, 6, 9], dtype=int32)
+    """
+    return (np.arange(batch_size, dtype=np.int64) * length // batch_size).astype(np.int32)
+
+
+def jump_where_exhausted(
+    cursors: jax.Array, key: jax.Array, length: jax.Array | int, reach: jax.Array | int
+) -> tuple[jax.Array, jax.Array]:
+    """Send cursors [B] that cannot read another unroll to random places.
+
+    A cursor is exhausted when ``cursor + reach``, its furthest label, would lie beyond
+    ``length`` values. Whoever carries a recurrent state has to reset it where ``jumped``: the
+    state belongs to the days before the old place. (The tutorial does not; its fault 6.)
+
+    Args:
+        cursors: where each cursor stands [B].
+        key: draws the new places.
+        length: values in the training series.
+        reach: unroll length - 1 + largest label offset.
+
+    Returns:
+        The cursors [B] int32 and ``jumped`` [B] bool.
+    """
+    last_start = jnp.asarray(length - 1 - reach, jnp.int32)
+    jumped = cursors > last_start
+    fresh = random_integers(key, cursors.shape, last_start + 1)
+    return jnp.where(jumped, fresh, cursors), jumped
+
+
+def label_offsets(key: jax.Array, shape: tuple[int, int], most: jax.Array | int) -> jax.Array:
+    """Draw how many days after its input each label lies: 1 .. ``most``, of ``shape`` [U, B].
+
+    The tutorial's augmentation. Its printed generator can also draw 0, where the label is the
+    input itself (its fault 3).
+    """
+    return 1 + random_integers(key, shape, most)
+
+
+def unrolled_batch(
+    series: jax.Array, cursors: jax.Array, offsets: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Read inputs [U, B] from ``series`` [N] at the cursors [B], and labels [U, B] after them.
+
+    Args:
+        series: scaled values [N].
+        cursors: day of each cursor's first input [B].
+        offsets: days from each input to its label [U, B].
+
+    Example:
+        >>> inputs, labels = unrolled_batch(
+        ...     jnp.arange(12.0), segment_cursors(12, 4), jnp.ones((2, 4), int)
+        ... )
+        >>> inputs[0], labels[0]
+        (Array([0., 3., 6., 9.], dtype=float32), Array([ 1.,  4.,  7., 10.], dtype=float32))
+    """
+    days = jnp.arange(offsets.shape[0], dtype=jnp.int32)[:, None] + cursors
+    return series[days], series[days + offsets]

@@ -1,0 +1,266 @@
+"""Training: one model after its config, an epoch at a time."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from foretune.datasets.common.errors import ConfigError, DataError
+from foretune.datasets.splits import Development
+from foretune.models.config import TrialConfig
+from foretune.models.forecaster.arrays import named_arrays, tree_of
+from foretune.models.forecasts.scoring import ScaledSeries, Scorer, scale
+from foretune.models.networks.cells import CELLS
+from foretune.models.networks.padding import crop_params, pad_params, padded_architecture
+from foretune.models.networks.params import Params, initial_params
+from foretune.models.networks.stacked import Architecture
+from foretune.models.training.batches import segment_cursors
+from foretune.models.training.epoch import (
+    Hyperparameters,
+    Program,
+    TrainingData,
+    TrainState,
+    train_epoch,
+)
+from foretune.models.training.optimizers import initial_optimizer_state
+from foretune.models.training.plateau import Plateau
+from foretune.models.training.results import EpochResult, NonFiniteLossError, Snapshot
+
+Criterion = Literal["relative_mse", "half_mse"]
+
+
+class TrainingRun:
+    """The host's side of one training: what goes into each compiled epoch, and what came out.
+
+    :func:`fit` drives one run; lanes drive several at a time.
+
+    Args:
+        config: what to train.
+        data: training and validation days.
+        criterion: the validation value that decays, stops and chooses.
+        learning_rates: as for :func:`fit`.
+        snapshot: as for :func:`fit`.
+
+    Raises:
+        ConfigError: ``learning_rates`` is empty.
+        DataError: the training part is too short for the unroll length.
+    """
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        data: Development,
+        criterion: Criterion = "relative_mse",
+        learning_rates: Sequence[float] | None = None,
+        snapshot: Snapshot | None = None,
+    ) -> None:
+        if learning_rates is not None and not len(learning_rates):
+            raise ConfigError("learning_rates must hold one rate an epoch, but is empty")
+        self.config = config
+        self.program = Program(
+            architecture=padded_architecture(config),
+            optimizer=config.optimizer,
+            batch_size=config.batch_size,
+            unroll_length=config.unroll_length,
+            horizon=data.split.horizon,
+        )
+        scaled = scale(config, data.mid, data.split.train_stop)
+        self.data = _training_data(config, data, scaled)
+        self.finished = snapshot is not None and snapshot.finished
+        self._epoch = 1 if snapshot is None else snapshot.epochs + 1
+        self._criterion = criterion
+        self._learning_rates = learning_rates
+        self._plateau = Plateau.start(config) if snapshot is None else snapshot.plateau
+        self._snapshot = snapshot
+        self._score = Scorer(data.mid, data.split.validation_origins, data.split.horizon, scaled)
+
+    def first_state(self) -> TrainState:
+        """Return the state before the next epoch of this run, on the host: nothing to compile."""
+        own = Architecture.of(self.config)
+        params = initial_params(own, self.config.seed)
+        padded = pad_params(params, own, self.program.architecture)
+        state = TrainState(
+            params=padded,
+            optimizer_state=initial_optimizer_state(self.config.optimizer, padded),
+            cursors=segment_cursors(int(self.data.train_length), self.config.batch_size),
+            recurrent_state=_zero_state(self.program, self.config.batch_size),
+        )
+        if self._snapshot is None:
+            return state
+        restored: TrainState = tree_of(state, self._snapshot.arrays)
+        return restored
+
+    def snapshot(self, state: TrainState) -> Snapshot:
+        """Return where this run is after the last recorded epoch, which left ``state``."""
+        return Snapshot(
+            epochs=self._epoch - 1,
+            plateau=self._plateau,
+            finished=self.finished,
+            arrays=named_arrays(state),
+        )
+
+    def hyperparameters(self) -> Hyperparameters:
+        """Return the traced scalars of the next epoch."""
+        config = self.config
+        return Hyperparameters(
+            learning_rate=np.float32(self._learning_rate),
+            dropout=np.float32(config.dropout),
+            clip_norm=np.float32(config.clip_norm),
+            label_offset=np.int32(config.label_offset),
+            steps=np.int32(config.steps_per_epoch),
+            seed=np.uint32(config.seed),
+            epoch=np.int32(self._epoch),
+        )
+
+    def record(self, loss: float, forecasts: NDArray[np.float32], params: Params) -> EpochResult:
+        """Take in what the epoch left, and decide on the next one.
+
+        Args:
+            loss: mean training loss.
+            forecasts: scaled forecasts [O, H].
+            params: the weights, padded as the program's are.
+
+        Raises:
+            NonFiniteLossError: the loss or a forecast is NaN or infinite.
+        """
+        epoch, learning_rate = self._epoch, self._learning_rate
+        # Checked before they become prices: the floor of a scaling would hide a -inf.
+        _require_finite(loss, forecasts, epoch, learning_rate)
+        scores = self._score(np.asarray(forecasts, np.float64))
+        self._plateau = self._plateau.after(getattr(scores, self._criterion), self.config)
+        self._epoch += 1
+        self.finished = self._ends_after(epoch)
+        return EpochResult(
+            epoch=epoch,
+            train_loss=loss,
+            relative_mse=scores.relative_mse,
+            persistence_mse=scores.persistence_mse,
+            half_mse=scores.half_mse,
+            learning_rate=learning_rate,
+            is_best=self._plateau.epochs_since_best == 0,
+            is_last=self.finished,
+            forecasts=scores.log_growth,
+            params=crop_params(params, self.program.architecture, Architecture.of(self.config)),
+        )
+
+    @property
+    def _learning_rate(self) -> float:
+        """The next epoch's."""
+        if self._learning_rates is None:
+            return self._plateau.learning_rate
+        return self._learning_rates[self._epoch - 1]
+
+    def _ends_after(self, epoch: int) -> bool:
+        if self._learning_rates is not None:
+            return epoch == len(self._learning_rates)
+        return epoch == self.config.epochs or self._plateau.exhausted(self.config)
+
+
+class Training(Iterator[EpochResult]):
+    """The epochs of one training, one after another; see :func:`fit`."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        # Put, not passed as NumPy: an argument that is on the device already is not copied again.
+        self._state, self._data = jax.device_put((run.first_state(), run.data))
+
+    def __next__(self) -> EpochResult:
+        """Train for one epoch."""
+        run = self._run
+        if run.finished:
+            raise StopIteration
+        hyper = jax.device_put(run.hyperparameters())
+        state, loss, forecasts = train_epoch(run.program, self._data, hyper, self._state)
+        self._state = state
+        return run.record(float(loss), np.asarray(forecasts), state.params)
+
+    def snapshot(self) -> Snapshot:
+        """Return all that the next epoch depends on: :func:`fit` goes on from there."""
+        return self._run.snapshot(self._state)
+
+
+def fit(
+    config: TrialConfig,
+    data: Development,
+    *,
+    criterion: Criterion = "relative_mse",
+    learning_rates: Sequence[float] | None = None,
+    snapshot: Snapshot | None = None,
+) -> Training:
+    """Train one model, an epoch at a time.
+
+    The learning rate decays, training stops and the best epoch is chosen by the validation part
+    alone; the test part is not in ``data``. The same config and data give the same results bit
+    for bit on the same machine.
+
+    Args:
+        config: what to train.
+        data: training and validation days.
+        criterion: the validation value that decays, stops and chooses.
+        learning_rates: one an epoch, to train just so many epochs with them; validation then
+            decides neither the rates nor the end. None for the decay and the stop of ``config``.
+        snapshot: where an earlier training with the same arguments was; its next epochs follow,
+            the same bit for bit as if it had not been interrupted.
+
+    Returns:
+        An iterator over the epochs' results, with their weights; ``is_best`` marks the best epoch
+        so far. Iterating raises NonFiniteLossError where the loss or a forecast is NaN or infinite.
+
+    Raises:
+        ConfigError: ``learning_rates`` is empty.
+        DataError: the training part is too short for the unroll length.
+
+    Example:
+        >>> for result in fit(config, data):
+        ...     print(result.epoch, result.train_loss, result.relative_mse)
+    """
+    return Training(TrainingRun(config, data, criterion, learning_rates, snapshot))
+
+
+def best_epoch(run: Iterable[EpochResult]) -> EpochResult:
+    """Return the epoch of ``run`` that validation chooses, the first where several are equal.
+
+    Example:
+        >>> best_epoch(fit(config, data)).epoch
+    """
+    return min(run, key=lambda result: result.relative_mse)
+
+
+def _zero_state(program: Program, batch_size: int) -> Any:
+    """Return the network's state before the first day."""
+    states = CELLS[program.architecture.cell].states
+    return tuple(
+        tuple(np.zeros((batch_size, units), np.float32) for _ in range(states))
+        for units in program.architecture.units
+    )
+
+
+def _training_data(config: TrialConfig, data: Development, scaled: ScaledSeries) -> TrainingData:
+    train_length = data.split.train_stop - scaled.lag
+    needed = config.unroll_length + config.label_offset
+    if train_length < needed:
+        raise DataError(
+            f"unroll_length and label_offset need {needed} scaled training values, but there are "
+            f"{train_length}"
+        )
+    # Filled up at the end, where no origin and no cursor reaches: every scaling (some lose the
+    # first day) and every fold has series of one length, and with that one compiled program.
+    inputs = scaled.inputs.astype(np.float32)
+    series = np.pad(inputs, (0, data.capacity - len(inputs)))
+    return TrainingData(
+        series=series,
+        train_length=np.int32(train_length),
+        origins=data.split.validation_origins - np.int32(scaled.lag),
+    )
+
+
+def _require_finite(
+    loss: float, forecasts: NDArray[np.float32], epoch: int, learning_rate: float
+) -> None:
+    where = f"in epoch {epoch} at learning rate {learning_rate:.3g}"
+    if not np.isfinite(loss):
+        raise NonFiniteLossError(f"the training loss became {loss} {where}")
+    if not np.all(np.isfinite(forecasts)):
+        raise NonFiniteLossError(f"the validation forecasts became non-finite {where}")

@@ -1,0 +1,93 @@
+"""What training leaves after each epoch, and where it can go on: numbers and arrays, no JAX."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretune.models.training.plateau import Plateau
+
+NO_FORECASTS = np.empty((0, 0))
+
+
+class NonFiniteLossError(ArithmeticError):
+    """Training produced a number that is not finite; the trial has failed and has no value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """What one epoch left.
+
+    ``forecasts`` are log growths since each validation origin [O, H]; ``relative_mse`` is theirs,
+    ``persistence_mse`` the mean squared log growth that it is relative to. ``half_mse`` is the
+    tutorial's measure: ½ mean squared error in scaled units. ``train_loss`` is the mean over the
+    epoch's steps of the loss: ½ squared error, batch mean, summed over the unroll. ``params`` are
+    the network's weights. No epoch follows one that ``is_last``.
+    """
+
+    epoch: int
+    train_loss: float
+    relative_mse: float
+    persistence_mse: float
+    half_mse: float
+    learning_rate: float
+    is_best: bool
+    is_last: bool
+    forecasts: NDArray[np.float64]
+    params: Any
+
+    def without_arrays(self, *, forecasts: bool = False) -> "EpochResult":
+        """Return the numbers alone, or with the forecasts."""
+        kept = self.forecasts if forecasts else NO_FORECASTS
+        return replace(self, params={}, forecasts=kept)
+
+
+@dataclass(frozen=True)
+class FoldResults:
+    """Where every fold of a training is after an epoch.
+
+    ``folds`` holds each fold's result in this epoch, or its best one once it has ended.
+    """
+
+    epoch: int
+    folds: tuple[EpochResult, ...]
+    is_last: bool
+
+    @classmethod
+    def of_one(cls, result: EpochResult) -> "FoldResults":
+        """Return the result of the only fold."""
+        return cls(result.epoch, (result,), result.is_last)
+
+    @property
+    def relative_mse(self) -> float:
+        """Mean over the folds."""
+        return mean_over_folds(self.folds)
+
+
+def mean_over_folds(results: Sequence[EpochResult]) -> float:
+    """Return the mean relative MSE of one result a fold: the value of a trial."""
+    return float(np.mean([result.relative_mse for result in results]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """All that the next epoch of a training depends on, besides its config and data.
+
+    ``arrays`` hold the training state by the names of its leaves; ``finished`` says that no epoch
+    follows.
+    """
+
+    epochs: int
+    plateau: Plateau
+    finished: bool
+    arrays: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class FoldProgress:
+    """Where one fold of a training is: its snapshot, and the numbers of its best epoch so far."""
+
+    snapshot: Snapshot
+    best: EpochResult | None

@@ -1,0 +1,1 @@
+"""The ``foretune`` command, thin over the Python API."""

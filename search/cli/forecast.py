@@ -1,0 +1,178 @@
+"""``foretune fit`` and ``foretune forecast``: from a best config to tomorrow's prices."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pandas as pd
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+from rich.table import Table
+
+from foretune.datasets import ConfigError, PriceSeries, load_prices
+from foretune.datasets.common.errors import printable
+from foretune.datasets.common.files import write_atomically
+from foretune.models.forecaster.files import require_model_place
+from foretune.models.forecaster.forecaster import Forecaster
+from foretune.models.runtime.compile_cache import use_compile_cache
+from foretune.models.training.refit import OnEpoch, Stage
+from foretune.models.training.results import EpochResult, NonFiniteLossError
+from foretune.search.cli.forecast_places import require_forecast_places
+from foretune.search.cli.options import POSITIVE, say_written
+from foretune.search.engine.signals import stop_on_signal
+from foretune.search.figures.forecasts import forecast_figure
+from foretune.search.review.results import save_figure
+from foretune.search.study.best_file import BestDocument
+
+# Days of a forecast that the terminal shows at each end.
+_SHOWN = 5
+
+
+@click.command()
+@click.argument("best_toml", metavar="BEST.toml", type=click.Path())
+@click.option(
+    "--data", "--prices", "prices", help="Other prices than the study's, or where the study's are."
+)
+@click.option(
+    "--out", type=click.Path(), default="model", show_default=True, help="Folder of the model."
+)
+@click.option("--no-refit", is_flag=True, help="Keep the weights that validation has seen.")
+def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
+    """Train a study's best config on its training and validation days, to forecast with.
+
+    Validation chooses the epoch; then its days are trained on as well. The test days train and
+    decide nothing: they are only known, so that a forecast begins after the last of them.
+    """
+    document = BestDocument.load(best_toml)
+    require_model_place(out)
+    series = document.load_prices(prices)
+    split = document.split_of(series)
+    use_compile_cache()
+    console = Console()
+    if not document.is_of(series):
+        _say(console, _other_prices(document, series))
+    try:
+        with stop_on_signal() as stop, _show_epochs() as show:
+
+            def on_epoch(stage: Stage, result: EpochResult) -> None:
+                show(stage, result)
+                stop.heed()
+
+            forecaster = Forecaster.train(
+                document.config, series, split=split, refit=not no_refit, on_epoch=on_epoch
+            )
+            forecaster.save(out)
+    except NonFiniteLossError as error:
+        raise ConfigError(f"{best_toml}: config cannot be trained: {error}") from None
+    for line in _outcome(document, forecaster):
+        _say(console, line)
+    say_written(console, [out])
+
+
+@click.command()
+@click.argument("model", metavar="MODEL", type=click.Path())
+@click.option(
+    "--data",
+    "--prices",
+    "prices",
+    help="Newer prices of the same instrument, which continue its own.",
+)
+@click.option("--steps", type=POSITIVE, help="Days ahead (all that the model was trained for).")
+@click.option("--csv", type=click.Path(), help="CSV file to write.")
+@click.option("--plot", type=click.Path(), help="PNG figure to write.")
+def forecast(
+    model: str, prices: str | None, steps: int | None, csv: str | None, plot: str | None
+) -> None:
+    """Forecast the days after the last price that a model knows. Nothing is trained."""
+    require_forecast_places(model, prices, csv=csv, plot=plot)
+    forecaster = Forecaster.load(model)
+    if prices is not None:
+        forecaster = forecaster.with_prices(load_prices(prices))
+    use_compile_cache()
+    frame = forecaster.forecast(steps)
+    figure = None if plot is None else forecast_figure(forecaster, frame)
+    if csv is not None:
+        write_atomically(csv, frame.to_csv(index=False))
+    if plot is not None and figure is not None:
+        save_figure(Path(plot), figure)
+    console = Console()
+    _say(console, f"{forecaster.history.name}: mid prices, in the currency of the source")
+    console.print(_forecast_table(forecaster, frame))
+    say_written(console, [file for file in (csv, plot) if file is not None])
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
+
+
+def _other_prices(document: BestDocument, series: PriceSeries) -> str:
+    known = document.prices
+    return (
+        f"these are other prices than the study's ({known.name} to {known.last_date}, digest "
+        f"{known.digest[:12]}): {series.name} to {series.dates[-1]}, digest {series.digest[:12]}, "
+        "split anew in the same proportions"
+    )
+
+
+def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
+    """Say which days trained and what validation said."""
+    training, history = forecaster.training, forecaster.history
+    before = ""
+    # With folds the study's value is a mean, and this is the last fold.
+    if document.prices.digest == training.digest and document.split.folds == 1:
+        same = document.result.relative_mse == training.relative_mse
+        before = ", as in the study" if same else f"; in the study {document.result.relative_mse}"
+    left = len(history) - training.days
+    lines = [
+        f"validation, {training.validation_first_date} to {training.validation_last_date}, chose "
+        f"epoch {training.epochs}: relative_mse {training.relative_mse}{before}",
+        f"trained for that many epochs on {training.days} days, {training.first_date} to "
+        f"{training.last_date}",
+    ]
+    if left:
+        lines.append(f"the {left} days after, to {history.dates[-1]}, trained nothing")
+    return lines
+
+
+def _forecast_table(forecaster: Forecaster, frame: pd.DataFrame) -> Table:
+    """Return the last known day, and the first and last days of a forecast."""
+    history, last = forecaster.history, float(forecaster.history.mid[-1])
+    # Four digits at least, of prices far below 1 too.
+    decimals = max(2, 3 - math.floor(math.log10(last)))
+    table = Table("date")
+    for name in ("forecast", f"{forecaster.coverage:.0%} interval: from", "to"):
+        table.add_column(name, justify="right")
+    table.add_row(str(history.dates[-1]), f"{last:.{decimals}f} (known)", "", "", end_section=True)
+    gap = len(frame) > 2 * _SHOWN
+    for part in (frame.head(_SHOWN), frame.tail(_SHOWN)) if gap else (frame,):
+        for date, *prices in part.itertuples(index=False):
+            table.add_row(str(date.date()), *(f"{price:.{decimals}f}" for price in prices))
+        table.add_section()
+    return table
+
+
+@contextmanager
+def _show_epochs() -> Iterator[OnEpoch]:
+    """Show the epochs of both trainings while the context lasts, on stderr.
+
+    On a terminal in one line that changes; elsewhere a line an epoch.
+    """
+    columns = (TextColumn("{task.description}"), TextColumn("{task.fields[now]}", style="dim"))
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task("training", now="compiling")
+
+        def on_epoch(stage: Stage, result: EpochResult) -> None:
+            doing = "training" if stage == "choice" else "training with the validation days too"
+            now = f"epoch {result.epoch}, training loss {result.train_loss:.4f}"
+            if stage == "choice":
+                now += f", relative_mse {result.relative_mse:.4f}"
+            bar.update(task, description=doing, now=now)
+            if not console.is_terminal:
+                console.print(f"{doing}: {now}", highlight=False, soft_wrap=True)
+
+        yield on_epoch

@@ -1,0 +1,129 @@
+"""``foretune report`` and ``foretune replay``: what a study's numbers are worth."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from foretune.datasets import ConfigError
+from foretune.models.config import TrialConfig
+from foretune.models.runtime.compile_cache import use_compile_cache
+from foretune.models.training.results import FoldResults
+from foretune.search.cli.options import (
+    FAILED,
+    POSITIVE,
+    prices_option,
+    say_written,
+    storage_option,
+    study_option,
+)
+from foretune.search.engine.signals import StopRequest, stop_on_signal
+from foretune.search.report.files import require_report_place, write_report
+from foretune.search.report.openings import openings_in_words
+from foretune.search.report.replay import replay as train_again
+from foretune.search.report.report import make_report
+from foretune.search.review.progress import show_training
+from foretune.search.run import NAME_PATTERN
+from foretune.search.storage.connect import load_study
+from foretune.search.study.spec import study_prices
+from foretune.search.trial.record import OnEpoch
+
+
+@click.command()
+@study_option
+@storage_option
+@prices_option
+@click.option("--out", type=click.Path(), help="Folder for the report (results/STUDY).")
+@click.option("--open-test", is_flag=True, help="Open the test, and record that it was.")
+@click.option("--sealed", is_flag=True, help="Leave the test closed, as by default.")
+@click.option("--top", type=POSITIVE, default=5, show_default=True, help="Configs to average.")
+def report(
+    name: str,
+    storage: str,
+    prices: str | None,
+    out: str | None,
+    open_test: bool,
+    sealed: bool,
+    top: int,
+) -> None:
+    """Judge a study: is its winner more than luck? With --open-test also on the sealed test.
+
+    Trains the best configs once more and writes report.html, report.md, metrics.csv and
+    forecasts.csv.
+    """
+    if open_test and sealed:
+        raise ConfigError("--open-test and --sealed must not be given both")
+    study = load_study(name, storage)
+    folder = require_report_place(out or _own_folder(name))
+    series = study_prices(study, prices)
+    use_compile_cache()
+    console = Console()
+    with stop_on_signal() as stop:
+        with _show(f"study {name}: training its best configs once more", stop) as on_epoch:
+            made = make_report(
+                study,
+                series,
+                open_test=open_test,
+                top=top,
+                on_epoch=on_epoch,
+                before_opening=stop.heed,
+            )
+        if not open_test:
+            stop.heed()
+        # Whoever asks to stop after the opening still gets what the test was opened for.
+        files = write_report(made, folder)
+        console.print(made.verdict, highlight=False, markup=False)
+        console.print(openings_in_words(made.openings, name), highlight=False, markup=False)
+        if made.evidence.left_out:
+            console.print(made.evidence.left_out, highlight=False, markup=False)
+        say_written(console, files)
+        stop.heed()
+
+
+@click.command()
+@study_option
+@click.option("--trial", "number", type=click.IntRange(min=0), required=True, help="Its number.")
+@storage_option
+@prices_option
+def replay(name: str, number: int, storage: str, prices: str | None) -> None:
+    """Train a stored trial again: is every number the same to the last bit?
+
+    Ends with exit code 1 when it is not.
+    """
+    study = load_study(name, storage)
+    series = study_prices(study, prices)
+    use_compile_cache()
+    with (
+        stop_on_signal() as stop,
+        _show(f"study {name}: training trial {number} again", stop) as on_epoch,
+    ):
+        outcome = train_again(study, number, series, on_epoch=on_epoch)
+        stop.heed()
+    click.echo(outcome)
+    if not outcome.is_identical:
+        sys.exit(FAILED)
+
+
+def _own_folder(name: str) -> Path:
+    """Return results/STUDY; a study that another program named may be called ../../elsewhere."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise ConfigError(f"--out must be given for study {name!r}, whose name is no folder's")
+    return Path("results") / name
+
+
+@contextmanager
+def _show(what: str, stop: StopRequest) -> Iterator[OnEpoch]:
+    """Show the epochs while the context lasts, and stop after the one in which that is asked for.
+
+    A KeyboardInterrupt would be lost where JAX calls back into Python.
+    """
+    with show_training(what) as show:
+
+        def on_epoch(number: int, config: TrialConfig, results: FoldResults) -> None:
+            show(number, config, results)
+            stop.heed()
+
+        yield on_epoch

@@ -1,0 +1,1 @@
+"""What a study found: significance, verdict, the held-out test, the report."""

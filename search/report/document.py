@@ -1,0 +1,250 @@
+"""The words and tables of a report, as Markdown, and the same as one HTML page."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape as escape_html
+
+import numpy as np
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+
+from foretune.models.forecasts.intervals import COVERAGE
+from foretune.search.report.markdown import plain, table
+from foretune.search.report.openings import openings_in_words
+from foretune.search.report.report import Report
+from foretune.search.report.significance import SuperiorAbility
+from foretune.search.report.verdict import SIGNIFICANCE, p_value
+from foretune.search.review.summary_rows import states
+from foretune.search.study.provenance import provenance_rows
+
+FOLDER = "figures"
+
+_CAPTIONS = {
+    "forecasts": "Forecasts of the winner with their intervals, over what came. On validation the "
+    "intervals were made from these very errors.",
+    "errors_by_step": "Squared error by step ahead, in units of persistence's: below 1 is better.",
+    "importance": "How much each parameter matters for being among the best trials (PED-ANOVA).",
+    "history": "Every trial's value on validation.",
+}
+
+
+def markdown(report: Report, figures: Sequence[str]) -> str:
+    """Return the report as Markdown; ``figures`` are the names of those in its folder."""
+    sections = [
+        f"# {plain(report.study.study_name)}: is the winner more than luck?",
+        f"**{plain(report.verdict)}**",
+        _models(report),
+        _figure("forecasts"),
+        "## Error by step ahead",
+        _figure("errors_by_step"),
+        "## How sure this is",
+        _evidence(report),
+        "## The search",
+        _search(report),
+        _figure("history"),
+        *([_figure("importance")] if "importance" in figures else []),
+        "## The winner's config",
+        f"```toml\n{report.winner.config.to_toml().strip()}\n```",
+        "## Where this comes from",
+        _provenance(report),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def html(document: str, title: str, images: Mapping[str, bytes]) -> str:
+    """Return a Markdown report as one HTML page that needs no other file.
+
+    Args:
+        document: the report as Markdown.
+        title: of the page.
+        images: PNG files by the path that the document shows them under.
+    """
+    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+    def embedded(
+        _self: RendererHTML,
+        tokens: Sequence[Token],
+        index: int,
+        _options: OptionsDict,
+        _env: EnvType,
+    ) -> str:
+        token = tokens[index]
+        alternative = escape_html(token.content, quote=True)
+        image = images.get(str(token.attrs["src"]))
+        if image is None:
+            return alternative
+        encoded = base64.b64encode(image).decode()
+        return f'<img src="data:image/png;base64,{encoded}" alt="{alternative}">'
+
+    renderer.add_render_rule("image", embedded)
+    return _PAGE.format(title=escape_html(title), style=_STYLE, body=renderer.render(document))
+
+
+def _figure(name: str) -> str:
+    return f"![{_CAPTIONS[name]}]({FOLDER}/{name}.png)\n\n*{_CAPTIONS[name]}*"
+
+
+def _models(report: Report) -> str:
+    """Return the table of the trained models and the baselines, on each part that is open."""
+    parts = report.parts
+    header, rows = report.model_table
+    rows[0][0] = f"**{rows[0][0]}** (winner)"
+    split, steps = report.spec.split, report.validation.growth.shape[1]
+    counts = ", ".join(f"{len(part.origins)} on {part.name}" for part in parts)
+    return (
+        table(header, rows)
+        + f"\n\nErrors of log prices 1 to {steps} days ahead, from the same origins, "
+        f"{split.stride} days apart ({counts}). Relative MSE: 1 is persistence, below 1 is "
+        "better. MASE: mean absolute error in units of the mean daily change. The winner was "
+        "chosen on the validation days, so its figures there flatter it."
+    )
+
+
+def _evidence(report: Report) -> str:
+    skill = report.evidence.skill
+    rows = [
+        [
+            plain(name),
+            f"{report.evidence.baselines[name].metrics.relative_mse:.4f}",
+            _p_cell(found),
+        ]
+        for name, found in report.evidence.against.items()
+    ]
+    paragraphs = [
+        f"**Over the whole search.** Hansen's test of superior predictive ability asks how good "
+        f"the best of {skill.alternatives} completed trials would look if none were better, from "
+        f"their losses at {skill.origins} validation origins ({skill.independent} that do not "
+        f"overlap; blocks of {skill.block}). Gains are compared as they are, not in units of their "
+        f"standard errors. Skill is claimed below p = {SIGNIFICANCE}. {_not_counted(report)}",
+        table(["some trial beats", "its relative MSE", "p"], rows),
+        f"**Trials as good as the best.** {_confidence_set(report)}",
+        f"**Intervals.** {COVERAGE:.0%} intervals, from the validation errors at each step "
+        f"(split-conformal): {_coverage(report)}.",
+    ]
+    if report.finding.why_not_scored is not None:
+        why = plain(report.finding.why_not_scored)
+        paragraphs.append(f"**On the test.** It was opened, but cannot be scored: {why}.")
+    if report.test is not None and report.finding.test is not None:
+        found = report.finding.test.against_persistence
+        assert report.shrinkage is not None  # the test is open
+        paragraphs.append(
+            f"**On the test.** The winner against persistence, by Diebold and Mariano's test with "
+            f"the small-sample correction: statistic {found.statistic:.2f}, "
+            f"{p_value(found.p_value)} (two-sided; below 0 is better). From validation to test its "
+            f"relative MSE moved by {report.shrinkage:+.4f}."
+        )
+    return "\n\n".join(paragraphs)
+
+
+def _not_counted(report: Report) -> str:
+    """Say what the p-value leaves out."""
+    tried = len(report.study.get_trials(deepcopy=False))
+    counted = report.evidence.skill.alternatives
+    are = "are complete and can be judged" if report.evidence.left_out else "are complete"
+    return (
+        f"{counted} of {tried} trials {are}; the test does not "
+        "count the others, nor that each trial chose its best epoch on the same days, nor looks "
+        f"taken in between. {plain(report.evidence.left_out)}"
+    ).rstrip()
+
+
+def _p_cell(found: SuperiorAbility) -> str:
+    shown = p_value(found.p_value).removeprefix("p = ").removeprefix("p ")
+    return f"**{shown}**" if found.p_value < SIGNIFICANCE else shown
+
+
+def _confidence_set(report: Report) -> str:
+    chosen, total = report.evidence.in_set, len(report.evidence.trials)
+    if chosen is None:
+        split, origins = report.spec.split, len(report.validation.origins)
+        leave = "origin" if origins == 1 else "origins"
+        return (
+            f"Not known: a horizon of {split.horizon} and a stride of {split.stride} days leave "
+            f"{origins} validation {leave}, too few to compare trials."
+        )
+    if len(chosen) == total:
+        return (
+            f"All {total} completed trials are in the 90 % model confidence set: they cannot be "
+            "told apart."
+        )
+    numbers = ", ".join(map(str, chosen))
+    return (
+        f"The 90 % model confidence set holds {len(chosen)} of {total} completed trials "
+        f"(numbers {numbers}); these cannot be told apart."
+    )
+
+
+def _coverage(report: Report) -> str:
+    validation, test = report.validation, report.test
+    count = len(validation.origins)
+    origins = "validation origin is" if count == 1 else "validation origins are"
+    held = f"{count} {origins} too few to tell whether they hold"
+    if validation.coverage is not None:
+        held = (
+            f"they held in {np.mean(validation.coverage):.0%} of the later half of the validation "
+            "origins when made from the earlier half"
+        )
+    if test is None or test.coverage is None:
+        return held
+    return f"{held}; of the test's they held in {np.mean(test.coverage):.0%}, steps averaged"
+
+
+def _search(report: Report) -> str:
+    folds = report.spec.split.folds
+    members = ", ".join(map(str, report.members))
+    same = (
+        "to the last bit"
+        if report.winner.is_same
+        else (
+            f"with relative MSE {report.winner.relative_mse:.6f}, stored was "
+            f"{report.winner.trial.value:.6f}"
+        )
+    )
+    ways = "one validation part" if folds == 1 else f"{folds} walk-forward folds"
+    return (
+        f"{len(report.study.get_trials(deepcopy=False))} trials ({states(report.study)}), each "
+        f"scored on {ways}. The ensemble is the mean forecast of trials {members}. Trained again "
+        f"for this report, the winner came out {same}."
+    )
+
+
+def _provenance(report: Report) -> str:
+    first = report.validation
+    horizon = report.spec.split.horizon
+    openings = openings_in_words(report.openings, report.study.study_name)
+    rows = [
+        *provenance_rows(report.spec),
+        ["first validation target", str(first.dates[first.origins[0] + 1])],
+        ["last validation target", str(first.dates[first.origins[-1] + horizon])],
+        ["openings of the test", plain(openings)],
+    ]
+    return table(["", ""], rows).replace("---:", "---")
+
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #111; background: #fff;
+       max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; }
+h1 + p { border-left: 6px solid #111; padding: .5rem 1rem; background: #f3f3f3;
+         font-size: 1.1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid #bbb; padding: .25rem .6rem; }
+td[style] { white-space: nowrap; }
+th { text-align: left; } td code { overflow-wrap: anywhere; }
+img { max-width: 100%; } pre { background: #f3f3f3; padding: 1rem; overflow-x: auto; }
+"""
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+{body}</body>
+</html>
+"""

@@ -1,0 +1,104 @@
+"""The figures of a report: readable at page width, and without colour."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from foretune.models.forecasts.assessment import Assessment
+from foretune.search.figures.forecast_window import ForecastWindow
+from foretune.search.figures.style import (
+    BLACK,
+    BLUE,
+    GREY,
+    ORANGE,
+    WIDTH,
+    literal,
+    whole_number_ticks,
+)
+from foretune.search.report.report import Part, Report
+
+# Every figure there may be; a search too small to tell lacks the last one.
+FIGURES = ("forecasts", "errors_by_step", "importance")
+
+# Forecasts that a panel has room for.
+_SHOWN = 5
+
+# Line styles that keep apart without colour; the winner's first.
+_STYLES = (("-", "o", ORANGE), ("--", "s", BLUE), ("-.", "^", GREY))
+
+
+def report_figures(report: Report) -> dict[str, Figure]:
+    """Draw every figure of ``report``, by name."""
+    figures = {"forecasts": forecasts_with_intervals(report), "errors_by_step": errors(report)}
+    if report.importances:
+        figures["importance"] = importance(report)
+    return figures
+
+
+def forecasts_with_intervals(report: Report) -> Figure:
+    """Draw the winner's last forecasts of each part, with their intervals and what came."""
+    parts = report.parts
+    figure = Figure(figsize=(WIDTH, 3.6 * len(parts)), layout="constrained")
+    rows: Sequence[Axes] = np.atleast_1d(figure.subplots(len(parts), 1)).tolist()
+    for axes, part in zip(rows, parts, strict=True):
+        window = ForecastWindow.of_last(
+            part.dates, part.mid, part.origins, part.growth, part.widths, overlap=part.overlap
+        )
+        window.draw(axes)
+        axes.set_title(f"{part.name}: the last forecasts that do not overlap")
+    figure.legend(*rows[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.suptitle(f"{literal(report.spec.prices.name)}: trial {report.winner.trial.number}")
+    return figure
+
+
+def errors(report: Report) -> Figure:
+    """Draw each step's error relative to persistence: winner, ensemble and best baseline."""
+    parts = report.parts
+    figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
+    columns: Sequence[Axes] = np.atleast_1d(figure.subplots(1, len(parts), sharey=True)).tolist()
+    for axes, part in zip(columns, parts, strict=True):
+        for name, style in zip(_compared(part), _STYLES, strict=False):
+            _draw_errors(axes, name, part.models[name], style)
+        axes.axhline(1.0, color=BLACK, linestyle=":", linewidth=1.2, label="persistence")
+        axes.set(xlabel="step ahead (days)", title=part.name)
+        whole_number_ticks(axes)
+    columns[0].set_ylabel("MSE of the log price\nrelative to persistence")
+    figure.legend(*columns[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _compared(part: Part) -> list[str]:
+    """Return the names of the trained models and of the best baseline, persistence aside."""
+    trained = [name for name in part.models if name.startswith(("trial", "ensemble"))]
+    others = {name: model for name, model in part.models.items() if name not in trained}
+    others.pop("persistence")
+    best = min(others, key=lambda name: others[name].metrics.relative_mse, default=None)
+    return trained if best is None else [*trained, best]
+
+
+def _draw_errors(axes: Axes, name: str, model: Assessment, style: tuple[str, str, str]) -> None:
+    line, marker, colour = style
+    # Where prices stood still at a step from every origin, there is nothing to relate to.
+    known = model.persistence_mse_by_step > 0
+    relative = np.full(len(known), np.nan)
+    np.divide(model.mse_by_step, model.persistence_mse_by_step, out=relative, where=known)
+    steps = np.arange(1, len(relative) + 1)
+    every = max(len(steps) // 8, 1)
+    axes.plot(
+        steps, relative, linestyle=line, marker=marker, markevery=every, color=colour, label=name
+    )
+
+
+def importance(report: Report) -> Figure:
+    """Draw how much of the values' differences each parameter explains."""
+    names = list(report.importances)[::-1]
+    figure = Figure(figsize=(WIDTH, 0.8 + 0.35 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(names, [report.importances[name] for name in names], color=GREY)
+    axes.bar_label(bars, fmt="%.2f", padding=3)
+    axes.set(
+        xlabel="importance for being among the best (PED-ANOVA; shares add up to 1)", xlim=(0, 1.1)
+    )
+    return figure

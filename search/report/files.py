@@ -1,0 +1,120 @@
+"""A report as files: one HTML page, the same as Markdown, tables as CSV, figures as PNG."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from foretune.datasets.common.files import require_file_place, write_atomically
+from foretune.datasets.transforms import prices_after
+from foretune.models.forecasts.intervals import interval
+from foretune.search.figures.study import history_figure
+from foretune.search.report.document import FOLDER, html, markdown
+from foretune.search.report.figures import FIGURES, report_figures
+from foretune.search.report.report import Part, Report
+from foretune.search.review.results import make_folder, require_writable
+
+_HISTORY = "history"
+_FILES = (
+    "report.html",
+    "report.md",
+    "metrics.csv",
+    "forecasts.csv",
+    *(f"{FOLDER}/{name}.png" for name in (*FIGURES, _HISTORY)),
+)
+
+
+def require_report_place(out: str | os.PathLike[str]) -> Path:
+    """Refuse a folder that a report could not be written into: before the test is opened for it.
+
+    Raises:
+        ConfigError: it cannot be made or written to, or something lies where a file shall be;
+            names it.
+    """
+    folder = require_writable(out)
+    require_writable(folder / FOLDER)
+    for file in (folder / name for name in _FILES):
+        # A folder that is missing is made, with room for every file.
+        if file.parent.exists():
+            require_file_place(file)
+    return folder
+
+
+def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
+    """Write ``report`` into the folder ``out``, each file whole or not at all.
+
+    Args:
+        report: what :func:`make_report` returned.
+        out: a folder, made where it is missing.
+
+    Returns:
+        The files: ``report.html`` (which needs no other), ``report.md``, ``metrics.csv``,
+        ``forecasts.csv`` and ``figures/*.png``.
+
+    Raises:
+        ConfigError: a file cannot be written.
+
+    Example:
+        >>> write_report(make_report(study, prices), "results/sp500")
+    """
+    folder = make_folder(require_report_place(out))
+    make_folder(folder / FOLDER)
+    figures = report_figures(report) | {_HISTORY: history_figure(report.study)}
+    images: dict[str, bytes] = {}
+    for name, figure in figures.items():
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=150)
+        images[f"{FOLDER}/{name}.png"] = drawn.getvalue()
+    document = markdown(report, list(figures))
+    files: dict[str, str | bytes] = {
+        "report.html": html(document, report.study.study_name, images),
+        "report.md": document,
+        "metrics.csv": metrics_table(report).to_csv(index=False),
+        "forecasts.csv": forecasts_table(report).to_csv(index=False),
+        **images,
+    }
+    for name, content in files.items():
+        write_atomically(folder / name, content)
+    return [folder / name for name in files]
+
+
+def metrics_table(report: Report) -> pd.DataFrame:
+    """Return one row per part and model, with every metric."""
+    return pd.DataFrame(
+        [
+            {"part": part.name, "model": name, **model.metrics.known()}
+            for part in report.parts
+            for name, model in part.models.items()
+        ]
+    )
+
+
+def forecasts_table(report: Report) -> pd.DataFrame:
+    """Return the winner's forecasts in prices: one row per part, origin and step ahead."""
+    return pd.concat([_forecasts(part) for part in report.parts], ignore_index=True)
+
+
+def _forecasts(part: Part) -> pd.DataFrame:
+    count, horizon = part.growth.shape
+    low, high = interval(part.growth, part.widths)
+    days = part.origins[:, None] + np.arange(1, horizon + 1)
+    columns = {
+        "forecast": part.growth,
+        "lower": low,
+        "upper": high,
+        "actual": part.actual,
+    }
+    return pd.DataFrame(
+        {
+            "part": part.name,
+            "origin": np.repeat(part.dates[part.origins], horizon),
+            "step": np.tile(np.arange(1, horizon + 1), count),
+            "date": part.dates[days].ravel(),
+        }
+        | {
+            name: prices_after(growth, part.origins, part.mid).ravel()
+            for name, growth in columns.items()
+        }
+    )

@@ -1,0 +1,1 @@
+"""What a person reads of a study: progress, summary, results, comparison, note."""

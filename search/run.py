@@ -1,0 +1,389 @@
+"""run_study: a plain Optuna study, described, stored, resumable."""
+
+import copy
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import suppress
+from numbers import Integral
+from typing import Literal, NoReturn
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler, BruteForceSampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from foretune.datasets.common.errors import ConfigError, ForetuneError
+from foretune.datasets.prices import PriceSeries
+from foretune.models.config import TrialConfig
+from foretune.models.training.results import FoldResults
+from foretune.models.training.tasks import DataRef
+from foretune.search.engine.devices import find_devices, slot_environments
+from foretune.search.engine.driver import Driver, DriverStudy, Plan, say
+from foretune.search.engine.executors import (
+    DaskSlots,
+    GivenExecutor,
+    InProcess,
+    LokySlots,
+    Slots,
+    is_dask_executor,
+)
+from foretune.search.engine.signals import StopRequest, stop_on_signal
+from foretune.search.review.note import StudyNote
+from foretune.search.review.progress import quiet_optuna, show_progress
+from foretune.search.space.known_configs import enqueue_configs
+from foretune.search.space.space import SearchSpace
+from foretune.search.storage.connect import DEFAULT_STORAGE, open_storage, retry_of
+from foretune.search.storage.lease import study_lease
+from foretune.search.storage.optuna_internals import startup_trials, storage_of, study_id
+from foretune.search.storage.retry import DEFAULT_TIMEOUT, STORAGE_ERRORS
+from foretune.search.study.pruners import default_pruner, own_pruner, pruner_name, require_folds
+from foretune.search.study.samplers import TrialSeededSampler
+from foretune.search.study.spec import StudySpec, agreed_spec, store_spec
+from foretune.search.study.target import CUSTOM, StudyTarget, finished_trials
+
+# Letters and digits of any script, and what a file name can hold everywhere.
+NAME_PATTERN = re.compile(r"\w[\w .=+-]{0,199}")
+
+# Before a study is made its sampler is drawn from in memory, so many times more than it draws at
+# random: then its model has run.
+_MORE = 2
+
+
+def run_study(
+    name: str,
+    prices: PriceSeries,
+    *,
+    n_trials: int = 30,
+    space: SearchSpace | None = None,
+    epochs: int | None = None,
+    horizon: int | None = None,
+    stride: int | None = None,
+    folds: int | None = None,
+    seed: int | None = None,
+    storage: str | BaseStorage = DEFAULT_STORAGE,
+    storage_timeout: float = DEFAULT_TIMEOUT,
+    start_from: Sequence[TrialConfig] = (),
+    sampler: BaseSampler | None = None,
+    pruner: BasePruner | None = None,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    task_timeout: float | None = None,
+    lanes: int | Literal["auto"] = "auto",
+    cache: bool = True,
+    show_progress_bar: bool = True,
+) -> optuna.Study:
+    """Search until the study ``name`` holds ``n_trials`` trials, and return it.
+
+    A study that exists is resumed: only the missing trials are run, trials that were interrupted go
+    on from their last snapshot, and no draw is repeated. The test part of ``prices`` is cut off
+    before anything is trained. Ctrl-C (or SIGTERM) stops after the running epochs, says how to go
+    on, and returns the study.
+
+    This process alone talks to the storage and to Optuna, so that any sampler and pruner will do;
+    trials are trained in short tasks wherever ``workers`` or ``executor`` say.
+
+    Args:
+        name: the study's name in the storage.
+        prices: daily prices; which days train, validate and test is decided by the split.
+        n_trials: trials in total, those of earlier runs included.
+        space: what to search; None for the study's own, or the default for a new study.
+        epochs: epochs a trial at most, in place of the space's.
+        horizon: days forecast from each origin; None for the study's own, or 50.
+        stride: days from one forecast origin to the next; None for the study's own, or a
+            fifth of the horizon.
+        folds: walk-forward folds; a trial's value is the mean over them. None for the study's own,
+            or 1.
+        seed: seed of the sampler; None for the study's own, or 0.
+        storage: URL (SQLite or PostgreSQL) or an Optuna storage.
+        storage_timeout: seconds to wait for a database that is away, before giving up.
+        start_from: known configs that are trained first, if the study has not trained them yet.
+        sampler: an Optuna sampler; by default TPE, seeded anew for each trial number.
+        pruner: an Optuna pruner; None for the study's own, or the median rule.
+            ``optuna.pruners.WilcoxonPruner`` compares trials fold by fold.
+        workers: processes of this machine that train side by side: one thread each on a CPU, one
+            device each on accelerators; None for as many as there are cores or devices. 1 trains in
+            this process. With an ``executor``: how many tasks it runs at a time.
+        executor: any ``concurrent.futures.Executor`` to train on instead, such as that of a Dask
+            client or an MPI pool.
+        task_timeout: seconds after which a task of a few epochs is taken for hung and its worker is
+            ended; None for 20 times the longest one so far, and 5 minutes at least.
+        lanes: trials of one shape that a worker trains side by side; ``"auto"`` is 1 on a CPU and
+            with several folds, 16 on an accelerator.
+        cache: keep compiled programs on disk, see :func:`use_compile_cache`.
+        show_progress_bar: show a bar with the best value and the time left.
+
+    Raises:
+        ConfigError: a parameter out of range, the study exists with other prices or another
+            space, or another process is running it.
+        DataError: too few prices for the split.
+
+    Example:
+        >>> study = run_study("sp500", load_sample("sp500"), n_trials=30)
+        >>> study.best_value, best_config(study)
+    """
+    _require_valid(name, n_trials, workers)
+    _require_count("lanes", lanes if lanes != "auto" else 1)
+    _require_seconds("storage_timeout", storage_timeout)
+    if task_timeout is not None:
+        _require_seconds("task_timeout", task_timeout)
+    for kind, given in ((BaseSampler, sampler), (BasePruner, pruner)):
+        if given is not None and not isinstance(given, kind):
+            what = kind.__name__.removeprefix("Base").lower()
+            raise ConfigError(f"{what} must be an object of optuna.{what}s, but got {given!r}")
+    with quiet_optuna(), stop_on_signal() as stop:
+        opened = open_storage(storage, timeout=storage_timeout)
+        spec = agreed_spec(
+            name,
+            opened,
+            prices,
+            space=space,
+            epochs=epochs,
+            horizon=horizon,
+            stride=stride,
+            folds=folds,
+            seed=seed,
+        )
+        plan = Plan(
+            n_trials=n_trials,
+            space=spec.space,
+            data=DataRef.of(spec.split.development(prices, history=spec.space.history)),
+            lanes=_lanes(lanes, spec.split.folds),
+            cache=cache,
+            task_timeout=task_timeout,
+        )
+        chosen = pruner or own_pruner(name, opened) or default_pruner()
+        require_folds(chosen, spec.split.folds)
+        if sampler is not None:
+            _require_working(sampler, spec.space)
+        study = _study(name, opened, sampler or TrialSeededSampler(spec.seed), chosen)
+        retry = retry_of(opened)
+        before = retry.check_stop, retry.timeout
+        retry.check_stop, retry.timeout = stop.heed, storage_timeout
+        try:
+            with study_lease(study) as check_lease:
+                if StudySpec.stored(study) is None:
+                    store_spec(study, spec)
+                enqueue_configs(study, spec.space, start_from)
+                target = _target(study, n_trials, sampler, pruner)
+                missing = n_trials - finished_trials(study)
+                if missing <= 0:
+                    return study
+                slots = _slots(executor, workers, -(-missing // plan.lanes), cache)
+                try:
+                    _drive(study, plan, target, slots, stop, check_lease, show=show_progress_bar)
+                finally:
+                    slots.close()
+        except (KeyError, *STORAGE_ERRORS) as error:
+            _raise_deleted(error, study)
+        except KeyboardInterrupt:
+            retry.timeout = 0.0
+            _say_how_to_resume(study, n_trials)
+        finally:
+            retry.check_stop, retry.timeout = before
+    return study
+
+
+def _drive(
+    study: DriverStudy,
+    plan: Plan,
+    target: StudyTarget,
+    slots: Slots,
+    stop: StopRequest,
+    check_lease: Callable[[], None],
+    *,
+    show: bool,
+) -> None:
+    """Run the missing trials, and say at the end why there are not more."""
+    note, total = StudyNote(study), plan.n_trials
+    # It asks for every config of the study's space, which does not change.
+    study.stopped = target.exhausted and isinstance(study.sampler, BruteForceSampler)
+    done = finished_trials(study)
+    with show_progress(study.study_name, done=done, total=total, show=show) as progress:
+
+        def on_epoch(number: int, config: TrialConfig, results: FoldResults) -> None:
+            progress.epoch(number, results.epoch, config.epochs, results.relative_mse)
+
+        def on_trial(trial: FrozenTrial) -> None:
+            progress.trial(study, trial, total)
+            note.trial_ended()
+
+        driver = Driver(
+            study,
+            plan,
+            slots,
+            stop=stop,
+            check_lease=check_lease,
+            on_epoch=on_epoch,
+            on_trial=on_trial,
+        )
+        stopped = driver.run()
+    target.model_copy(update={"exhausted": study.stopped}).store(study)
+    if study.stopped and finished_trials(study) < total:
+        say(
+            f"the sampler has nothing left to ask for: study {study.study_name!r} ends with "
+            f"{finished_trials(study)} of {total} trials"
+        )
+    with suppress(*STORAGE_ERRORS):
+        note.end()
+    if stopped:
+        raise KeyboardInterrupt
+
+
+def _study(
+    name: str, storage: BaseStorage, sampler: BaseSampler, pruner: BasePruner
+) -> DriverStudy:
+    """Make the study or load it."""
+    optuna.create_study(
+        study_name=name, storage=storage, sampler=sampler, pruner=pruner, load_if_exists=True
+    )
+    return DriverStudy(name, storage, sampler=sampler, pruner=pruner)
+
+
+def _target(
+    study: optuna.Study, n_trials: int, sampler: BaseSampler | None, pruner: BasePruner | None
+) -> StudyTarget:
+    """Store what ``study`` shall come to; a launch for fewer trials does not lower it."""
+    before = StudyTarget.stored(study)
+    named = pruner_name(pruner) if pruner is not None else None
+    if before is None:
+        made_by = "tpe" if sampler is None else CUSTOM
+        target = StudyTarget(trials=n_trials, sampler=made_by, pruner=named or "median")
+    else:
+        kept = before.pruner if named in (None, CUSTOM) else named
+        target = before.model_copy(
+            update={"trials": max(n_trials, before.trials), "pruner": kept or CUSTOM}
+        )
+    target.store(study)
+    return target
+
+
+def _slots(executor: Executor | None, workers: int | None, most: int, cache: bool) -> Slots:
+    """Return where to train; at most so many slots are of use."""
+    if executor is not None:
+        if is_dask_executor(executor):
+            return DaskSlots(executor, workers)
+        return GivenExecutor(executor, workers)
+    if workers == 1:
+        return InProcess(cache=cache)
+    devices = find_devices()
+    environments = slot_environments(devices, workers)
+    if devices.kind == "cpu" and len(environments) == 1:
+        return InProcess(cache=cache)
+    return LokySlots(environments[:most], cache=cache)
+
+
+def _lanes(lanes: int | Literal["auto"], folds: int) -> int:
+    """Return how many lanes are asked for, or the default.
+
+    Raises:
+        ConfigError: several lanes in a study of several folds.
+    """
+    if lanes == "auto":
+        return find_devices().lanes if folds == 1 else 1
+    if lanes > 1 and folds > 1:
+        raise ConfigError(f"lanes must be 1 in a study of {folds} folds, but got {lanes}")
+    return lanes
+
+
+def _require_working(sampler: BaseSampler, space: SearchSpace) -> None:
+    """Draw from a copy of a user's sampler in memory, until its model has run.
+
+    Raises:
+        ConfigError: it lacks a package, or raises.
+    """
+    name = type(sampler).__name__
+    try:
+        tried = copy.deepcopy(sampler)
+    except Exception:  # whatever a sampler holds that cannot be copied: it has to be trusted
+        return
+    memory = optuna.storages.InMemoryStorage()
+    optuna.create_study(study_name=name, storage=memory)
+    study = DriverStudy(name, memory, sampler=tried, pruner=optuna.pruners.NopPruner())
+    for draw in range(startup_trials(sampler) + _MORE):
+        try:
+            trial = study.ask()
+            space.suggest(trial)
+            study.tell(trial, float(draw % 3))
+        except ImportError as error:
+            extras = {"GPSampler": "gp", "CmaEsSampler": "cmaes"}
+            extra = f"; install foretune[{extras[name]}]" if name in extras else ""
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"sampler {name} needs a package{extra} ({reason})") from None
+        except ForetuneError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"sampler must draw from the study's space, but {name} raised "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if study.stopped:
+            return
+
+
+def _raise_deleted(error: Exception, study: optuna.Study) -> NoReturn:
+    """Say that the study was deleted, and maybe made again, if that is what an error comes of.
+
+    Raises:
+        ConfigError: it was.
+        Exception: ``error``, if it was not.
+    """
+    try:
+        there = optuna.load_study(study_name=study.study_name, storage=storage_of(study))
+    except KeyError:
+        there = None
+    if there is None or study_id(there) != study_id(study):
+        raise ConfigError(
+            f"study {study.study_name!r} must be in the storage, but was deleted"
+        ) from None
+    raise error
+
+
+def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:
+    try:
+        stored = f"{finished_trials(study)} of {n_trials} trials"
+    except STORAGE_ERRORS:  # the database is away
+        stored = "All trials that had finished"
+    say(
+        f"interrupted: {stored} of study {study.study_name!r} are stored; run the same again to go "
+        "on from there"
+    )
+
+
+def _require_valid(name: str, n_trials: int, workers: int | None) -> None:
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name) or len(name.encode()) > 200:
+        raise ConfigError(
+            "study name must be at most 200 bytes of letters, digits, spaces or . _ = + -, from "
+            f"a letter or digit, but got {name!r}"
+        )
+    _require_count("n_trials", n_trials)
+    if workers == 0:
+        raise ConfigError(
+            "workers must be at least 1, but got 0, which left the work to `foretune worker`: use "
+            "executor=, or `foretune run --dask`, to train on many machines"
+        )
+    if workers is not None:
+        _require_count("workers", workers)
+
+
+def _require_seconds(name: str, value: object) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+        raise ConfigError(f"{name} must be a number of seconds above 0, but got {value!r}")
+
+
+def _require_count(name: str, value: object) -> None:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, but got {value!r}")
+
+
+def join_study(*_: object, **__: object) -> NoReturn:
+    """Say what took the place of joining a study from other machines.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError(
+        "join_study is gone: one process runs a study, and trains on many machines with "
+        "run_study(..., executor=Client(ADDRESS).get_executor(pure=False)) or `foretune run --dask`"
+    )

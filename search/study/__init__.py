@@ -1,0 +1,1 @@
+"""What a study is: its description, target, sampler, pruner, trials and best config."""

@@ -1,0 +1,165 @@
+"""The best trial's config: get it, save it with where it came from."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import optuna
+import tomli_w
+from optuna.trial import FrozenTrial
+
+from foretune.datasets.common.errors import ConfigError, ForetuneError
+from foretune.datasets.common.files import write_atomically
+from foretune.datasets.prices import PriceSeries
+from foretune.models.config import TrialConfig
+from foretune.search.study.best_file import BestDocument, PartsTable, PricesTable, ResultTable
+from foretune.search.study.spec import StudySpec, study_prices
+
+
+def best_so_far(study: optuna.Study) -> FrozenTrial | None:
+    """Return the best complete trial, or None before there is one."""
+    try:
+        return study.best_trial
+    except ValueError:
+        return None
+
+
+def best_trial(study: optuna.Study) -> FrozenTrial:
+    """Return the complete trial with the lowest value.
+
+    Raises:
+        ConfigError: no trial is complete.
+    """
+    if len(study.directions) > 1:
+        raise ConfigError(
+            f"study {study.study_name!r} must have one objective, but got {len(study.directions)}"
+        )
+    best = best_so_far(study)
+    if best is None:
+        raise ConfigError(
+            f"study {study.study_name!r} must have a complete trial, but got none among its "
+            f"{len(study.get_trials(deepcopy=False))} trials"
+        )
+    return best
+
+
+def rank(trial: FrozenTrial) -> tuple[float, int]:
+    """Return what complete trials are sorted by: value, then number."""
+    assert trial.value is not None  # a complete trial has one
+    return trial.value, trial.number
+
+
+def trial_config(trial: FrozenTrial) -> TrialConfig:
+    """Return the config that ``trial`` trained.
+
+    Raises:
+        ConfigError: the trial stores none.
+    """
+    text = trial.user_attrs.get("config")
+    if text is None:
+        raise ConfigError(f"trial {trial.number} must store a config, but got none")
+    if not isinstance(text, str):
+        raise ConfigError(f"config of trial {trial.number} must be TOML, but is {text!r:.100}")
+    try:
+        return TrialConfig.from_toml(text)
+    except ConfigError as error:
+        raise ConfigError(f"config of trial {trial.number}: {error}") from None
+
+
+@contextmanager
+def naming(study: optuna.Study) -> Iterator[None]:
+    """Name ``study`` in what is wrong with a trial, which does not know whose it is."""
+    try:
+        yield
+    except ForetuneError as error:
+        raise type(error)(f"study {study.study_name!r}: {error}") from None
+
+
+def best_config(study: optuna.Study) -> TrialConfig:
+    """Return the config of the study's best trial.
+
+    Raises:
+        ConfigError: no trial is complete.
+
+    Example:
+        >>> best_config(study).save("config.toml")
+    """
+    trial = best_trial(study)
+    with naming(study):
+        return trial_config(trial)
+
+
+def save_best(
+    study: optuna.Study, path: str | os.PathLike[str], *, prices: PriceSeries | None = None
+) -> FrozenTrial:
+    """Write ``best.toml``: the config, its result, and the prices, split and versions behind it.
+
+    ``TrialConfig.load`` reads the config back, :class:`BestDocument` all of it.
+
+    Args:
+        study: a study with a complete trial. One that foretune did not make knows nothing of its
+            prices, and the document is the config and its result alone.
+        path: the file.
+        prices: the study's prices, for the days at which the parts begin and end; None to read
+            them where the study knows them to be. Where they are not, those days are left out.
+
+    Returns:
+        The trial.
+
+    Raises:
+        ConfigError: no trial is complete, or the file cannot be written.
+
+    Example:
+        >>> save_best(study, "best.toml").number
+        7
+    """
+    trial = best_trial(study)
+    spec = StudySpec.stored(study)
+    with naming(study):
+        config, result = trial_config(trial), _result(study, trial)
+    if spec is None:
+        tables = {"config": config, "result": result}
+        text = tomli_w.dumps({name: table.model_dump() for name, table in tables.items()})
+    else:
+        text = BestDocument(
+            config=config,
+            result=result,
+            prices=PricesTable(**spec.prices.model_dump()),
+            split=spec.split,
+            parts=_parts(spec, prices or _prices_at_hand(study, spec)),
+            seed=spec.seed,
+            versions=spec.versions,
+        ).to_toml()
+    write_atomically(path, text)
+    return trial
+
+
+def _result(study: optuna.Study, trial: FrozenTrial) -> ResultTable:
+    if "best_epoch" not in trial.user_attrs:
+        raise ConfigError(f"trial {trial.number} must store a best_epoch, but got none")
+    assert trial.value is not None  # a complete trial has one
+    try:
+        return ResultTable(
+            study=study.study_name,
+            trial=trial.number,
+            relative_mse=trial.value,
+            best_epoch=trial.user_attrs["best_epoch"],
+        )
+    except ConfigError as error:
+        raise ConfigError(f"trial {trial.number}: {error}") from None
+
+
+def _prices_at_hand(study: optuna.Study, spec: StudySpec) -> PriceSeries | None:
+    """Return the study's prices if they are here; nothing is downloaded."""
+    if spec.prices.source.startswith("alphavantage:"):
+        return None
+    try:
+        return study_prices(study)
+    except ForetuneError:
+        return None
+
+
+def _parts(spec: StudySpec, prices: PriceSeries | None) -> PartsTable | None:
+    if prices is None or prices.digest != spec.prices.digest:
+        return None
+    return PartsTable.of(prices, spec.split.split(len(prices), history=spec.space.history))

@@ -1,0 +1,1 @@
+"""One trial: its objective, its record, its files and snapshots."""

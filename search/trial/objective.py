@@ -1,0 +1,88 @@
+"""The Optuna objective: one trial, from its config to its validation value."""
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.pruners import BasePruner, WilcoxonPruner
+from optuna.trial import Trial, TrialState
+
+from foretune.datasets.splits import Development
+from foretune.models.training.results import NonFiniteLossError
+from foretune.models.training.tasks import Budget, DataRef, Missing, advance
+from foretune.search.space.space import SearchSpace
+from foretune.search.storage.optuna_internals import trial_id
+from foretune.search.trial.record import SNAPSHOT_SECONDS, OnEpoch, TrialRecord
+
+# A task of this process ends after the epoch in which it has taken so long.
+CHUNK_SECONDS = 0.25
+
+
+class Objective:
+    """Trains the config that a trial suggests; its value is the best epoch's relative MSE.
+
+    It is a plain Optuna objective: ``study.optimize(Objective(space, data), n_trials=20,
+    catch=NonFiniteLossError)`` needs nothing else of foretune. Every epoch's validation value is
+    reported, so any pruner can stop the trial. A loss that is not finite fails the trial: Optuna
+    itself would let ``-inf`` win.
+
+    With several folds the value is the mean over them, and all are trained an epoch further before
+    the pruner is asked. Optuna's ``WilcoxonPruner`` compares trials fold by fold: under it folds
+    are trained one after another, and each fold's best value is reported as a step of its own.
+
+    Args:
+        space: where configs come from.
+        data: training and validation days, or those of each fold; the test days are not among
+            them.
+        on_epoch: called after every epoch, for progress.
+        checkpoint_seconds: a trial that takes longer keeps a snapshot in the study's database
+            every so many seconds, from which the trial goes on that repeats it.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        data: Development | Sequence[Development],
+        *,
+        on_epoch: OnEpoch | None = None,
+        checkpoint_seconds: float = SNAPSHOT_SECONDS,
+    ) -> None:
+        self._space = space
+        self._folds = (data,) if isinstance(data, Development) else tuple(data)
+        self._data = DataRef.of(self._folds)
+        self._on_epoch = on_epoch
+        self._snapshot_seconds = checkpoint_seconds
+
+    def __call__(self, trial: Trial) -> float:
+        """Return the trial's best validation value; prune or fail as the epochs demand."""
+        record = TrialRecord(
+            trial,
+            self._space.suggest(trial),
+            self._folds,
+            one_by_one=trains_one_by_one(trial.study.pruner, len(self._folds)),
+            snapshot_seconds=self._snapshot_seconds,
+        )
+        budget = Budget(seconds=CHUNK_SECONDS)
+        progress, ended = None, None
+        try:
+            while ended is None:
+                answer = advance((record.state,), self._data, budget)
+                assert not isinstance(answer, Missing)  # it was sent everything
+                (progress,) = answer
+                ended = record.take(progress, self._on_epoch)
+        except BaseException as error:
+            record.fail(error)
+            record.end()
+            raise
+        record.end()
+        record.remove_snapshots(trial.storage.get_trial(trial_id(trial)))
+        if ended == TrialState.PRUNED:
+            raise optuna.TrialPruned
+        if ended == TrialState.FAIL:
+            assert progress is not None
+            raise NonFiniteLossError(progress.error)
+        return record.value
+
+
+def trains_one_by_one(pruner: BasePruner, folds: int) -> bool:
+    """Whether folds are trained one after another, because the pruner compares them singly."""
+    return folds > 1 and isinstance(pruner, WilcoxonPruner)

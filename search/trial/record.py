@@ -1,0 +1,238 @@
+"""What a trial reports and stores of its training, task by task."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from foretune.datasets.splits import Development
+from foretune.models.config import TrialConfig
+from foretune.models.forecasts.assessment import assess_folds
+from foretune.models.training.results import EpochResult, FoldResults, mean_over_folds
+from foretune.models.training.tasks import Progress, TrainingState
+from foretune.search.storage.attributes import set_trial_attrs
+from foretune.search.storage.optuna_internals import study_id, trial_at_start, trial_id
+from foretune.search.study.spec import OBJECTIVE_NAME
+from foretune.search.trial.files import save_trial_files
+from foretune.search.trial.snapshots import (
+    TrialSnapshot,
+    load_snapshot,
+    remove_snapshots,
+    save_snapshot,
+)
+
+# Called after every epoch with the trial's number.
+OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
+
+# A trial that takes longer keeps a snapshot in the study's database every so many seconds.
+SNAPSHOT_SECONDS = 60.0
+
+
+class TrialRecord:
+    """Follows one trial from its config to its best epoch, and stores what a reader will ask for.
+
+    The attributes are also those of a pruned trial, whose Optuna value is only its last report.
+
+    Args:
+        trial: a running trial; one that was interrupted goes on from its snapshot.
+        config: what it trains.
+        folds: training and validation days of each fold.
+        one_by_one: whether a fold begins when the one before it has ended, and each fold's best
+            value is a step that the pruner sees.
+        snapshot_seconds: between two snapshots, and before the first.
+    """
+
+    def __init__(
+        self,
+        trial: Trial,
+        config: TrialConfig,
+        folds: Sequence[Development],
+        *,
+        one_by_one: bool = False,
+        snapshot_seconds: float = SNAPSHOT_SECONDS,
+    ) -> None:
+        self.trial = trial
+        self.config = config
+        self.state = TrainingState(config=config, one_by_one=one_by_one)
+        self._folds = folds
+        self._one_by_one = one_by_one
+        self._best: dict[int, EpochResult] = {}
+        self._history: dict[int, list[EpochResult]] = defaultdict(list)
+        self._measured: dict[str, float] = defaultdict(float)
+        self._devices: list[str] = []
+        self._parameters = self._dropped = 0
+        self._snapshot_seconds = snapshot_seconds
+        self._saved_at = time.monotonic()
+        self._has_snapshot = False
+        self._error: dict[str, Any] = {}
+        stored = trial_at_start(trial)
+        self._reported = set(stored.intermediate_values)
+        self._resume(stored)
+
+    def take(self, progress: Progress, on_epoch: OnEpoch | None = None) -> TrialState | None:
+        """Report what a task did, epoch by epoch.
+
+        What the task trained after the epoch in which the pruner stops the trial is dropped.
+
+        Returns:
+            The state in which the trial ends, or None if it goes on.
+        """
+        for name in ("seconds", "compiles", "cache_hits"):
+            self._measured[name] += getattr(progress, name)
+        if progress.device not in self._devices:
+            self._devices.append(progress.device)
+        self._parameters = progress.parameters or self._parameters
+        for count, results in enumerate(progress.epochs, 1):
+            prune = self._report(results)
+            if on_epoch is not None:
+                on_epoch(self.trial.number, self.config, results)
+            if prune:
+                self._dropped = len(progress.epochs) - count
+                return TrialState.PRUNED
+            if results.is_last:
+                return TrialState.COMPLETE
+        if progress.error is not None:
+            self._error = {"error": progress.error, "non_finite": True}
+            return TrialState.FAIL
+        assert progress.state is not None
+        self.state = progress.state
+        if time.monotonic() - self._saved_at >= self._snapshot_seconds:
+            self.save_snapshot()
+        return None
+
+    def save_snapshot(self) -> None:
+        """Store where the trial is, for whoever goes on with it."""
+        if not self.state.folds or not self._best:
+            return
+        numbers = range(len(self.state.folds))
+        snapshot = TrialSnapshot(
+            self.config,
+            self.state.folds,
+            [self._history[fold] for fold in numbers],
+            [self._best[fold] for fold in numbers],
+        )
+        save_snapshot(self.trial.storage, trial_id(self.trial), snapshot)
+        self._saved_at, self._has_snapshot = time.monotonic(), True
+
+    def remove_snapshots(self, ended: FrozenTrial) -> None:
+        """Remove what was kept of the trial, once its end is stored."""
+        if self._has_snapshot:
+            remove_snapshots(self.trial.storage, study_id(self.trial.study), ended)
+
+    def fail(self, error: BaseException | str, **attributes: Any) -> None:
+        """Note why the trial has failed, with other attributes that shall say so."""
+        if isinstance(error, BaseException):
+            error = f"{type(error).__name__}: {error}".strip(": ")
+        self._error = {"error": error} | attributes
+
+    def end(self) -> None:
+        """Store what the trial came to, and the reason if it failed."""
+        attributes: dict[str, Any] = {
+            "config": self.config.to_toml(),
+            "seconds": round(self._measured["seconds"], 3),
+            "epochs": max((len(history) for history in self._history.values()), default=0),
+            "epochs_dropped": self._dropped,
+            "compiles": int(self._measured["compiles"]),
+            "cache_hits": int(self._measured["cache_hits"]),
+            "device": ", then ".join(self._devices) or "none",
+        } | self._error
+        if self._best:
+            attributes |= self._store_files(list(self._best.values()))
+        set_trial_attrs(self.trial.storage, trial_id(self.trial), user=attributes)
+
+    @property
+    def value(self) -> float:
+        """Mean over the folds of each one's best epoch."""
+        return mean_over_folds(list(self._best.values()))
+
+    def _resume(self, stored: FrozenTrial) -> None:
+        """Take over what an earlier driver stored of this trial, or of the one that it repeats."""
+        begun = self._one_by_one or self._reported
+        if not begun and "retry_history" not in stored.system_attrs:
+            return
+        storage, study = self.trial.storage, study_id(self.trial.study)
+        found = load_snapshot(storage, study, stored, self.config)
+        if found is None:
+            return
+        for fold, (history, best) in enumerate(zip(found.history, found.best, strict=True)):
+            self._history[fold], self._best[fold] = list(history), best
+        self.state = TrainingState(
+            config=self.config, one_by_one=self._one_by_one, folds=found.folds
+        )
+        self._has_snapshot = True
+        if self._one_by_one:
+            values = {fold + 1: best.relative_mse for fold, best in self._best.items()}
+            ended = [fold + 1 for fold, at in enumerate(found.folds) if at.snapshot.finished]
+            steps = {step: values[step] for step in ended}
+        else:
+            steps = _reported_by(found.history)
+        for step, value in steps.items():
+            self._report_value(value, step)
+        self.trial.set_user_attr("resumed_after_epoch", found.epochs)
+
+    def _report(self, results: FoldResults) -> bool:
+        """Report an epoch; True if the study's pruner wants the trial to stop here."""
+        for fold, result in enumerate(results.folds):
+            history = self._history[fold]
+            if history and result.epoch <= history[-1].epoch:
+                continue  # a fold that has ended shows its best epoch again
+            history.append(result.without_arrays())
+            if result.is_best:
+                self._best[fold] = result
+        step, value = results.epoch, results.relative_mse
+        if self._one_by_one:
+            if not results.folds[-1].is_last:
+                return False
+            step = len(results.folds)
+            value = self._best[step - 1].relative_mse
+        self._report_value(value, step)
+        # After the last epoch there is nothing left to save by pruning. What an interrupted trial
+        # trains again has been asked before.
+        asked = step < max(self._reported)
+        return not (results.is_last or asked) and self.trial.should_prune()
+
+    def _report_value(self, value: float, step: int) -> None:
+        if step not in self._reported:
+            self._reported.add(step)
+            self.trial.report(value, step=step)
+
+    def _store_files(self, best: list[EpochResult]) -> dict[str, float]:
+        """Store the trial's files; returns the numbers to store beside them."""
+        # A trial that was pruned between two folds is judged by those it has seen.
+        folds = self._folds[: len(best)]
+        assessment = assess_folds(folds, [result.forecasts for result in best])
+        latest = best[-1]  # of the fold that trained on most days
+        numbers = {
+            "parameters": self._parameters,
+            "best_epoch": latest.epoch,
+            "train_loss": latest.train_loss,
+            "persistence_mse": float(assessment.persistence_mse_by_step.mean()),
+            **assessment.metrics.known(),
+        }
+        if len(self._folds) > 1:
+            values = (result.relative_mse for result in best)
+            numbers |= {f"relative_mse_fold_{n}": value for n, value in enumerate(values, 1)}
+        save_trial_files(self.trial, self.config, self._history, best, folds, assessment)
+        exact = {name: value for name, value in numbers.items() if name.startswith(OBJECTIVE_NAME)}
+        return {name: _rounded(value) for name, value in numbers.items()} | exact
+
+
+def _reported_by(histories: Sequence[Sequence[EpochResult]]) -> dict[int, float]:
+    """Return the values that were reported after each epoch, given the epochs of every fold."""
+    steps = {}
+    for epoch in range(1, max(map(len, histories)) + 1):
+        at = [
+            history[epoch - 1]
+            if epoch <= len(history)
+            else min(history, key=lambda result: result.relative_mse)
+            for history in histories
+        ]
+        steps[epoch] = mean_over_folds(at)
+    return steps
+
+
+def _rounded(value: float) -> float:
+    """Round to what a reader of a table can take in."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value

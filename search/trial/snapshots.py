@@ -1,0 +1,157 @@
+"""Snapshots of long trials: arrays and JSON in the study's own database, never a pickle."""
+
+import io
+import json
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from foretune.datasets.common.errors import ConfigError, ForetuneError
+from foretune.models.config import TrialConfig
+from foretune.models.training.plateau import Plateau
+from foretune.models.training.results import NO_FORECASTS, EpochResult, FoldProgress, Snapshot
+from foretune.search.storage.artifact_store import artifact_store
+from foretune.search.storage.optuna_internals import trial_id
+from foretune.search.study import version1
+
+# They are no artifacts of the trial's: their ids are announced nowhere, and the dashboard does not
+# show them.
+_NAMESPACE = uuid.UUID("5a3c2d0e-0c55-4a53-9a0b-d7a1f1f7f0c4")
+
+_DOCUMENT = "document"
+
+_ARRAYS = {"forecasts", "params"}
+_NUMBERS = [field.name for field in fields(EpochResult) if field.name not in _ARRAYS]
+
+
+@dataclass(frozen=True)
+class TrialSnapshot:
+    """A trial between two epochs.
+
+    ``folds`` are where its training goes on; ``history`` holds every epoch of each of them,
+    ``best`` the best one with its forecasts.
+    """
+
+    config: TrialConfig
+    folds: tuple[FoldProgress, ...]
+    history: Sequence[Sequence[EpochResult]]
+    best: Sequence[EpochResult]
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were trained."""
+        return max(fold.snapshot.epochs for fold in self.folds)
+
+    def to_bytes(self) -> bytes:
+        """Return it as an ``.npz`` file with a JSON document in it."""
+        document = {
+            "config": self.config.to_toml(),
+            "folds": [
+                {
+                    "epochs": fold.snapshot.epochs,
+                    "finished": fold.snapshot.finished,
+                    "plateau": asdict(fold.snapshot.plateau),
+                    "history": [_numbers(result) for result in history],
+                    "best": _numbers(best),
+                }
+                for fold, history, best in zip(self.folds, self.history, self.best, strict=True)
+            ],
+        }
+        arrays: dict[str, Any] = {_DOCUMENT: np.frombuffer(json.dumps(document).encode(), np.uint8)}
+        for number, (fold, best) in enumerate(zip(self.folds, self.best, strict=True)):
+            arrays |= {f"{number}.state.{k}": array for k, array in fold.snapshot.arrays.items()}
+            arrays[f"{number}.forecasts"] = best.forecasts
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **arrays)
+        return content.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "TrialSnapshot":
+        """Read what :meth:`to_bytes` wrote, or a checkpoint of version 1.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        try:
+            if version1.is_checkpoint(content):
+                document, arrays = version1.read_checkpoint(content)
+            else:
+                with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                    arrays = dict(file.items())
+                document = json.loads(arrays.pop(_DOCUMENT).tobytes())
+            config = TrialConfig.from_toml(document["config"])
+            rows = [_fold(fold, arrays, f"{n}.") for n, fold in enumerate(document["folds"])]
+            return cls(config, *(tuple(column) for column in zip(*rows, strict=True)))
+        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+            raise ConfigError(f"its snapshot cannot be read: {error}") from None
+
+
+def _numbers(result: EpochResult) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in _NUMBERS}
+
+
+def _fold(
+    fold: dict[str, Any], arrays: Mapping[str, Any], prefix: str
+) -> tuple[FoldProgress, list[EpochResult], EpochResult]:
+    state = f"{prefix}state."
+    snapshot = Snapshot(
+        epochs=fold["epochs"],
+        plateau=Plateau(**fold["plateau"]),
+        finished=fold["finished"],
+        arrays={n.removeprefix(state): a for n, a in arrays.items() if n.startswith(state)},
+    )
+    history = [
+        EpochResult(**numbers, forecasts=NO_FORECASTS, params={}) for numbers in fold["history"]
+    ]
+    best = EpochResult(**fold["best"], forecasts=arrays[f"{prefix}forecasts"], params={})
+    return FoldProgress(snapshot, best.without_arrays()), history, best
+
+
+def save_snapshot(storage: BaseStorage, number: int, snapshot: TrialSnapshot) -> None:
+    """Store the snapshot of a trial, given Optuna's number of it in the storage."""
+    artifact_store(storage).write_all({_snapshot_id(number): snapshot.to_bytes()})
+
+
+def load_snapshot(
+    storage: BaseStorage, study: int, trial: FrozenTrial, config: TrialConfig
+) -> TrialSnapshot | None:
+    """Return the latest snapshot of ``trial``, or of the trials that it repeats; None without one.
+
+    One that cannot be used is spoken of, and the trial begins anew.
+    """
+    store = artifact_store(storage)
+    for artifact_id in _snapshot_ids(storage, study, trial):
+        try:
+            snapshot = TrialSnapshot.from_bytes(store.read(artifact_id))
+        except ArtifactNotFound:
+            continue
+        except ForetuneError as error:
+            print(f"foretune: trial {trial.number} begins anew: {error}", file=sys.stderr)
+            return None
+        if snapshot.config == config:
+            return snapshot
+    return None
+
+
+def remove_snapshots(storage: BaseStorage, study: int, trial: FrozenTrial) -> None:
+    """Remove what was kept of a trial that has ended, and of those that it repeats."""
+    artifact_store(storage).remove_all(_snapshot_ids(storage, study, trial))
+
+
+def _snapshot_id(number: int) -> str:
+    return str(uuid.uuid5(_NAMESPACE, f"trial/{number}"))
+
+
+def _snapshot_ids(storage: BaseStorage, study: int, trial: FrozenTrial) -> list[str]:
+    earlier = [
+        storage.get_trial_id_from_study_id_trial_number(study, number)
+        for number in reversed(version1.earlier_trials(trial))
+    ]
+    return [_snapshot_id(number) for number in (trial_id(trial), *earlier)]

@@ -1,0 +1,593 @@
+"""A saved forecaster: the same bits in another process, whole or not at all, and never guessed."""
+
+import hashlib
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import tomli_w
+
+from foretune.datasets.common import folders as checked_folder
+from foretune.datasets.common.errors import ConfigError, DataError
+from foretune.models import Forecaster
+from foretune.models.forecaster import files as forecaster_files
+from foretune.models.forecaster.files import require_model_place
+
+FILES = {"forecaster.toml", "history.npy", "SHA256SUMS"}
+
+
+@pytest.fixture(scope="module")
+def forecaster(small: SimpleNamespace) -> Forecaster:
+    return Forecaster.train(small.config, small.prices, split=small.data.split)
+
+
+@pytest.fixture(scope="module")
+def other(small: SimpleNamespace) -> Forecaster:
+    return Forecaster.train(
+        small.changed(seed=1), small.prices, split=small.data.split, coverage=0.5
+    )
+
+
+@pytest.fixture(scope="module")
+def saved(forecaster: Forecaster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved forecaster; tests change copies of it."""
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    forecaster.save(folder)
+    return folder
+
+
+@pytest.fixture
+def model(saved: Path, tmp_path: Path) -> Path:
+    """A copy of the saved forecaster, to change."""
+    return Path(shutil.copytree(saved, tmp_path / "model"))
+
+
+def bits(forecaster: Forecaster) -> str:
+    """All numbers of a forecast, in hex."""
+    return forecaster.forecast().drop(columns="date").to_numpy().tobytes().hex()
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def refusal(folder: Path) -> str:
+    """The one line that loading ``folder`` ends with."""
+    with pytest.raises(ConfigError) as caught:
+        Forecaster.load(folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# There and back
+
+
+@pytest.mark.parametrize("scaling", ["log_returns", "windowed_min_max"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_what_is_loaded_is_what_was_saved(
+    scaling: str, cell: str, small: SimpleNamespace, tmp_path: Path
+) -> None:
+    config = small.changed(cell=cell, units=(3, 2), pad_units_to=4, scaling=scaling, epochs=1)
+    split = small.data.split
+    ours = Forecaster.train(config, small.prices, split=split, refit=False, coverage=0.8)
+    ours.save(tmp_path / "model")
+    loaded = Forecaster.load(str(tmp_path / "model"))
+    assert bits(loaded) == bits(ours)
+    for name in ("config", "scaling", "training", "coverage", "versions", "horizon"):
+        assert getattr(loaded, name) == getattr(ours, name)
+        assert type(getattr(loaded, name)) is type(getattr(ours, name))
+    assert loaded.widths.tobytes() == ours.widths.tobytes()
+    for name in ("name", "digest"):
+        assert getattr(loaded.history, name) == getattr(ours.history, name)
+    for name in ("dates", "mid"):
+        before, after = getattr(ours.history, name), getattr(loaded.history, name)
+        assert (after.tobytes(), after.dtype) == (before.tobytes(), before.dtype)
+    assert jax.tree.structure(loaded.params) == jax.tree.structure(ours.params)
+    for a, b in zip(jax.tree.leaves(loaded.params), jax.tree.leaves(ours.params), strict=True):
+        assert (a.tobytes(), a.dtype, a.shape) == (b.tobytes(), b.dtype, b.shape)
+        assert not a.flags.writeable
+    assert repr(loaded) == repr(ours)
+
+
+def test_newer_prices_are_saved_too(forecaster: Forecaster, tmp_path: Path) -> None:
+    from foretune.datasets.sources.samples import ar1
+
+    moved = forecaster.with_prices(ar1(333))
+    moved.save(tmp_path / "model")
+    loaded = Forecaster.load(tmp_path / "model")
+    assert bits(loaded) == bits(moved) != bits(forecaster)
+    assert len(loaded.history) == 333
+    assert loaded.training.days == forecaster.training.days
+
+
+FRESH = """
+import sys
+from foretune.datasets.sources.samples import ar1
+from foretune.datasets.splits import chronological_split
+from foretune.models import Forecaster, TrialConfig
+def bits(forecaster):
+    return forecaster.forecast().drop(columns="date").to_numpy().tobytes().hex()
+print(bits(Forecaster.load(sys.argv[1])))
+config = TrialConfig.load(sys.argv[1] + "/forecaster.toml")
+split = chronological_split(300, horizon=5, stride=5, history=5)
+forecaster = Forecaster.train(config, ar1(300), split=split)
+print(bits(forecaster))
+forecaster.save(sys.argv[2])
+"""
+
+
+def test_a_fresh_process_loads_trains_and_saves_the_same_bits(
+    model: Path, tmp_path: Path, forecaster: Forecaster
+) -> None:
+    # Elsewhere than it was saved, and by a relative path.
+    model.rename(tmp_path / "moved")
+    command = [sys.executable, "-c", FRESH, "moved", "again"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [bits(forecaster)] * 2
+    again = Forecaster.load(tmp_path / "again")
+    assert bits(again) == bits(forecaster)
+    assert (
+        content(tmp_path / "again")["forecaster.toml"]
+        == (content(tmp_path / "moved")["forecaster.toml"])
+    )
+
+
+def test_the_folder_says_what_it_is_and_where_nothing_was(saved: Path, tmp_path: Path) -> None:
+    table = tomllib.loads((saved / "forecaster.toml").read_text())
+    assert table["horizon"] == 5
+    assert table["history"]["name"] == "ar1"
+    assert {"foretune", "jax", "orbax-checkpoint", "numpy"} <= table["versions"].keys()
+    files = content(saved)
+    assert files.keys() > FILES
+    # Orbax would say in which temporary folder it wrote.
+    assert not any(str(saved.parent).encode() in data for data in files.values())
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="there is no sha256sum here")
+def test_sha256sum_reads_the_sums_too(model: Path) -> None:
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=model, capture_output=True).returncode == 0
+    with (model / "history.npy").open("ab") as file:
+        file.write(b"more")
+    assert subprocess.run(check, cwd=model, capture_output=True).returncode == 1
+
+
+def test_nothing_is_pickled(
+    forecaster: Forecaster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("pickle")
+
+    for name in ("dump", "dumps", "load", "loads", "Pickler", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    forecaster.save(tmp_path / "model")
+    assert bits(Forecaster.load(tmp_path / "model")) == bits(forecaster)
+    # A pickle in the place of the history is not opened.
+    monkeypatch.undo()
+    (tmp_path / "model" / "history.npy").write_bytes(pickle.dumps([1]))
+    sum_again(tmp_path / "model")
+    assert "history.npy must be an array that np.save wrote" in refusal(tmp_path / "model")
+    (tmp_path / "model" / "history.npy").write_bytes(b"")
+    sum_again(tmp_path / "model")
+    assert "history.npy must be an array that np.save wrote" in refusal(tmp_path / "model")
+    np.save(tmp_path / "model" / "history.npy", np.array([{}], dtype=object))
+    sum_again(tmp_path / "model")
+    assert "history.npy must be an array that np.save wrote" in refusal(tmp_path / "model")
+
+
+# Damage
+
+
+def test_every_file_removed_cut_or_flipped_is_named(saved: Path, tmp_path: Path) -> None:
+    names = list(content(saved))
+    assert len(names) >= 8
+    for number, name in enumerate(names):
+        for damage in ("removed", "emptied", "cut", "flipped"):
+            folder = Path(shutil.copytree(saved, tmp_path / f"{number}-{damage}"))
+            file = folder / name
+            data = file.read_bytes()
+            if damage == "removed":
+                file.unlink()
+            elif damage == "flipped":
+                half = len(data) // 2
+                file.write_bytes(data[:half] + bytes([data[half] ^ 1]) + data[half + 1 :])
+            else:
+                file.write_bytes(b"" if damage == "emptied" else data[: len(data) // 2])
+            message = refusal(folder)
+            assert str(folder) in message, (name, damage)
+            assert name in message, (name, damage)
+
+
+@pytest.mark.parametrize(("name", "every"), [("SHA256SUMS", 2), ("forecaster.toml", 17)])
+def test_no_byte_of_a_text_can_change_unseen(name: str, every: int, model: Path) -> None:
+    file = model / name
+    data = file.read_bytes()
+    for place in range(0, len(data), every):
+        bit = 1 << place % 8
+        file.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
+        assert str(model) in refusal(model), place
+    file.write_bytes(data)
+    Forecaster.load(model)
+
+
+def test_sums_cut_between_two_lines_are_seen(model: Path) -> None:
+    file = model / "SHA256SUMS"
+    lines = file.read_text().splitlines(keepends=True)
+    for count in range(len(lines)):
+        file.write_text("".join(lines[:count]))
+        assert str(model) in refusal(model)
+    assert "weights/ocdbt.process_0/manifest.ocdbt must be listed in SHA256SUMS" in refusal(model)
+    file.write_text("".join(lines).removesuffix("\n"))
+    assert "SHA256SUMS must end with a whole line" in refusal(model)
+
+
+@pytest.mark.parametrize("what", ["missing", "a file", "empty"])
+def test_what_is_no_model_is_one_line(what: str, tmp_path: Path) -> None:
+    place = tmp_path / "model"
+    if what == "a file":
+        place.write_text("")
+    elif what == "empty":
+        place.mkdir()
+    message = refusal(place)
+    assert str(place) in message
+    assert "SHA256SUMS" in message
+
+
+def sum_again(folder: Path) -> None:
+    """Make the sums right again, by hand: what follows is not damage but contradiction."""
+    lines = [
+        f"{hashlib.sha256(data).hexdigest()}  {name}\n"
+        for name, data in content(folder).items()
+        if name != "SHA256SUMS"
+    ]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+SCALING = {"log_returns": {"mean": 0.0, "std": 0.01}}
+WINDOWS = {"starts": [0, 40], "minima": [1.0, 2.0], "maxima": [2.0, 3.0]}
+CONTRADICTIONS: list[tuple[str, Any, str]] = [
+    ("format", 2, "format must be 1, but got 2"),
+    ("format", "1", "format must be 1"),
+    ("config.unroll_length", 4000, "config.unroll_length must be at most "),
+    ("horizon", 0, "horizon must be greater than or equal to 1"),
+    ("horizon", 6, "intervals.widths must hold one width for each of horizon's 6 steps"),
+    ("horizn", 5, "unknown key 'horizn'"),
+    ("config", 3, "config must be"),
+    ("config.cell", "../lstm", "config.cell must be 'lstm', 'peephole_lstm' or 'gru'"),
+    ("config.unit", [3], "unknown key 'config.unit'"),
+    ("config.units", [4], "must hold the weights that config asks for, but differs in head_kernel"),
+    ("config.units", [3, 3], "must hold the weights that config asks for, but differs in layers.1"),
+    ("config.cell", "gru", "weights must hold the weights that config asks for"),
+    ("config.scaling", "windowed_min_max", "scaling must be a table of windowed_min_max alone"),
+    ("scaling", {}, "scaling must be a table of log_returns alone, as in config.scaling, but got"),
+    ("scaling.log_returns.std", 0.0, "scaling.log_returns.std must be greater than 0"),
+    ("scaling.log_returns.mean", float("nan"), "scaling.log_returns.mean must be a finite number"),
+    ("scaling.windowed_min_max", WINDOWS, "but got log_returns, windowed_min_max"),
+    ("training.days", 0, "training.days must be greater than or equal to 1"),
+    ("training.days", 301, "training.days must be at most history.days, 300, but got 301"),
+    ("training.first_date", "1970-01-02", "training.first_date must be a valid date"),
+    ("training.refit", 1, "training.refit must be a valid boolean"),
+    ("training.relative_mse", float("inf"), "training.relative_mse must be a finite number"),
+    ("training.digest", "ab", "training.digest must match pattern"),
+    ("history.days", 299, "history.npy must have 299 days to 1971-02-25"),
+    ("history.name", "", "history.name must have at least 1 character"),
+    ("history.name", " ", "name of a price series must be a non-empty string"),
+    ("intervals.coverage", 1.0, "intervals.coverage must be less than 1"),
+    ("intervals.widths", [0.1] * 4, "intervals.widths must hold one width for each"),
+    ("intervals.widths", [0.1] * 4 + [-0.1], "intervals.widths.4 must be greater than or equal"),
+    ("intervals.widths", 0.1, "intervals.widths must be a valid tuple"),
+    ("weights.digest", "0" * 64, "weights must hold weights of SHA-256 000000000000..., as in"),
+    ("weights.parameters", "64", "weights.parameters must be a valid integer"),
+    ("versions.jax", 1, "versions.jax must be a valid string"),
+    ("versions", None, "versions is missing"),
+    ("training", None, "training is missing"),
+]
+
+
+def changed(table: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path; None removes it."""
+    *above, last = path.split(".")
+    for name in above:
+        table = table[name]
+    table[last] = value
+    if value is None:
+        del table[last]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), CONTRADICTIONS)
+def test_a_document_that_cannot_be_right_is_named(
+    path: str, value: Any, message: str, model: Path
+) -> None:
+    file = model / "forecaster.toml"
+    table = tomllib.loads(file.read_text())
+    changed(table, path, value)
+    file.write_text(tomli_w.dumps(table))
+    sum_again(model)
+    said = refusal(model)
+    assert message in said
+    assert str(model) in said
+
+
+def test_a_scaling_that_forecasts_no_price_is_told(model: Path) -> None:
+    """What no look at the document alone can tell."""
+    file = model / "forecaster.toml"
+    table = tomllib.loads(file.read_text())
+    table["scaling"] = {"log_returns": {"mean": 1e300, "std": 0.01}}
+    file.write_text(tomli_w.dumps(table))
+    sum_again(model)
+    with pytest.raises(DataError, match=r"the forecast after .* must be finite prices above 0"):
+        Forecaster.load(model).forecast()
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [
+        {"starts": [1, 40]},
+        {"starts": [0, 0]},
+        {"starts": [0]},
+        {"maxima": [2.0, 1.0]},
+        {"minima": [1.0]},
+    ],
+)
+def test_windows_that_no_scaling_has_are_refused(windows: dict[str, Any], model: Path) -> None:
+    file = model / "forecaster.toml"
+    table = tomllib.loads(file.read_text())
+    table["config"]["scaling"] = "windowed_min_max"
+    table["scaling"] = {"windowed_min_max": WINDOWS}
+    file.write_text(tomli_w.dumps(table))
+    sum_again(model)
+    Forecaster.load(model)
+    table["scaling"] = {"windowed_min_max": WINDOWS | windows}
+    file.write_text(tomli_w.dumps(table))
+    sum_again(model)
+    assert "scaling.windowed_min_max must have windows that start at 0" in refusal(model)
+
+
+DAY = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda days: days[::-1], "dates must be strictly increasing"),
+        (lambda days: days[:-1], "must have 300 days to 1971-02-25, as in forecaster.toml"),
+        (lambda days: days["mid"], "must hold a date and a mid price a day"),
+        (lambda days: days.reshape(2, 150), "must hold a date and a mid price a day"),
+        (lambda days: days[:0], "needs at least one row"),
+        (lambda days: with_price(days, np.nan), "on 1970-01-07 must be a finite number above 0"),
+        (lambda days: with_price(days, -1.0), "on 1970-01-07 must be a finite number above 0"),
+    ],
+)
+def test_a_history_that_cannot_be_right_is_named(
+    change: Callable[[Any], Any], message: str, model: Path
+) -> None:
+    file = model / "history.npy"
+    days = np.load(file)
+    assert days.dtype == DAY
+    np.save(file, change(days))
+    sum_again(model)
+    said = refusal(model)
+    assert message in said
+    assert str(file) in said
+
+
+def with_price(days: Any, price: float) -> Any:
+    days["mid"][3] = price
+    return days
+
+
+def test_the_weights_of_another_model_are_refused(
+    model: Path, other: Forecaster, tmp_path: Path
+) -> None:
+    other.save(tmp_path / "other")
+    shutil.rmtree(model / "weights")
+    shutil.copytree(tmp_path / "other" / "weights", model / "weights")
+    sum_again(model)
+    assert "weights must hold weights of SHA-256" in refusal(model)
+    shutil.rmtree(model / "weights")
+    sum_again(model)
+    assert "weights cannot be restored: " in refusal(model)
+
+
+# Whole or not at all
+
+
+def test_an_older_model_is_replaced(model: Path, other: Forecaster, tmp_path: Path) -> None:
+    before = content(model)
+    other.save(model)
+    assert content(model).keys() & before.keys() >= FILES
+    assert bits(Forecaster.load(model)) == bits(other)
+    (model / "history.npy").write_bytes(b"")  # a damaged one too
+    other.save(str(model) + "/")
+    assert bits(Forecaster.load(model)) == bits(other)
+    (tmp_path / "link").symlink_to(model)
+    other.save(tmp_path / "link")
+    (tmp_path / "empty").mkdir()
+    other.save(tmp_path / "empty")
+    assert bits(Forecaster.load(tmp_path / "empty")) == bits(other)
+    assert sorted(os.listdir(tmp_path)) == ["empty", "link", "model"]
+
+
+@pytest.mark.parametrize(
+    ("add", "named"),
+    [
+        ({"notes.txt": "mine"}, "notes.txt"),
+        ({"weights/notes.txt": "mine"}, "weights/notes.txt"),
+        ({"SHA256SUMS": None}, "forecaster.toml"),
+        ({"SHA256SUMS": "cut"}, "SHA256SUMS"),
+    ],
+)
+def test_a_model_with_something_else_in_it_is_not_replaced(
+    add: dict[str, str | None], named: str, model: Path, other: Forecaster
+) -> None:
+    for name, text in add.items():
+        if text is None:
+            (model / name).unlink()
+        else:
+            (model / name).write_text(text)
+    before = content(model)
+    with pytest.raises(ConfigError, match=f"must be a new folder, .* but it holds {named}$"):
+        other.save(model)
+    assert content(model) == before
+    assert os.listdir(model.parent) == ["model"]
+
+
+@pytest.mark.parametrize("place", ["full", "summed", "file", "none/model", "file/model"])
+def test_what_is_no_model_is_never_deleted(place: str, tmp_path: Path, other: Forecaster) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.txt").write_text("mine")
+    shutil.copytree(tmp_path / "full", tmp_path / "summed")
+    sum_again(tmp_path / "summed")
+    before = content(tmp_path)
+    for refuse in (
+        lambda: require_model_place(tmp_path / place),
+        lambda: other.save(tmp_path / place),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            refuse()
+        assert str(tmp_path / place) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("orbax")])
+def test_a_save_that_fails_leaves_the_old_model(
+    error: Exception, model: Path, other: Forecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(folder: Path, _: Any) -> None:
+        folder.mkdir()
+        (folder / "half").write_text("")
+        raise error
+
+    before = content(model)
+    monkeypatch.setattr(forecaster_files, "write_arrays", fail)
+    expected = ConfigError if isinstance(error, OSError) else RuntimeError
+    with pytest.raises(expected, match=r"No space left|orbax"):
+        other.save(model)
+    assert content(model) == before
+    assert os.listdir(model.parent) == ["model"]
+
+
+def test_where_folders_cannot_be_swapped_two_renames_do(
+    model: Path, other: Forecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked_folder, "_swap", lambda *_: False)
+    other.save(model)
+    assert bits(Forecaster.load(model)) == bits(other)
+    assert os.listdir(model.parent) == ["model"]
+    # If the second rename fails, the first one is undone.
+    before, rename = content(model), Path.rename
+
+    def fail_into_place(self: Path, target: Path) -> Path:
+        if target == model and not self.name.startswith("old-"):
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_into_place)
+    with pytest.raises(ConfigError, match="Input/output error"):
+        other.save(model)
+    assert content(model) == before
+    assert os.listdir(model.parent) == ["model"]
+
+
+KILLED = """
+import os, shutil, signal, sys, time
+import orbax.checkpoint
+from foretune.datasets.common import folders as checked_folder
+from foretune.models import Forecaster
+from foretune.models.forecaster import files as forecaster_files
+
+old, new, out, rounds = sys.argv[1:4] + [int(sys.argv[4])]
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def after(module, name):
+    before = getattr(module, name)
+    def call(*arguments):
+        before(*arguments)
+        kill()
+    setattr(module, name, call)
+
+POINTS = {
+    "before weights": lambda: setattr(forecaster_files, "write_arrays", kill),
+    "after weights": lambda: after(forecaster_files, "write_arrays"),
+    "before swap": lambda: setattr(checked_folder, "_swap", kill),
+    "after swap": lambda: after(checked_folder, "_swap"),
+}
+for point in [*POINTS, *range(rounds)]:
+    place = os.path.join(out, str(point), "model")
+    shutil.copytree(old, place)
+    child = os.fork()
+    if child == 0:
+        # Loaded here, because threads of a loader do not live on in a fork.
+        forecaster = Forecaster.load(new)
+        if point in POINTS:
+            POINTS[point]()
+        open(os.path.join(out, str(point), "loaded"), "w").close()
+        forecaster.save(place)
+        time.sleep(60)
+    if point not in POINTS:
+        while not os.path.exists(os.path.join(out, str(point), "loaded")):
+            time.sleep(0.001)
+        time.sleep(0.006 * point)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL, status
+"""
+
+
+def test_a_kill_while_saving_leaves_the_old_model_or_the_new_one_whole(
+    saved: Path, forecaster: Forecaster, other: Forecaster, tmp_path: Path
+) -> None:
+    other.save(tmp_path / "other")
+    out, rounds = tmp_path / "out", 10
+    arguments = [str(saved), str(tmp_path / "other"), str(out), str(rounds)]
+    command = [sys.executable, "-c", KILLED, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    old, new = bits(forecaster), bits(other)
+    assert old != new
+    expected = {"before weights": old, "after weights": old, "before swap": old, "after swap": new}
+    for point, wanted in expected.items():
+        assert bits(Forecaster.load(out / point / "model")) == wanted, point
+    # The temporary folder of one that was killed is left; it is nobody's model.
+    left = [name for name in os.listdir(out / "before swap") if name.startswith(".writing-")]
+    assert len(left) == 1
+    found = {bits(Forecaster.load(out / str(number) / "model")) for number in range(rounds)}
+    assert found <= {old, new}
+    assert old in found, "the first one was killed when nothing was written"
+
+
+def test_an_interrupt_while_saving_leaves_the_old_model_and_nothing_else(
+    model: Path, other: Forecaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, write = content(model), forecaster_files.write_arrays
+
+    def interrupted(folder: Path, arrays: Any) -> None:
+        write(folder, arrays)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(forecaster_files, "write_arrays", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        other.save(model)
+    assert content(model) == before
+    assert os.listdir(model.parent) == ["model"]

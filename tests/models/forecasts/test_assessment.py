@@ -1,0 +1,192 @@
+"""Assessments: every number by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from foretune.datasets.common.errors import DataError
+from foretune.datasets.splits import Split, development_folds
+from foretune.models.forecasts.assessment import assess, assess_folds, training_daily_change
+
+Array = NDArray[np.float64]
+
+# Squares 1 1 | 4 16 | 1 1: their mean is 24 / 6 = 4.
+ACTUAL = np.array([[1.0, -1.0], [2.0, -4.0], [1.0, 1.0]])
+# Errors 1 0 | 0 2 | -1 -2.
+FORECAST = np.array([[2.0, -1.0], [2.0, -2.0], [0.0, -1.0]])
+
+# Squares all 1.
+OTHER_ACTUAL = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0]])
+# Errors 0.5 0.5 | -1 1 | 2 0.
+OTHER_FORECAST = np.array([[1.5, 1.5], [0.0, 0.0], [1.0, 1.0]])
+
+pairs = st.lists(
+    st.tuples(*[hnp.arrays(np.float64, (4, 3), elements=st.floats(-2, 2))] * 2),
+    min_size=1,
+    max_size=3,
+)
+
+
+def exact_interval(hits: int, count: int) -> tuple[float, float]:
+    interval = binomtest(hits, count).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def test_one_fold_by_hand() -> None:
+    found = assess([FORECAST], [ACTUAL], daily_change=0.25, overlap=1)
+    metrics = found.metrics
+    # Squared errors 1 0 | 0 4 | 1 4, absolute ones 1 0 | 0 2 | 1 2.
+    assert metrics.mse == 10 / 6
+    assert metrics.relative_mse == pytest.approx(10 / 24, rel=1e-15)
+    assert metrics.mae == 1.0
+    assert metrics.mase == 4.0
+    # By origin 0.5, 2 and 2.5, and 1, 10 and 1 for persistence, in units of 4.
+    assert found.losses.tolist() == [0.125, 0.5, 0.625]
+    assert found.losses.mean() == metrics.relative_mse
+    assert found.persistence_losses.tolist() == [0.25, 2.5, 0.25]
+    assert found.persistence_losses.mean() == 1.0
+    assert found.mse_by_step.tolist() == [2 / 3, 8 / 3]
+    assert found.persistence_mse_by_step.tolist() == [6 / 3, 18 / 3]
+    assert found.mae_by_step.tolist() == [2 / 3, 4 / 3]
+    # On the last day: down and down, down and down, down and up.
+    assert metrics.directional_accuracy == 2 / 3
+    assert (metrics.directional_low, metrics.directional_high) == pytest.approx(
+        exact_interval(2, 3), rel=1e-9
+    )
+
+
+def test_two_folds_by_hand() -> None:
+    found = assess([FORECAST, OTHER_FORECAST], [ACTUAL, OTHER_ACTUAL], daily_change=0.25, overlap=1)
+    metrics = found.metrics
+    # Squared errors 10 and 6.5 in all, 12 values; but each fold is relative to its own
+    # persistence, 24 and 6.
+    assert metrics.mse == 16.5 / 12
+    assert metrics.relative_mse == pytest.approx((10 / 24 + 6.5 / 6) / 2, rel=1e-15)
+    assert metrics.mae == pytest.approx((6 + 5) / 12, rel=1e-15)
+    assert metrics.mase == pytest.approx((6 + 5) / 12 / 0.25, rel=1e-15)
+    assert found.losses.tolist() == [0.125, 0.5, 0.625, 0.25, 1.0, 2.0]
+    assert found.losses.mean() == pytest.approx(metrics.relative_mse, abs=1e-12)
+    assert found.persistence_losses.tolist() == [0.25, 2.5, 0.25, 1.0, 1.0, 1.0]
+    assert found.persistence_losses.mean() == 1.0
+    np.testing.assert_allclose(found.mse_by_step, [(2 + 5.25) / 6, (8 + 1.25) / 6], rtol=1e-15)
+    np.testing.assert_allclose(found.persistence_mse_by_step, [9 / 6, 21 / 6], rtol=1e-15)
+    np.testing.assert_allclose(found.mae_by_step, [(2 + 3.5) / 6, (4 + 1.5) / 6], rtol=1e-15)
+    # Two of three; then up and up, no forecast, up and up.
+    assert metrics.directional_accuracy == 4 / 5
+    assert (metrics.directional_low, metrics.directional_high) == pytest.approx(
+        exact_interval(4, 5), rel=1e-9
+    )
+
+
+def test_persistence_is_one_and_has_no_direction() -> None:
+    actuals = [ACTUAL, OTHER_ACTUAL]
+    found = assess(
+        [np.zeros_like(actual) for actual in actuals], actuals, daily_change=0.25, overlap=1
+    )
+    assert found.metrics.relative_mse == 1.0
+    assert found.losses.tolist() == found.persistence_losses.tolist()
+    assert found.mse_by_step.tolist() == found.persistence_mse_by_step.tolist()
+    assert found.metrics.directional_accuracy is None
+    assert found.metrics.directional_low is None
+    assert found.metrics.directional_high is None
+    # Absolute moves 10 and 6, squares 24 and 6.
+    assert found.metrics.known() == {
+        "relative_mse": 1.0,
+        "mse": 30 / 12,
+        "mae": pytest.approx(16 / 12, rel=1e-15),
+        "mase": pytest.approx(16 / 12 / 0.25, rel=1e-15),
+    }
+
+
+def test_the_truth_is_zero_and_its_opposite_four() -> None:
+    found = assess([ACTUAL], [ACTUAL], daily_change=0.25, overlap=1)
+    assert found.metrics.known() == {
+        "relative_mse": 0.0,
+        "mse": 0.0,
+        "mae": 0.0,
+        "mase": 0.0,
+        "directional_accuracy": 1.0,
+        "directional_low": pytest.approx(exact_interval(3, 3)[0], rel=1e-9),
+        "directional_high": 1.0,
+    }
+    assert not found.losses.any()
+    assert not found.mse_by_step.any()
+    assert not found.mae_by_step.any()
+    opposite = assess([-ACTUAL], [ACTUAL], daily_change=0.25, overlap=1)
+    assert opposite.metrics.relative_mse == 4.0
+    assert opposite.metrics.directional_accuracy == 0.0
+    assert opposite.metrics.directional_low == 0.0
+
+
+@given(pairs)
+def test_losses_of_folds_of_one_size_have_the_metric_as_their_mean(
+    pairs: list[tuple[Array, Array]],
+) -> None:
+    forecasts, actuals = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    assume(all(np.abs(actual).max() > 1e-3 for actual in actuals))
+    found = assess(forecasts, actuals, daily_change=0.01, overlap=3)
+    assert found.losses.shape == found.persistence_losses.shape == (4 * len(pairs),)
+    assert found.losses.mean() == pytest.approx(found.metrics.relative_mse, rel=1e-12)
+    assert found.persistence_losses.mean() == pytest.approx(1, rel=1e-12)
+    assert found.mse_by_step.mean() == pytest.approx(found.metrics.mse, rel=1e-12)
+    assert found.mae_by_step.mean() == pytest.approx(found.metrics.mae, rel=1e-12)
+
+
+def test_prices_that_stand_still_after_every_origin_of_a_fold_are_refused() -> None:
+    still = np.zeros((3, 2))
+    with pytest.raises(DataError, match=r"after one of the 3 forecast origins, but stand still"):
+        assess([FORECAST, FORECAST], [ACTUAL, still], daily_change=0.25, overlap=1)
+
+
+def test_folds_of_a_made_up_series_by_hand(small: SimpleNamespace) -> None:
+    # Log prices in hundredths. Blocks of 4 days from 6 on and from 10 on, each 2 days after its
+    # training: days 0 to 3, and 0 to 7.
+    logs = [0, 2, 1, 4, -9, 1, 3, 2, 5, 1, 1, 3, 2, 3, 7, 7, 7, 7, 7, 7]
+    split = Split(
+        length=20,
+        train_stop=4,
+        validation_start=6,
+        validation_stop=14,
+        test_start=16,
+        horizon=2,
+        stride=1,
+    )
+    prices = small.series_of_mids(np.exp(0.01 * np.array(logs)), small.prices.head(20))
+    folds = development_folds(prices, split, 2)
+    assert [fold.split.validation_origins.tolist() for fold in folds] == [[5, 6, 7], [9, 10, 11]]
+    # After 5: 2 1; after 6: -1 2; after 7: 3 -1. Errors -1 0 | 2 -1 | -2 2.
+    # After 9: 0 2; after 10: 2 1; after 11: -1 0. Errors 1 -3 | -1 -1 | 1 -1.
+    forecasts = [
+        0.01 * np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]),
+        0.01 * np.array([[1.0, -1.0], [1.0, 0.0], [0.0, -1.0]]),
+    ]
+    found = assess_folds(folds, forecasts)
+    # Changes 2, 1 and 3 on the training days that all folds have.
+    assert training_daily_change(folds) == pytest.approx(0.02, rel=1e-12)
+    # Squared errors 14 of 20, and 14 of 10; absolute ones 8 and 8. Directions: two hits and a
+    # miss; a miss, no forecast, no move. Two origins in a row share a day: one of two.
+    low, high = exact_interval(1, 2)
+    assert found.metrics.known() == pytest.approx(
+        {
+            "relative_mse": (0.7 + 1.4) / 2,
+            "mse": 28e-4 / 12,
+            "mae": 0.16 / 12,
+            "mase": 8 / 12,
+            "directional_accuracy": 2 / 4,
+            "directional_low": low,
+            "directional_high": high,
+        },
+        rel=1e-9,
+    )
+    # By origin, sums over the two days in units of 20 / 3 and 10 / 3.
+    units = np.array([20 / 3] * 3 + [10 / 3] * 3)
+    np.testing.assert_allclose(found.losses, np.array([1, 5, 8, 10, 2, 2]) / units, rtol=1e-9)
+    np.testing.assert_allclose(
+        found.persistence_losses, np.array([5, 5, 10, 4, 5, 1]) / units, rtol=1e-9
+    )

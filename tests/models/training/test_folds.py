@@ -1,0 +1,155 @@
+"""Walk-forward training: side by side, every fold is trained as if it were alone."""
+
+import dataclasses
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from foretune.datasets.sources.samples import random_walk
+from foretune.datasets.splits import Development, development_folds
+from foretune.models.runtime.compile_count import compile_count
+from foretune.models.training.folds import fit_folds
+from foretune.models.training.loop import fit
+from foretune.models.training.results import EpochResult, FoldResults
+
+FOLDS = 3
+# With this seed the folds stop after different numbers of epochs, and no two values of a fold
+# are so near that another machine could rank them otherwise.
+STAGGERED = {
+    "epochs": 30,
+    "stop_patience": 3,
+    "decay_patience": 0,
+    "learning_rate": 0.1,
+    "seed": 7,
+}
+
+
+@pytest.fixture(scope="module")
+def folds(small: SimpleNamespace) -> tuple[Development, ...]:
+    """Three blocks of 19 validation days, 3 origins each."""
+    return development_folds(small.prices, small.data.split, FOLDS)
+
+
+def bits(*values: Any) -> list[bytes]:
+    """Every number in results or weights, bit for bit."""
+    results = [
+        {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        if isinstance(value, EpochResult)
+        else value
+        for value in values
+    ]
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(results)]
+
+
+def test_every_fold_is_trained_as_if_alone(
+    small: SimpleNamespace, folds: tuple[Development, ...]
+) -> None:
+    config = small.changed()
+    together = list(fit_folds(config, folds))
+    assert [result.epoch for result in together] == [1, 2, 3]
+    assert [result.is_last for result in together] == [False, False, True]
+    for number, fold in enumerate(folds):
+        alone = list(fit(config, fold))
+        ours = [result.folds[number] for result in together]
+        assert len(alone) == 3
+        assert bits(*ours) == bits(*alone)
+    # Not vacuous: no two folds are alike.
+    assert len({tuple(bits(fold)) for fold in together[0].folds}) == FOLDS
+
+
+def test_a_fold_that_has_ended_repeats_its_best_result(
+    small: SimpleNamespace, folds: tuple[Development, ...]
+) -> None:
+    config = small.changed(**STAGGERED)
+    alone = [list(fit(config, fold)) for fold in folds]
+    lengths = [len(run) for run in alone]
+    assert min(lengths) < max(lengths) < config.epochs
+    assert len({tuple(result.learning_rate for result in run[:3]) for run in alone}) > 1
+
+    together = list(fit_folds(config, folds))
+    assert [result.epoch for result in together] == list(range(1, max(lengths) + 1))
+    assert [result.is_last for result in together] == [False] * (max(lengths) - 1) + [True]
+    for number, run in enumerate(alone):
+        best = min(run, key=lambda result: result.relative_mse)
+        assert best is not run[-1]
+        expected = run + [best] * (max(lengths) - len(run))
+        assert bits(*[result.folds[number] for result in together]) == bits(*expected)
+
+
+def test_the_value_is_the_mean_over_the_folds(
+    small: SimpleNamespace, folds: tuple[Development, ...]
+) -> None:
+    for result in fit_folds(small.changed(**STAGGERED), folds):
+        values = [fold.relative_mse for fold in result.folds]
+        assert len(values) == FOLDS
+        assert result.relative_mse == pytest.approx(sum(values) / FOLDS, rel=1e-14)
+
+
+def test_one_fold_is_a_plain_training(
+    small: SimpleNamespace, folds: tuple[Development, ...]
+) -> None:
+    config = small.changed(**STAGGERED)
+    alone, together = list(fit(config, folds[0])), list(fit_folds(config, folds[:1]))
+    for plain, rolled in zip(alone, together, strict=True):
+        for result in (rolled, FoldResults.of_one(plain)):
+            assert bits(*result.folds) == bits(plain)
+            assert (result.epoch, result.relative_mse, result.is_last) == (
+                plain.epoch,
+                plain.relative_mse,
+                plain.is_last,
+            )
+
+
+def test_all_folds_share_one_compiled_program(
+    small: SimpleNamespace, folds: tuple[Development, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    # A shape that no other test uses: what is compiled here was not compiled before.
+    config = small.changed(units=(2,), batch_size=6)
+    before = compile_count()
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
+        list(fit_folds(config, folds))
+    start = "Finished XLA compilation of "
+    logged = [
+        record.getMessage().removeprefix(start).split(" in ")[0]
+        for record in caplog.records
+        if record.getMessage().startswith(start)
+    ]
+    assert logged == ["jit(one_epoch)"]
+    assert compile_count() - before == 1
+
+
+@pytest.mark.parametrize("number", range(FOLDS))
+def test_the_validation_prices_of_a_fold_do_not_reach_its_first_weights(
+    number: int, small: SimpleNamespace, folds: tuple[Development, ...]
+) -> None:
+    split = folds[number].split
+    config = small.changed(epochs=1, steps_per_epoch=80)  # cursors jump many times
+
+    def first_epoch(start: int, stop: int) -> FoldResults:
+        """Train with other valid prices from ``start`` to ``stop - 1``."""
+        mid = small.prices.mid.copy()
+        mid[start:stop] = 1.5 * random_walk(len(mid), seed=77).mid[start:stop]
+        prices = small.series_of_mids(mid, small.prices)
+        (result,) = fit_folds(config, development_folds(prices, small.data.split, FOLDS))
+        return result
+
+    (before,) = fit_folds(config, folds)
+    after = first_epoch(split.validation_start, split.validation_stop)
+    for fold, (ours, theirs) in enumerate(zip(before.folds, after.folds, strict=True)):
+        if fold < number:  # the past does not know
+            assert bits(ours) == bits(theirs)
+        elif fold == number:
+            assert bits(ours.params, ours.train_loss) == bits(theirs.params, theirs.train_loss)
+            assert ours.relative_mse != theirs.relative_mse
+        else:  # a later fold trains on these days
+            assert bits(ours.params) != bits(theirs.params)
+    # Nor do the days of the gap, which is validation to the fold before.
+    after = first_epoch(split.train_stop, split.validation_stop)
+    assert bits(before.folds[number].params) == bits(after.folds[number].params)
+    # Not vacuous: the last training day does reach them.
+    after = first_epoch(split.train_stop - 1, split.train_stop)
+    assert bits(before.folds[number].params) != bits(after.folds[number].params)

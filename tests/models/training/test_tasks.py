@@ -1,0 +1,182 @@
+"""A task trains onward from wherever it is told to, whatever its process still holds."""
+
+import pickle
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from foretune.datasets import PriceSeries
+from foretune.datasets.splits import Development, chronological_split, development_folds
+from foretune.models import TrialConfig, fit
+from foretune.models.training import lane_tasks, tasks
+from foretune.models.training.folds import fit_folds
+from foretune.models.training.tasks import (
+    Budget,
+    DataRef,
+    Missing,
+    Progress,
+    TrainingState,
+    advance,
+)
+
+CONFIG = TrialConfig(
+    units=(4,), unroll_length=8, batch_size=8, epochs=5, steps_per_epoch=5, dropout=0.2
+)
+LONG = 1e9
+
+
+def progress(answer: tasks.Answer) -> Progress:
+    assert not isinstance(answer, Missing)
+    return answer[0]
+
+
+def forget() -> None:
+    """Be another process, as far as tasks can tell."""
+    tasks._trainings.clear()
+    tasks._data.clear()
+    lane_tasks._held = None
+
+
+@pytest.fixture
+def data(tiny_data: Development) -> DataRef:
+    forget()
+    return DataRef.of([tiny_data])
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_tasks_of_one_epoch_are_the_training(
+    elsewhere: bool, data: DataRef, tiny_data: Development
+) -> None:
+    """In one process by tokens, and in a new one each time from pickled snapshots: every bit."""
+    expected = list(fit(CONFIG, tiny_data))
+    state = TrainingState(config=CONFIG)
+    found = []
+    while True:
+        if elsewhere:
+            forget()
+            state = pickle.loads(pickle.dumps(state))
+        sent = state if elsewhere else state.by_token()
+        made = progress(advance((sent,), data, Budget(seconds=LONG, epochs=1)))
+        found += made.epochs
+        assert made.state is not None
+        state = made.state
+        if found[-1].is_last:
+            break
+    assert len(found) == len(expected)
+    for results, result in zip(found, expected, strict=True):
+        (sent_result,) = results.folds
+        assert sent_result.without_arrays() == result.without_arrays()
+        if result.is_best:
+            np.testing.assert_array_equal(sent_result.forecasts, result.forecasts)
+        else:
+            assert sent_result.forecasts.size == 0
+
+
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_folds_go_on_where_they_were(one_by_one: bool, walk: PriceSeries) -> None:
+    forget()
+    folds = development_folds(walk, chronological_split(len(walk), horizon=5, history=8), 2)
+    data = DataRef.of(folds)
+    expected = list(fit_folds(CONFIG, folds, one_by_one=one_by_one))
+    state = TrainingState(config=CONFIG, one_by_one=one_by_one)
+    found: list[Any] = []
+    while not (found and found[-1].is_last):
+        forget()
+        made = progress(advance((state,), data, Budget(seconds=LONG, epochs=3)))
+        found += made.epochs
+        assert made.state is not None
+        state = made.state
+    assert [r.relative_mse for r in found] == [r.relative_mse for r in expected]
+    assert [r.is_last for r in found] == [r.is_last for r in expected]
+
+
+def test_what_a_worker_lacks_it_says(data: DataRef) -> None:
+    by_digest = replace(data, folds=None)
+    state = TrainingState(config=CONFIG)
+    budget = Budget(seconds=LONG, epochs=1)
+    assert isinstance(advance((state,), by_digest, budget), Missing)
+    first = progress(advance((state,), data, budget))
+    assert first.state is not None
+    second = progress(advance((first.state.by_token(),), by_digest, budget))
+    assert second.epochs[0].epoch == 2
+    # A token is good for once: the state that it named has gone on.
+    assert isinstance(advance((first.state.by_token(),), by_digest, budget), Missing)
+    again = progress(advance((first.state,), by_digest, budget))
+    assert again.epochs[0].relative_mse == second.epochs[0].relative_mse
+
+
+def test_a_budget_ends_a_task_after_one_epoch_at_least(data: DataRef) -> None:
+    made = progress(advance((TrainingState(config=CONFIG),), data, Budget(seconds=0)))
+    assert len(made.epochs) == 1
+    assert 0 < made.longest_epoch <= made.seconds
+
+
+def test_a_loss_that_is_not_finite_is_told(data: DataRef) -> None:
+    config = CONFIG.model_copy(
+        update={"learning_rate": 10.0, "optimizer": "sgd_momentum", "clip_norm": 1e30, "epochs": 60}
+    )
+    made = progress(advance((TrainingState(config=config),), data, Budget(seconds=LONG)))
+    assert made.error is not None
+    assert "became" in made.error
+    assert made.state is None
+
+
+def test_the_digest_tells_data_apart(walk: PriceSeries, tiny_data: Development) -> None:
+    split = chronological_split(len(walk), horizon=5, history=8)
+    same = DataRef.of(development_folds(walk, split, 1))
+    assert DataRef.of([tiny_data]).digest == same.digest
+    mid = tiny_data.mid.copy()
+    mid[-1] = np.nextafter(mid[-1], np.inf)
+    for other in (
+        replace(tiny_data, mid=mid),
+        replace(tiny_data, split=replace(tiny_data.split, stride=2)),
+        replace(tiny_data, capacity=tiny_data.capacity + 1),
+    ):
+        assert DataRef.of([other]).digest != same.digest
+
+
+def test_lanes_go_on_here_and_elsewhere(data: DataRef, tiny_data: Development) -> None:
+    configs = [CONFIG.model_copy(update={"learning_rate": rate}) for rate in (1e-3, 1e-2)]
+    expected = [list(fit(config, tiny_data)) for config in configs]
+    states = [TrainingState(config=config) for config in configs]
+    budget = Budget(seconds=LONG, epochs=2, lanes=3)
+    found: list[list[float]] = [[], []]
+    for turn in range(3):
+        if turn == 1:
+            work = tuple(state.by_token() for state in states)
+        else:  # a new process, and the lanes the other way round
+            forget()
+            work = tuple(states[::-1])
+        answer = advance(work, data, budget)
+        assert not isinstance(answer, Missing)
+        ordered = answer if turn == 1 else answer[::-1]
+        for lane, made in enumerate(ordered):
+            found[lane] += [results.relative_mse for results in made.epochs]
+            if made.state is not None:
+                states[lane] = made.state
+    for values, results in zip(found, expected, strict=True):
+        np.testing.assert_allclose(values, [r.relative_mse for r in results], rtol=1e-5)
+    forget()
+    missing = advance(tuple(state.by_token() for state in states), data, budget)
+    assert isinstance(missing, Missing)
+
+
+def test_lanes_of_one_shape(data: DataRef) -> None:
+    same = CONFIG.model_copy(update={"learning_rate": 0.5, "dropout": 0.4, "seed": 3})
+    assert lane_tasks.lane_shape(same) == lane_tasks.lane_shape(CONFIG)
+    for change in ({"units": (5,)}, {"unroll_length": 9}, {"optimizer": "adamw"}, {"cell": "gru"}):
+        other = CONFIG.model_copy(update=change)
+        assert lane_tasks.lane_shape(other) != lane_tasks.lane_shape(CONFIG)
+    padded = CONFIG.model_copy(update={"units": (5,), "pad_units_to": 8})
+    wide = CONFIG.model_copy(update={"units": (8,), "pad_units_to": 8})
+    assert lane_tasks.lane_shape(padded) == lane_tasks.lane_shape(wide)
+
+
+def test_a_state_travels_without_jax(data: DataRef) -> None:
+    made = progress(advance((TrainingState(config=CONFIG),), data, Budget(seconds=0)))
+    assert made.state is not None
+    leaves = jax.tree.leaves([at.snapshot.arrays for at in made.state.folds or ()])
+    assert all(type(leaf) is np.ndarray for leaf in leaves)

@@ -1,0 +1,286 @@
+"""``foretune fit`` and ``forecast``: from best.toml to a table, a CSV file and a figure."""
+
+import dataclasses
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from command_line import FORETUNE, Run, write_prices
+
+from foretune.datasets import PriceSeries, read_prices
+from foretune.models import Forecaster, TrialConfig
+from foretune.models.forecaster.arrays import named_arrays
+from foretune.models.forecaster.files import weights_digest
+from foretune.search import SearchSpace, run_study, save_best
+from foretune.search.study.best_file import BestDocument
+
+HORIZON, DAYS = 12, 400
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_space: SearchSpace) -> Path:
+    """A folder with prices, a study's best.toml and the model that ``fit`` makes of it."""
+    folder = tmp_path_factory.mktemp("reuse")
+    write_prices(folder / "acme.csv", DAYS)
+    write_prices(folder / "newer.csv", DAYS + 30)
+    write_prices(folder / "other.csv", DAYS + 30, changed=7)
+    prices = read_prices(folder / "acme.csv")
+    study = run_study(
+        "s",
+        prices,
+        n_trials=2,
+        space=tiny_space,
+        horizon=HORIZON,
+        storage=optuna.storages.InMemoryStorage(),
+        show_progress_bar=False,
+    )
+    save_best(study, folder / "best.toml", prices=prices)
+    document = BestDocument.load(folder / "best.toml")
+    split = document.split_of(prices)
+    Forecaster.train(document.config, prices, split=split).save(folder / "model")
+    return folder
+
+
+@pytest.fixture
+def run(command: Run, folder: Path, tmp_path: Path) -> Run:
+    """Run the command in a folder of its own, where everything of ``folder`` is linked."""
+    for file in folder.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    return command
+
+
+def digest(model: str) -> str:
+    return weights_digest(named_arrays(Forecaster.load(model).params))
+
+
+def columns(file: str) -> dict[str, list[str]]:
+    """The cells of a CSV file, by column."""
+    head, *rows = (line.split(",") for line in Path(file).read_text().splitlines())
+    return dict(zip(head, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def test_fit_says_what_it_did_and_does_what_python_does(run: Run) -> None:
+    code, out, err = run("fit", "best.toml", "--out", "made")
+    assert code == 0, err
+    document, prices = BestDocument.load("best.toml"), read_prices("acme.csv")
+    made, expected = Forecaster.load("made"), Forecaster.load("model")
+    pd.testing.assert_frame_equal(made.forecast(), expected.forecast(), rtol=0)
+    assert digest("made") == digest("model")
+
+    lines = out.splitlines()
+    # By hand: of 376 days outside two gaps of 12, 226 train and 75 validate.
+    first, last, end = (str(prices.dates[day]) for day in (238, 312, 399))
+    assert lines == [
+        f"validation, {first} to {last}, chose epoch {made.training.epochs}: relative_mse "
+        f"{document.result.relative_mse}, as in the study",
+        f"trained for that many epochs on 313 days, 2000-01-03 to {last}",
+        f"the 87 days after, to {end}, trained nothing",
+        "wrote made",
+    ]
+    assert err.count("training: epoch ") == document.config.epochs
+    assert err.count("training with the validation days too: epoch ") == made.training.epochs
+    assert sorted(file.name for file in Path("made").iterdir()) == [
+        "SHA256SUMS",
+        "forecaster.toml",
+        "history.npy",
+        "weights",
+    ]
+
+
+def test_another_value_than_the_studys_is_said(run: Run) -> None:
+    document = BestDocument.load("best.toml")
+    result = document.result.replace(relative_mse=0.5)
+    Path("edited.toml").write_text(document.replace(result=result).to_toml())
+    code, out, err = run("fit", "edited.toml", "--out", "made", "--no-refit")
+    assert code == 0, err
+    assert f"{document.result.relative_mse}; in the study 0.5\n" in out
+
+
+def test_without_the_refit_the_weights_are_those_of_the_study(run: Run) -> None:
+    code, out, err = run("fit", "best.toml", "--out", "made", "--no-refit")
+    assert code == 0, err
+    assert "too: epoch" not in err
+    assert "on 226 days, " in out
+    document, prices = BestDocument.load("best.toml"), read_prices("acme.csv")
+    expected = Forecaster.train(
+        document.config, prices, split=document.split_of(prices), refit=False
+    )
+    assert digest("made") == weights_digest(named_arrays(expected.params)) != digest("model")
+
+
+def test_a_fresh_process_fits_and_forecasts_the_same_bits(run: Run, tmp_path: Path) -> None:
+    assert run("forecast", "model", "--csv", "here.csv")[0] == 0
+    code = """
+from foretune.search.cli.main import main
+main(["fit", "best.toml", "--out", "made"])
+main(["forecast", "made", "--csv", "there.csv"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert Path("there.csv").read_bytes() == Path("here.csv").read_bytes()
+    assert digest("made") == digest("model")
+
+
+def test_forecast_prints_both_ends_and_writes_all_of_it(run: Run) -> None:
+    code, out, err = run("forecast", "model", "--csv", "f.csv", "--plot", "f.png")
+    assert (code, err) == (0, "")
+    expected = Forecaster.load("model").forecast()
+    table = columns("f.csv")
+    assert list(table) == ["date", "forecast", "lower", "upper"]
+    for name in ("forecast", "lower", "upper"):
+        assert list(map(float, table[name])) == expected[name].tolist()
+    days = np.busday_offset(np.datetime64("2000-01-03"), np.arange(DAYS, DAYS + HORIZON))
+    assert table["date"] == list(days.astype(str))
+    for number, day in enumerate(days.astype(str)):
+        assert (day in out) == (number < 5 or number >= HORIZON - 5)
+    row = expected.iloc[-1]
+    shown = [f"{row[name]:.2f}" for name in ("forecast", "lower", "upper")]  # of prices near 50
+    assert all(number in out for number in shown)
+    assert "90% interval" in out
+    picture = matplotlib.image.imread("f.png")
+    assert picture.shape[1] >= 1200
+    grey = picture[..., :3].mean(axis=2).round(2)
+    assert len(np.unique(grey)) > 10
+    assert "wrote f.csv" in out
+    assert "wrote f.png" in out
+
+    code, out, _ = run("forecast", "model", "--steps", "3")
+    assert code == 0
+    assert [str(day) in out for day in days[:4]] == [True, True, True, False]
+
+
+def test_newer_prices_continue_the_models_own(run: Run) -> None:
+    code, out, err = run("forecast", "model", "--prices", "newer.csv", "--csv", "f.csv")
+    assert (code, err) == (0, "")
+    expected = Forecaster.load("model").with_prices(read_prices("newer.csv")).forecast()
+    assert list(map(float, columns("f.csv")["forecast"])) == expected["forecast"].tolist()
+    assert str(expected["date"][0].date()) in out
+    code, _, err = run("forecast", "model", "--prices", "other.csv")
+    assert code == 2
+    assert "other differs, first on 2000-01-12: a mid price of" in err
+    assert err.count("\n") == 1
+
+
+def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None:
+    # The test days of the study, and days after them, are other ones; what trains is the same.
+    write_prices(tmp_path / "late.csv", DAYS, changed=DAYS - 1)
+    code, out, err = run("fit", "best.toml", "--prices", "late.csv", "--out", "late")
+    assert code == 0, err
+    line = out.splitlines()[0]
+    assert line.startswith("these are other prices than the study's (acme to 2001-07-13, digest")
+    assert "late to 2001-07-13" in line
+    assert "as in the study" not in out
+    assert digest("late") == digest("model")
+    # The last validation day is one that trains.
+    write_prices(tmp_path / "early.csv", DAYS, changed=312)
+    assert run("fit", "best.toml", "--prices", "early.csv", "--out", "early")[0] == 0
+    assert digest("early") != digest("model")
+    # Moved, but the study's own: nothing to say.
+    Path("moved.csv").write_bytes(Path("acme.csv").read_bytes())
+    Path("acme.csv").unlink()
+    code, out, _ = run("fit", "best.toml", "--prices", "moved.csv", "--out", "moved")
+    assert code == 0
+    assert "other prices" not in out
+    assert "as in the study" in out
+    code, _, err = run("fit", "best.toml", "--out", "none")
+    assert code == 2
+    assert "the prices of study 's' must be given, as --data: acme.csv" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("fit",), "Missing argument 'BEST.toml'."),
+        (("fit", "nowhere.toml"), "nowhere.toml: a best config must be a readable text file"),
+        (("fit", "acme.csv"), "acme.csv: a best config must be valid TOML"),
+        (("fit", "best.toml", "--out", "acme.csv"), "acme.csv cannot be written: it is there"),
+        (("fit", "best.toml", "--out", "mine"), "mine must be a new folder, or one whose"),
+        (("fit", "best.toml", "--out", "none/model"), "none/model cannot be written: "),
+        (("fit", "best.toml", "--prices", "nowhere.csv"), "nowhere.csv"),
+        (("fit", "best.toml", "--prices", "short.csv"), "60 days leave"),
+        (("fit", "wild.toml"), "wild.toml: config cannot be trained: the training loss became"),
+        (("forecast",), "Missing argument 'MODEL'."),
+        (("forecast", "nowhere"), "nowhere must be a folder with forecaster.toml, history.npy"),
+        (("forecast", "mine"), "mine/SHA256SUMS must list the files of the folder"),
+        (("forecast", "acme.csv"), "acme.csv must be a folder with"),
+        (("forecast", "model", "--steps", "0"), "Invalid value for '--steps': 0"),
+        (("forecast", "model", "--steps", "13"), "steps must be at most 12"),
+        (("forecast", "model", "--prices", "nowhere.csv"), "nowhere.csv"),
+        (("forecast", "model", "--prices", "sp500"), "prices must be those known of acme"),
+        (("forecast", "model", "--prices", "ar1"), "prices must reach from 2001-07-13"),
+        (("forecast", "model", "--csv", "none/f.csv"), "none/f.csv cannot be written"),
+        (("forecast", "model", "--plot", "mine"), "mine cannot be written"),
+        (("forecast", "model", "--csv", "f.csv", "--plot", "none/f.png"), "none/f.png cannot be"),
+        (("forecast", "model", "--csv", "model/forecaster.toml"), "--csv must lie outside the mo"),
+        (("forecast", "model", "--csv", "f.png", "--plot", "./f.png"), "but both are f.png"),
+        (("forecast", "model", "--plot", "f.pdf"), "--plot must be a file named .png, but got f"),
+        (("forecast", "model", "--prices", "newer.csv", "--csv", "newer.csv"), "than --data"),
+    ],
+)
+def test_mistakes_end_with_two_and_one_line(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    write_prices(tmp_path / "short.csv", 60)
+    document = BestDocument.load("best.toml")
+    wild = TrialConfig(
+        **document.config.model_dump()
+        | {"optimizer": "sgd_momentum", "learning_rate": 10.0, "clip_norm": 1e30, "epochs": 30}
+    )
+    (tmp_path / "wild.toml").write_text(document.replace(config=wild).to_toml())
+    before = sorted(tmp_path.rglob("*"))
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert out == ""
+    lines = [line for line in err.splitlines() if not line.startswith("training: epoch")]
+    assert len(lines) == 1
+    assert lines[0].startswith("foretune: ")
+    assert message in lines[0]
+    if "wild.toml" not in arguments:
+        assert len(err.splitlines()) == 1, "it was trained before the mistake was told"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_interrupt_ends_after_the_epoch_and_writes_nothing(run: Run, tmp_path: Path) -> None:
+    document = BestDocument.load("best.toml")
+    endless = document.config.replace(epochs=100_000, stop_patience=100_000, decay_factor=1.0)
+    (tmp_path / "endless.toml").write_text(document.replace(config=endless).to_toml())
+    before = sorted(tmp_path.rglob("*"))
+    command = [FORETUNE, "fit", "endless.toml", "--out", "made"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as fit:
+        try:
+            assert fit.stderr is not None
+            assert fit.stderr.readline().startswith("training: epoch 1, training loss ")
+            fit.send_signal(signal.SIGINT)
+            out, err = fit.communicate(timeout=120)
+        finally:
+            fit.kill()
+    assert fit.returncode == 130
+    assert out == ""
+    assert "Stopping after this epoch; once more to stop at once." in err
+    assert err.endswith("foretune: interrupted\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_model_of_a_name_with_brackets_and_of_tiny_prices_is_shown(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    prices = read_prices("acme.csv")
+    fields = {n: getattr(prices, n) * 1e-5 for n in ("open", "high", "low", "close")}
+    odd: PriceSeries = dataclasses.replace(prices, name="[red]$x$", **fields)
+    document = BestDocument.load("best.toml")
+    ours = Forecaster.train(document.config, odd, split=document.split_of(odd))
+    ours.save("odd")
+    code, out, err = run("forecast", "odd", "--plot", "f.png")
+    assert (code, err) == (0, "")
+    assert "[red]$x$: mid prices" in out
+    assert f"{ours.forecast().iloc[0]['forecast']:.7f}" in out

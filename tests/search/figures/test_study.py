@@ -1,0 +1,66 @@
+"""What the figures show, read from their lines; how they look is for eyes."""
+
+import matplotlib.dates
+import numpy as np
+import optuna
+import pytest
+
+from foretune.datasets import PriceSeries
+from foretune.datasets.splits import Development, chronological_split
+from foretune.models import fit
+from foretune.search import Objective, SearchSpace
+from foretune.search.figures.study import (
+    forecasts_figure,
+    history_figure,
+    learning_curves_figure,
+    prices_figure,
+)
+
+
+def test_the_sealed_test_is_not_drawn(walk: PriceSeries) -> None:
+    split = chronological_split(len(walk), horizon=5, history=8)
+    (axes,) = prices_figure(walk, split).axes
+    (line,) = axes.lines
+    drawn = np.asarray(line.get_ydata())
+    np.testing.assert_array_equal(drawn, walk.mid[: split.validation_stop])
+    assert {text.get_text() for text in axes.texts} == {"train", "validation", "test (sealed)"}
+
+
+def test_forecasts_begin_at_their_origin_and_follow_their_growth(tiny_data: Development) -> None:
+    origins = tiny_data.split.validation_origins
+    growth = np.random.default_rng(0).normal(0, 0.02, (len(origins), 5))
+    whole, _ = forecasts_figure(tiny_data, growth, title="t").axes
+    drawn = [line for line in whole.lines if len(line.get_xdata()) == 6]
+    # Stride 1, horizon 5: every fifth is drawn, so that none overlaps another.
+    assert len(drawn) == 19
+    for line, origin, path in zip(drawn, origins[::5], growth[::5], strict=True):
+        start = tiny_data.mid[origin]
+        np.testing.assert_allclose(line.get_ydata(), [start, *start * np.exp(path)])
+        first = matplotlib.dates.num2date(line.get_xdata(orig=False)[0]).date()
+        assert np.datetime64(first) == tiny_data.dates[origin]
+
+
+@pytest.fixture
+def study(tiny_space: SearchSpace, tiny_data: Development) -> optuna.Study:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), study_name="s")
+    study.optimize(Objective(tiny_space, tiny_data), n_trials=3)
+    return study
+
+
+def test_history_shows_every_trial_and_the_best_so_far(study: optuna.Study) -> None:
+    (axes,) = history_figure(study).axes
+    values = [trial.value for trial in study.trials]
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines}
+    np.testing.assert_array_equal(lines["complete"], values)
+    np.testing.assert_array_equal(lines["best so far"], np.minimum.accumulate(values))
+    assert set(lines["persistence"]) == {1.0}
+
+
+def test_learning_curves_show_the_best_run(
+    study: optuna.Study, tiny_space: SearchSpace, tiny_data: Development
+) -> None:
+    run = list(fit(tiny_space.suggest(study.best_trial), tiny_data))
+    left, right = learning_curves_figure(study, run).axes
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in left.lines}
+    np.testing.assert_array_equal(lines["best trial"], [r.relative_mse for r in run])
+    np.testing.assert_array_equal(right.lines[0].get_ydata(), [r.train_loss for r in run])

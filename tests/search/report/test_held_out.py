@@ -1,0 +1,165 @@
+"""The test part has one door, and whoever goes through it is written down."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from foretune.datasets import PriceSeries, load_sample
+from foretune.datasets.splits import chronological_split
+from foretune.models import TrialConfig
+from foretune.search import SearchSpace, best_config, run_study
+from foretune.search.report import held_out
+from foretune.search.report.held_out import OpenedTest
+from foretune.search.report.openings import openings
+from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.trial.files import load_losses
+
+ROOT = Path(__file__).parents[3]
+PARTS = ("datasets", "models", "search", "studies")
+
+
+def imports_of(module: str) -> set[str]:
+    """The foretune modules that ``module`` imports anywhere in its text."""
+    file = ROOT / (module.removeprefix("foretune.").replace(".", "/") + ".py")
+    if not file.exists():
+        file = file.with_suffix("") / "__init__.py"
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name for name in found if name.startswith("foretune.") and exists(name)}
+
+
+def exists(module: str) -> bool:
+    path = ROOT / module.removeprefix("foretune.").replace(".", "/")
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def reachable(*modules: str) -> set[str]:
+    found, new = set[str](), set(modules)
+    while new:
+        found |= new
+        new = {name for module in new for name in imports_of(module)} - found
+    return found
+
+
+def test_code_that_runs_trials_cannot_reach_the_test() -> None:
+    """Neither the driver nor a task imports the door, by whatever way."""
+    trials = reachable("foretune.search.run", "foretune.models.training.tasks")
+    assert "foretune.search.trial.objective" in trials
+    assert "foretune.models.training.loop" in trials
+    assert "foretune.search.report.held_out" not in trials
+    assert "foretune.search.report.report" not in trials
+    # This look-up sees the door where it is used.
+    assert "foretune.search.report.held_out" in reachable("foretune.search.report.report")
+
+
+def test_test_origins_are_used_behind_the_door_and_in_two_demonstrations() -> None:
+    users = {
+        str(file.relative_to(ROOT))
+        for part in PARTS
+        for file in (ROOT / part).rglob("*.py")
+        if "test_origins" in file.read_text()
+    }
+    shown = {"studies/leakage.py", "studies/tutorial.py"}  # what a leak does
+    # models/forecasts/evaluation.py has it in its docstring's example.
+    assert users - {"models/forecasts/evaluation.py"} == {
+        "datasets/splits.py",
+        "search/report/held_out.py",
+        *shown,
+    }
+
+
+def test_an_opening_is_recorded_with_time_trial_and_config(walk: PriceSeries) -> None:
+    study = optuna.create_study()
+    split = chronological_split(len(walk), horizon=5, history=8)
+    assert openings(study, prices=walk.digest) == []
+    opened = OpenedTest.open(study, walk, split, trial=3, config=TrialConfig(seed=1))
+    OpenedTest.open(study, walk, split, trial=4, config=TrialConfig(seed=2))
+    first, second = openings(study, prices=walk.digest)
+    assert {first.trial, second.trial} == {3, 4}
+    assert first.time <= second.time
+    assert len({first.config_digest, second.config_digest}) == 2
+    # Written by hand: the growth from the first origin, the day before the test part, on.
+    log = np.log(walk.mid)
+    start = split.test_start
+    assert opened.origins[0] == start - 1
+    np.testing.assert_allclose(opened.actual[0], log[start : start + 5] - log[start - 1])
+
+
+def test_an_opening_counts_even_if_what_follows_fails(
+    walk: PriceSeries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(held_out, "log_growth_between", fail)
+    study = optuna.create_study()
+    split = chronological_split(len(walk), horizon=5, history=8)
+    with pytest.raises(RuntimeError):
+        OpenedTest.open(study, walk, split, trial=0, config=TrialConfig())
+    assert len(openings(study, prices=walk.digest)) == 1
+
+
+def test_no_opening_is_lost_when_processes_open_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'studies.db'}"
+    optuna.create_study(study_name="s", storage=url)
+    code = f"""
+from foretune.datasets import load_sample
+from foretune.datasets.splits import chronological_split
+from foretune.models import TrialConfig
+from foretune.search import load_study
+from foretune.search.report.held_out import OpenedTest
+prices = load_sample("random_walk", length=500)
+split = chronological_split(500, horizon=5, history=8)
+study = load_study("s", {url!r})
+for number in range(10):
+    OpenedTest.open(study, prices, split, trial=number, config=TrialConfig())
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    digest = load_sample("random_walk", length=500).digest
+    study = optuna.load_study(study_name="s", storage=url)
+    assert len(openings(study, prices=digest)) == 20
+    assert openings(study, prices="another") == []
+
+
+def test_other_test_prices_change_nothing_in_any_fold(
+    walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    split = chronological_split(len(walk), horizon=5, history=8)
+
+    def stored(prices: PriceSeries) -> tuple[object, ...]:
+        study = run_study(
+            "s",
+            prices,
+            space=tiny_space,
+            n_trials=3,
+            horizon=5,
+            folds=3,
+            storage=optuna.storages.InMemoryStorage(),
+            show_progress_bar=False,
+        )
+        losses = [load_losses(storage_of(study), trial).tobytes() for trial in study.trials]
+        values = [(t.value, t.intermediate_values, t.params) for t in study.trials]
+        return values, losses, best_config(study)
+
+    assert stored(changed(walk, split.test_start)) == stored(walk)
+    # The comparison sees a change of validation prices.
+    assert stored(changed(walk, split.validation_start + 5)) != stored(walk)
+
+
+def changed(prices: PriceSeries, start: int) -> PriceSeries:
+    """The same prices, doubled from day ``start`` on."""
+    factor = np.where(np.arange(len(prices)) < start, 1.0, 2.0)
+    fields = {name: getattr(prices, name) * factor for name in ("open", "high", "low", "close")}
+    return PriceSeries(
+        name=prices.name, dates=prices.dates, volume=None, source=prices.source, **fields
+    )

@@ -1,0 +1,89 @@
+"""What a study says of itself at its end."""
+
+import optuna
+import pytest
+
+from foretune.datasets import PriceSeries, load_sample
+from foretune.datasets.common.errors import ConfigError
+from foretune.search import (
+    SearchSpace,
+    StudySummary,
+    best_config,
+    caution,
+    make_report,
+    run_study,
+    summary,
+    summary_table,
+)
+from foretune.search.report.evidence import skill_of
+from foretune.search.report.judged_trials import judged_trials
+from foretune.search.report.text_table import as_text
+from foretune.search.study.spec import required_spec
+
+
+def searched(prices: PriceSeries, space: SearchSpace) -> optuna.Study:
+    return run_study(
+        "s",
+        prices,
+        n_trials=4,
+        space=space.fix(steps_per_epoch=20, batch_size=16),
+        horizon=5,
+        storage=optuna.storages.InMemoryStorage(),
+        pruner=optuna.pruners.NopPruner(),
+        show_progress_bar=False,
+    )
+
+
+def test_the_verdict_so_far_is_the_sealed_reports(tiny_space: SearchSpace) -> None:
+    for sample, skill in (("random_walk", False), ("noisy_sine", True)):
+        prices = load_sample(sample, length=1500, seed=1)
+        study = searched(prices, tiny_space)
+        report = make_report(study, prices, sealed=True, top=1)
+        so_far = skill_of(judged_trials(study), required_spec(study).split)
+        assert so_far == report.finding.skill
+        assert report.finding.claims_skill == skill
+        said = caution(study)
+        assert said.startswith(report.verdict.split(".")[0])
+        assert "The test is sealed: no study of this storage has opened it." in said
+        make_report(study, prices, open_test=True, top=1)
+        assert "The test has been opened once" in caution(study)
+
+
+def test_a_study_without_a_result_has_no_verdict(tiny_space: SearchSpace) -> None:
+    study = optuna.create_study()
+    with pytest.raises(ConfigError, match="must have a complete trial, but got none"):
+        judged_trials(study)
+    with pytest.raises(ConfigError, match="must have a complete trial, but got none"):
+        summary(study)
+
+
+def test_a_summary_says_the_same_as_text_and_in_a_notebook(
+    walk: PriceSeries, tiny_space: SearchSpace
+) -> None:
+    study = searched(walk, tiny_space)
+    shown = summary(study)
+    text, page = repr(shown), shown._repr_html_()
+    assert text == str(shown)
+    assert text.startswith(as_text(summary_table(study)))
+    config = best_config(study).model_dump(mode="json")
+    for name, value in (
+        ("best trial", study.best_trial.number),
+        ("its relative_mse (validation)", f"{study.best_value:.6f}"),
+        ("trials by state", "4 complete"),
+        *config.items(),
+    ):
+        assert f"│ {name} " in text
+        assert f" {value} " in text
+        assert f">{name}</th>" in page
+        assert f">{value}</td>" in page
+    assert caution(study) in " ".join(text.split())
+    assert "<p>" in page.split("</table>")[1]
+
+
+def test_marks_in_names_are_shown_and_not_read() -> None:
+    marks = "<b>[red]A&B[/red] :smile: [/]"
+    shown = StudySummary(name=marks, result=((marks, marks),), config=(), caution=marks)
+    assert repr(shown).count(marks) == 4
+    page = shown._repr_html_()
+    assert page.count("&lt;b&gt;[red]A&amp;B[/red] :smile: [/]") == 4
+    assert "<b>" not in page

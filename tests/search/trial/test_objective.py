@@ -1,0 +1,195 @@
+import io
+import logging
+import math
+from dataclasses import replace
+
+import jax
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from scipy import stats
+
+from foretune.datasets import PriceSeries
+from foretune.datasets.splits import Development, chronological_split, development_folds
+from foretune.models import NonFiniteLossError, TrialConfig, fit
+from foretune.models.runtime.compile import forget_many_programs
+from foretune.search import Objective, SearchSpace
+from foretune.search.storage.artifacts import load_artifact
+from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.trial.files import load_losses
+
+HORIZON = 5
+
+
+def test_plain_optuna_runs_it(tiny_space: SearchSpace, tiny_data: Development) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(Objective(tiny_space, tiny_data), n_trials=2)
+    for trial in study.trials:
+        results = list(fit(tiny_space.suggest(trial), tiny_data))
+        values = [r.relative_mse for r in results]
+        assert trial.intermediate_values == {r.epoch: r.relative_mse for r in results}
+        assert trial.value == min(values)
+        stored = trial.user_attrs
+        assert TrialConfig.from_toml(stored["config"]) == tiny_space.suggest(trial)
+        assert stored["relative_mse"] == trial.value
+        assert stored["best_epoch"] == 1 + int(np.argmin(values))
+        assert stored["epochs"] == len(results)
+        assert stored["mse"] == pytest.approx(trial.value * stored["persistence_mse"], rel=1e-5)
+        # LSTM of 4 units on 1 input, and the head: (1 + 4) 16 + 16 + 4 + 1.
+        assert stored["parameters"] == 101
+        assert stored["seconds"] > 0
+
+
+def test_pruned_trial_keeps_its_best_epoch(tiny_space: SearchSpace, tiny_data: Development) -> None:
+    class PruneInEpochTwo(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return trial.last_step == 2
+
+    study = optuna.create_study(pruner=PruneInEpochTwo())
+    study.optimize(Objective(tiny_space, tiny_data), n_trials=1)
+    trial = study.trials[0]
+    assert trial.state == optuna.trial.TrialState.PRUNED
+    assert list(trial.intermediate_values) == [1, 2]
+    assert trial.user_attrs["relative_mse"] == min(trial.intermediate_values.values())
+    assert trial.user_attrs["epochs"] == 2
+
+
+def test_non_finite_loss_fails_the_trial_with_a_reason(
+    tiny_space: SearchSpace, tiny_data: Development
+) -> None:
+    mid = tiny_data.mid.copy()
+    mid[100] = 1e200  # finite and valid, but its squared return overflows float32
+    study = optuna.create_study()
+    broken = replace(tiny_data, mid=mid)
+    space = tiny_space.fix(scaling="windowed_min_max", scaling_window=50, learning_rate=10.0)
+    objective = Objective(space.fix(optimizer="sgd_momentum", clip_norm=1e30), broken)
+    study.optimize(objective, n_trials=1, catch=NonFiniteLossError)
+    trial = study.trials[0]
+    assert trial.state == optuna.trial.TrialState.FAIL
+    assert trial.value is None
+    assert "epoch" in trial.user_attrs["error"]
+    assert all(math.isfinite(v) for v in trial.intermediate_values.values())
+
+
+def test_five_shapes_compile_five_times_and_nothing_else(
+    tiny_space: SearchSpace, tiny_data: Development, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Twenty trials of five shapes, counted by the trials themselves and by JAX's own log."""
+    forget_many_programs(most=0)  # another test may have compiled one of them
+    shapes = (2, 3, 5, 6, 7)
+    space = tiny_space.fix(units=shapes, epochs=1, steps_per_epoch=2)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for number in range(20):
+        study.enqueue_trial({"units_1": shapes[number % 5]})
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
+        study.optimize(Objective(space, tiny_data), n_trials=20)
+    logged = [r.message for r in caplog.records if "Finished XLA compilation" in r.message]
+    assert sum("one_epoch" in message for message in logged) == 5
+    counted = [trial.user_attrs["compiles"] for trial in study.trials]
+    assert sum(counted) == len(logged) == 5
+    assert counted[5:] == [0] * 15
+    assert len({t.params["learning_rate"] for t in study.trials}) == 20
+
+
+def test_only_the_seed_differs_and_nothing_compiles(
+    tiny_space: SearchSpace, tiny_data: Development
+) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(Objective(tiny_space, tiny_data), n_trials=1)
+    other = tiny_space.fix(seed=11, learning_rate=0.02, dropout=0.33, epochs=2, steps_per_epoch=4)
+    study.optimize(Objective(other, tiny_data), n_trials=1)
+    assert study.trials[1].user_attrs["compiles"] == 0
+
+
+@pytest.fixture
+def folds(walk: PriceSeries) -> tuple[Development, ...]:
+    return development_folds(walk, chronological_split(len(walk), horizon=HORIZON, history=8), 3)
+
+
+def test_with_folds_the_value_is_the_mean_of_each_ones_best(
+    tiny_space: SearchSpace, folds: tuple[Development, ...]
+) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(Objective(tiny_space, folds), n_trials=2)
+    for trial in study.trials:
+        config = tiny_space.suggest(trial)
+        runs = [[result.relative_mse for result in fit(config, fold)] for fold in folds]
+        best = [min(run) for run in runs]
+        stored = trial.user_attrs
+        assert [stored[f"relative_mse_fold_{n}"] for n in (1, 2, 3)] == best
+        assert trial.value == stored["relative_mse"] == pytest.approx(np.mean(best), rel=1e-15)
+        # What a pruner compares: all folds, after as many epochs.
+        means = {epoch: np.mean([run[epoch - 1] for run in runs]) for epoch in (1, 2, 3)}
+        assert trial.intermediate_values == pytest.approx(means, rel=1e-15)
+
+
+def test_the_wilcoxon_pruner_sees_one_value_a_fold(
+    tiny_space: SearchSpace, folds: tuple[Development, ...]
+) -> None:
+    """It prunes a trial that is worse than the best one in every fold so far."""
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        pruner = optuna.pruners.WilcoxonPruner(p_threshold=0.5)
+    study = optuna.create_study(pruner=pruner)
+    study.optimize(Objective(tiny_space.fix(learning_rate=0.01), folds), n_trials=1)
+    good = study.trials[0]
+    values = [good.user_attrs[f"relative_mse_fold_{n}"] for n in (1, 2, 3)]
+    assert list(good.intermediate_values.items()) == list(enumerate(values, 1))
+    assert good.value == pytest.approx(np.mean(values), rel=1e-15)
+    hopeless = tiny_space.fix(learning_rate=3.0, optimizer="sgd_momentum", epochs=1)
+    study.optimize(Objective(hopeless, folds), n_trials=1, catch=NonFiniteLossError)
+    bad = study.trials[1]
+    assert bad.state == optuna.trial.TrialState.PRUNED
+    assert list(bad.intermediate_values) == [1, 2]
+    # Judged by the folds that it has seen.
+    seen = [bad.user_attrs[f"relative_mse_fold_{n}"] for n in (1, 2)]
+    assert bad.user_attrs["relative_mse"] == pytest.approx(np.mean(seen), rel=1e-15)
+    assert "relative_mse_fold_3" not in bad.user_attrs
+
+
+def test_every_trial_stores_its_metrics_and_curves(
+    tiny_space: SearchSpace, tiny_data: Development
+) -> None:
+    """Recomputed here from the forecasts of the same config; pruned trials have them too."""
+
+    class PruneSecond(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return trial.number == 1
+
+    study = optuna.create_study(pruner=PruneSecond())
+    study.optimize(Objective(tiny_space, tiny_data), n_trials=2)
+    split = tiny_data.split
+    log = np.log(tiny_data.mid)
+    days = split.validation_origins[:, None] + np.arange(1, HORIZON + 1)
+    actual = log[days] - log[split.validation_origins][:, None]
+    change = np.mean(np.abs(np.diff(log[: split.train_stop])))
+    for trial in study.trials:
+        results = list(fit(tiny_space.suggest(trial), tiny_data))[: trial.user_attrs["epochs"]]
+        best = min(results, key=lambda result: result.relative_mse)
+        error = best.forecasts - actual
+        stored = trial.user_attrs
+        assert stored["mae"] == pytest.approx(np.mean(np.abs(error)), rel=1e-5)
+        assert stored["mase"] == pytest.approx(np.mean(np.abs(error)) / change, rel=1e-5)
+        hits = np.sign(best.forecasts[:, -1]) == np.sign(actual[:, -1])
+        assert stored["directional_accuracy"] == pytest.approx(np.mean(hits), rel=1e-5)
+        # Five origins in a row overlap, so that a fifth of them are evidence (Clopper & Pearson).
+        right, wrong = hits.sum() / 5, (~hits).sum() / 5
+        low = stats.beta.ppf(0.025, right, wrong + 1)
+        high = stats.beta.ppf(0.975, right + 1, wrong)
+        interval = stored["directional_low"], stored["directional_high"]
+        assert interval == pytest.approx((low, high), rel=1e-5)
+        numbers = [v for k, v in stored.items() if k not in ("config", "device")]
+        assert all(type(value) in (int, float) for value in numbers)
+        storage = storage_of(study)
+        steps = pd.read_csv(io.BytesIO(load_artifact(storage, trial, "errors_by_step.csv")))
+        assert steps["step"].tolist() == [1, 2, 3, 4, 5]
+        assert steps["mse"].tolist() == pytest.approx(np.mean(error**2, axis=0).tolist())
+        assert steps["mae"].tolist() == pytest.approx(np.mean(np.abs(error), axis=0).tolist())
+        moves = np.mean(actual**2, axis=0).tolist()
+        assert steps["persistence_mse"].tolist() == pytest.approx(moves)
+        origins = pd.read_csv(io.BytesIO(load_artifact(storage, trial, "losses_by_origin.csv")))
+        dates = tiny_data.dates[split.validation_origins].astype(str).tolist()
+        assert origins["origin"].tolist() == dates
+        assert origins["loss"].mean() == pytest.approx(stored["relative_mse"])
+        assert origins["persistence_loss"].mean() == pytest.approx(1.0)
+        assert load_losses(storage, trial).tolist() == pytest.approx(origins["loss"].tolist())
