@@ -26,23 +26,23 @@ _WEEKS = 4  # looked at to see whether weekends have prices
 class History:
     """Known days of one instrument.
 
-    ``mid`` [N] are the mid prices of ``dates`` [N]; ``digest`` is that of the series which they
+    ``values`` [N] are the mid prices of ``dates`` [N]; ``digest`` is that of the series which they
     were last taken from. Both arrays are read-only.
     """
 
     name: str
     digest: str
     dates: NDArray[np.datetime64]
-    mid: NDArray[np.float64]
+    values: NDArray[np.float64]
 
     @classmethod
     def of(cls, prices: PriceSeries) -> Self:
         """Return what is remembered of ``prices``."""
-        return cls(name=prices.name, digest=prices.digest, dates=prices.dates, mid=prices.mid)
+        return cls(name=prices.name, digest=prices.digest, dates=prices.dates, values=prices.mid)
 
     @classmethod
     def checked(
-        cls, *, name: str, digest: str, dates: NDArray[np.datetime64], mid: NDArray[np.float64]
+        cls, *, name: str, digest: str, dates: NDArray[np.datetime64], values: NDArray[np.float64]
     ) -> Self:
         """Return a history of arrays from a file.
 
@@ -52,14 +52,14 @@ class History:
         series = PriceSeries(
             name=name,
             dates=dates,
-            open=mid,
-            high=mid,
-            low=mid,
-            close=mid,
+            open=values,
+            high=values,
+            low=values,
+            close=values,
             volume=None,
             source=name,
         )
-        return cls(name=name, digest=digest, dates=series.dates, mid=series.mid)
+        return cls(name=name, digest=digest, dates=series.dates, values=series.mid)
 
     def __len__(self) -> int:
         return len(self.dates)
@@ -92,7 +92,7 @@ class History:
         known = self.dates >= begin
         given = (prices.dates >= begin) & (prices.dates <= last)
         difference = _first_difference(
-            (self.dates[known], self.mid[known]), (prices.dates[given], prices.mid[given])
+            (self.dates[known], self.values[known]), (prices.dates[given], prices.mid[given])
         )
         if difference is not None:
             raise DataError(
@@ -105,7 +105,7 @@ class History:
             name=self.name,
             digest=prices.digest,
             dates=_joined(self.dates, prices.dates[new]),
-            mid=_joined(self.mid, prices.mid[new]),
+            values=_joined(self.values, prices.mid[new]),
         )
 
     def days_ahead(self, count: int) -> NDArray[np.datetime64]:
@@ -144,11 +144,11 @@ def _first_difference(known: _Days, given: _Days) -> str | None:
 
 
 def _on_days(
-    days: NDArray[np.datetime64], dates: NDArray[np.datetime64], mid: NDArray[np.float64]
+    days: NDArray[np.datetime64], dates: NDArray[np.datetime64], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return the prices of ``days``, NaN where there is none."""
     prices = np.full(len(days), np.nan)
-    prices[np.searchsorted(days, dates)] = mid
+    prices[np.searchsorted(days, dates)] = values
     return prices
 
 

@@ -196,20 +196,20 @@ def walk_forward(split: Split, folds: int) -> tuple[Split, ...]:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Development:
+class DevelopmentData:
     """The days that trials may see: train, gap and validation. The test days are not in it.
 
-    ``dates`` and ``mid`` (mid price) have shape [validation_stop]. ``capacity`` is the number of
+    ``dates`` and ``values`` (mid price) have shape [validation_stop]. ``capacity`` is the number of
     days that a program which trains on them has room for: folds with one capacity share it.
     """
 
     dates: NDArray[np.datetime64]
-    mid: NDArray[np.float64]
+    values: NDArray[np.float64]
     split: Split
     capacity: int
 
 
-def development_folds(prices: PriceSeries, split: Split, folds: int) -> tuple[Development, ...]:
+def development_folds(prices: PriceSeries, split: Split, folds: int) -> tuple[DevelopmentData, ...]:
     """Return what trials may see in each fold of :func:`walk_forward`, oldest fold first.
 
     Raises:
@@ -220,7 +220,7 @@ def development_folds(prices: PriceSeries, split: Split, folds: int) -> tuple[De
     return tuple(replace(part, capacity=split.validation_stop) for part in parts)
 
 
-def development(prices: PriceSeries, split: Split) -> Development:
+def development(prices: PriceSeries, split: Split) -> DevelopmentData:
     """Return the part of ``prices`` before the test: copies, so that no view reaches the test.
 
     Raises:
@@ -233,14 +233,16 @@ def development(prices: PriceSeries, split: Split) -> Development:
             f"split must be for the {len(prices)} days of {prices.name}, but got {split.length}"
         )
     stop = split.validation_stop
-    mid = prices.mid[:stop].copy()
-    if np.ptp(mid[: split.train_stop]) == 0:
+    values = prices.mid[:stop].copy()
+    if np.ptp(values[: split.train_stop]) == 0:
         raise DataError(
             f"the {split.train_stop} training prices of {prices.name} must change, but stand still"
         )
-    if not np.any(log_growth_between(mid, split.validation_origins, split.horizon)):
+    if not np.any(log_growth_between(values, split.validation_origins, split.horizon)):
         raise DataError(
             f"the validation prices of {prices.name}, days {split.validation_start} to {stop - 1}, "
             "must change after some forecast origin, but stand still"
         )
-    return Development(dates=prices.dates[:stop].copy(), mid=mid, split=split, capacity=stop)
+    return DevelopmentData(
+        dates=prices.dates[:stop].copy(), values=values, split=split, capacity=stop
+    )

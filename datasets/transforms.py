@@ -25,16 +25,16 @@ class Scaling(Protocol):
     def lag(self) -> int:
         """Days at the start of the series that have no scaled value."""
 
-    def transform(self, mid: NDArray[np.float64]) -> NDArray[np.float64]:
+    def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scale mid prices [N] to network inputs [N - lag]."""
 
     def log_growth(
-        self, scaled: NDArray[np.float64], origins: NDArray[np.int32], mid: NDArray[np.float64]
+        self, scaled: NDArray[np.float64], origins: NDArray[np.int32], values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Invert scaled values [O, H] of the days after each origin [O].
 
         Returns ``log(price / price at the origin)`` [O, H]; :func:`prices_after` makes prices of
-        it. Only ``mid[origins]`` is read, never a later day.
+        it. Only ``values[origins]`` is read, never a later day.
         """
 
 
@@ -51,27 +51,27 @@ class StandardisedLogReturns:
         return 1
 
     @classmethod
-    def fit(cls, train_mid: NDArray[np.float64]) -> "StandardisedLogReturns":
+    def fit(cls, train_values: NDArray[np.float64]) -> "StandardisedLogReturns":
         """Fit to the training days' mid prices [N].
 
         Raises:
             DataError: the price never changes, so that there is nothing to scale by.
         """
-        returns = np.diff(np.log(train_mid))
+        returns = np.diff(np.log(train_values))
         std = float(np.std(returns))
         if not std > _SMALLEST_STD:
             raise DataError(
-                f"the {len(train_mid)} training prices must vary, but their log returns have a "
+                f"the {len(train_values)} training prices must vary, but their log returns have a "
                 f"standard deviation of {std}"
             )
         return cls(mean=float(np.mean(returns)), std=std)
 
-    def transform(self, mid: NDArray[np.float64]) -> NDArray[np.float64]:
+    def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scale mid prices [N] to standardised log returns [N - 1]."""
-        return (np.diff(np.log(mid)) - self.mean) / self.std
+        return (np.diff(np.log(values)) - self.mean) / self.std
 
     def log_growth(
-        self, scaled: NDArray[np.float64], origins: NDArray[np.int32], mid: NDArray[np.float64]
+        self, scaled: NDArray[np.float64], origins: NDArray[np.int32], values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Add up scaled returns [O, H] since each origin: log growth [O, H]."""
         return np.cumsum(scaled * self.std + self.mean, axis=1)
@@ -99,12 +99,12 @@ class WindowedMinMax:
         return 0
 
     @classmethod
-    def fit(cls, train_mid: NDArray[np.float64], window: int) -> "WindowedMinMax":
+    def fit(cls, train_values: NDArray[np.float64], window: int) -> "WindowedMinMax":
         """Fit to the training days' mid prices [N], ``window`` days at a time."""
-        starts = list(range(0, len(train_mid), window))
-        if len(starts) > 1 and len(train_mid) - starts[-1] < max(window / 10, 2):
+        starts = list(range(0, len(train_values), window))
+        if len(starts) > 1 and len(train_values) - starts[-1] < max(window / 10, 2):
             starts.pop()
-        windows = np.split(train_mid, starts[1:])
+        windows = np.split(train_values, starts[1:])
         return cls(
             starts=tuple(starts),
             minima=tuple(float(w.min()) for w in windows),
@@ -117,49 +117,49 @@ class WindowedMinMax:
         # A window of one constant price has no range; any scale keeps it invertible.
         return low, np.where(high > low, high - low, 1.0)
 
-    def transform(self, mid: NDArray[np.float64]) -> NDArray[np.float64]:
+    def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scale mid prices [N] to [N] values, in [0, 1] on training days."""
-        low, width = self._offset_and_range(np.arange(len(mid)))
-        scaled: NDArray[np.float64] = (mid - low) / width
+        low, width = self._offset_and_range(np.arange(len(values)))
+        scaled: NDArray[np.float64] = (values - low) / width
         return scaled
 
     def log_growth(
-        self, scaled: NDArray[np.float64], origins: NDArray[np.int32], mid: NDArray[np.float64]
+        self, scaled: NDArray[np.float64], origins: NDArray[np.int32], values: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Unscale levels [O, H] to log growth [O, H], floored at 1 % of the price at the origin."""
         days = origins[:, None].astype(np.int64) + np.arange(1, scaled.shape[1] + 1)
         low, width = self._offset_and_range(days)
-        growth = (scaled * width + low) / mid[origins][:, None]
+        growth = (scaled * width + low) / values[origins][:, None]
         logarithm: NDArray[np.float64] = np.log(np.maximum(growth, LOWEST_GROWTH))
         return logarithm
 
 
-def fit_scaling(name: ScalingName, train_mid: NDArray[np.float64], *, window: int) -> Scaling:
+def fit_scaling(name: ScalingName, train_values: NDArray[np.float64], *, window: int) -> Scaling:
     """Fit the scaling called ``name`` to the training days' mid prices [N].
 
     Args:
         name: ``log_returns`` or ``windowed_min_max``.
-        train_mid: mid prices of the training days [N].
+        train_values: mid prices of the training days [N].
         window: days per window of ``windowed_min_max``.
     """
     if name == "log_returns":
-        return StandardisedLogReturns.fit(train_mid)
-    return WindowedMinMax.fit(train_mid, window)
+        return StandardisedLogReturns.fit(train_values)
+    return WindowedMinMax.fit(train_values, window)
 
 
 def log_growth_between(
-    mid: NDArray[np.float64], origins: NDArray[np.int32], horizon: int
+    values: NDArray[np.float64], origins: NDArray[np.int32], horizon: int
 ) -> NDArray[np.float64]:
     """Return the actual ``log(price / price at the origin)`` [O, H] after each origin [O]."""
-    log_mid = np.log(mid)
+    log_values = np.log(values)
     days = origins[:, None] + np.arange(1, horizon + 1)
-    growth: NDArray[np.float64] = log_mid[days] - log_mid[origins][:, None]
+    growth: NDArray[np.float64] = log_values[days] - log_values[origins][:, None]
     return growth
 
 
 def prices_after(
-    log_growth: NDArray[np.float64], origins: NDArray[np.int32], mid: NDArray[np.float64]
+    log_growth: NDArray[np.float64], origins: NDArray[np.int32], values: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Turn log growth [O, H] since the origins [O] into prices [O, H]."""
-    prices: NDArray[np.float64] = mid[origins][:, None] * np.exp(log_growth)
+    prices: NDArray[np.float64] = values[origins][:, None] * np.exp(log_growth)
     return prices

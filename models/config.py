@@ -9,7 +9,12 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.files import write_atomically
-from foretune.datasets.common.records import StrictModel, describe, list_to_tuple, shown
+from foretune.datasets.common.records import (
+    StrictModel,
+    format_validation_error,
+    list_to_tuple,
+    shown,
+)
 from foretune.datasets.common.toml_files import parse_toml, read_text
 from foretune.datasets.transforms import ScalingName
 
@@ -146,7 +151,7 @@ class TrialConfig(StrictModel):
         try:
             return cls.model_validate(document["config"])
         except ValidationError as error:
-            raise ConfigError(describe(error, cls)) from None
+            raise ConfigError(format_validation_error(error, cls)) from None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the config to ``path`` as TOML, whole or not at all."""

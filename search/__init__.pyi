@@ -4,7 +4,7 @@ from .engine.status import StudyStatus, study_status
 from .report.files import write_report
 from .report.replay import replay
 from .report.report import make_report
-from .report.verdict_so_far import caution
+from .report.verdict_so_far import caution, caveat
 from .review.results import trials_table, write_results
 from .review.summary import StudySummary, summary
 from .review.summary_rows import summary_table
@@ -26,6 +26,7 @@ __all__ = [
     "best_config",
     "best_trial",
     "caution",
+    "caveat",
     "finished_trials",
     "join_study",
     "load_study",

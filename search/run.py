@@ -160,7 +160,7 @@ def run_study(
         study = _study(name, opened, sampler or TrialSeededSampler(spec.seed), chosen)
         retry = retry_of(opened)
         before = retry.check_stop, retry.timeout
-        retry.check_stop, retry.timeout = stop.heed, storage_timeout
+        retry.check_stop, retry.timeout = stop.check_stop, storage_timeout
         try:
             with study_lease(study) as check_lease:
                 if StudySpec.stored(study) is None:

@@ -21,7 +21,7 @@ from scipy import stats
 
 from foretune.datasets import SAMPLES, PriceSeries, load_prices, load_sample
 from foretune.datasets.common.files import write_atomically
-from foretune.datasets.splits import Development, Split, chronological_split, development
+from foretune.datasets.splits import DevelopmentData, Split, chronological_split, development
 from foretune.models import NonFiniteLossError, best_epoch, fit
 from foretune.models.forecasts.evaluation import evaluate
 from foretune.search import FloatRange, Objective, SearchSpace, best_config
@@ -54,7 +54,7 @@ class Leakage:
     high: float
 
 
-def search(data: Development, seed: int, trials: int) -> optuna.Study:
+def search(data: DevelopmentData, seed: int, trials: int) -> optuna.Study:
     """Search ``data``, whose validation part decides everything."""
     study = optuna.create_study(sampler=TrialSeededSampler(seed))
     objective = Objective(SPACE.fix(seed=seed), data)
@@ -67,7 +67,7 @@ def leaked_value(prices: PriceSeries, split: Split, seed: int, trials: int) -> f
     return search(leaked_data(prices, split), seed, trials).best_value
 
 
-def leaked_data(prices: PriceSeries, split: Split) -> Development:
+def leaked_data(prices: PriceSeries, split: Split) -> DevelopmentData:
     """Put the test days where the validation days belong."""
     leak = replace(split, validation_start=split.test_start, validation_stop=split.length)
     return development(prices, leak)

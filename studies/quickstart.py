@@ -12,7 +12,7 @@ from foretune.datasets import load_sample
 from foretune.search import (
     FloatRange,
     SearchSpace,
-    caution,
+    caveat,
     finished_trials,
     run_study,
     summary_table,
@@ -63,7 +63,7 @@ def main() -> None:
     files = write_results(study, prices, OUT)
     console = Console()
     console.print(summary_table(study))
-    console.print(caution(study))
+    console.print(caveat(study))
     console.print("wrote " + ", ".join(str(file) for file in files), highlight=False, markup=False)
     print(NEXT)
 

@@ -22,7 +22,7 @@ from foretune.search import (
     save_best,
     space_around,
 )
-from foretune.search.cli.options import run_command, say_written
+from foretune.search.cli.options import print_written_files, run_command
 from foretune.search.review.compare import comparison_table
 from foretune.search.review.results import make_folder, require_writable
 from foretune.search.study.best_file import BestDocument
@@ -52,13 +52,13 @@ def reuse(prices: str, trials: int, out: str) -> None:
     wide = run_study("wide", series, n_trials=trials, space=SPACE, storage=storage)
     best = folder / "best.toml"
     save_best(wide, best)
-    say_written(console, [best])
+    print_written_files(console, [best])
 
     # The document names the split: the test days neither train nor decide.
     document = BestDocument.load(best)
     model = Forecaster.train(document.config, series, split=document.split_of(series))
     model.save(folder / "model")
-    say_written(console, [folder / "model"])
+    print_written_files(console, [folder / "model"])
     ahead = Forecaster.load(folder / "model").forecast(steps=5)
     console.print(ahead.to_string(index=False), highlight=False)
 

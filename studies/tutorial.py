@@ -24,7 +24,7 @@ from rich.table import Table
 
 from foretune.datasets import DataError, PriceSeries, load_prices, load_sample
 from foretune.datasets.common.files import write_atomically
-from foretune.datasets.splits import Development, Split, chronological_split, development
+from foretune.datasets.splits import DevelopmentData, Split, chronological_split, development
 from foretune.datasets.transforms import log_growth_between
 from foretune.models import EpochResult, TrialConfig, best_epoch, fit
 from foretune.models.forecasts.baselines import (
@@ -89,7 +89,7 @@ class Corrected:
     test: dict[str, float]
 
 
-def tutorial_data(prices: PriceSeries) -> Development:
+def tutorial_data(prices: PriceSeries) -> DevelopmentData:
     """Return the tutorial's split: its test takes the validation part's place, with no gap.
 
     Raises:
@@ -113,7 +113,7 @@ def tutorial_data(prices: PriceSeries) -> Development:
     return development(prices, split)
 
 
-def as_printed(config: TrialConfig, data: Development) -> tuple[AsPrinted, list[EpochResult]]:
+def as_printed(config: TrialConfig, data: DevelopmentData) -> tuple[AsPrinted, list[EpochResult]]:
     """Run the tutorial's protocol: the test decays the learning rate.
 
     Two of its faults are mended here too, as foretune has no way to make them: a label is never
@@ -128,7 +128,7 @@ def as_printed(config: TrialConfig, data: Development) -> tuple[AsPrinted, list[
             f"{result.train_loss:.4f} test half MSE {result.half_mse:.6f}",
             flush=True,
         )
-    levels = scale(config, data.mid, data.split.train_stop).inputs
+    levels = scale(config, data.values, data.split.train_stop).inputs
     train = levels[: data.split.train_stop]
     average, smoothed = StandardAverage(), ExponentialAverage()
     origins = data.split.validation_origins

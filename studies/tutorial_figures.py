@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models import EpochResult, TrialConfig
 from foretune.models.forecasts.baselines import (
     Baseline,
@@ -27,7 +27,7 @@ SCALED = "scaled mid price (0 to 1 in each training window)"
 def save_all(
     folder: Path,
     config: TrialConfig,
-    data: Development,
+    data: DevelopmentData,
     run: Sequence[EpochResult],
     document: Mapping[str, Any],
 ) -> None:
@@ -44,12 +44,12 @@ def save_all(
         save_figure(folder / name, figure)
 
 
-def prices_figure(data: Development) -> Figure:
+def prices_figure(data: DevelopmentData) -> Figure:
     """Draw the mid price with a date every 500 days (the tutorial's step 2)."""
     figure = Figure(figsize=(18, 9), layout="constrained")
     axes = figure.subplots()
-    days = np.arange(len(data.mid))
-    axes.plot(days, data.mid, color=BLUE)
+    days = np.arange(len(data.values))
+    axes.plot(days, data.values, color=BLUE)
     axes.axvspan(0, data.split.train_stop, color=GREY, alpha=0.12, linewidth=0, label="train")
     axes.set_xticks(days[::500], [str(date) for date in data.dates[::500]], rotation=45)
     axes.set_xlabel("date", fontsize=18)
@@ -59,10 +59,10 @@ def prices_figure(data: Development) -> Figure:
     return figure
 
 
-def averages_figure(config: TrialConfig, data: Development) -> Figure:
+def averages_figure(config: TrialConfig, data: DevelopmentData) -> Figure:
     """Draw both one-day averages over the smoothed training days (steps 7 and 8)."""
     figure = Figure(figsize=(WIDTH, 8.0), layout="constrained")
-    train = scale(config, data.mid, data.split.train_stop).inputs[: data.split.train_stop]
+    train = scale(config, data.values, data.split.train_stop).inputs[: data.split.train_stop]
     rules: tuple[Baseline, ...] = (StandardAverage(), ExponentialAverage())
     for axes, rule in zip(figure.subplots(2, 1), rules, strict=True):
         forecasts = one_step_forecasts(rule, train)
@@ -75,7 +75,7 @@ def averages_figure(config: TrialConfig, data: Development) -> Figure:
     return figure
 
 
-def evolution_figure(data: Development, run: Sequence[EpochResult]) -> Figure:
+def evolution_figure(data: DevelopmentData, run: Sequence[EpochResult]) -> Figure:
     """Draw the test forecasts of a few epochs, older ones fainter (step 14)."""
     figure = Figure(figsize=(WIDTH, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -89,7 +89,7 @@ def evolution_figure(data: Development, run: Sequence[EpochResult]) -> Figure:
     return figure
 
 
-def best_epoch_figure(data: Development, best: EpochResult) -> Figure:
+def best_epoch_figure(data: DevelopmentData, best: EpochResult) -> Figure:
     """Draw the forecasts of the epoch that looks best on the test (step 14)."""
     figure = Figure(figsize=(WIDTH, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -141,18 +141,18 @@ def _draw_printed(axes: Axes, printed: Mapping[str, Any]) -> None:
     axes.set_title("as printed: errors of different things, which do not compare")
 
 
-def _draw_actual(axes: Axes, data: Development) -> None:
+def _draw_actual(axes: Axes, data: DevelopmentData) -> None:
     days = slice(data.split.validation_start - 100, data.split.validation_stop)
-    axes.plot(data.dates[days], data.mid[days], color=BLACK, linewidth=0.9, label="mid price")
+    axes.plot(data.dates[days], data.values[days], color=BLACK, linewidth=0.9, label="mid price")
     axes.set(xlabel="date", ylabel=PRICE)
 
 
 def _draw_paths(
-    axes: Axes, data: Development, result: EpochResult, colour: str, alpha: float, label: str
+    axes: Axes, data: DevelopmentData, result: EpochResult, colour: str, alpha: float, label: str
 ) -> None:
     for number, origin in enumerate(data.split.validation_origins):
         dates = data.dates[origin + 1 : origin + 1 + result.forecasts.shape[1]]
-        path = data.mid[origin] * np.exp(result.forecasts[number])
+        path = data.values[origin] * np.exp(result.forecasts[number])
         axes.plot(
             dates, path, color=colour, alpha=alpha, linewidth=1.5, label=None if number else label
         )

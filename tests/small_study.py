@@ -3,7 +3,7 @@
 import pytest
 
 from foretune.datasets import PriceSeries, load_sample
-from foretune.datasets.splits import Development, chronological_split, development
+from foretune.datasets.splits import DevelopmentData, chronological_split, development
 from foretune.search import FloatRange, SearchSpace
 
 HORIZON = 5
@@ -29,5 +29,5 @@ def tiny_space() -> SearchSpace:
 
 
 @pytest.fixture(scope="session")
-def tiny_data(walk: PriceSeries) -> Development:
+def tiny_data(walk: PriceSeries) -> DevelopmentData:
     return development(walk, chronological_split(len(walk), horizon=HORIZON, history=8))

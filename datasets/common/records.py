@@ -41,7 +41,7 @@ class StrictModel(BaseModel):
             try:
                 super().__init__(**fields)
             except ValidationError as error:
-                raise ConfigError(describe(error, type(self))) from None
+                raise ConfigError(format_validation_error(error, type(self))) from None
 
         # Nested models are then validated without this __init__, and keep their place in the error.
         __init__.__pydantic_base_init__ = True
@@ -56,7 +56,7 @@ def list_to_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def describe(error: ValidationError, model: type[BaseModel]) -> str:
+def format_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """Return one line for all mistakes in ``error``, e.g. ``epochs must be ..., but got -3``."""
     details = error.errors(include_url=False, include_context=False)
     told = [_describe_one(detail, model) for detail in details[:_MOST_MISTAKES]]

@@ -8,7 +8,7 @@ import tomli_w
 from pydantic import BeforeValidator, Field, ValidationError
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.common.records import StrictModel, describe, list_to_tuple
+from foretune.datasets.common.records import StrictModel, format_validation_error, list_to_tuple
 from foretune.datasets.common.toml_files import parse_toml
 from foretune.datasets.transforms import Scaling, StandardisedLogReturns, WindowedMinMax
 from foretune.models.config import TrialConfig
@@ -148,7 +148,7 @@ class ForecasterDocument(StrictModel):
         try:
             document = cls.model_validate(table)
         except ValidationError as error:
-            raise ConfigError(describe(error, cls)) from None
+            raise ConfigError(format_validation_error(error, cls)) from None
         document._require_consistent()
         return document
 

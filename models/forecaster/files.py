@@ -61,7 +61,7 @@ def save_model(
     def write(new: Path) -> None:
         (new / DOCUMENT).write_text(document.to_toml(), encoding="utf-8")
         days = np.empty(len(history), _DAY)
-        days["date"], days["mid"] = history.dates, history.mid
+        days["date"], days["mid"] = history.dates, history.values
         np.save(new / HISTORY, days, allow_pickle=False)
         write_arrays(new / WEIGHTS, named_arrays(params))
 
@@ -113,7 +113,7 @@ def _read_history(file: Path, document: ForecasterDocument) -> History:
     said = document.history
     try:
         history = History.checked(
-            name=said.name, digest=said.digest, dates=days["date"], mid=days["mid"]
+            name=said.name, digest=said.digest, dates=days["date"], values=days["mid"]
         )
     except DataError as error:
         raise ConfigError(f"{file}: {error}") from None

@@ -15,7 +15,7 @@ from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.common.html_table import html_table
 from foretune.datasets.history import History
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import Development, Split, development
+from foretune.datasets.splits import DevelopmentData, Split, development
 from foretune.datasets.transforms import Scaling, fit_scaling, prices_after
 from foretune.models.config import TrialConfig
 from foretune.models.forecaster.arrays import named_arrays
@@ -131,11 +131,11 @@ class Forecaster:
         split = _agreed_split(config, prices, horizon=horizon, days=days, split=split)
         data = development(prices, split)
         trained = train_and_refit(config, data, refit=refit, on_epoch=on_epoch)
-        train_mid = prices.mid[: trained.train_stop]
+        train_values = prices.mid[: trained.train_stop]
         return cls(
             config=config,
             params=_on_host(trained.params),
-            scaling=fit_scaling(config.scaling, train_mid, window=config.scaling_window),
+            scaling=fit_scaling(config.scaling, train_values, window=config.scaling_window),
             history=History.of(prices),
             training=_training_document(prices, data, trained, refit),
             widths=conformal_widths(
@@ -279,7 +279,7 @@ class Forecaster:
         columns = {"forecast": growth, "lower": lower, "upper": upper}
         last = np.array([len(self.history) - 1], np.int32)
         return {
-            name: prices_after(values[None], last, self.history.mid)[0]
+            name: prices_after(values[None], last, self.history.values)[0]
             for name, values in columns.items()
         }
 
@@ -329,7 +329,7 @@ def _agreed_split(
 
 
 def _training_document(
-    prices: PriceSeries, data: Development, trained: Trained, refit: bool
+    prices: PriceSeries, data: DevelopmentData, trained: Trained, refit: bool
 ) -> TrainingDocument:
     dates, split = prices.dates, data.split
     return TrainingDocument(

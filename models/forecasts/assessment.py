@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import log_growth_between
 from foretune.models.forecasts.metrics import (
     direction_hits,
@@ -108,7 +108,7 @@ def assess(
     )
 
 
-def assess_folds(folds: Sequence[Development], forecasts: Sequence[Growth]) -> Assessment:
+def assess_folds(folds: Sequence[DevelopmentData], forecasts: Sequence[Growth]) -> Assessment:
     """Assess validation forecasts, one array [O, H] of log growth a fold.
 
     Raises:
@@ -122,15 +122,15 @@ def assess_folds(folds: Sequence[Development], forecasts: Sequence[Growth]) -> A
     )
 
 
-def training_daily_change(folds: Sequence[Development]) -> float:
+def training_daily_change(folds: Sequence[DevelopmentData]) -> float:
     """Return the unit of MASE: of the first fold's training days, which every fold has."""
     first = folds[0]
-    return mean_daily_change(np.log(first.mid[: first.split.train_stop]))
+    return mean_daily_change(np.log(first.values[: first.split.train_stop]))
 
 
-def validation_growth(fold: Development) -> Growth:
+def validation_growth(fold: DevelopmentData) -> Growth:
     """Return the actual log growth since each validation origin [O, H]."""
-    return log_growth_between(fold.mid, fold.split.validation_origins, fold.split.horizon)
+    return log_growth_between(fold.values, fold.split.validation_origins, fold.split.horizon)
 
 
 def _by_origin(error: Growth) -> NDArray[np.float64]:

@@ -169,14 +169,14 @@ def standard_baselines(train: Levels) -> tuple[Baseline, ...]:
 
 
 def baseline_growth(
-    mid: NDArray[np.float64], *, train_stop: int, origins: Days, horizon: int
+    values: NDArray[np.float64], *, train_stop: int, origins: Days, horizon: int
 ) -> dict[str, NDArray[np.float64]]:
     """Forecast log growth with every baseline, as networks are scored: on log prices.
 
     A baseline that needs more days than the first origin has is left out.
 
     Args:
-        mid: mid prices [N], up to the last origin at least.
+        values: mid prices [N], up to the last origin at least.
         train_stop: where the training days end; baselines are fitted to them.
         origins: last day each forecast may see [O].
         horizon: days to forecast, H.
@@ -185,9 +185,9 @@ def baseline_growth(
         By name, the log growth since each origin [O, H].
 
     Example:
-        >>> baseline_growth(mid, train_stop=100, origins=origins, horizon=5)["drift"]
+        >>> baseline_growth(values, train_stop=100, origins=origins, horizon=5)["drift"]
     """
-    levels = np.log(mid)
+    levels = np.log(values)
     now = levels[origins][:, None]
     return {
         baseline.name: baseline.forecast(levels, origins, horizon) - now

@@ -16,7 +16,7 @@ from foretune.models.networks.stacked import Architecture
 def evaluate(
     config: TrialConfig,
     params: Params,
-    mid: NDArray[np.float64],
+    values: NDArray[np.float64],
     *,
     train_stop: int,
     origins: NDArray[np.int32],
@@ -27,7 +27,7 @@ def evaluate(
     Args:
         config: what the weights were trained with.
         params: the weights.
-        mid: mid prices [N], up to the last target at least.
+        values: mid prices [N], up to the last target at least.
         train_stop: where the training days end; the scaling is fitted to them.
         origins: last day each forecast may see [O].
         horizon: days to forecast.
@@ -39,11 +39,11 @@ def evaluate(
         >>> evaluate(config, best.params, prices.mid, train_stop=split.train_stop,
         ...          origins=split.test_origins, horizon=split.horizon).relative_mse
     """
-    scaled = scale(config, mid, train_stop)
+    scaled = scale(config, values, train_stop)
     earliest = config.unroll_length - 1 + scaled.lag
-    if np.min(origins) < earliest or np.max(origins) + horizon >= len(mid):
+    if np.min(origins) < earliest or np.max(origins) + horizon >= len(values):
         raise DataError(
-            f"origins must be days {earliest} to {len(mid) - 1 - horizon}, to have "
+            f"origins must be days {earliest} to {len(values) - 1 - horizon}, to have "
             f"{config.unroll_length} values before and {horizon} days after them, but got "
             f"{np.min(origins)} to {np.max(origins)}"
         )
@@ -56,4 +56,4 @@ def evaluate(
         warm_up=config.unroll_length,
         horizon=horizon,
     )
-    return Scorer(mid, origins, horizon, scaled)(np.asarray(forecasts, np.float64))
+    return Scorer(values, origins, horizon, scaled)(np.asarray(forecasts, np.float64))

@@ -36,7 +36,7 @@ def growth_ahead(
     read = config.unroll_length
     # Never smoothed, as on validation days; and only what is read, so that a history of another
     # length compiles nothing.
-    window = scaling.transform(history.mid)[-read:].astype(np.float32)
+    window = scaling.transform(history.values)[-read:].astype(np.float32)
     architecture = padded_architecture(config)
     scaled = forecast_from(
         architecture,
@@ -51,8 +51,8 @@ def growth_ahead(
             f"the forecast after {history.dates[-1]} must be finite, but the network's output is "
             "not; train with a smaller learning_rate"
         )
-    last = np.array([len(history.mid) - 1], np.int32)
+    last = np.array([len(history.values) - 1], np.int32)
     growth: NDArray[np.float64] = scaling.log_growth(
-        np.asarray(scaled, np.float64), last, history.mid
+        np.asarray(scaled, np.float64), last, history.values
     )[0]
     return growth

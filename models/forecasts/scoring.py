@@ -29,10 +29,10 @@ class ScaledSeries:
         return self.scaling.lag
 
 
-def scale(config: TrialConfig, mid: NDArray[np.float64], train_stop: int) -> ScaledSeries:
+def scale(config: TrialConfig, values: NDArray[np.float64], train_stop: int) -> ScaledSeries:
     """Scale mid prices [N] as ``config`` asks, by what the first ``train_stop`` days show."""
-    scaling = fit_scaling(config.scaling, mid[:train_stop], window=config.scaling_window)
-    targets = scaling.transform(mid)
+    scaling = fit_scaling(config.scaling, values[:train_stop], window=config.scaling_window)
+    targets = scaling.transform(values)
     inputs = targets.copy()
     if config.smoothing:
         train = slice(0, train_stop - scaling.lag)
@@ -54,7 +54,7 @@ class Scorer:
     """Scores scaled forecasts at fixed origins.
 
     Args:
-        mid: mid prices [N], up to the last target at least.
+        values: mid prices [N], up to the last target at least.
         origins: last day each forecast may see [O].
         horizon: days forecast from each origin, H.
         scaled: the series that the forecasts are scaled like.
@@ -62,20 +62,20 @@ class Scorer:
 
     def __init__(
         self,
-        mid: NDArray[np.float64],
+        values: NDArray[np.float64],
         origins: NDArray[np.int32],
         horizon: int,
         scaled: ScaledSeries,
     ) -> None:
-        self._mid = mid
+        self._values = values
         self._origins = origins
         self._scaling = scaled.scaling
-        self._growth = log_growth_between(mid, origins, horizon)
+        self._growth = log_growth_between(values, origins, horizon)
         self._levels = scaled.targets[origins[:, None] - scaled.lag + np.arange(1, horizon + 1)]
 
     def __call__(self, forecasts: NDArray[np.float64]) -> Scores:
         """Score scaled forecasts [O, H]."""
-        growth = self._scaling.log_growth(forecasts, self._origins, self._mid)
+        growth = self._scaling.log_growth(forecasts, self._origins, self._values)
         return Scores(
             log_growth=growth,
             relative_mse=relative_mse(growth, self._growth),

@@ -76,9 +76,9 @@ def _forward(
         c, tanh_c, h = _advance(activations, state[1])
         i, f, g, o = _cut(activations)
         # d(gates before activation) = (dc, dc, dc, dh) * to_gates
-        partners = _apart(jnp.concatenate([g, state[1], i, tanh_c], axis=-1))
+        partners = _prevent_fusion(jnp.concatenate([g, state[1], i, tanh_c], axis=-1))
         to_gates = partners * (scale * scale * (1 - activations * activations))
-        saved = (features, to_gates, _apart(f), o * (1 - tanh_c * tanh_c))
+        saved = (features, to_gates, _prevent_fusion(f), o * (1 - tanh_c * tanh_c))
         return (_masked(h, mask), c), (h, saved)
 
     state, (outputs, saved) = jax.lax.scan(step, state, (inputs, state_mask))
@@ -97,8 +97,10 @@ def _backward(residuals: Any, cotangents: tuple[jax.Array, LSTMState]) -> tuple[
         d_h, d_c, d_kernel, d_bias = carry
         d_output, mask, (features, to_gates, f, to_c) = day
         d_h = _masked(d_h, mask) + d_output
-        d_h, d_c = _apart((d_h, d_c + d_h * to_c))
-        d_gates = _apart(_apart(jnp.concatenate([d_c, d_c, d_c, d_h], axis=-1)) * to_gates)
+        d_h, d_c = _prevent_fusion((d_h, d_c + d_h * to_c))
+        d_gates = _prevent_fusion(
+            _prevent_fusion(jnp.concatenate([d_c, d_c, d_c, d_h], axis=-1)) * to_gates
+        )
         if n_inputs == 1:
             # One input's gradient is a product that no GEMM is good at; in the first layer nobody
             # asks for it, and the compiler drops it.
@@ -128,7 +130,7 @@ def _tanh_scale(kernel: jax.Array) -> NDArray[np.float32]:
 
 def _gates(features: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
     """Return tanh of all scaled gates [B, 4H] of one day."""
-    activations: jax.Array = _apart(jnp.tanh(features @ kernel + bias))
+    activations: jax.Array = _prevent_fusion(jnp.tanh(features @ kernel + bias))
     return activations
 
 
@@ -141,8 +143,8 @@ def _cut(activations: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.A
 def _advance(activations: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Take a day's step of the memory ``c`` [B, H]: the new c, its tanh, and h."""
     i, f, g, o = _cut(activations)
-    c = _apart(f * c + i * g)
-    tanh_c = _apart(jnp.tanh(c))
+    c = _prevent_fusion(f * c + i * g)
+    tanh_c = _prevent_fusion(jnp.tanh(c))
     return c, tanh_c, o * tanh_c
 
 
@@ -150,7 +152,7 @@ def _masked(h: jax.Array, mask: jax.Array | None) -> jax.Array:
     return h if mask is None else h * mask
 
 
-def _apart(arrays: Any) -> Any:
+def _prevent_fusion(arrays: Any) -> Any:
     """Keep ``arrays`` out of the next fusion on the CPU; an accelerator's fusions need no help."""
     if jax.default_backend() != "cpu":
         return arrays

@@ -78,7 +78,7 @@ def jit_for_backend(
     return decorate
 
 
-def forget_many_programs(most: int = _MOST_PROGRAMS) -> None:
+def evict_compiled_programs(most: int = _MOST_PROGRAMS) -> None:
     """Drop the programs of :func:`jit_for_backend` once there are more than ``most`` of them.
 
     A process that trains hundreds of shapes would grow without bound, up to the number of memory

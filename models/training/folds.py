@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.training.loop import Training, fit
 from foretune.models.training.results import EpochResult, FoldProgress, FoldResults
@@ -15,7 +15,7 @@ class FoldsTraining(Iterator[FoldResults]):
     def __init__(
         self,
         config: TrialConfig,
-        folds: Sequence[Development],
+        folds: Sequence[DevelopmentData],
         resumed: Sequence[FoldProgress],
         one_by_one: bool,
     ) -> None:
@@ -55,7 +55,7 @@ class FoldsTraining(Iterator[FoldResults]):
 
 def fit_folds(
     config: TrialConfig,
-    folds: Sequence[Development],
+    folds: Sequence[DevelopmentData],
     resumed: Sequence[FoldProgress] = (),
     *,
     one_by_one: bool = False,

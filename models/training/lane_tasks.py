@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.training.results import FoldProgress, FoldResults
 from foretune.models.training.tasks import (
@@ -45,7 +45,7 @@ _lock = threading.Lock()
 
 
 def advance_lanes(
-    work: tuple[TrainingState, ...], fold: Development, budget: Budget, device: str
+    work: tuple[TrainingState, ...], fold: DevelopmentData, budget: Budget, device: str
 ) -> Answer:
     """Train configs of one shape side by side, until one of them ends or the budget is spent."""
     from foretune.models.networks.params import parameter_count
@@ -97,7 +97,7 @@ def advance_lanes(
         return tuple(answer)
 
 
-def _places(work: tuple[TrainingState, ...], fold: Development, count: int) -> list[int] | None:
+def _places(work: tuple[TrainingState, ...], fold: DevelopmentData, count: int) -> list[int] | None:
     """Give every config a lane, its own if there is one; None where a state is missing."""
     global _held
     from foretune.models.training.lanes import Lanes

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import ConfigError, DataError
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.forecaster.arrays import named_arrays, tree_of
 from foretune.models.forecasts.scoring import ScaledSeries, Scorer, scale
@@ -51,7 +51,7 @@ class TrainingRun:
     def __init__(
         self,
         config: TrialConfig,
-        data: Development,
+        data: DevelopmentData,
         criterion: Criterion = "relative_mse",
         learning_rates: Sequence[float] | None = None,
         snapshot: Snapshot | None = None,
@@ -66,7 +66,7 @@ class TrainingRun:
             unroll_length=config.unroll_length,
             horizon=data.split.horizon,
         )
-        scaled = scale(config, data.mid, data.split.train_stop)
+        scaled = scale(config, data.values, data.split.train_stop)
         self.data = _training_data(config, data, scaled)
         self.finished = snapshot is not None and snapshot.finished
         self._epoch = 1 if snapshot is None else snapshot.epochs + 1
@@ -74,7 +74,7 @@ class TrainingRun:
         self._learning_rates = learning_rates
         self._plateau = Plateau.start(config) if snapshot is None else snapshot.plateau
         self._snapshot = snapshot
-        self._score = Scorer(data.mid, data.split.validation_origins, data.split.horizon, scaled)
+        self._score = Scorer(data.values, data.split.validation_origins, data.split.horizon, scaled)
 
     def first_state(self) -> TrainState:
         """Return the state before the next epoch of this run, on the host: nothing to compile."""
@@ -183,7 +183,7 @@ class Training(Iterator[EpochResult]):
 
 def fit(
     config: TrialConfig,
-    data: Development,
+    data: DevelopmentData,
     *,
     criterion: Criterion = "relative_mse",
     learning_rates: Sequence[float] | None = None,
@@ -237,7 +237,9 @@ def _zero_state(program: Program, batch_size: int) -> Any:
     )
 
 
-def _training_data(config: TrialConfig, data: Development, scaled: ScaledSeries) -> TrainingData:
+def _training_data(
+    config: TrialConfig, data: DevelopmentData, scaled: ScaledSeries
+) -> TrainingData:
     train_length = data.split.train_stop - scaled.lag
     needed = config.unroll_length + config.label_offset
     if train_length < needed:

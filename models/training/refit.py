@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import Literal
 
 from foretune.datasets.common.errors import ConfigError, DataError
-from foretune.datasets.splits import Development, Split, default_stride
+from foretune.datasets.splits import DevelopmentData, Split, default_stride
 from foretune.models.config import TrialConfig
 from foretune.models.networks.params import Params
 from foretune.models.training.loop import fit
@@ -83,7 +83,7 @@ def split_without_test(
 
 def train_and_refit(
     config: TrialConfig,
-    data: Development,
+    data: DevelopmentData,
     *,
     refit: bool = True,
     on_epoch: OnEpoch | None = None,
@@ -130,7 +130,7 @@ def train_and_refit(
 
 
 def _choose(
-    config: TrialConfig, data: Development, on_epoch: OnEpoch | None
+    config: TrialConfig, data: DevelopmentData, on_epoch: OnEpoch | None
 ) -> tuple[EpochResult, list[float]]:
     """Return the epoch that validation chooses, and the learning rates up to it."""
     rates: list[float] = []

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.training.results import FoldProgress, FoldResults
 
@@ -28,14 +28,14 @@ class DataRef:
     """The data of every fold, by digest; they travel only to a worker that lacks them."""
 
     digest: str
-    folds: tuple[Development, ...] | None
+    folds: tuple[DevelopmentData, ...] | None
 
     @classmethod
-    def of(cls, folds: Sequence[Development]) -> "DataRef":
+    def of(cls, folds: Sequence[DevelopmentData]) -> "DataRef":
         """Return a reference that holds the data."""
         digest = sha256()
         for fold in folds:
-            digest.update(fold.dates.tobytes() + fold.mid.tobytes())
+            digest.update(fold.dates.tobytes() + fold.values.tobytes())
             digest.update(repr((fold.split, fold.capacity)).encode())
         return cls(digest=digest.hexdigest(), folds=tuple(folds))
 
@@ -104,7 +104,7 @@ Answer = tuple[Progress, ...] | Missing
 
 
 # What this process holds: data by digest, and trainings by the token of their state.
-_data: dict[str, tuple[Development, ...]] = {}
+_data: dict[str, tuple[DevelopmentData, ...]] = {}
 _trainings: dict[str, Any] = {}
 _lock = threading.Lock()
 
@@ -156,10 +156,10 @@ def advance(work: tuple[TrainingState, ...], data: DataRef, budget: Budget) -> A
         return Missing()
     _keep(_data, data.digest, folds, 4)
     device = prepare(budget.cache)
-    from foretune.models.runtime.compile import forget_many_programs
+    from foretune.models.runtime.compile import evict_compiled_programs
     from foretune.models.training.lane_tasks import advance_lanes
 
-    forget_many_programs()
+    evict_compiled_programs()
     if budget.lanes > 1:
         return advance_lanes(work, folds[0], budget, device)
     (state,) = work
@@ -208,7 +208,7 @@ def new_token() -> str:
 
 
 def _advance_one(
-    state: TrainingState, folds: tuple[Development, ...], budget: Budget, device: str
+    state: TrainingState, folds: tuple[DevelopmentData, ...], budget: Budget, device: str
 ) -> Answer:
     from foretune.models.networks.params import parameter_count
     from foretune.models.training.folds import fit_folds

@@ -3,7 +3,7 @@
 import click
 from rich.console import Console
 
-from foretune.search.cli.options import say_written, storage_option, study_option
+from foretune.search.cli.options import print_written_files, storage_option, study_option
 from foretune.search.review.summary_rows import summary_table
 from foretune.search.storage.connect import load_study
 from foretune.search.study.best import save_best
@@ -21,4 +21,4 @@ def best(name: str, storage: str, out: str) -> None:
     save_best(study, out)
     console = Console()
     console.print(summary_table(study))
-    say_written(console, [out])
+    print_written_files(console, [out])

@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 
 from foretune.datasets.common.files import write_atomically
-from foretune.search.cli.options import say_written, storage_option
+from foretune.search.cli.options import print_written_files, storage_option
 from foretune.search.review.compare import comparison_table
 from foretune.search.space.schema import SCHEMAS
 from foretune.search.storage.connect import load_study
@@ -33,4 +33,4 @@ def schema(file: str, out: str | None) -> None:
         click.echo(text, nl=False)
         return
     write_atomically(out, text)
-    say_written(Console(), [out])
+    print_written_files(Console(), [out])

@@ -20,7 +20,7 @@ from foretune.models.runtime.compile_cache import use_compile_cache
 from foretune.models.training.refit import OnEpoch, Stage
 from foretune.models.training.results import EpochResult, NonFiniteLossError
 from foretune.search.cli.forecast_places import require_forecast_places
-from foretune.search.cli.options import POSITIVE, say_written
+from foretune.search.cli.options import POSITIVE, print_written_files
 from foretune.search.engine.signals import stop_on_signal
 from foretune.search.figures.forecasts import forecast_figure
 from foretune.search.review.results import save_figure
@@ -58,7 +58,7 @@ def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
 
             def on_epoch(stage: Stage, result: EpochResult) -> None:
                 show(stage, result)
-                stop.heed()
+                stop.check_stop()
 
             forecaster = Forecaster.train(
                 document.config, series, split=split, refit=not no_refit, on_epoch=on_epoch
@@ -68,7 +68,7 @@ def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
         raise ConfigError(f"{best_toml}: config cannot be trained: {error}") from None
     for line in _outcome(document, forecaster):
         _say(console, line)
-    say_written(console, [out])
+    print_written_files(console, [out])
 
 
 @click.command()
@@ -100,7 +100,7 @@ def forecast(
     console = Console()
     _say(console, f"{forecaster.history.name}: mid prices, in the currency of the source")
     console.print(_forecast_table(forecaster, frame))
-    say_written(console, [file for file in (csv, plot) if file is not None])
+    print_written_files(console, [file for file in (csv, plot) if file is not None])
 
 
 def _say(console: Console, line: str) -> None:
@@ -138,7 +138,7 @@ def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
 
 def _forecast_table(forecaster: Forecaster, frame: pd.DataFrame) -> Table:
     """Return the last known day, and the first and last days of a forecast."""
-    history, last = forecaster.history, float(forecaster.history.mid[-1])
+    history, last = forecaster.history, float(forecaster.history.values[-1])
     # Four digits at least, of prices far below 1 too.
     decimals = max(2, 3 - math.floor(math.log10(last)))
     table = Table("date")

@@ -81,7 +81,7 @@ def was_interrupted(study: optuna.Study, trials: int) -> bool:
         return True
 
 
-def say_written(console: Console, files: Iterable[str | os.PathLike[str]]) -> None:
+def print_written_files(console: Console, files: Iterable[str | os.PathLike[str]]) -> None:
     """Say which files were written, one a line."""
     for file in files:
         console.print(f"wrote {file}", highlight=False, markup=False, soft_wrap=True)

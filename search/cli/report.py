@@ -16,13 +16,13 @@ from foretune.search.cli.options import (
     FAILED,
     POSITIVE,
     prices_option,
-    say_written,
+    print_written_files,
     storage_option,
     study_option,
 )
 from foretune.search.engine.signals import StopRequest, stop_on_signal
 from foretune.search.report.files import require_report_place, write_report
-from foretune.search.report.openings import openings_in_words
+from foretune.search.report.openings import format_openings
 from foretune.search.report.replay import replay as train_again
 from foretune.search.report.report import make_report
 from foretune.search.review.progress import show_training
@@ -69,18 +69,18 @@ def report(
                 open_test=open_test,
                 top=top,
                 on_epoch=on_epoch,
-                before_opening=stop.heed,
+                before_opening=stop.check_stop,
             )
         if not open_test:
-            stop.heed()
+            stop.check_stop()
         # Whoever asks to stop after the opening still gets what the test was opened for.
         files = write_report(made, folder)
         console.print(made.verdict, highlight=False, markup=False)
-        console.print(openings_in_words(made.openings, name), highlight=False, markup=False)
+        console.print(format_openings(made.openings, name), highlight=False, markup=False)
         if made.evidence.left_out:
             console.print(made.evidence.left_out, highlight=False, markup=False)
-        say_written(console, files)
-        stop.heed()
+        print_written_files(console, files)
+        stop.check_stop()
 
 
 @click.command()
@@ -101,7 +101,7 @@ def replay(name: str, number: int, storage: str, prices: str | None) -> None:
         _show(f"study {name}: training trial {number} again", stop) as on_epoch,
     ):
         outcome = train_again(study, number, series, on_epoch=on_epoch)
-        stop.heed()
+        stop.check_stop()
     click.echo(outcome)
     if not outcome.is_identical:
         sys.exit(FAILED)
@@ -124,6 +124,6 @@ def _show(what: str, stop: StopRequest) -> Iterator[OnEpoch]:
 
         def on_epoch(number: int, config: TrialConfig, results: FoldResults) -> None:
             show(number, config, results)
-            stop.heed()
+            stop.check_stop()
 
         yield on_epoch

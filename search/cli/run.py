@@ -11,14 +11,14 @@ from foretune.models.config import TrialConfig
 from foretune.search.cli.options import (
     INTERRUPTED,
     POSITIVE,
-    say_written,
+    print_written_files,
     storage_option,
     study_option,
     was_interrupted,
 )
 from foretune.search.engine.executors import dask_executor
 from foretune.search.engine.signals import stop_on_signal
-from foretune.search.report.verdict_so_far import caution
+from foretune.search.report.verdict_so_far import caveat
 from foretune.search.review.results import require_writable, write_results
 from foretune.search.review.summary_rows import summary_table
 from foretune.search.run import run_study
@@ -131,8 +131,8 @@ def run(
     files = write_results(study, series, folder)
     console = Console()
     console.print(summary_table(study))
-    console.print(caution(study), highlight=False, markup=False)
-    say_written(console, files)
+    console.print(caveat(study), highlight=False, markup=False)
+    print_written_files(console, files)
 
 
 @click.command(context_settings={"ignore_unknown_options": True}, hidden=True)

@@ -30,7 +30,7 @@ class StopRequest:
         self.requested = True
         print("\nStopping after this epoch; once more to stop at once.", file=sys.stderr)
 
-    def heed(self) -> None:
+    def check_stop(self) -> None:
         """Stop here if that was asked for.
 
         Raises:
@@ -50,7 +50,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
     Example:
         >>> with stop_on_signal() as stop:
         ...     for epoch in fit(config, data):
-        ...         stop.heed()
+        ...         stop.check_stop()
     """
     outer = getattr(signal.getsignal(signal.SIGINT), "__self__", None)
     if isinstance(outer, StopRequest):

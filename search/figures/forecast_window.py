@@ -20,12 +20,12 @@ _SHOWN = 5
 class ForecastWindow:
     """The last forecasts of many that do not overlap, and the prices from first to last.
 
-    ``dates`` and ``mid`` are [N]; forecasts start at the indices ``origins`` [K] into them.
+    ``dates`` and ``values`` are [N]; forecasts start at the indices ``origins`` [K] into them.
     ``growth`` [K, H] are forecast log growths, give or take ``widths`` [H].
     """
 
     dates: NDArray[np.datetime64]
-    mid: NDArray[np.float64]
+    values: NDArray[np.float64]
     origins: NDArray[np.int64]
     growth: NDArray[np.float64]
     widths: NDArray[np.float64]
@@ -34,7 +34,7 @@ class ForecastWindow:
     def of_last(
         cls,
         dates: NDArray[np.datetime64],
-        mid: NDArray[np.float64],
+        values: NDArray[np.float64],
         origins: NDArray[np.int32],
         growth: NDArray[np.float64],
         widths: NDArray[np.float64],
@@ -46,7 +46,7 @@ class ForecastWindow:
         first, last = origins[chosen[0]], origins[chosen[-1]] + growth.shape[1]
         return cls(
             dates=dates[first : last + 1],
-            mid=mid[first : last + 1],
+            values=values[first : last + 1],
             origins=(origins[chosen] - first).astype(np.int64),
             growth=growth[chosen],
             widths=widths,
@@ -54,7 +54,8 @@ class ForecastWindow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the window as what JSON knows."""
-        fields = {name: getattr(self, name).tolist() for name in ("mid", "origins", "growth")}
+        fields = {name: getattr(self, name).tolist() for name in ("origins", "growth")}
+        fields["mid"] = self.values.tolist()  # as stored since the first version
         return fields | {"widths": self.widths.tolist(), "dates": self.dates.astype(str).tolist()}
 
     @classmethod
@@ -62,7 +63,7 @@ class ForecastWindow:
         """Return the window that :meth:`to_json` described."""
         return cls(
             dates=np.array(document["dates"], "datetime64[D]"),
-            mid=np.array(document["mid"]),
+            values=np.array(document["mid"]),
             origins=np.array(document["origins"]),
             growth=np.array(document["growth"]),
             widths=np.array(document["widths"]),
@@ -72,13 +73,13 @@ class ForecastWindow:
         """Draw prices, and for each origin forecast, interval and persistence."""
         horizon = self.growth.shape[1]
         low, high = (
-            prices_after(bound, self.origins.astype(np.int32), self.mid)
+            prices_after(bound, self.origins.astype(np.int32), self.values)
             for bound in interval(self.growth, self.widths)
         )
-        paths = prices_after(self.growth, self.origins.astype(np.int32), self.mid)
-        axes.plot(self.dates, self.mid, color=BLACK, linewidth=0.9, label="mid price")
+        paths = prices_after(self.growth, self.origins.astype(np.int32), self.values)
+        axes.plot(self.dates, self.values, color=BLACK, linewidth=0.9, label="mid price")
         for number, origin in enumerate(self.origins):
-            dates, start = self.dates[origin : origin + horizon + 1], self.mid[origin]
+            dates, start = self.dates[origin : origin + horizon + 1], self.values[origin]
             # Names the first of each kind for the legend.
             named = number == 0
             axes.fill_between(

@@ -25,11 +25,13 @@ def forecast_figure(forecaster: Forecaster, frame: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     history, steps = forecaster.history, len(frame)
     past = slice(-max(_PAST_PER_STEP * steps, _LEAST_PAST), None)
-    last_day, last = history.dates[-1], history.mid[-1]
+    last_day, last = history.dates[-1], history.values[-1]
     # Everything ahead begins at the last known price.
     dates = np.concatenate([[last_day], frame["date"].to_numpy("datetime64[D]")])
     ahead = {name: [last, *frame[name]] for name in ("forecast", "lower", "upper")}
-    axes.plot(history.dates[past], history.mid[past], color=BLACK, linewidth=1.0, label="mid price")
+    axes.plot(
+        history.dates[past], history.values[past], color=BLACK, linewidth=1.0, label="mid price"
+    )
     axes.fill_between(
         dates,
         ahead["lower"],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import Development, Split
+from foretune.datasets.splits import DevelopmentData, Split
 from foretune.datasets.transforms import prices_after
 from foretune.models.training.results import EpochResult
 from foretune.search.figures.style import (
@@ -107,7 +107,7 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
 
 
 def forecasts_figure(
-    data: Development, forecasts: NDArray[np.float64], *, title: str, closer: int = 6
+    data: DevelopmentData, forecasts: NDArray[np.float64], *, title: str, closer: int = 6
 ) -> Figure:
     """Draw validation forecasts over the prices that came.
 
@@ -123,7 +123,7 @@ def forecasts_figure(
     # Of overlapping forecasts only those are drawn that follow one another.
     every = -(-split.horizon // split.stride)
     origins = split.validation_origins[::every]
-    paths = prices_after(forecasts[::every], origins, data.mid)
+    paths = prices_after(forecasts[::every], origins, data.values)
     _draw_forecasts(whole, data, origins, paths)
     _draw_forecasts(close, data, origins[-closer:], paths[-closer:])
     whole.set_title(title)
@@ -133,15 +133,15 @@ def forecasts_figure(
 
 
 def _draw_forecasts(
-    axes: Axes, data: Development, origins: NDArray[np.int32], paths: NDArray[np.float64]
+    axes: Axes, data: DevelopmentData, origins: NDArray[np.int32], paths: NDArray[np.float64]
 ) -> None:
     """Draw prices, and one forecast path and persistence per origin."""
     horizon = paths.shape[1]
     days = slice(origins[0], origins[-1] + horizon + 1)
-    axes.plot(data.dates[days], data.mid[days], color=BLACK, linewidth=0.9, label="mid price")
+    axes.plot(data.dates[days], data.values[days], color=BLACK, linewidth=0.9, label="mid price")
     for number, (origin, path) in enumerate(zip(origins, paths, strict=True)):
         dates = data.dates[origin : origin + horizon + 1]
-        start = data.mid[origin]
+        start = data.values[origin]
         label = None if number else f"forecast, {horizon} days ahead"
         axes.plot(dates, [start, *path], color=ORANGE, linewidth=1.6, label=label)
         label = None if number else "persistence"

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial
 
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.evaluation import evaluate
 from foretune.models.networks.params import Params
-from foretune.search.report.held_out import OpenedTest
+from foretune.search.report.held_out import HeldOutTest
 from foretune.search.report.retrain import train_again
 from foretune.search.study.best import rank, trial_config
 from foretune.search.trial.record import OnEpoch
@@ -38,12 +38,12 @@ class Candidate:
         """Whether training it again gave the trial's value to the last bit."""
         return self.relative_mse == self.trial.value
 
-    def forecast_test(self, test: OpenedTest, train_stop: int) -> Growth:
+    def forecast_test(self, test: HeldOutTest, train_stop: int) -> Growth:
         """Forecast log growth [O, H] from the origins of an opened test."""
         return evaluate(
             self.config,
             self.params,
-            test.mid,
+            test.values,
             train_stop=train_stop,
             origins=test.origins,
             horizon=test.split.horizon,
@@ -59,7 +59,7 @@ def best_distinct(trials: Iterable[FrozenTrial], count: int) -> list[FrozenTrial
 
 
 def retrain(
-    trial: FrozenTrial, folds: Sequence[Development], on_epoch: OnEpoch | None = None
+    trial: FrozenTrial, folds: Sequence[DevelopmentData], on_epoch: OnEpoch | None = None
 ) -> Candidate:
     """Train the config of ``trial`` again and keep each fold's best epoch.
 

@@ -12,9 +12,9 @@ from markdown_it.utils import EnvType, OptionsDict
 
 from foretune.models.forecasts.intervals import COVERAGE
 from foretune.search.report.markdown import plain, table
-from foretune.search.report.openings import openings_in_words
+from foretune.search.report.openings import format_openings
 from foretune.search.report.report import Report
-from foretune.search.report.significance import SuperiorAbility
+from foretune.search.report.significance import SPAResult
 from foretune.search.report.verdict import SIGNIFICANCE, p_value
 from foretune.search.review.summary_rows import states
 from foretune.search.study.provenance import provenance_rows
@@ -150,7 +150,7 @@ def _not_counted(report: Report) -> str:
     ).rstrip()
 
 
-def _p_cell(found: SuperiorAbility) -> str:
+def _p_cell(found: SPAResult) -> str:
     shown = p_value(found.p_value).removeprefix("p = ").removeprefix("p ")
     return f"**{shown}**" if found.p_value < SIGNIFICANCE else shown
 
@@ -213,7 +213,7 @@ def _search(report: Report) -> str:
 def _provenance(report: Report) -> str:
     first = report.validation
     horizon = report.spec.split.horizon
-    openings = openings_in_words(report.openings, report.study.study_name)
+    openings = format_openings(report.openings, report.study.study_name)
     rows = [
         *provenance_rows(report.spec),
         ["first validation target", str(first.dates[first.origins[0] + 1])],

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.splits import Development, Split
+from foretune.datasets.splits import DevelopmentData, Split
 from foretune.models.forecasts.assessment import Assessment, assess_folds
 from foretune.models.forecasts.baselines import baseline_growth
-from foretune.search.report.judged_trials import JudgedTrials
+from foretune.search.report.scored_trials import ScoredTrials
 from foretune.search.report.significance import (
-    SuperiorAbility,
-    confidence_set,
+    SPAResult,
     in_confidence_set,
-    superior_ability,
+    model_confidence_set,
+    spa_test,
 )
 from foretune.search.study.spec import SplitSpec
 
@@ -28,13 +28,13 @@ class Evidence:
     """
 
     trials: list[int]
-    against: dict[str, SuperiorAbility]
+    against: dict[str, SPAResult]
     in_set: list[int] | None
     left_out: str
     baselines: dict[str, Assessment]
 
     @property
-    def skill(self) -> SuperiorAbility:
+    def skill(self) -> SPAResult:
         """The test against persistence."""
         return self.against["persistence"]
 
@@ -45,7 +45,7 @@ class Evidence:
 
 
 def gather_evidence(
-    judged: JudgedTrials, folds: Sequence[Development], *, seed: int = 0
+    judged: ScoredTrials, folds: Sequence[DevelopmentData], *, seed: int = 0
 ) -> Evidence:
     """Test completed trials against every baseline.
 
@@ -59,7 +59,7 @@ def gather_evidence(
     return Evidence(
         trials=[trial.number for trial in judged.trials],
         against={
-            name: superior_ability(
+            name: spa_test(
                 judged.losses,
                 baseline.losses,
                 horizon=split.horizon,
@@ -69,15 +69,15 @@ def gather_evidence(
             for name, baseline in baselines.items()
         },
         in_set=_confidence_members(judged, split, seed),
-        left_out=judged.left_out_in_words,
+        left_out=judged.format_left_out,
         baselines=baselines,
     )
 
 
-def _confidence_members(judged: JudgedTrials, split: Split, seed: int) -> list[int] | None:
+def _confidence_members(judged: ScoredTrials, split: Split, seed: int) -> list[int] | None:
     """Return the numbers of the trials in the model confidence set; None without one."""
     try:
-        p_values = confidence_set(
+        p_values = model_confidence_set(
             judged.losses, horizon=split.horizon, stride=split.stride, seed=seed
         )
     except ConfigError:  # one origin, or two that resample into nothing else
@@ -86,9 +86,9 @@ def _confidence_members(judged: JudgedTrials, split: Split, seed: int) -> list[i
     return [t.number for t, kept in zip(judged.trials, members, strict=True) if kept]
 
 
-def skill_of(judged: JudgedTrials, split: SplitSpec) -> SuperiorAbility:
+def skill_of(judged: ScoredTrials, split: SplitSpec) -> SPAResult:
     """Test trials against persistence."""
-    return superior_ability(
+    return spa_test(
         judged.losses,
         judged.persistence_losses,
         horizon=split.horizon,
@@ -96,14 +96,14 @@ def skill_of(judged: JudgedTrials, split: SplitSpec) -> SuperiorAbility:
     )
 
 
-def assess_baselines(folds: Sequence[Development]) -> dict[str, Assessment]:
+def assess_baselines(folds: Sequence[DevelopmentData]) -> dict[str, Assessment]:
     """Assess every baseline on the origins that trials are scored on.
 
     One that needs more days than the first fold has is left out.
     """
     forecasts = [
         baseline_growth(
-            fold.mid,
+            fold.values,
             train_stop=fold.split.train_stop,
             origins=fold.split.validation_origins,
             horizon=fold.split.horizon,

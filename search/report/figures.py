@@ -17,7 +17,7 @@ from foretune.search.figures.style import (
     literal,
     whole_number_ticks,
 )
-from foretune.search.report.report import Part, Report
+from foretune.search.report.report import EvaluationSet, Report
 
 # Every figure there may be; a search too small to tell lacks the last one.
 FIGURES = ("forecasts", "errors_by_step", "importance")
@@ -44,7 +44,7 @@ def forecasts_with_intervals(report: Report) -> Figure:
     rows: Sequence[Axes] = np.atleast_1d(figure.subplots(len(parts), 1)).tolist()
     for axes, part in zip(rows, parts, strict=True):
         window = ForecastWindow.of_last(
-            part.dates, part.mid, part.origins, part.growth, part.widths, overlap=part.overlap
+            part.dates, part.values, part.origins, part.growth, part.widths, overlap=part.overlap
         )
         window.draw(axes)
         axes.set_title(f"{part.name}: the last forecasts that do not overlap")
@@ -69,7 +69,7 @@ def errors(report: Report) -> Figure:
     return figure
 
 
-def _compared(part: Part) -> list[str]:
+def _compared(part: EvaluationSet) -> list[str]:
     """Return the names of the trained models and of the best baseline, persistence aside."""
     trained = [name for name in part.models if name.startswith(("trial", "ensemble"))]
     others = {name: model for name, model in part.models.items() if name not in trained}

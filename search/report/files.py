@@ -13,7 +13,7 @@ from foretune.models.forecasts.intervals import interval
 from foretune.search.figures.study import history_figure
 from foretune.search.report.document import FOLDER, html, markdown
 from foretune.search.report.figures import FIGURES, report_figures
-from foretune.search.report.report import Part, Report
+from foretune.search.report.report import EvaluationSet, Report
 from foretune.search.review.results import make_folder, require_writable
 
 _HISTORY = "history"
@@ -96,7 +96,7 @@ def forecasts_table(report: Report) -> pd.DataFrame:
     return pd.concat([_forecasts(part) for part in report.parts], ignore_index=True)
 
 
-def _forecasts(part: Part) -> pd.DataFrame:
+def _forecasts(part: EvaluationSet) -> pd.DataFrame:
     count, horizon = part.growth.shape
     low, high = interval(part.growth, part.widths)
     days = part.origins[:, None] + np.arange(1, horizon + 1)
@@ -114,7 +114,7 @@ def _forecasts(part: Part) -> pd.DataFrame:
             "date": part.dates[days].ravel(),
         }
         | {
-            name: prices_after(growth, part.origins, part.mid).ravel()
+            name: prices_after(growth, part.origins, part.values).ravel()
             for name, growth in columns.items()
         }
     )

@@ -15,15 +15,15 @@ from foretune.search.report.openings import record_opening
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class OpenedTest:
+class HeldOutTest:
     """The test days, opened; made by :meth:`open` alone.
 
-    ``mid`` are the mid prices of all days [N]; forecasts start at ``origins`` [O], and
+    ``values`` are the mid prices of all days [N]; forecasts start at ``origins`` [O], and
     ``actual`` [O, H] is the log growth that came after each.
     """
 
     dates: NDArray[np.datetime64]
-    mid: NDArray[np.float64]
+    values: NDArray[np.float64]
     split: Split
     origins: NDArray[np.int32]
     actual: NDArray[np.float64]
@@ -48,7 +48,7 @@ class OpenedTest:
             config: its config.
 
         Example:
-            >>> OpenedTest.open(study, prices, split, trial=3, config=config).origins
+            >>> HeldOutTest.open(study, prices, split, trial=3, config=config).origins
         """
         # Before anything is read: a report that fails afterwards has still seen the test.
         record_opening(
@@ -60,7 +60,7 @@ class OpenedTest:
         )
         return cls(
             dates=prices.dates,
-            mid=prices.mid,
+            values=prices.mid,
             split=split,
             origins=split.test_origins,
             actual=log_growth_between(prices.mid, split.test_origins, split.horizon),

@@ -98,7 +98,7 @@ def openings(study: optuna.Study, *, prices: str) -> list[Opening]:
     return sorted(mine, key=lambda opening: opening.time or "")
 
 
-def openings_in_words(found: Sequence[Opening], study_name: str) -> str:
+def format_openings(found: Sequence[Opening], study_name: str) -> str:
     """Say how often the test has been opened, and what that means for study ``study_name``."""
     if not found:
         return "The test is sealed: no study of this storage has opened it."

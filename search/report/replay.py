@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.forecasts.assessment import assess_folds
 from foretune.models.runtime.device import device_name
 from foretune.search.report.retrain import TrainedAgain, train_again
@@ -136,7 +136,7 @@ def _stored_value(trial: FrozenTrial) -> float:
 
 
 def _stored_losses(
-    study: optuna.Study, trial: FrozenTrial, folds: Sequence[Development]
+    study: optuna.Study, trial: FrozenTrial, folds: Sequence[DevelopmentData]
 ) -> NDArray[np.float64] | None:
     """Return what the trial stored of its losses, if anything; refused before anything trains."""
     storage = storage_of(study)
@@ -159,7 +159,7 @@ def _fold_values(trial: FrozenTrial) -> list[float]:
 
 def _differences(
     trial: FrozenTrial,
-    folds: Sequence[Development],
+    folds: Sequence[DevelopmentData],
     again: TrainedAgain,
     stored_losses: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:

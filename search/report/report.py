@@ -14,7 +14,7 @@ from rich.text import Text
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.common.html_table import html_table
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.assessment import (
     Assessment,
@@ -28,10 +28,10 @@ from foretune.models.forecasts.intervals import conformal_widths, coverage_by_st
 from foretune.models.training.results import FoldResults
 from foretune.search.report.candidates import Candidate, best_distinct, ensemble, retrain
 from foretune.search.report.evidence import Evidence, gather_evidence
-from foretune.search.report.held_out import OpenedTest
-from foretune.search.report.judged_trials import JudgedTrials, judged_trials
+from foretune.search.report.held_out import HeldOutTest
 from foretune.search.report.model_table import model_table
 from foretune.search.report.openings import Opening, openings
+from foretune.search.report.scored_trials import ScoredTrials, scored_trials
 from foretune.search.report.significance import diebold_mariano
 from foretune.search.report.text_table import as_text
 from foretune.search.report.verdict import Finding, OutcomeOnTest, verdict
@@ -43,7 +43,7 @@ OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Part:
+class EvaluationSet:
     """One part of the days, validation or test, with every model's forecasts scored on it.
 
     ``growth`` [O, H] are the winner's forecasts from ``origins`` [O], of which ``overlap`` in a row
@@ -55,7 +55,7 @@ class Part:
 
     name: str
     dates: NDArray[np.datetime64]
-    mid: NDArray[np.float64]
+    values: NDArray[np.float64]
     origins: NDArray[np.int32]
     overlap: int
     growth: Growth
@@ -75,13 +75,13 @@ class Report:
     members: list[int]
     finding: Finding
     evidence: Evidence
-    validation: Part
-    test: Part | None
+    validation: EvaluationSet
+    test: EvaluationSet | None
     importances: dict[str, float]
     openings: list[Opening]
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[EvaluationSet]:
         """The parts that are open: validation, and the test unless it is sealed."""
         return [part for part in (self.validation, self.test) if part is not None]
 
@@ -163,18 +163,18 @@ def make_report(
     spec.require_prices(prices, study.study_name)
     best_trial(study)  # refuses a study without one
     folds = spec.split.development(prices, history=spec.space.history)
-    judged = judged_trials(study)
+    judged = scored_trials(study)
     evidence = gather_evidence(judged, folds)
     with naming(study):
         candidates = [retrain(t, folds, on_epoch) for t in best_distinct(judged.trials, top)]
     winner = candidates[0]
     validation = _validation_part(folds, candidates, evidence)
     importances = _importances(study, judged)
-    test: Part | str | None = None
+    test: EvaluationSet | str | None = None
     if open_test:
         if before_opening is not None:
             before_opening()
-        opened = OpenedTest.open(
+        opened = HeldOutTest.open(
             study,
             prices,
             spec.split.split(len(prices), history=spec.space.history),
@@ -194,7 +194,7 @@ def make_report(
         finding=_finding(winner, evidence, test),
         evidence=evidence,
         validation=validation,
-        test=test if isinstance(test, Part) else None,
+        test=test if isinstance(test, EvaluationSet) else None,
         importances=importances,
         openings=openings(study, prices=prices.digest),
     )
@@ -210,8 +210,8 @@ def _ensemble_name(candidates: Sequence[Candidate]) -> str:
 
 
 def _validation_part(
-    folds: Sequence[Development], candidates: Sequence[Candidate], evidence: Evidence
-) -> Part:
+    folds: Sequence[DevelopmentData], candidates: Sequence[Candidate], evidence: Evidence
+) -> EvaluationSet:
     actuals = [validation_growth(fold) for fold in folds]
     winner = candidates[0]
     forecasts = {model_name(winner): winner.forecasts}
@@ -228,10 +228,10 @@ def _validation_part(
     if half > 0 and later < len(growth):
         earlier = conformal_widths(growth[:half], actual[:half])
         coverage = coverage_by_step(growth[later:], actual[later:], earlier)
-    return Part(
+    return EvaluationSet(
         name="validation",
         dates=last.dates,
-        mid=last.mid,
+        values=last.values,
         origins=np.concatenate([fold.split.validation_origins for fold in folds]),
         overlap=last.split.overlap,
         growth=growth,
@@ -243,23 +243,23 @@ def _validation_part(
 
 
 def _test_part(
-    test: OpenedTest,
-    folds: Sequence[Development],
+    test: HeldOutTest,
+    folds: Sequence[DevelopmentData],
     candidates: Sequence[Candidate],
     widths: NDArray[np.float64],
-) -> Part:
+) -> EvaluationSet:
     train_stop = folds[-1].split.train_stop
     members = [candidate.forecast_test(test, train_stop) for candidate in candidates]
     forecasts = {model_name(candidates[0]): members[0]}
     if len(candidates) > 1:
         forecasts[_ensemble_name(candidates)] = ensemble([(member,) for member in members])[0]
     forecasts |= baseline_growth(
-        test.mid, train_stop=train_stop, origins=test.origins, horizon=test.split.horizon
+        test.values, train_stop=train_stop, origins=test.origins, horizon=test.split.horizon
     )
-    return Part(
+    return EvaluationSet(
         name="test",
         dates=test.dates,
-        mid=test.mid,
+        values=test.values,
         origins=test.origins,
         overlap=test.split.overlap,
         growth=members[0],
@@ -278,7 +278,7 @@ def _test_part(
     )
 
 
-def _finding(winner: Candidate, evidence: Evidence, test: Part | str | None) -> Finding:
+def _finding(winner: Candidate, evidence: Evidence, test: EvaluationSet | str | None) -> Finding:
     baseline = evidence.best_baseline
     return Finding(
         trial=winner.trial.number,
@@ -287,12 +287,12 @@ def _finding(winner: Candidate, evidence: Evidence, test: Part | str | None) -> 
         baseline=baseline,
         baseline_relative_mse=evidence.baselines[baseline].metrics.relative_mse,
         against_baseline=evidence.against[baseline],
-        test=_outcome(winner, test, baseline) if isinstance(test, Part) else None,
+        test=_outcome(winner, test, baseline) if isinstance(test, EvaluationSet) else None,
         why_not_scored=test if isinstance(test, str) else None,
     )
 
 
-def _outcome(winner: Candidate, test: Part, baseline: str) -> OutcomeOnTest:
+def _outcome(winner: Candidate, test: EvaluationSet, baseline: str) -> OutcomeOnTest:
     assessment = test.models[model_name(winner)]
     return OutcomeOnTest(
         relative_mse=assessment.metrics.relative_mse,
@@ -308,7 +308,7 @@ def _outcome(winner: Candidate, test: Part, baseline: str) -> OutcomeOnTest:
 _ENOUGH_TRIALS = 5
 
 
-def _importances(study: optuna.Study, judged: JudgedTrials) -> dict[str, float]:
+def _importances(study: optuna.Study, judged: ScoredTrials) -> dict[str, float]:
     """Return each parameter's share in the values; none where they cannot be told."""
     values = {trial.value for trial in judged.trials}
     # PED-ANOVA compares the best trials with all, and tells nothing of a handful.

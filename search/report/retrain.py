@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.training.folds import fit_folds
 from foretune.models.training.results import EpochResult, NonFiniteLossError, mean_over_folds
@@ -33,7 +33,7 @@ class TrainedAgain:
 
 def train_again(
     trial: FrozenTrial,
-    folds: Sequence[Development],
+    folds: Sequence[DevelopmentData],
     on_epoch: OnEpoch | None = None,
     *,
     epochs: float | None = None,

@@ -24,7 +24,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuperiorAbility:
+class SPAResult:
     """Whether the best of many alternatives beats a benchmark: a small ``p_value`` says it does.
 
     ``lower`` and ``upper`` enclose ``p_value``: how many alternatives are too poor to have had a
@@ -74,7 +74,7 @@ def block_length(origins: int, *, horizon: int, stride: int) -> int:
     return min(max(_overlap(horizon, stride), math.ceil(math.pow(origins, 1 / 3))), origins)
 
 
-def superior_ability(
+def spa_test(
     losses: Losses,
     benchmark: Losses,
     *,
@@ -82,7 +82,7 @@ def superior_ability(
     stride: int,
     seed: int = 0,
     reps: int = 1000,
-) -> SuperiorAbility:
+) -> SPAResult:
     """Test whether any alternative beats the benchmark, all of them counted.
 
     The best of many draws looks good by chance alone. The test asks how good the best would look
@@ -115,7 +115,7 @@ def superior_ability(
     stationary bootstrap".
 
     Example:
-        >>> superior_ability(losses, persistence, horizon=50, stride=5).p_value < 0.05
+        >>> spa_test(losses, persistence, horizon=50, stride=5).p_value < 0.05
     """
     losses, benchmark = _finite("losses", losses, 2), _finite("benchmark", benchmark, 1)
     origins, alternatives = losses.shape
@@ -136,7 +136,7 @@ def superior_ability(
         spa.compute()
         shares = spa.pvalues[["lower", "consistent", "upper"]].to_numpy(dtype=np.float64)
         lower, consistent, upper = _never_zero(shares, reps).tolist()
-    return SuperiorAbility(
+    return SPAResult(
         p_value=consistent,
         lower=lower,
         upper=upper,
@@ -174,7 +174,7 @@ def _unruliness(gains: Losses, block: int) -> Losses:
     return usual
 
 
-def confidence_set(
+def model_confidence_set(
     losses: Losses, *, horizon: int, stride: int, seed: int = 0, reps: int = 1000
 ) -> NDArray[np.float64]:
     """Return the p-value with which each forecast is among the best ones.
@@ -191,7 +191,7 @@ def confidence_set(
         reps: how many times to resample, B.
 
     Returns:
-        [K]: 1 for the last to remain. As in :func:`superior_ability` none is 0. Forecasts with
+        [K]: 1 for the last to remain. As in :func:`spa_test` none is 0. Forecasts with
         the same losses count once and share a p-value.
 
     Raises:
@@ -201,7 +201,7 @@ def confidence_set(
     Source: Hansen, Lunde & Nason 2011, "The model confidence set"; its statistic T_max.
 
     Example:
-        >>> confidence_set(losses, horizon=50, stride=5) > 0.1
+        >>> model_confidence_set(losses, horizon=50, stride=5) > 0.1
     """
     losses = _finite("losses", losses, 2)
     origins, forecasts = losses.shape
@@ -221,7 +221,7 @@ def confidence_set(
     noise = np.random.default_rng(seed).standard_normal(distinct.shape)
     distinct = distinct / np.max(np.abs(distinct)) + _TIE_BREAK * noise
     block = block_length(origins, horizon=horizon, stride=stride)
-    from arch.bootstrap import MCS  # see superior_ability
+    from arch.bootstrap import MCS  # see spa_test
 
     # The statistic "R" compares all pairs and holds [B, K, K] numbers, 8 GB for 1000 forecasts.
     mcs = MCS(distinct, size=0.1, reps=reps, block_size=block, method="max", seed=seed)
@@ -246,7 +246,7 @@ def diebold_mariano(losses: Losses, benchmark: Losses, *, overlap: int) -> Diebo
     """Test whether two forecasts are equally accurate, two-sided.
 
     For one forecast that was chosen before these losses were seen; the best of many is a
-    matter for :func:`superior_ability`.
+    matter for :func:`spa_test`.
 
     The variance of the mean difference is the sum of its ``overlap - 1`` autocovariances, which
     need not be positive. Where it is not, they get the weights of Bartlett, whose sum is positive

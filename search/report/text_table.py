@@ -13,7 +13,7 @@ def as_text(*shown: RenderableType, width: int = 88) -> str:
         width: of a line at most, in characters.
 
     Example:
-        >>> print(as_text(summary_table(study), caution(study)))
+        >>> print(as_text(summary_table(study), caveat(study)))
     """
     written = io.StringIO()
     # In a notebook rich would display what it is to print into the string.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from foretune.search.report.significance import DieboldMariano, SuperiorAbility
+from foretune.search.report.significance import DieboldMariano, SPAResult
 
 # Skill is claimed below this p-value.
 SIGNIFICANCE = 0.05
@@ -49,10 +49,10 @@ class Finding:
 
     trial: int
     relative_mse: float
-    skill: SuperiorAbility
+    skill: SPAResult
     baseline: str
     baseline_relative_mse: float
-    against_baseline: SuperiorAbility
+    against_baseline: SPAResult
     test: OutcomeOnTest | None = None
     why_not_scored: str | None = None
 
@@ -70,7 +70,7 @@ def is_significant(p: float, independent: int) -> bool:
 def verdict(finding: Finding) -> str:
     """Return the verdict: one sentence on the search, then what qualifies it."""
     sentences = (
-        skill_in_words(finding.skill, finding.trial, finding.relative_mse),
+        format_skill(finding.skill, finding.trial, finding.relative_mse),
         _on_the_best_baseline(finding),
         _on_test(finding),
         _on_few_origins(finding.skill),
@@ -78,7 +78,7 @@ def verdict(finding: Finding) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def skill_in_words(skill: SuperiorAbility, trial: int, relative_mse: float) -> str:
+def format_skill(skill: SPAResult, trial: int, relative_mse: float) -> str:
     """Say whether the search has found a trial that beats persistence.
 
     Args:
@@ -143,7 +143,7 @@ def _on_test(finding: Finding) -> str:
     return said
 
 
-def _on_few_origins(skill: SuperiorAbility) -> str:
+def _on_few_origins(skill: SPAResult) -> str:
     if not ENOUGH_ORIGINS <= skill.independent < _MANY_ORIGINS:
         return ""
     return (

@@ -4,15 +4,15 @@ import optuna
 
 from foretune.datasets.common.errors import ForetuneError
 from foretune.search.report.evidence import skill_of
-from foretune.search.report.judged_trials import judged_trials
-from foretune.search.report.openings import openings, openings_in_words
-from foretune.search.report.verdict import skill_in_words
+from foretune.search.report.openings import format_openings, openings
+from foretune.search.report.scored_trials import scored_trials
+from foretune.search.report.verdict import format_skill
 from foretune.search.study.best import best_so_far
 from foretune.search.study.spec import OBJECTIVE_NAME, required_spec
 from foretune.search.study.stored_numbers import stored_numbers
 
 
-def caution(study: optuna.Study) -> str:
+def caveat(study: optuna.Study) -> str:
     """Say in one paragraph what the best value is, and what it is not."""
     better, judged = better_than_persistence(study)
     return (
@@ -20,6 +20,10 @@ def caution(study: optuna.Study) -> str:
         "validation, but the winner was chosen on the same days that it is scored on, so its value "
         f"flatters it. {openings_of_test(study)} `foretune report` says more."
     )
+
+
+# Its name in the first version.
+caution = caveat
 
 
 def better_than_persistence(study: optuna.Study) -> tuple[int, int]:
@@ -33,17 +37,17 @@ def verdict_so_far(study: optuna.Study) -> str:
     if best_so_far(study) is None:
         return "No trial is complete yet."
     try:
-        judged = judged_trials(study)
+        judged = scored_trials(study)
         skill = skill_of(judged, required_spec(study).split)
     except ForetuneError as error:
         return f"There is no verdict: {error}."
     best = judged.best
     assert best.value is not None  # a judged trial has one
-    said = skill_in_words(skill, best.number, best.value)
-    return f"{said} {judged.left_out_in_words}".rstrip()
+    said = format_skill(skill, best.number, best.value)
+    return f"{said} {judged.format_left_out}".rstrip()
 
 
 def openings_of_test(study: optuna.Study) -> str:
     """Say how often the study's test has been opened."""
     digest = required_spec(study).prices.digest
-    return openings_in_words(openings(study, prices=digest), study.study_name)
+    return format_openings(openings(study, prices=digest), study.study_name)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError, printable
 from foretune.search.report.evidence import skill_of
-from foretune.search.report.judged_trials import JudgedTrials, judged_trials
+from foretune.search.report.scored_trials import ScoredTrials, scored_trials
 from foretune.search.report.verdict import p_value
 from foretune.search.study.best import best_trial, naming, trial_config
 from foretune.search.study.spec import StudySpec, required_spec
@@ -39,7 +39,7 @@ def comparison_table(studies: Sequence[optuna.Study]) -> Table:
         for study, one in zip(studies, judged, strict=True)
     ]
     configs = [_config(study, trial) for study, trial in zip(studies, best, strict=True)]
-    table = Table(title="studies side by side", title_justify="left", caption=caveat(specs))
+    table = Table(title="studies side by side", title_justify="left", caption=comparability(specs))
     table.add_column("")
     for study in studies:
         table.add_column(Text(printable(study.study_name)))
@@ -49,7 +49,7 @@ def comparison_table(studies: Sequence[optuna.Study]) -> Table:
         "some trial beats persistence": skills,
         "best trial": [str(trial.number) for trial in best],
         "trials": [str(len(study.get_trials(deepcopy=False))) for study in studies],
-        "left out": ["" if one is None else one.left_out_in_words for one in judged],
+        "left out": ["" if one is None else one.format_left_out for one in judged],
         "prices": [printable(spec.prices.name) for spec in specs],
         "digest": [spec.prices.digest[:12] for spec in specs],
         "horizon, stride, folds": [
@@ -66,7 +66,7 @@ def comparison_table(studies: Sequence[optuna.Study]) -> Table:
     return table
 
 
-def caveat(specs: Sequence[StudySpec]) -> str:
+def comparability(specs: Sequence[StudySpec]) -> str:
     """Say whether values of studies with these specs may be compared."""
     days = {(spec.prices.digest, *dict(spec.split).values()) for spec in specs}
     if len(days) == 1:
@@ -74,9 +74,9 @@ def caveat(specs: Sequence[StudySpec]) -> str:
     return "Other prices or other origins: the values do not compare."
 
 
-def _judged(study: optuna.Study) -> JudgedTrials | None:
+def _judged(study: optuna.Study) -> ScoredTrials | None:
     try:
-        return judged_trials(study)
+        return scored_trials(study)
     except ForetuneError:
         return None
 
@@ -86,5 +86,5 @@ def _config(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         return trial_config(trial).model_dump(mode="json")
 
 
-def _skill(judged: JudgedTrials | None, spec: StudySpec) -> str:
+def _skill(judged: ScoredTrials | None, spec: StudySpec) -> str:
     return "not known" if judged is None else p_value(skill_of(judged, spec.split).p_value)

@@ -7,7 +7,7 @@ import optuna
 
 from foretune.datasets.common.html_table import html_table
 from foretune.search.report.text_table import as_text
-from foretune.search.report.verdict_so_far import caution
+from foretune.search.report.verdict_so_far import caveat
 from foretune.search.review.summary_rows import Row, config_rows, result_rows, rows_table
 
 
@@ -15,21 +15,21 @@ from foretune.search.review.summary_rows import Row, config_rows, result_rows, r
 class StudySummary:
     """A study's best trial beside persistence, its config, and what it is worth, as they were.
 
-    ``result`` and ``config`` are rows of a name and a value; ``caution`` is the verdict so far.
+    ``result`` and ``config`` are rows of a name and a value; ``caveat`` is the verdict so far.
     """
 
     name: str
     result: tuple[Row, ...]
     config: tuple[Row, ...]
-    caution: str
+    caveat: str
 
     def __repr__(self) -> str:
-        return as_text(rows_table(self.name, self.result, self.config), self.caution)
+        return as_text(rows_table(self.name, self.result, self.config), self.caveat)
 
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
         table = html_table((*self.result, *self.config), caption=f"study {self.name}")
-        return f"{table}<p>{escape(self.caution)}</p>"
+        return f"{table}<p>{escape(self.caveat)}</p>"
 
 
 def summary(study: optuna.Study) -> StudySummary:
@@ -52,5 +52,5 @@ def summary(study: optuna.Study) -> StudySummary:
         name=study.study_name,
         result=tuple(result_rows(study)),
         config=tuple(config_rows(study)),
-        caution=caution(study),
+        caveat=caveat(study),
     )

@@ -14,7 +14,7 @@ from foretune.datasets.common.records import (
     FIXED,
     RANGE,
     StrictModel,
-    describe,
+    format_validation_error,
     list_to_tuple,
 )
 from foretune.datasets.common.toml_files import parse_toml, read_text
@@ -213,7 +213,7 @@ class SearchSpace(StrictModel):
         try:
             return cls.model_validate(document)
         except ValidationError as error:
-            raise ConfigError(describe(error, cls)) from None
+            raise ConfigError(format_validation_error(error, cls)) from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

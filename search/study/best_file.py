@@ -9,7 +9,7 @@ import tomli_w
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError
-from foretune.datasets.common.records import StrictModel, describe, list_to_tuple
+from foretune.datasets.common.records import StrictModel, format_validation_error, list_to_tuple
 from foretune.datasets.common.toml_files import parse_toml, read_text
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.load import load_prices, load_prices_of
@@ -128,7 +128,7 @@ class BestDocument(StrictModel):
         try:
             document = cls.model_validate(table)
         except ValidationError as error:
-            raise ConfigError(describe(error, cls)) from None
+            raise ConfigError(format_validation_error(error, cls)) from None
         document._require_consistent()
         return document
 

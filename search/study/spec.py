@@ -14,7 +14,7 @@ from foretune.datasets.common.records import StrictModel
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.load import load_prices, load_prices_of
 from foretune.datasets.splits import (
-    Development,
+    DevelopmentData,
     Split,
     chronological_split,
     default_stride,
@@ -88,7 +88,7 @@ class SplitSpec(StrictModel):
         """Split ``days`` days, with ``history`` days before the first origin."""
         return chronological_split(days, history=history, **self.model_dump(exclude={"folds"}))
 
-    def development(self, prices: PriceSeries, *, history: int) -> tuple[Development, ...]:
+    def development(self, prices: PriceSeries, *, history: int) -> tuple[DevelopmentData, ...]:
         """Return the days of ``prices`` that trials may see, of each fold."""
         return development_folds(prices, self.split(len(prices), history=history), self.folds)
 

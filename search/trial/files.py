@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.assessment import Assessment, validation_growth
 from foretune.models.forecasts.intervals import conformal_widths
@@ -36,7 +36,7 @@ def save_trial_files(
     config: TrialConfig,
     history: Mapping[int, Sequence[EpochResult]],
     best: Sequence[EpochResult],
-    folds: Sequence[Development],
+    folds: Sequence[DevelopmentData],
     assessment: Assessment,
 ) -> None:
     """Store the files of a running trial, all of them in one transaction.
@@ -67,13 +67,13 @@ def save_trial_files(
     )
 
 
-def _window(best: Sequence[EpochResult], folds: Sequence[Development]) -> ForecastWindow:
+def _window(best: Sequence[EpochResult], folds: Sequence[DevelopmentData]) -> ForecastWindow:
     growth = np.concatenate([result.forecasts for result in best])
     actual = np.concatenate([validation_growth(fold) for fold in folds])
     last = folds[-1]
     return ForecastWindow.of_last(
         last.dates,
-        last.mid,
+        last.values,
         np.concatenate([fold.split.validation_origins for fold in folds]),
         growth,
         conformal_widths(growth, actual),
@@ -108,7 +108,7 @@ def errors_by_step(assessment: Assessment) -> pd.DataFrame:
     )
 
 
-def losses_by_origin(assessment: Assessment, folds: Sequence[Development]) -> pd.DataFrame:
+def losses_by_origin(assessment: Assessment, folds: Sequence[DevelopmentData]) -> pd.DataFrame:
     """Return one row per origin: the last day seen, and the losses in units of persistence's."""
     origins = [fold.dates[fold.split.validation_origins] for fold in folds]
     return pd.DataFrame(

@@ -6,7 +6,7 @@ import optuna
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.trial import Trial, TrialState
 
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.training.results import NonFiniteLossError
 from foretune.models.training.tasks import Budget, DataRef, Missing, advance
 from foretune.search.space.space import SearchSpace
@@ -41,13 +41,13 @@ class Objective:
     def __init__(
         self,
         space: SearchSpace,
-        data: Development | Sequence[Development],
+        data: DevelopmentData | Sequence[DevelopmentData],
         *,
         on_epoch: OnEpoch | None = None,
         checkpoint_seconds: float = SNAPSHOT_SECONDS,
     ) -> None:
         self._space = space
-        self._folds = (data,) if isinstance(data, Development) else tuple(data)
+        self._folds = (data,) if isinstance(data, DevelopmentData) else tuple(data)
         self._data = DataRef.of(self._folds)
         self._on_epoch = on_epoch
         self._snapshot_seconds = checkpoint_seconds

@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.assessment import assess_folds
 from foretune.models.training.results import EpochResult, FoldResults, mean_over_folds
@@ -48,7 +48,7 @@ class TrialRecord:
         self,
         trial: Trial,
         config: TrialConfig,
-        folds: Sequence[Development],
+        folds: Sequence[DevelopmentData],
         *,
         one_by_one: bool = False,
         snapshot_seconds: float = SNAPSHOT_SECONDS,

@@ -22,7 +22,7 @@ from reference import BATCH, EPOCHS, HORIZON, STEPS, STRIDE, configurations
 
 from foretune.datasets import load_sample
 from foretune.datasets.common.files import write_atomically
-from foretune.datasets.splits import Development, chronological_split, development
+from foretune.datasets.splits import DevelopmentData, chronological_split, development
 from foretune.models import TrialConfig
 from foretune.models.training.lanes import Lanes
 from foretune.models.training.loop import TrainingRun
@@ -31,13 +31,15 @@ from foretune.studies.tutorial import FULL
 HERE = Path(__file__).parent
 
 
-def data() -> Development:
+def data() -> DevelopmentData:
     """Return the days that every run here trains on."""
     prices = load_sample("sp500")
     return development(prices, chronological_split(len(prices), horizon=HORIZON, stride=STRIDE))
 
 
-def seconds_an_epoch(config: TrialConfig, days: Development, lanes: int, epochs: int = 3) -> float:
+def seconds_an_epoch(
+    config: TrialConfig, days: DevelopmentData, lanes: int, epochs: int = 3
+) -> float:
     """Median seconds of an epoch of ``lanes`` runs side by side, after the one that compiles."""
     runs = [TrainingRun(config.replace(seed=seed), days) for seed in range(lanes)]
     together, taken = Lanes(runs), []
@@ -48,7 +50,7 @@ def seconds_an_epoch(config: TrialConfig, days: Development, lanes: int, epochs:
     return statistics.median(taken[1:])
 
 
-def reference_study(days: Development, lanes: list[int], shapes: int) -> list[dict[str, Any]]:
+def reference_study(days: DevelopmentData, lanes: list[int], shapes: int) -> list[dict[str, Any]]:
     """Trials an hour at R1's shapes; a trial is its four epochs."""
     chosen = {(c.units, c.unroll_length): c for c in configurations(12)}
     rows = []
@@ -76,7 +78,7 @@ def reference_study(days: Development, lanes: list[int], shapes: int) -> list[di
     return rows
 
 
-def tutorial_steps(days: Development, lanes: list[int], tiny: bool) -> list[dict[str, Any]]:
+def tutorial_steps(days: DevelopmentData, lanes: list[int], tiny: bool) -> list[dict[str, Any]]:
     """Milliseconds a step and trial of the tutorial's network."""
     config = FULL.replace(epochs=100, stop_patience=100, scaling="log_returns", smoothing=0.0)
     if tiny:

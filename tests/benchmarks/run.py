@@ -52,7 +52,7 @@ class Systems:
         self.colds = itertools.count()
         prices = load_sample("sp500")
         days = development(prices, chronological_split(len(prices), horizon=HORIZON, stride=STRIDE))
-        series = scale(TrialConfig(), days.mid, days.split.train_stop)
+        series = scale(TrialConfig(), days.values, days.split.train_stop)
         np.savez(
             self.data,
             series=series.inputs,

@@ -220,13 +220,13 @@ def test_development_holds_the_days_before_the_test_and_no_other() -> None:
     split = chronological_split(400, horizon=10, stride=5, history=20)
     data = development(prices, split)
     stop = split.validation_stop
-    np.testing.assert_array_equal(data.mid, prices.mid[:stop])
+    np.testing.assert_array_equal(data.values, prices.mid[:stop])
     np.testing.assert_array_equal(data.dates, prices.dates[:stop])
-    np.testing.assert_array_equal(data.mid, prices.mid[: split.validation_stop])
+    np.testing.assert_array_equal(data.values, prices.mid[: split.validation_stop])
     assert data.capacity == stop
-    for array in (data.mid, data.dates):
+    for array in (data.values, data.dates):
         assert all(len(buffer) <= stop for buffer in buffers(array))
-    assert not np.shares_memory(data.mid, prices.mid)
+    assert not np.shares_memory(data.values, prices.mid)
     assert not np.shares_memory(data.dates, prices.dates)
 
 
@@ -384,9 +384,9 @@ def test_a_fold_holds_the_days_up_to_its_block_and_no_other() -> None:
     assert tuple(fold.split for fold in folds) == walk_forward(split, 3)
     for fold in folds:
         stop = fold.split.validation_stop
-        np.testing.assert_array_equal(fold.mid, prices.mid[:stop])
+        np.testing.assert_array_equal(fold.values, prices.mid[:stop])
         np.testing.assert_array_equal(fold.dates, prices.dates[:stop])
-        for array in (fold.mid, fold.dates):
+        for array in (fold.values, fold.dates):
             assert all(len(buffer) <= stop for buffer in buffers(array))
         # Room for the longest fold, so that one compiled program trains them all.
         assert fold.capacity == 314

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.samples import ar1
-from foretune.datasets.splits import Development, chronological_split, development
+from foretune.datasets.splits import DevelopmentData, chronological_split, development
 from foretune.models.config import TrialConfig
 from foretune.models.networks.params import network
 from foretune.models.networks.stacked import Architecture, StackedRNN
@@ -175,7 +175,7 @@ def series_of_mids(mid: Any, like: PriceSeries) -> PriceSeries:
     return dataclasses.replace(like, open=mid, high=mid, low=mid, close=mid, volume=None)
 
 
-def small_development(prices: PriceSeries | None = None) -> Development:
+def small_development(prices: PriceSeries | None = None) -> DevelopmentData:
     """Return the training and validation days of a short simulated series."""
     prices = ar1(SMALL_LENGTH) if prices is None else prices
     split = chronological_split(len(prices), horizon=SMALL_HORIZON, stride=5, history=5)

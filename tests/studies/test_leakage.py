@@ -62,11 +62,13 @@ def test_the_leak_puts_the_test_days_where_validation_belongs() -> None:
     prices = load_sample("random_walk", length=600)
     split = chronological_split(len(prices), horizon=5, history=5)
     honest, leaked = development(prices, split), leakage.leaked_data(prices, split)
-    np.testing.assert_array_equal(leaked.mid[: split.train_stop], honest.mid[: split.train_stop])
+    np.testing.assert_array_equal(
+        leaked.values[: split.train_stop], honest.values[: split.train_stop]
+    )
     np.testing.assert_array_equal(leaked.split.validation_origins, split.test_origins)
     days = slice(leaked.split.validation_start, leaked.split.validation_stop)
-    np.testing.assert_array_equal(leaked.mid[days], prices.mid[split.test_start :])
-    assert len(leaked.mid) == len(prices)
+    np.testing.assert_array_equal(leaked.values[days], prices.mid[split.test_start :])
+    assert len(leaked.values) == len(prices)
     assert (leaked.split.horizon, leaked.split.stride) == (split.horizon, split.stride)
 
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from foretune.datasets.common.errors import MAX_MESSAGE, ConfigError, DataError, ForetuneError
-from foretune.datasets.common.records import FIXED, RANGE, StrictModel, describe
+from foretune.datasets.common.records import FIXED, RANGE, StrictModel, format_validation_error
 
 
 class Range(StrictModel):
@@ -83,7 +83,7 @@ def test_a_mistake_reads_as_one_line(fields: dict[str, Any], message: str) -> No
 def test_describe_says_the_same_of_a_validated_document() -> None:
     with pytest.raises(ValidationError) as refusal:
         Settings.model_validate({"steps": 0, "inner": {}})
-    assert describe(refusal.value, Settings) == (
+    assert format_validation_error(refusal.value, Settings) == (
         "steps must be greater than or equal to 1, but got 0; inner.low is missing"
     )
 

@@ -95,7 +95,7 @@ def test_what_is_loaded_is_what_was_saved(
     assert loaded.widths.tobytes() == ours.widths.tobytes()
     for name in ("name", "digest"):
         assert getattr(loaded.history, name) == getattr(ours.history, name)
-    for name in ("dates", "mid"):
+    for name in ("dates", "values"):
         before, after = getattr(ours.history, name), getattr(loaded.history, name)
         assert (after.tobytes(), after.dtype) == (before.tobytes(), before.dtype)
     assert jax.tree.structure(loaded.params) == jax.tree.structure(ours.params)

@@ -317,7 +317,7 @@ def test_an_output_that_is_not_finite_is_an_error(forecaster: Forecaster) -> Non
 def test_nothing_in_it_changes(forecaster: Forecaster) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         forecaster.coverage = 0.5  # type: ignore[misc]
-    arrays = (forecaster.history.mid, forecaster.history.dates, forecaster.widths)
+    arrays = (forecaster.history.values, forecaster.history.dates, forecaster.widths)
     for array in (*arrays, *jax.tree.leaves(forecaster.params)):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = array[-1]
@@ -421,8 +421,8 @@ def test_prices_written_with_other_digits_are_the_same_prices(forecaster: Foreca
     for prices in (rounded, coarse):
         moved = forecaster.with_prices(prices)
         # The known days stay as they were known.
-        assert moved.history.mid[:300].tobytes() == forecaster.history.mid.tobytes()
-        assert moved.history.mid[300:].tolist() == prices.mid[300:].tolist()
+        assert moved.history.values[:300].tobytes() == forecaster.history.values.tobytes()
+        assert moved.history.values[300:].tolist() == prices.mid[300:].tolist()
 
 
 @pytest.mark.parametrize("day", [0, 17, 150, 299])
@@ -477,7 +477,7 @@ def test_days_before_the_first_known_one_are_left_alone(small: SimpleNamespace) 
     known = History.of(small.prices.slice(100, 300))
     continued = known.continued(ar1(305))
     assert continued.dates.tolist() == ar1(305).dates[100:].tolist()
-    assert not continued.mid.flags.writeable
+    assert not continued.values.flags.writeable
 
 
 # The days ahead

@@ -5,7 +5,11 @@ import jax.numpy as jnp
 import pytest
 from jax.errors import JaxRuntimeError
 
-from foretune.models.runtime.compile import compiler_options, forget_many_programs, jit_for_backend
+from foretune.models.runtime.compile import (
+    compiler_options,
+    evict_compiled_programs,
+    jit_for_backend,
+)
 from foretune.models.runtime.compile_count import compile_count
 
 
@@ -62,7 +66,7 @@ def test_many_programs_are_forgotten_few_are_kept_and_the_users_are_not_touched(
         return compile_count() - before
 
     assert compiled() == 4
-    forget_many_programs(most=1000)
+    evict_compiled_programs(most=1000)
     assert compiled() == 0
-    forget_many_programs(most=2)
+    evict_compiled_programs(most=2)
     assert compiled() == 3

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from foretune.datasets.sources.samples import random_walk
-from foretune.datasets.splits import Development, development_folds
+from foretune.datasets.splits import DevelopmentData, development_folds
 from foretune.models.runtime.compile_count import compile_count
 from foretune.models.training.folds import fit_folds
 from foretune.models.training.loop import fit
@@ -29,7 +29,7 @@ STAGGERED = {
 
 
 @pytest.fixture(scope="module")
-def folds(small: SimpleNamespace) -> tuple[Development, ...]:
+def folds(small: SimpleNamespace) -> tuple[DevelopmentData, ...]:
     """Three blocks of 19 validation days, 3 origins each."""
     return development_folds(small.prices, small.data.split, FOLDS)
 
@@ -46,7 +46,7 @@ def bits(*values: Any) -> list[bytes]:
 
 
 def test_every_fold_is_trained_as_if_alone(
-    small: SimpleNamespace, folds: tuple[Development, ...]
+    small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
 ) -> None:
     config = small.changed()
     together = list(fit_folds(config, folds))
@@ -62,7 +62,7 @@ def test_every_fold_is_trained_as_if_alone(
 
 
 def test_a_fold_that_has_ended_repeats_its_best_result(
-    small: SimpleNamespace, folds: tuple[Development, ...]
+    small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
 ) -> None:
     config = small.changed(**STAGGERED)
     alone = [list(fit(config, fold)) for fold in folds]
@@ -81,7 +81,7 @@ def test_a_fold_that_has_ended_repeats_its_best_result(
 
 
 def test_the_value_is_the_mean_over_the_folds(
-    small: SimpleNamespace, folds: tuple[Development, ...]
+    small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
 ) -> None:
     for result in fit_folds(small.changed(**STAGGERED), folds):
         values = [fold.relative_mse for fold in result.folds]
@@ -90,7 +90,7 @@ def test_the_value_is_the_mean_over_the_folds(
 
 
 def test_one_fold_is_a_plain_training(
-    small: SimpleNamespace, folds: tuple[Development, ...]
+    small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
 ) -> None:
     config = small.changed(**STAGGERED)
     alone, together = list(fit(config, folds[0])), list(fit_folds(config, folds[:1]))
@@ -105,7 +105,7 @@ def test_one_fold_is_a_plain_training(
 
 
 def test_all_folds_share_one_compiled_program(
-    small: SimpleNamespace, folds: tuple[Development, ...], caplog: pytest.LogCaptureFixture
+    small: SimpleNamespace, folds: tuple[DevelopmentData, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     # A shape that no other test uses: what is compiled here was not compiled before.
     config = small.changed(units=(2,), batch_size=6)
@@ -124,7 +124,7 @@ def test_all_folds_share_one_compiled_program(
 
 @pytest.mark.parametrize("number", range(FOLDS))
 def test_the_validation_prices_of_a_fold_do_not_reach_its_first_weights(
-    number: int, small: SimpleNamespace, folds: tuple[Development, ...]
+    number: int, small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
 ) -> None:
     split = folds[number].split
     config = small.changed(epochs=1, steps_per_epoch=80)  # cursors jump many times

@@ -8,7 +8,7 @@ import pytest
 
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.samples import ar1, ar1_best_relative_mse, noisy_sine, random_walk
-from foretune.datasets.splits import Development, chronological_split, development
+from foretune.datasets.splits import DevelopmentData, chronological_split, development
 from foretune.datasets.transforms import log_growth_between
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.metrics import relative_mse
@@ -26,12 +26,12 @@ SHORT = TrialConfig(
 SEEDS = pytest.mark.parametrize("seed", range(3))
 
 
-def days_of(prices: PriceSeries, horizon: int, stride: int) -> Development:
+def days_of(prices: PriceSeries, horizon: int, stride: int) -> DevelopmentData:
     split = chronological_split(len(prices), horizon=horizon, stride=stride)
     return development(prices, split)
 
 
-def values(config: TrialConfig, data: Development) -> list[float]:
+def values(config: TrialConfig, data: DevelopmentData) -> list[float]:
     return [result.relative_mse for result in fit(config, data)]
 
 
@@ -44,9 +44,9 @@ def test_at_least_four_fifths_of_what_autocorrelation_offers_is_learned(seed: in
 
     # And nobody does better than who knows phi: the conditional mean of the very same days.
     origins = data.split.validation_origins
-    last_return = np.log(data.mid[origins] / data.mid[origins - 1])
+    last_return = np.log(data.values[origins] / data.values[origins - 1])
     growth = last_return[:, None] * np.cumsum(PHI ** np.arange(1, HORIZON + 1))
-    optimum = relative_mse(growth, log_growth_between(data.mid, origins, HORIZON))
+    optimum = relative_mse(growth, log_growth_between(data.values, origins, HORIZON))
     assert optimum == pytest.approx(best, abs=0.05)
     assert optimum - 0.01 < value < optimum + 0.03
 

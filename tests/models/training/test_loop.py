@@ -325,7 +325,7 @@ def test_forecasts_of_min_max_levels_agree_with_numpy(
     config = small.changed(scaling="windowed_min_max", scaling_window=40, epochs=2)
     # One day less has as many levels as the others have returns, so nothing compiles.
     data = small.development(small.prices.head(len(small.prices) - 1))
-    split, mid = data.split, data.mid
+    split, mid = data.split, data.values
     assert split.train_stop == 173
     # Windows of 40 days start on 0, 40, ..., 160; the last one, of 13 days, scales what follows.
     low, high = mid[160:173].min(), mid[160:173].max()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from foretune.datasets import PriceSeries
-from foretune.datasets.splits import Development, chronological_split, development_folds
+from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
 from foretune.models import TrialConfig, fit
 from foretune.models.training import lane_tasks, tasks
 from foretune.models.training.folds import fit_folds
@@ -41,14 +41,14 @@ def forget() -> None:
 
 
 @pytest.fixture
-def data(tiny_data: Development) -> DataRef:
+def data(tiny_data: DevelopmentData) -> DataRef:
     forget()
     return DataRef.of([tiny_data])
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_tasks_of_one_epoch_are_the_training(
-    elsewhere: bool, data: DataRef, tiny_data: Development
+    elsewhere: bool, data: DataRef, tiny_data: DevelopmentData
 ) -> None:
     """In one process by tokens, and in a new one each time from pickled snapshots: every bit."""
     expected = list(fit(CONFIG, tiny_data))
@@ -124,21 +124,21 @@ def test_a_loss_that_is_not_finite_is_told(data: DataRef) -> None:
     assert made.state is None
 
 
-def test_the_digest_tells_data_apart(walk: PriceSeries, tiny_data: Development) -> None:
+def test_the_digest_tells_data_apart(walk: PriceSeries, tiny_data: DevelopmentData) -> None:
     split = chronological_split(len(walk), horizon=5, history=8)
     same = DataRef.of(development_folds(walk, split, 1))
     assert DataRef.of([tiny_data]).digest == same.digest
-    mid = tiny_data.mid.copy()
+    mid = tiny_data.values.copy()
     mid[-1] = np.nextafter(mid[-1], np.inf)
     for other in (
-        replace(tiny_data, mid=mid),
+        replace(tiny_data, values=mid),
         replace(tiny_data, split=replace(tiny_data.split, stride=2)),
         replace(tiny_data, capacity=tiny_data.capacity + 1),
     ):
         assert DataRef.of([other]).digest != same.digest
 
 
-def test_lanes_go_on_here_and_elsewhere(data: DataRef, tiny_data: Development) -> None:
+def test_lanes_go_on_here_and_elsewhere(data: DataRef, tiny_data: DevelopmentData) -> None:
     configs = [CONFIG.model_copy(update={"learning_rate": rate}) for rate in (1e-3, 1e-2)]
     expected = [list(fit(config, tiny_data)) for config in configs]
     states = [TrainingState(config=config) for config in configs]

@@ -217,7 +217,7 @@ def test_ctrl_c_is_heeded_until_the_test_is_opened(
         with contextlib.suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
-    def after_the_last_epoch(*arguments: Any) -> report.Part:
+    def after_the_last_epoch(*arguments: Any) -> report.EvaluationSet:
         os.kill(os.getpid(), signal.SIGTERM)
         return judge(*arguments)
 

@@ -27,7 +27,7 @@ from stub_executor import StubExecutor, by_rate
 
 from foretune.datasets import PriceSeries
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.splits import Development
+from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.search import (
     SearchSpace,
@@ -42,7 +42,7 @@ from foretune.search.study.target import MARK, StudyTarget
 
 
 @pytest.fixture
-def shape(tiny_data: Development) -> tuple[int, int]:
+def shape(tiny_data: DevelopmentData) -> tuple[int, int]:
     """Of the forecasts of the tests' data."""
     return len(tiny_data.split.validation_origins), tiny_data.split.horizon
 

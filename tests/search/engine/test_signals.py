@@ -12,11 +12,11 @@ from foretune.search.engine.signals import stop_on_signal
 
 def test_first_signal_is_noted_second_stops_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     with stop_on_signal() as stop:
-        stop.heed()
+        stop.check_stop()
         os.kill(os.getpid(), signal.SIGINT)
         assert "once more to stop at once" in capsys.readouterr().err
         with pytest.raises(KeyboardInterrupt):
-            stop.heed()
+            stop.check_stop()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -34,7 +34,7 @@ def test_other_threads_are_left_alone() -> None:
 
     def work() -> None:
         with stop_on_signal() as stop:
-            stop.heed()
+            stop.check_stop()
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from foretune.datasets import PriceSeries
-from foretune.datasets.splits import Development, chronological_split
+from foretune.datasets.splits import DevelopmentData, chronological_split
 from foretune.models import fit
 from foretune.search import Objective, SearchSpace
 from foretune.search.figures.study import (
@@ -26,7 +26,9 @@ def test_the_sealed_test_is_not_drawn(walk: PriceSeries) -> None:
     assert {text.get_text() for text in axes.texts} == {"train", "validation", "test (sealed)"}
 
 
-def test_forecasts_begin_at_their_origin_and_follow_their_growth(tiny_data: Development) -> None:
+def test_forecasts_begin_at_their_origin_and_follow_their_growth(
+    tiny_data: DevelopmentData,
+) -> None:
     origins = tiny_data.split.validation_origins
     growth = np.random.default_rng(0).normal(0, 0.02, (len(origins), 5))
     whole, _ = forecasts_figure(tiny_data, growth, title="t").axes
@@ -34,14 +36,14 @@ def test_forecasts_begin_at_their_origin_and_follow_their_growth(tiny_data: Deve
     # Stride 1, horizon 5: every fifth is drawn, so that none overlaps another.
     assert len(drawn) == 19
     for line, origin, path in zip(drawn, origins[::5], growth[::5], strict=True):
-        start = tiny_data.mid[origin]
+        start = tiny_data.values[origin]
         np.testing.assert_allclose(line.get_ydata(), [start, *start * np.exp(path)])
         first = matplotlib.dates.num2date(line.get_xdata(orig=False)[0]).date()
         assert np.datetime64(first) == tiny_data.dates[origin]
 
 
 @pytest.fixture
-def study(tiny_space: SearchSpace, tiny_data: Development) -> optuna.Study:
+def study(tiny_space: SearchSpace, tiny_data: DevelopmentData) -> optuna.Study:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), study_name="s")
     study.optimize(Objective(tiny_space, tiny_data), n_trials=3)
     return study
@@ -57,7 +59,7 @@ def test_history_shows_every_trial_and_the_best_so_far(study: optuna.Study) -> N
 
 
 def test_learning_curves_show_the_best_run(
-    study: optuna.Study, tiny_space: SearchSpace, tiny_data: Development
+    study: optuna.Study, tiny_space: SearchSpace, tiny_data: DevelopmentData
 ) -> None:
     run = list(fit(tiny_space.suggest(study.best_trial), tiny_data))
     left, right = learning_curves_figure(study, run).axes

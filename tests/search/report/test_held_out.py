@@ -14,7 +14,7 @@ from foretune.datasets.splits import chronological_split
 from foretune.models import TrialConfig
 from foretune.search import SearchSpace, best_config, run_study
 from foretune.search.report import held_out
-from foretune.search.report.held_out import OpenedTest
+from foretune.search.report.held_out import HeldOutTest
 from foretune.search.report.openings import openings
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.trial.files import load_losses
@@ -81,8 +81,8 @@ def test_an_opening_is_recorded_with_time_trial_and_config(walk: PriceSeries) ->
     study = optuna.create_study()
     split = chronological_split(len(walk), horizon=5, history=8)
     assert openings(study, prices=walk.digest) == []
-    opened = OpenedTest.open(study, walk, split, trial=3, config=TrialConfig(seed=1))
-    OpenedTest.open(study, walk, split, trial=4, config=TrialConfig(seed=2))
+    opened = HeldOutTest.open(study, walk, split, trial=3, config=TrialConfig(seed=1))
+    HeldOutTest.open(study, walk, split, trial=4, config=TrialConfig(seed=2))
     first, second = openings(study, prices=walk.digest)
     assert {first.trial, second.trial} == {3, 4}
     assert first.time <= second.time
@@ -104,7 +104,7 @@ def test_an_opening_counts_even_if_what_follows_fails(
     study = optuna.create_study()
     split = chronological_split(len(walk), horizon=5, history=8)
     with pytest.raises(RuntimeError):
-        OpenedTest.open(study, walk, split, trial=0, config=TrialConfig())
+        HeldOutTest.open(study, walk, split, trial=0, config=TrialConfig())
     assert len(openings(study, prices=walk.digest)) == 1
 
 
@@ -116,12 +116,12 @@ from foretune.datasets import load_sample
 from foretune.datasets.splits import chronological_split
 from foretune.models import TrialConfig
 from foretune.search import load_study
-from foretune.search.report.held_out import OpenedTest
+from foretune.search.report.held_out import HeldOutTest
 prices = load_sample("random_walk", length=500)
 split = chronological_split(500, horizon=5, history=8)
 study = load_study("s", {url!r})
 for number in range(10):
-    OpenedTest.open(study, prices, split, trial=number, config=TrialConfig())
+    HeldOutTest.open(study, prices, split, trial=number, config=TrialConfig())
 """
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]

@@ -27,9 +27,9 @@ from foretune.search.report.candidates import best_distinct, ensemble
 from foretune.search.report.document import html, markdown
 from foretune.search.report.files import forecasts_table, metrics_table, write_report
 from foretune.search.report.markdown import plain
-from foretune.search.report.openings import Opening, openings, openings_in_words
+from foretune.search.report.openings import Opening, format_openings, openings
 from foretune.search.report.report import Report, make_report
-from foretune.search.report.significance import diebold_mariano, superior_ability
+from foretune.search.report.significance import diebold_mariano, spa_test
 
 HORIZON, TRIALS = 5, 6
 
@@ -78,7 +78,7 @@ def test_every_opening_is_counted(study: optuna.Study, prices: PriceSeries, open
     assert opened.openings[0].trial == opened.winner.trial.number
     again = make_report(study, prices, open_test=True, top=1)
     assert len(again.openings) == 2
-    said = openings_in_words(again.openings, "skill")
+    said = format_openings(again.openings, "skill")
     assert said.startswith("The test has been opened 2 times, first")
 
 
@@ -116,7 +116,7 @@ def test_significance_counts_all_complete_trials(
     """The losses that the trials stored, against those of each trial trained here."""
     (data,) = sealed.spec.split.development(prices, history=sealed.spec.space.history)
     origins = data.split.validation_origins
-    actual = log_growth_between(data.mid, origins, HORIZON)
+    actual = log_growth_between(data.values, origins, HORIZON)
     trials = [t for t in study.trials if t.state == TrialState.COMPLETE]
     losses = [
         np.mean((best_epoch(fit(trial_config(t), data)).forecasts - actual) ** 2, axis=1)
@@ -124,9 +124,7 @@ def test_significance_counts_all_complete_trials(
     ]
     persistence = np.mean(actual**2, axis=1)
     unit = persistence.mean()
-    found = superior_ability(
-        np.column_stack(losses) / unit, persistence / unit, horizon=HORIZON, stride=1
-    )
+    found = spa_test(np.column_stack(losses) / unit, persistence / unit, horizon=HORIZON, stride=1)
     assert sealed.evidence.trials == [t.number for t in trials]
     assert sealed.finding.skill == found
     assert sealed.finding.skill.alternatives == TRIALS
@@ -135,7 +133,7 @@ def test_significance_counts_all_complete_trials(
 
 def test_the_ensemble_is_the_mean_forecast(prices: PriceSeries, opened: Report) -> None:
     (data,) = opened.spec.split.development(prices, history=opened.spec.space.history)
-    actual = log_growth_between(data.mid, data.split.validation_origins, HORIZON)
+    actual = log_growth_between(data.values, data.split.validation_origins, HORIZON)
     trials = best_distinct(opened.study.trials, 3)
     assert opened.members == [t.number for t in trials]
     forecasts = [best_epoch(fit(trial_config(t), data)).forecasts for t in trials]
@@ -186,7 +184,7 @@ def test_forecasts_csv_holds_what_the_report_says(opened: Report) -> None:
     winner = f"trial {opened.winner.trial.number}"
     for part in opened.parts:
         rows = table[table["part"] == part.name]
-        days = dict(zip(part.dates.astype(str), part.mid, strict=True))
+        days = dict(zip(part.dates.astype(str), part.values, strict=True))
         start = rows["origin"].astype(str).map(days).to_numpy()
         # The split of the CSV's own rows: its dates are `step` business days after the origin.
         assert rows["actual"].tolist() == pytest.approx(rows["date"].astype(str).map(days).tolist())
@@ -246,7 +244,7 @@ def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> Non
             assert f"{model.metrics.relative_mse:.4f}" in text
     assert opened.spec.prices.digest in text
     assert opened.winner.config.to_toml().strip() in text
-    assert openings_in_words(opened.openings, "skill") in text
+    assert format_openings(opened.openings, "skill") in text
     assert f"jax {opened.spec.versions['jax']}" in text
     assert f"moved by {opened.shrinkage:+.4f}" in text
     assert "came out to the last bit" in text
@@ -334,12 +332,12 @@ def test_openings_in_words() -> None:
         test_start="2020-01-01",
     )
     sealed = "The test is sealed: no study of this storage has opened it."
-    assert openings_in_words([], "s") == sealed
-    once = openings_in_words([opening], "s")
+    assert format_openings([], "s") == sealed
+    once = format_openings([opening], "s")
     assert once.startswith("The test has been opened once, at 2026-01-02T03:04:05+00:00; whatever")
-    assert "once by study 's', at" in openings_in_words([opening], "t")
-    assert "opened 3 times, first" in openings_in_words([opening] * 3, "s")
-    assert "3 times (3 of them by other studies of" in openings_in_words([opening] * 3, "t")
+    assert "once by study 's', at" in format_openings([opening], "t")
+    assert "opened 3 times, first" in format_openings([opening] * 3, "s")
+    assert "3 times (3 of them by other studies of" in format_openings([opening] * 3, "t")
 
 
 @pytest.mark.parametrize(
@@ -352,7 +350,7 @@ def test_an_opening_of_another_shape_counts(record: object) -> None:
     other.set_user_attr("test_opening:x", record)
     (opening,) = found = openings(study, prices="d")
     assert (opening.study, opening.prices, opening.is_complete) == ("[/b]", None, False)
-    said = openings_in_words(found, "s")
+    said = format_openings(found, "s")
     assert said.startswith("The test has been opened once by study '[/b]', at an unknown time; ")
     assert said.endswith(
         "Of 1 of these openings the record does not say when or of which prices; "
@@ -400,10 +398,10 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
     # A baseline's value is the mean over folds, as a trial's is.
     drift = []
     for fold in folds:
-        log = np.log(fold.mid)
+        log = np.log(fold.values)
         stop = fold.split.train_stop
         slope = (log[stop - 1] - log[0]) / (stop - 1)
-        actual = log_growth_between(fold.mid, fold.split.validation_origins, HORIZON)
+        actual = log_growth_between(fold.values, fold.split.validation_origins, HORIZON)
         error = slope * np.arange(1, HORIZON + 1) - actual
         drift.append(np.mean(error**2) / np.mean(actual**2))
     found = report.validation.models["drift"].metrics.relative_mse

@@ -16,10 +16,10 @@ from scipy import stats
 from foretune.datasets.common.errors import ConfigError
 from foretune.search.report.significance import (
     block_length,
-    confidence_set,
     diebold_mariano,
     in_confidence_set,
-    superior_ability,
+    model_confidence_set,
+    spa_test,
 )
 
 Array = NDArray[np.float64]
@@ -107,7 +107,7 @@ def test_superior_ability_is_hansens(horizon: int, stride: int, block: int) -> N
     # three p-values differ in whom they take seriously.
     losses = squares(17, 40, 3) + np.array([-0.2, 0.2, 1.5])
     benchmark = squares(117, 40)
-    result = superior_ability(losses, benchmark, horizon=horizon, stride=stride, seed=5, reps=300)
+    result = spa_test(losses, benchmark, horizon=horizon, stride=stride, seed=5, reps=300)
     lower, consistent, upper = hansen(losses, benchmark, block, seed=5, reps=300)
     assert (result.lower, result.p_value, result.upper) == (
         (lower + 1) / 301,
@@ -125,9 +125,7 @@ def test_independent_origins_are_those_that_share_no_day(
     horizon: int, stride: int, independent: int
 ) -> None:
     # Take the first origin, then always the next whose days begin after the last one's end.
-    result = superior_ability(
-        squares(0, 12, 1), squares(1, 12), horizon=horizon, stride=stride, reps=10
-    )
+    result = spa_test(squares(0, 12, 1), squares(1, 12), horizon=horizon, stride=stride, reps=10)
     taken = [0]
     for origin in range(12):
         if origin * stride >= taken[-1] * stride + horizon:
@@ -146,7 +144,7 @@ def rejections(losses: Array, *, gain: float = 0.0, horizon: int) -> int:
     count = 0
     for seed, study in enumerate(losses):
         alternatives = study[:, :-1] - gain * (np.arange(study.shape[1] - 1) == 0)
-        result = superior_ability(
+        result = spa_test(
             alternatives, study[:, -1], horizon=horizon, stride=1, seed=seed, reps=100
         )
         count += result.p_value < 0.05
@@ -171,7 +169,7 @@ def test_overlapping_forecasts_are_no_new_evidence() -> None:
 
 def test_no_resample_above_the_gain_is_not_a_p_value_of_zero() -> None:
     benchmark = squares(0, 30)
-    result = superior_ability(benchmark[:, None] - 1, benchmark, horizon=1, stride=1, reps=99)
+    result = spa_test(benchmark[:, None] - 1, benchmark, horizon=1, stride=1, reps=99)
     assert (result.lower, result.p_value, result.upper) == (0.01, 0.01, 0.01)
 
 
@@ -179,7 +177,7 @@ def test_no_gain_is_no_evidence() -> None:
     benchmark = squares(0, 30)
     for worse in (0.0, 1e-9, 0.5):  # 0: the alternatives are the benchmark itself
         losses = np.repeat(benchmark[:, None] + worse, 2, axis=1)
-        result = superior_ability(losses, benchmark, horizon=1, stride=1, reps=99)
+        result = spa_test(losses, benchmark, horizon=1, stride=1, reps=99)
         assert (result.lower, result.p_value, result.upper) == (1.0, 1.0, 1.0)
 
 
@@ -190,9 +188,9 @@ def test_superior_ability_depends_on_relative_gains_alone(
 ) -> None:
     losses = squares(seed, 20, 5)
     alternatives, benchmark = losses[:, :4], losses[:, 4]
-    known = superior_ability(alternatives, benchmark, horizon=3, stride=1, reps=60)
+    known = spa_test(alternatives, benchmark, horizon=3, stride=1, reps=60)
     changed = scale * losses + constant
-    again = superior_ability(changed[:, order], changed[:, 4], horizon=3, stride=1, reps=60)
+    again = spa_test(changed[:, order], changed[:, 4], horizon=3, stride=1, reps=60)
     assert again == known
     assert 0 < known.lower <= known.p_value <= known.upper <= 1
 
@@ -200,9 +198,9 @@ def test_superior_ability_depends_on_relative_gains_alone(
 def test_more_poor_alternatives_cost_little_and_more_good_ones_cost_more() -> None:
     losses, benchmark = squares(3, 60, 40), squares(4, 60)
     best = losses[:, :1] - 0.6
-    alone = superior_ability(best, benchmark, horizon=1, stride=1)
-    poor = superior_ability(np.hstack([best, losses + 3]), benchmark, horizon=1, stride=1)
-    equal = superior_ability(np.hstack([best, losses]), benchmark, horizon=1, stride=1)
+    alone = spa_test(best, benchmark, horizon=1, stride=1)
+    poor = spa_test(np.hstack([best, losses + 3]), benchmark, horizon=1, stride=1)
+    equal = spa_test(np.hstack([best, losses]), benchmark, horizon=1, stride=1)
     assert alone.p_value <= poor.p_value < equal.p_value
     assert poor.p_value < poor.upper
 
@@ -245,7 +243,7 @@ def hansen_lunde_nason(losses: Array, block: int, seed: int, reps: int) -> list[
 @pytest.mark.parametrize("seed", range(4))
 def test_confidence_set_is_that_of_the_paper(seed: int) -> None:
     losses = squares(seed, 25, 4) + np.array([0.0, 0.3, 0.6, 0.9])
-    p_values = confidence_set(losses, horizon=4, stride=2, seed=seed, reps=100)
+    p_values = model_confidence_set(losses, horizon=4, stride=2, seed=seed, reps=100)
     # The smallest p-values are those of different forecasts, so the order counts.
     np.testing.assert_allclose(p_values, hansen_lunde_nason(losses, 3, seed, 100), rtol=1e-12)
     assert len(set(p_values.tolist())) > 2
@@ -253,7 +251,7 @@ def test_confidence_set_is_that_of_the_paper(seed: int) -> None:
 
 def test_bad_forecasts_leave_and_equal_ones_stay() -> None:
     losses = squares(8, 100, 4) + np.array([0.0, 0.0, 2.0, 0.0])
-    p_values = confidence_set(losses, horizon=1, stride=1)
+    p_values = model_confidence_set(losses, horizon=1, stride=1)
     assert in_confidence_set(p_values).tolist() == [True, True, False, True]
     assert p_values[2] == 1 / 1001
     assert p_values.max() == 1.0
@@ -264,7 +262,7 @@ def test_the_best_forecast_is_in_the_set_as_often_as_promised() -> None:
     kept = dropped = 0
     for seed in range(60):
         losses = squares(seed, 60, 4) + np.array([0.0, 0.1, 0.2, 1.5])
-        inside = in_confidence_set(confidence_set(losses, horizon=1, stride=1, reps=200))
+        inside = in_confidence_set(model_confidence_set(losses, horizon=1, stride=1, reps=200))
         kept, dropped = kept + inside[0], dropped + (not inside[3])
     assert kept >= 45
     assert dropped >= 50
@@ -278,26 +276,26 @@ def test_membership_is_above_the_size() -> None:
 
 def test_twins_count_once() -> None:
     losses = squares(2, 30, 3) + np.array([0.0, 0.4, 0.8])
-    once = confidence_set(losses, horizon=1, stride=1, reps=200)
-    twice = confidence_set(losses[:, [2, 0, 1, 2, 1, 2]], horizon=1, stride=1, reps=200)
+    once = model_confidence_set(losses, horizon=1, stride=1, reps=200)
+    twice = model_confidence_set(losses[:, [2, 0, 1, 2, 1, 2]], horizon=1, stride=1, reps=200)
     assert twice.tolist() == once[[2, 0, 1, 2, 1, 2]].tolist()
 
 
 def test_forecasts_that_cannot_be_told_apart_all_stay() -> None:
     losses = squares(0, 20, 1)
-    assert confidence_set(losses, horizon=1, stride=1).tolist() == [1.0]
-    assert confidence_set(losses[:, [0, 0, 0]], horizon=1, stride=1).tolist() == [1.0] * 3
+    assert model_confidence_set(losses, horizon=1, stride=1).tolist() == [1.0]
+    assert model_confidence_set(losses[:, [0, 0, 0]], horizon=1, stride=1).tolist() == [1.0] * 3
 
 
 def test_a_constant_difference_is_told_from_none() -> None:
     # No variance at all, in sixteenths so that not even rounding adds some.
     losses = np.round(16 * squares(0, 16, 1)) / 16 + np.array([1.0, 0.0, 2.0])
-    p_values = confidence_set(losses, horizon=1, stride=1, reps=99)
+    p_values = model_confidence_set(losses, horizon=1, stride=1, reps=99)
     assert p_values.tolist() == [0.01, 1.0, 0.01]
 
 
 def test_an_exact_tie_leaves_one_forecast() -> None:
-    p_values = confidence_set(np.array([[0.0, 1.0], [1.0, 0.0]] * 8), horizon=1, stride=1)
+    p_values = model_confidence_set(np.array([[0.0, 1.0], [1.0, 0.0]] * 8), horizon=1, stride=1)
     assert p_values.max() == 1.0
     assert p_values.min() > 0.5
 
@@ -306,7 +304,7 @@ def test_the_average_of_two_forecasts_is_between_them() -> None:
     # Its mean is always that of the three: no variance, and nothing to explain.
     first, second = np.round(16 * squares(1, 2, 16)) / 16
     losses = np.stack([first, second + 2, (first + second + 2) / 2], axis=1)
-    p_values = confidence_set(losses, horizon=1, stride=1, reps=99)
+    p_values = model_confidence_set(losses, horizon=1, stride=1, reps=99)
     assert p_values[0] == 1.0
     assert p_values[1] <= p_values[2] < 0.1
 
@@ -317,8 +315,8 @@ def test_confidence_set_depends_on_relative_losses_alone(
     seed: int, constant: float, scale: float, order: list[int]
 ) -> None:
     losses = squares(seed, 20, 4)
-    known = confidence_set(losses, horizon=3, stride=1, reps=60)
-    again = confidence_set(scale * losses[:, order] + constant, horizon=3, stride=1, reps=60)
+    known = model_confidence_set(losses, horizon=3, stride=1, reps=60)
+    again = model_confidence_set(scale * losses[:, order] + constant, horizon=3, stride=1, reps=60)
     assert again.tolist() == known[order].tolist()
 
 
@@ -331,7 +329,7 @@ def test_confidence_set_depends_on_relative_losses_alone(
     )
 )
 def test_any_losses_have_a_confidence_set(losses: Array) -> None:
-    p_values = confidence_set(losses, horizon=2, stride=1, reps=60)
+    p_values = model_confidence_set(losses, horizon=2, stride=1, reps=60)
     assert p_values.shape == (losses.shape[1],)
     assert p_values.min() >= 1 / 61
     assert p_values.max() == 1.0
@@ -479,26 +477,26 @@ def test_losses_must_be_finite(broken: float) -> None:
     spoilt = losses.copy()
     spoilt[3, 1] = broken
     with pytest.raises(ConfigError, match=r"^losses must be finite, but 1 of 20 are not$"):
-        superior_ability(spoilt, benchmark, horizon=1, stride=1)
+        spa_test(spoilt, benchmark, horizon=1, stride=1)
     with pytest.raises(ConfigError, match=r"^losses must be finite, but 1 of 20 are not$"):
-        confidence_set(spoilt, horizon=1, stride=1)
+        model_confidence_set(spoilt, horizon=1, stride=1)
     with pytest.raises(ConfigError, match=r"^losses must be finite, but 1 of 10 are not$"):
         diebold_mariano(spoilt[:, 1], benchmark, overlap=1)
     with pytest.raises(ConfigError, match=r"^benchmark must be finite, but 1 of 10 are not$"):
-        superior_ability(losses, spoilt[:, 1], horizon=1, stride=1)
+        spa_test(losses, spoilt[:, 1], horizon=1, stride=1)
     with pytest.raises(ConfigError, match=r"^benchmark must be finite, but 1 of 10 are not$"):
         diebold_mariano(benchmark, spoilt[:, 1], overlap=1)
 
 
 def test_losses_must_be_there() -> None:
     with pytest.raises(ConfigError, match="at least 1 alternative, but have 0"):
-        superior_ability(np.empty((10, 0)), squares(1, 10), horizon=1, stride=1)
+        spa_test(np.empty((10, 0)), squares(1, 10), horizon=1, stride=1)
     with pytest.raises(ConfigError, match="at least 1 forecast, but have 0"):
-        confidence_set(np.empty((10, 0)), horizon=1, stride=1)
+        model_confidence_set(np.empty((10, 0)), horizon=1, stride=1)
     with pytest.raises(ConfigError, match="at least 2 forecast origins, but are of 1"):
-        confidence_set(squares(0, 1, 2), horizon=1, stride=1)
+        model_confidence_set(squares(0, 1, 2), horizon=1, stride=1)
     with pytest.raises(ConfigError, match=r"reps must be so many that .* differ, but is 1$"):
-        confidence_set(squares(0, 2, 2), horizon=1, stride=1, reps=1, seed=2)
+        model_confidence_set(squares(0, 2, 2), horizon=1, stride=1, reps=1, seed=2)
     with pytest.raises(ConfigError, match="at least 1 forecast origin, but are of 0"):
         diebold_mariano(np.empty(0), np.empty(0), overlap=1)
     with pytest.raises(ConfigError, match="overlap must be at least 1, but is 0"):
@@ -507,16 +505,16 @@ def test_losses_must_be_there() -> None:
 
 def test_losses_must_be_of_the_same_origins() -> None:
     with pytest.raises(ConfigError, match="the benchmark's 9 forecast origins, but are of 10"):
-        superior_ability(squares(0, 10, 2), squares(1, 9), horizon=1, stride=1)
+        spa_test(squares(0, 10, 2), squares(1, 9), horizon=1, stride=1)
     with pytest.raises(ConfigError, match="the benchmark's 9 forecast origins, but are of 10"):
         diebold_mariano(squares(0, 10), squares(1, 9), overlap=1)
     with pytest.raises(ConfigError, match=r"losses must have 2 dimensions, but has shape \(10,\)"):
-        confidence_set(squares(0, 10), horizon=1, stride=1)
+        model_confidence_set(squares(0, 10), horizon=1, stride=1)
 
 
 def test_two_origins_are_no_evidence() -> None:
     losses, benchmark = np.array([[0.1], [0.1]]), np.array([1.0, 1.1])
-    assert superior_ability(losses, benchmark, horizon=1, stride=1).p_value == 1.0
+    assert spa_test(losses, benchmark, horizon=1, stride=1).p_value == 1.0
 
 
 def test_one_trial_that_went_astray_hides_no_other() -> None:
@@ -526,8 +524,8 @@ def test_one_trial_that_went_astray_hides_no_other() -> None:
     good = benchmark[:, None] * 0.8 + 0.05 * rng.standard_normal((75, 10))
     astray = good[:, :1].copy()
     astray[40] = 1e4
-    alone = superior_ability(good, benchmark, horizon=1, stride=1)
-    beside = superior_ability(np.hstack([good, astray]), benchmark, horizon=1, stride=1)
+    alone = spa_test(good, benchmark, horizon=1, stride=1)
+    beside = spa_test(np.hstack([good, astray]), benchmark, horizon=1, stride=1)
     assert alone.p_value < 0.01
     assert beside.p_value < 0.01
     assert beside.alternatives == 11
@@ -540,5 +538,5 @@ def test_alternatives_that_are_alike_are_compared_as_they_are() -> None:
     losses = benchmark[:, None] * 0.97 + 0.3 * rng.standard_normal((60, 5))
     spa = SPA(benchmark, losses, block_size=4, reps=1000, seed=0)
     spa.compute()
-    found = superior_ability(losses, benchmark, horizon=1, stride=1)
+    found = spa_test(losses, benchmark, horizon=1, stride=1)
     assert found.p_value == pytest.approx((spa.pvalues["consistent"] * 1000 + 1) / 1001)

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from foretune.search.report.significance import DieboldMariano, SuperiorAbility
+from foretune.search.report.significance import DieboldMariano, SPAResult
 from foretune.search.report.verdict import Finding, OutcomeOnTest, p_value, verdict
 
 
-def ability(p: float, *, independent: int = 200, alternatives: int = 30) -> SuperiorAbility:
-    return SuperiorAbility(
+def ability(p: float, *, independent: int = 200, alternatives: int = 30) -> SPAResult:
+    return SPAResult(
         p_value=p,
         lower=p,
         upper=p,

@@ -9,14 +9,14 @@ from foretune.search import (
     SearchSpace,
     StudySummary,
     best_config,
-    caution,
+    caveat,
     make_report,
     run_study,
     summary,
     summary_table,
 )
 from foretune.search.report.evidence import skill_of
-from foretune.search.report.judged_trials import judged_trials
+from foretune.search.report.scored_trials import scored_trials
 from foretune.search.report.text_table import as_text
 from foretune.search.study.spec import required_spec
 
@@ -39,20 +39,20 @@ def test_the_verdict_so_far_is_the_sealed_reports(tiny_space: SearchSpace) -> No
         prices = load_sample(sample, length=1500, seed=1)
         study = searched(prices, tiny_space)
         report = make_report(study, prices, sealed=True, top=1)
-        so_far = skill_of(judged_trials(study), required_spec(study).split)
+        so_far = skill_of(scored_trials(study), required_spec(study).split)
         assert so_far == report.finding.skill
         assert report.finding.claims_skill == skill
-        said = caution(study)
+        said = caveat(study)
         assert said.startswith(report.verdict.split(".")[0])
         assert "The test is sealed: no study of this storage has opened it." in said
         make_report(study, prices, open_test=True, top=1)
-        assert "The test has been opened once" in caution(study)
+        assert "The test has been opened once" in caveat(study)
 
 
 def test_a_study_without_a_result_has_no_verdict(tiny_space: SearchSpace) -> None:
     study = optuna.create_study()
     with pytest.raises(ConfigError, match="must have a complete trial, but got none"):
-        judged_trials(study)
+        scored_trials(study)
     with pytest.raises(ConfigError, match="must have a complete trial, but got none"):
         summary(study)
 
@@ -76,13 +76,13 @@ def test_a_summary_says_the_same_as_text_and_in_a_notebook(
         assert f" {value} " in text
         assert f">{name}</th>" in page
         assert f">{value}</td>" in page
-    assert caution(study) in " ".join(text.split())
+    assert caveat(study) in " ".join(text.split())
     assert "<p>" in page.split("</table>")[1]
 
 
 def test_marks_in_names_are_shown_and_not_read() -> None:
     marks = "<b>[red]A&B[/red] :smile: [/]"
-    shown = StudySummary(name=marks, result=((marks, marks),), config=(), caution=marks)
+    shown = StudySummary(name=marks, result=((marks, marks),), config=(), caveat=marks)
     assert repr(shown).count(marks) == 4
     page = shown._repr_html_()
     assert page.count("&lt;b&gt;[red]A&amp;B[/red] :smile: [/]") == 4

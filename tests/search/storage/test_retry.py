@@ -199,13 +199,13 @@ def test_a_short_one_is_not_worth_a_word(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_wish_to_stop_ends_the_wait() -> None:
     asked = []
 
-    def heed() -> None:
+    def check_stop() -> None:
         asked.append(True)
         if len(asked) == 3:
             raise KeyboardInterrupt
 
     retry = RetryPolicy(URL, 600)
-    retry.check_stop = heed
+    retry.check_stop = check_stop
     with pytest.raises(KeyboardInterrupt):
         retry(Failing(float("inf"), away()))
 

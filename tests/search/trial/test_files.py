@@ -94,9 +94,9 @@ def test_a_window_shows_the_last_forecasts_that_do_not_overlap() -> None:
     assert window.dates[0] == dates[24]
     assert window.dates[-1] == dates[43]
     assert window.growth[:, 0].tolist() == [0.024, 0.028, 0.032, 0.036, 0.04]
-    assert window.mid.tolist() == mid[24:44].tolist()
+    assert window.values.tolist() == mid[24:44].tolist()
     again = ForecastWindow.from_json(window.to_json())
-    for name in ("dates", "mid", "origins", "growth", "widths"):
+    for name in ("dates", "values", "origins", "growth", "widths"):
         np.testing.assert_array_equal(getattr(again, name), getattr(window, name))
 
 

@@ -11,9 +11,9 @@ import pytest
 from scipy import stats
 
 from foretune.datasets import PriceSeries
-from foretune.datasets.splits import Development, chronological_split, development_folds
+from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
 from foretune.models import NonFiniteLossError, TrialConfig, fit
-from foretune.models.runtime.compile import forget_many_programs
+from foretune.models.runtime.compile import evict_compiled_programs
 from foretune.search import Objective, SearchSpace
 from foretune.search.storage.artifacts import load_artifact
 from foretune.search.storage.optuna_internals import storage_of
@@ -22,7 +22,7 @@ from foretune.search.trial.files import load_losses
 HORIZON = 5
 
 
-def test_plain_optuna_runs_it(tiny_space: SearchSpace, tiny_data: Development) -> None:
+def test_plain_optuna_runs_it(tiny_space: SearchSpace, tiny_data: DevelopmentData) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(Objective(tiny_space, tiny_data), n_trials=2)
     for trial in study.trials:
@@ -41,7 +41,9 @@ def test_plain_optuna_runs_it(tiny_space: SearchSpace, tiny_data: Development) -
         assert stored["seconds"] > 0
 
 
-def test_pruned_trial_keeps_its_best_epoch(tiny_space: SearchSpace, tiny_data: Development) -> None:
+def test_pruned_trial_keeps_its_best_epoch(
+    tiny_space: SearchSpace, tiny_data: DevelopmentData
+) -> None:
     class PruneInEpochTwo(optuna.pruners.BasePruner):
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
             return trial.last_step == 2
@@ -56,12 +58,12 @@ def test_pruned_trial_keeps_its_best_epoch(tiny_space: SearchSpace, tiny_data: D
 
 
 def test_non_finite_loss_fails_the_trial_with_a_reason(
-    tiny_space: SearchSpace, tiny_data: Development
+    tiny_space: SearchSpace, tiny_data: DevelopmentData
 ) -> None:
-    mid = tiny_data.mid.copy()
+    mid = tiny_data.values.copy()
     mid[100] = 1e200  # finite and valid, but its squared return overflows float32
     study = optuna.create_study()
-    broken = replace(tiny_data, mid=mid)
+    broken = replace(tiny_data, values=mid)
     space = tiny_space.fix(scaling="windowed_min_max", scaling_window=50, learning_rate=10.0)
     objective = Objective(space.fix(optimizer="sgd_momentum", clip_norm=1e30), broken)
     study.optimize(objective, n_trials=1, catch=NonFiniteLossError)
@@ -73,10 +75,10 @@ def test_non_finite_loss_fails_the_trial_with_a_reason(
 
 
 def test_five_shapes_compile_five_times_and_nothing_else(
-    tiny_space: SearchSpace, tiny_data: Development, caplog: pytest.LogCaptureFixture
+    tiny_space: SearchSpace, tiny_data: DevelopmentData, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Twenty trials of five shapes, counted by the trials themselves and by JAX's own log."""
-    forget_many_programs(most=0)  # another test may have compiled one of them
+    evict_compiled_programs(most=0)  # another test may have compiled one of them
     shapes = (2, 3, 5, 6, 7)
     space = tiny_space.fix(units=shapes, epochs=1, steps_per_epoch=2)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
@@ -93,7 +95,7 @@ def test_five_shapes_compile_five_times_and_nothing_else(
 
 
 def test_only_the_seed_differs_and_nothing_compiles(
-    tiny_space: SearchSpace, tiny_data: Development
+    tiny_space: SearchSpace, tiny_data: DevelopmentData
 ) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(Objective(tiny_space, tiny_data), n_trials=1)
@@ -103,12 +105,12 @@ def test_only_the_seed_differs_and_nothing_compiles(
 
 
 @pytest.fixture
-def folds(walk: PriceSeries) -> tuple[Development, ...]:
+def folds(walk: PriceSeries) -> tuple[DevelopmentData, ...]:
     return development_folds(walk, chronological_split(len(walk), horizon=HORIZON, history=8), 3)
 
 
 def test_with_folds_the_value_is_the_mean_of_each_ones_best(
-    tiny_space: SearchSpace, folds: tuple[Development, ...]
+    tiny_space: SearchSpace, folds: tuple[DevelopmentData, ...]
 ) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(Objective(tiny_space, folds), n_trials=2)
@@ -125,7 +127,7 @@ def test_with_folds_the_value_is_the_mean_of_each_ones_best(
 
 
 def test_the_wilcoxon_pruner_sees_one_value_a_fold(
-    tiny_space: SearchSpace, folds: tuple[Development, ...]
+    tiny_space: SearchSpace, folds: tuple[DevelopmentData, ...]
 ) -> None:
     """It prunes a trial that is worse than the best one in every fold so far."""
     with pytest.warns(optuna.exceptions.ExperimentalWarning):
@@ -148,7 +150,7 @@ def test_the_wilcoxon_pruner_sees_one_value_a_fold(
 
 
 def test_every_trial_stores_its_metrics_and_curves(
-    tiny_space: SearchSpace, tiny_data: Development
+    tiny_space: SearchSpace, tiny_data: DevelopmentData
 ) -> None:
     """Recomputed here from the forecasts of the same config; pruned trials have them too."""
 
@@ -159,7 +161,7 @@ def test_every_trial_stores_its_metrics_and_curves(
     study = optuna.create_study(pruner=PruneSecond())
     study.optimize(Objective(tiny_space, tiny_data), n_trials=2)
     split = tiny_data.split
-    log = np.log(tiny_data.mid)
+    log = np.log(tiny_data.values)
     days = split.validation_origins[:, None] + np.arange(1, HORIZON + 1)
     actual = log[days] - log[split.validation_origins][:, None]
     change = np.mean(np.abs(np.diff(log[: split.train_stop])))

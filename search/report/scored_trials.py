@@ -21,7 +21,7 @@ _TOLD = 3
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class JudgedTrials:
+class ScoredTrials:
     """Trials with their losses [T, K] and persistence's [T], by origin.
 
     ``left_out`` are the reasons why other completed trials are not among them, by number: a trial
@@ -39,16 +39,16 @@ class JudgedTrials:
         return min(self.trials, key=rank)
 
     @property
-    def left_out_in_words(self) -> str:
+    def format_left_out(self) -> str:
         """Name the trials that are left out; empty without any."""
         if not self.left_out:
             return ""
         numbers = ", ".join(map(str, self.left_out))
         trials = "trial" if len(self.left_out) == 1 else "trials"
-        return f"Not counted, {trials} {numbers}: {reasons_in_words(self.left_out)}."
+        return f"Not counted, {trials} {numbers}: {format_reasons(self.left_out)}."
 
 
-def judged_trials(study: optuna.Study) -> JudgedTrials:
+def scored_trials(study: optuna.Study) -> ScoredTrials:
     """Return the completed trials of ``study`` that can be judged; needs no prices.
 
     Raises:
@@ -69,10 +69,10 @@ def judged_trials(study: optuna.Study) -> JudgedTrials:
     if not judged:
         raise ConfigError(
             f"study {study.study_name!r} must have a complete trial that can be judged, but none "
-            f"of its {len(complete)} can: {reasons_in_words(left_out)}"
+            f"of its {len(complete)} can: {format_reasons(left_out)}"
         )
     trials, losses, persistence = zip(*judged, strict=True)
-    return JudgedTrials(
+    return ScoredTrials(
         trials=list(trials),
         losses=np.column_stack(losses),
         persistence_losses=persistence[0],
@@ -80,7 +80,7 @@ def judged_trials(study: optuna.Study) -> JudgedTrials:
     )
 
 
-def reasons_in_words(reasons: Mapping[int, str]) -> str:
+def format_reasons(reasons: Mapping[int, str]) -> str:
     """Return the first few reasons, and how many more there are."""
     told = list(reasons.values())
     more = f"; and so on, {len(told)} trials" if len(told) > _TOLD else ""

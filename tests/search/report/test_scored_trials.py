@@ -13,14 +13,14 @@ from foretune.datasets import PriceSeries
 from foretune.datasets.common.errors import ConfigError
 from foretune.search import (
     SearchSpace,
-    caution,
+    caveat,
     make_report,
     replay,
     run_study,
     save_best,
     write_report,
 )
-from foretune.search.report.judged_trials import judged_trials
+from foretune.search.report.scored_trials import scored_trials
 from foretune.search.report.text_table import as_text
 from foretune.search.review.compare import comparison_table
 from foretune.search.review.note import StudyNote
@@ -72,8 +72,8 @@ def test_a_trial_with_a_damaged_file_is_left_out_and_named(
     new_study: NewStudy, walk: PriceSeries, tmp_path: Path
 ) -> None:
     study = new_study("s")
-    before = judged_trials(study)
-    assert before.left_out_in_words == ""
+    before = scored_trials(study)
+    assert before.format_left_out == ""
     storage, trial = storage_of(study), study.trials[0]
     text = load_artifact(storage, trial, LOSSES_BY_ORIGIN).decode()
     assert text.count("\n") == LINES
@@ -83,7 +83,7 @@ def test_a_trial_with_a_damaged_file_is_left_out_and_named(
             copy.set_user_attr(name, value)
         save_artifact(storage, copy, LOSSES_BY_ORIGIN, damage(text.splitlines(keepends=True)))
         study.tell(copy, 0.1)
-    judged = judged_trials(study)
+    judged = scored_trials(study)
     np.testing.assert_array_equal(judged.losses, before.losses)
     assert list(judged.left_out) == list(range(2, 2 + len(DAMAGES)))
     for number, why in zip(judged.left_out, DAMAGES, strict=True):
@@ -98,7 +98,7 @@ def test_a_trial_with_a_damaged_file_is_left_out_and_named(
     written = (tmp_path / "report.md").read_text()
     assert "2 of 12 trials are complete and can be judged" in written
     numbers = ", ".join(map(str, judged.left_out))
-    for shown in (written, caution(study), as_text(comparison_table([study, study]), width=500)):
+    for shown in (written, caveat(study), as_text(comparison_table([study, study]), width=500)):
         assert f"Not counted, trials {numbers}: " in shown
 
 
@@ -121,13 +121,13 @@ def test_trials_added_by_hand_are_left_out_and_named(
         study.add_trial(create_trial(state=TrialState.COMPLETE, value=value, user_attrs=stored))
     report = make_report(study, walk, sealed=True)
     assert report.winner.trial.number < 2
-    left_out = judged_trials(study).left_out
+    left_out = scored_trials(study).left_out
     for number, (_, _, why) in enumerate(cases, 2):
         assert left_out[number].startswith(why)
     assert report.evidence.left_out.startswith("Not counted, trials 2, 3, 4, 5, 6, 7, 8: trial 2")
     assert report.evidence.left_out.endswith("; and so on, 7 trials.")
     assert write_report(report, tmp_path)
-    assert report.evidence.left_out in caution(study)
+    assert report.evidence.left_out in caveat(study)
     StudyNote(study).write()
     assert as_text(comparison_table([study, study]))
     with pytest.raises(ConfigError, match="but 8 is complete: its relative_mse is 'low', no num"):
@@ -143,7 +143,7 @@ def test_a_study_of_such_trials_alone_says_why(new_study: NewStudy, walk: PriceS
         only.add_trial(create_trial(state=TrialState.COMPLETE, value=0.1))
     with pytest.raises(ConfigError, match=r"none of its 5 can: trial 0 must .*and so on, 5 trials"):
         make_report(only, walk)
-    assert "There is no verdict: study 'none' must have" in caution(only)
+    assert "There is no verdict: study 'none' must have" in caveat(only)
 
 
 def test_a_best_trial_that_cannot_be_used_is_named(new_study: NewStudy, tmp_path: Path) -> None:
