@@ -6,12 +6,19 @@ from foretune.datasets.sources.alpha_vantage import download_prices
 from foretune.datasets.sources.load import load_prices
 from foretune.datasets.sources.readers import read_prices
 from foretune.datasets.sources.samples import SAMPLES, load_sample
-from foretune.datasets.splits import DevelopmentData, Split, chronological_split, development
+from foretune.datasets.splits import (
+    Development,
+    DevelopmentData,
+    Split,
+    chronological_split,
+    development,
+)
 
 __all__ = [
     "SAMPLES",
     "ConfigError",
     "DataError",
+    "Development",
     "DevelopmentData",
     "ForetuneError",
     "PriceSeries",

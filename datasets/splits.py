@@ -209,6 +209,10 @@ class DevelopmentData:
     capacity: int
 
 
+# Its name in the first version.
+Development = DevelopmentData
+
+
 def development_folds(prices: PriceSeries, split: Split, folds: int) -> tuple[DevelopmentData, ...]:
     """Return what trials may see in each fold of :func:`walk_forward`, oldest fold first.
 
