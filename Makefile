@@ -1,10 +1,10 @@
-# make study    search real prices and write a config to reuse
-# make test     the test suite
-# make check    ruff, formatting, mypy
-# make dashboard    look at the studies in a browser
-# make clean    remove what can be made again; studies and results stay
-# make bench    foretune and its peers on the same work, side by side; half an hour
-# make test-slow    the tests that take minutes: the tutorial at full size
+# make study        search real prices and write a config to reuse
+# make test         the quick tests
+# make test-slow    the tests that take minutes: crashes, a browser, the tutorial at full size
+# make check        ruff, formatting, mypy
+# make bench        foretune and its peers on the same work, side by side; half an hour
+# make dashboard    look at the studies in a browser: STORAGE=sqlite:///foretune.db PORT=8080
+# make clean        remove what can be made again; studies and results stay
 
 PYTHON ?= python3
 STORAGE ?= sqlite:///foretune.db
@@ -14,7 +14,10 @@ BIN := .venv/bin
 # Compiled programs are kept between runs, so that a second run of the tests starts at once.
 TEST_CACHE := $(CURDIR)/.cache/jax
 
-.PHONY: study test test-slow check bench dashboard clean
+.PHONY: help study test test-slow check bench dashboard clean
+
+help:
+	@sed -n 's/^# make/make/p' $(firstword $(MAKEFILE_LIST))
 
 study: .venv/installed
 	$(BIN)/python -m foretune.studies.quickstart

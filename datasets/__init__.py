@@ -1,32 +1,8 @@
-"""Prices in, arrays out; knows no model."""
+"""Prices in, arrays out; knows no model.
 
-from foretune.datasets.common.errors import ConfigError, DataError, ForetuneError
-from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources.alpha_vantage import download_prices
-from foretune.datasets.sources.load import load_prices
-from foretune.datasets.sources.readers import read_prices
-from foretune.datasets.sources.samples import SAMPLES, load_sample
-from foretune.datasets.splits import (
-    Development,
-    DevelopmentData,
-    Split,
-    chronological_split,
-    development,
-)
+What is exported stands in ``__init__.pyi``, and is imported when it is asked for.
+"""
 
-__all__ = [
-    "SAMPLES",
-    "ConfigError",
-    "DataError",
-    "Development",
-    "DevelopmentData",
-    "ForetuneError",
-    "PriceSeries",
-    "Split",
-    "chronological_split",
-    "development",
-    "download_prices",
-    "load_prices",
-    "load_sample",
-    "read_prices",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

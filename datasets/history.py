@@ -140,7 +140,7 @@ def _first_difference(known: _Days, given: _Days) -> str | None:
     if not differs.any():
         return None
     first = int(differs.argmax())
-    return f"{days[first]}: {_in_words(now[first])} instead of {_in_words(before[first])}"
+    return f"{days[first]}: {_format_price(now[first])} instead of {_format_price(before[first])}"
 
 
 def _on_days(
@@ -152,7 +152,7 @@ def _on_days(
     return prices
 
 
-def _in_words(price: float) -> str:
+def _format_price(price: float) -> str:
     return "no price" if np.isnan(price) else f"a mid price of {price:.10g}"
 
 

@@ -7,19 +7,21 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from foretune.datasets.common.errors import DataError
+
+if TYPE_CHECKING:  # half of what a command that only reads a study would wait for
+    import pandas as pd
 
 PRICE_FIELDS = ("open", "high", "low", "close")
 
 # The mid price adds two prices, so the largest one has to stay clear of float64's overflow.
 _MAX_PRICE = 1e300
-# 0001-01-01 and 9999-12-31 stand for a missing date in many a program, and nothing draws them.
+# 0001-01-01 and 9999-12-31 stand for a missing date in many programs, and cannot be plotted.
 FIRST_YEAR, LAST_YEAR = 1000, 8999
 PRICE_RULE = "a finite number above 0"
 VOLUME_RULE = "a finite number of at least 0"
@@ -29,15 +31,14 @@ def bad_prices(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Mark the values that are no price: NaN, infinite, zero or negative.
 
     Args:
-      values: prices in the currency of their source, `[N]`.
+        values: prices in the currency of their source, `[N]`.
 
     Returns:
-      `[N]`, true where the value breaks `PRICE_RULE`.
+        `[N]`, true where the value breaks `PRICE_RULE`.
 
     Example:
-      >>> bad_prices(np.array([1.5, 0.0, np.nan])).tolist()
-      [False, True, True]
-
+        >>> bad_prices(np.array([1.5, 0.0, np.nan])).tolist()
+        [False, True, True]
     """
     return ~((values > 0) & (values < _MAX_PRICE))
 
@@ -46,15 +47,14 @@ def bad_volumes(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Mark the values that are no volume: NaN, infinite or negative.
 
     Args:
-      values: shares or contracts a day, `[N]`.
+        values: shares or contracts a day, `[N]`.
 
     Returns:
-      `[N]`, true where the value breaks `VOLUME_RULE`.
+        `[N]`, true where the value breaks `VOLUME_RULE`.
 
     Example:
-      >>> bad_volumes(np.array([0.0, -1.0])).tolist()
-      [False, True]
-
+        >>> bad_volumes(np.array([0.0, -1.0])).tolist()
+        [False, True]
     """
     return ~((values >= 0) & np.isfinite(values))
 
@@ -68,27 +68,26 @@ class PriceSeries:
     in real files. Two series are the same data when their `digest`s are equal.
 
     Args:
-      name: a short label, such as "sp500".
-      dates: one day per row, strictly increasing, of the years 1000 to 8999, `[N]` with N >= 1.
-      open: first price of the day, `[N]`, in the currency of the source; finite and above 0.
-      high: highest price of the day, `[N]`.
-      low: lowest price of the day, `[N]`, at most `high`.
-      close: last price of the day, `[N]`.
-      volume: shares traded, `[N]`, at least 0; None where the source has none.
-      source: where the data come from, in words: a sample's or a file's name.
-      dropped: rows that a reader left out because a cell was missing; not part of the digest.
+        name: a short label, such as "sp500".
+        dates: one day per row, strictly increasing, of the years 1000 to 8999, `[N]` with N >= 1.
+        open: first price of the day, `[N]`, in the currency of the source; finite and above 0.
+        high: highest price of the day, `[N]`.
+        low: lowest price of the day, `[N]`, at most `high`.
+        close: last price of the day, `[N]`.
+        volume: shares traded, `[N]`, at least 0; None where the source has none.
+        source: where the data come from, in words: a sample's or a file's name.
+        dropped: rows that a reader left out because a cell was missing; not part of the digest.
 
     Raises:
-      DataError: a field breaks one of these rules; names series, date, field and value.
+        DataError: a field breaks one of these rules; names series, date, field and value.
 
     Example:
-      >>> series = PriceSeries(name="demo", dates=["2020-01-02", "2020-01-03"], open=[1.0, 2.0],
-      ...     high=[3.0, 4.0], low=[1.0, 2.0], close=[2.0, 3.0], volume=None, source="typed in")
-      >>> series
-      PriceSeries('demo', 2 rows, 2020-01-02 to 2020-01-03)
-      >>> series.mid
-      array([2., 3.])
-
+        >>> series = PriceSeries(name="demo", dates=["2020-01-02", "2020-01-03"], open=[1.0, 2.0],
+        ...     high=[3.0, 4.0], low=[1.0, 2.0], close=[2.0, 3.0], volume=None, source="typed in")
+        >>> series
+        PriceSeries('demo', 2 rows, 2020-01-02 to 2020-01-03)
+        >>> series.mid
+        array([2., 3.])
     """
 
     name: str
@@ -103,7 +102,11 @@ class PriceSeries:
 
     def __post_init__(self) -> None:
         for field in ("name", "source"):
-            _check_label(field, getattr(self, field))
+            label = getattr(self, field)
+            if not isinstance(label, str) or not label.strip():
+                raise DataError(
+                    f"{field} of a price series must be a non-empty string, but got {label!r}."
+                )
         object.__setattr__(self, "dates", _checked_dates(self.name, self.dates))
         for field in (*PRICE_FIELDS, "volume"):
             if field == "volume" and self.volume is None:
@@ -147,20 +150,19 @@ class PriceSeries:
         """Take rows `start` to `stop - 1`.
 
         Args:
-          start: first row, counted from 0.
-          stop: the row after the last one, at most `len(self)`.
+            start: first row, counted from 0.
+            stop: the row after the last one, at most `len(self)`.
 
         Returns:
-          A series of `stop - start` rows with the same name and source.
+            A series of `stop - start` rows with the same name and source.
 
         Raises:
-          DataError: unless `0 <= start < stop <= len(self)`.
+            DataError: unless `0 <= start < stop <= len(self)`.
 
         Example:
-          >>> from foretune.datasets.sources.samples import ar1
-          >>> len(ar1(100).slice(10, 30))
-          20
-
+            >>> from foretune.datasets.sources.samples import ar1
+            >>> len(ar1(100).slice(10, 30))
+            20
         """
         if not 0 <= start < stop <= len(self):
             raise DataError(
@@ -178,17 +180,14 @@ class PriceSeries:
         """Take the first `n` rows; `n` must be from 1 to `len(self)`, else `DataError`."""
         return self.slice(0, n)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self) -> "pd.DataFrame":
         """Copy into a DataFrame: index `date`, columns open, high, low, close (and volume)."""
         columns = {field: getattr(self, field) for field in PRICE_FIELDS}
         if self.volume is not None:
             columns["volume"] = self.volume
+        import pandas as pd
+
         return pd.DataFrame(columns, index=pd.DatetimeIndex(self.dates, name="date"), copy=True)
-
-
-def _check_label(field: str, value: object) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise DataError(f"{field} of a price series must be a non-empty string, but got {value!r}.")
 
 
 def _cast(name: str, field: str, values: ArrayLike, dtype: str) -> NDArray[Any]:

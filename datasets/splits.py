@@ -1,11 +1,11 @@
 """Chronological splits: train | gap | validation | gap | test, and their forecast origins."""
 
 from dataclasses import dataclass, replace
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.transforms import log_growth_between
@@ -82,12 +82,10 @@ def chronological_split(
         >>> split.train_stop, split.validation_start, split.test_start
         (8096, 8146, 10895)
     """
-    given = {"horizon": horizon, "history": history} | (
-        {} if stride is None else {"stride": stride}
-    )
-    for name, value in given.items():
-        if not isinstance(value, Integral) or value < 1:
-            raise ConfigError(f"{name} must be whole days, at least 1, but got {value!r}")
+    require_whole_number("horizon", horizon)
+    require_whole_number("history", history)
+    stride = default_stride(horizon) if stride is None else stride
+    require_whole_number("stride", stride)
     test_fraction = 1.0 - train_fraction - validation_fraction
     # Not min(...) <= 0: NaN would pass, and so would 0.7 and 0.3, which leave 5.6e-17.
     if not (train_fraction > 0 and validation_fraction > 0 and test_fraction > 1e-9):
@@ -95,10 +93,68 @@ def chronological_split(
             "train_fraction and validation_fraction must be above 0 and leave a test part, but "
             f"got {train_fraction} and {validation_fraction}"
         )
-    stride = default_stride(horizon) if stride is None else stride
-    split = _cut(length, horizon, stride, train_fraction, validation_fraction)
-    _require_room(split, history)
-    return split
+    usable = max(length - 2 * horizon, 0)
+    train_stop = round(usable * train_fraction)
+    validation_start = train_stop + horizon
+    validation_stop = validation_start + round(usable * validation_fraction)
+    test_start = validation_stop + horizon
+    _require_room(
+        length,
+        history,
+        horizon,
+        training=train_stop,
+        validation=validation_stop - validation_start,
+        test=length - test_start,
+    )
+    return Split(
+        length=length,
+        train_stop=train_stop,
+        validation_start=validation_start,
+        validation_stop=validation_stop,
+        test_start=test_start,
+        horizon=horizon,
+        stride=stride,
+    )
+
+
+def split_without_test(
+    length: int, *, days: int | None = None, horizon: int = 50, history: int = 50
+) -> Split:
+    """Split the first ``days`` days into train, gap and validation, and leave none for a test.
+
+    The training part is three quarters of the days outside the gap, as in
+    :func:`chronological_split`; forecast origins are a fifth of the horizon apart.
+
+    Args:
+        length: days in the series.
+        days: how many of them, from the first on, may train and decide; None for all.
+        horizon: days forecast from each origin, and the width of the gap.
+        history: days that an unroll and its furthest label span.
+
+    Raises:
+        ConfigError: a parameter out of range.
+        DataError: too few days; the message has both numbers.
+
+    Example:
+        >>> split = split_without_test(1000)
+        >>> split.train_stop, split.validation_start, split.validation_stop
+        (712, 762, 1000)
+    """
+    days = length if days is None else days
+    require_whole_number("horizon", horizon)
+    require_whole_number("days", days, most=length)
+    train_stop = round(max(days - horizon, 0) * 0.75)
+    validation_start = train_stop + horizon
+    _require_room(days, history, horizon, training=train_stop, validation=days - validation_start)
+    return Split(
+        length=length,
+        train_stop=train_stop,
+        validation_start=validation_start,
+        validation_stop=days,
+        test_start=days,
+        horizon=horizon,
+        stride=default_stride(horizon),
+    )
 
 
 def default_stride(horizon: int) -> int:
@@ -111,45 +167,17 @@ def default_stride(horizon: int) -> int:
     return max(horizon // 5, 1)
 
 
-def _cut(length: int, horizon: int, stride: int, train: float, validation: float) -> Split:
-    usable = max(length - 2 * horizon, 0)
-    train_stop = round(usable * train)
-    validation_start = train_stop + horizon
-    validation_stop = validation_start + round(usable * validation)
-    return Split(
-        length=length,
-        train_stop=train_stop,
-        validation_start=validation_start,
-        validation_stop=validation_stop,
-        test_start=validation_stop + horizon,
-        horizon=horizon,
-        stride=stride,
-    )
-
-
-def _require_room(split: Split, history: int) -> None:
-    """Refuse a split whose parts cannot hold one unroll or one forecast."""
+def _require_room(days: int, history: int, horizon: int, **parts: int) -> None:
+    """Refuse parts, of so many of the ``days`` each, that hold no unroll or no forecast."""
+    forecast = horizon, f"a forecast over a horizon of {horizon} days"
     # An unroll needs one more day for its last label, and returns need one day before it.
-    parts = (
-        ("training", split.train_stop, history + 2, f"an unroll of {history} days"),
-        (
-            "validation",
-            split.validation_stop - split.validation_start,
-            split.horizon,
-            f"a forecast over a horizon of {split.horizon} days",
-        ),
-        (
-            "test",
-            split.length - split.test_start,
-            split.horizon,
-            f"a forecast over a horizon of {split.horizon} days",
-        ),
-    )
-    for part, days, needed, purpose in parts:
-        if days < needed:
+    unroll = history + 2, f"an unroll of {history} days"
+    for part, count in parts.items():
+        needed, purpose = unroll if part == "training" else forecast
+        if count < needed:
             raise DataError(
-                f"{split.length} days leave {max(days, 0)} for the {part} part, but {purpose} "
-                f"needs at least {needed}; give a longer series or a shorter horizon or unroll"
+                f"{days} days leave {max(count, 0)} for the {part} part, but {purpose} needs at "
+                f"least {needed}; give a longer series or a shorter horizon or unroll"
             )
 
 
@@ -172,8 +200,7 @@ def walk_forward(split: Split, folds: int) -> tuple[Split, ...]:
         >>> [fold.train_stop for fold in walk_forward(chronological_split(13_594), 3)]
         [8098, 8997, 9896]
     """
-    if not isinstance(folds, Integral) or isinstance(folds, bool) or folds < 1:
-        raise ConfigError(f"folds must be a whole number of at least 1, but got {folds!r}")
+    require_whole_number("folds", folds)
     if folds == 1:
         return (split,)
     days = split.validation_stop - split.validation_start

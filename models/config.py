@@ -2,20 +2,15 @@
 
 import os
 from html import escape
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 import tomli_w
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.files import write_atomically
-from foretune.datasets.common.records import (
-    StrictModel,
-    format_validation_error,
-    list_to_tuple,
-    shown,
-)
-from foretune.datasets.common.toml_files import parse_toml, read_text
+from foretune.datasets.common.records import Listed
+from foretune.datasets.common.toml_files import TomlModel
 from foretune.datasets.transforms import ScalingName
 
 CellName = Literal["lstm", "peephole_lstm", "gru"]
@@ -25,15 +20,13 @@ MAX_UNITS = 4096
 MAX_LAYERS = 8
 MAX_COUNT = 1_000_000
 
-Units = Annotated[
-    tuple[Annotated[int, Field(ge=1, le=MAX_UNITS)], ...],
-    BeforeValidator(list_to_tuple),
-    Field(min_length=1, max_length=MAX_LAYERS),
-]
+Units = Annotated[Listed[Annotated[int, Field(ge=1, le=MAX_UNITS)]], Field(max_length=MAX_LAYERS)]
 
 
-class TrialConfig(StrictModel):
+class TrialConfig(TomlModel):
     """One point of a search: what was searched and what was held fixed.
+
+    A file of it has a ``[config]`` table; other tables in it are not looked at.
 
     The same config on the same prices and split, on the same machine, gives the same model bit
     for bit.
@@ -43,6 +36,8 @@ class TrialConfig(StrictModel):
         >>> TrialConfig.from_toml(config.to_toml()) == config
         True
     """
+
+    _WHAT: ClassVar[str] = "a config"
 
     cell: CellName = Field(default="lstm", description="recurrent cell of every layer")
     units: Units = Field(default=(32,), description="units of each layer, first layer first")
@@ -123,6 +118,16 @@ class TrialConfig(StrictModel):
         default=0, ge=0, lt=2**32, description="seed of weights, dropout and the cursors' jumps"
     )
 
+    @property
+    def padded_units(self) -> tuple[int, ...]:
+        """Units of each layer as they are compiled: rounded up to ``pad_units_to``."""
+        return tuple(-(-unit // self.pad_units_to) * self.pad_units_to for unit in self.units)
+
+    @property
+    def history(self) -> int:
+        """Days that an unroll and its furthest label span."""
+        return self.unroll_length + self.label_offset - 1
+
     def _repr_html_(self) -> str:
         """Show the config as a table in a notebook; hovering over a name explains it."""
         rows = "".join(
@@ -134,38 +139,18 @@ class TrialConfig(StrictModel):
 
     def to_toml(self) -> str:
         """Return the config as TOML: one ``[config]`` table with every field."""
-        return tomli_w.dumps({"config": self.model_dump(mode="json")})
+        return tomli_w.dumps({"config": self.model_dump()})
 
     @classmethod
-    def from_toml(cls, text: str) -> Self:
-        """Read a config from the ``[config]`` table of ``text``; other tables are not looked at.
-
-        Raises:
-            ConfigError: not TOML, no ``[config]``, an unknown key, a wrong type or value.
-        """
-        document = parse_toml(text, "a config")
-        if not isinstance(document.get("config"), dict):
+    def _fields_of(cls, table: dict[str, Any]) -> dict[str, Any]:
+        """Return the ``[config]`` table; other tables are left alone."""
+        fields = table.get("config")
+        if not isinstance(fields, dict):
             raise ConfigError(
-                f"a config must have a [config] table, but got the keys {shown(sorted(document))}"
+                f"a config must have a [config] table, but got the keys {sorted(table)}"
             )
-        try:
-            return cls.model_validate(document["config"])
-        except ValidationError as error:
-            raise ConfigError(format_validation_error(error, cls)) from None
+        return fields
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the config to ``path`` as TOML, whole or not at all."""
         write_atomically(path, self.to_toml())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read the config in ``path``.
-
-        Raises:
-            ConfigError: the file cannot be read or holds no valid config; names the file.
-        """
-        text = read_text(path, "a config")
-        try:
-            return cls.from_toml(text)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None

@@ -12,6 +12,6 @@ _exported, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    import foretune.search.storage.optuna_import  # noqa: F401 - before anything else imports Optuna
+    import foretune.search.storage  # noqa: F401 - before anything else imports Optuna
 
     return _exported(name)

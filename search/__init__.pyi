@@ -4,16 +4,16 @@ from .engine.status import StudyStatus, study_status
 from .report.files import write_report
 from .report.replay import replay
 from .report.report import make_report
-from .report.verdict_so_far import caution, caveat
+from .report.verdict import caution, caveat
 from .review.results import trials_table, write_results
-from .review.summary import StudySummary, summary
-from .review.summary_rows import summary_table
+from .review.summary import StudySummary, summary, summary_table
 from .run import join_study, run_study
+from .space.dimensions import FloatRange, IntRange
 from .space.known_configs import space_around
-from .space.space import FloatRange, IntRange, SearchSpace
+from .space.space import SearchSpace
 from .storage.connect import load_study
 from .study.best import best_config, best_trial, save_best, trial_config
-from .study.target import finished_trials
+from .study.trials import finished_trials
 from .trial.objective import Objective
 
 __all__ = [

@@ -5,20 +5,18 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from numbers import Integral
 from typing import Literal, NoReturn
 
 import optuna
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.samplers import BaseSampler, BruteForceSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
+from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.prices import PriceSeries
 from foretune.models.config import TrialConfig
-from foretune.models.training.results import FoldResults
-from foretune.models.training.tasks import DataRef
 from foretune.search.engine.devices import find_devices, slot_environments
 from foretune.search.engine.driver import Driver, DriverStudy, Plan, say
 from foretune.search.engine.executors import (
@@ -27,27 +25,27 @@ from foretune.search.engine.executors import (
     InProcess,
     LokySlots,
     Slots,
-    is_dask_executor,
 )
 from foretune.search.engine.signals import StopRequest, stop_on_signal
 from foretune.search.review.note import StudyNote
 from foretune.search.review.progress import quiet_optuna, show_progress
 from foretune.search.space.known_configs import enqueue_configs
 from foretune.search.space.space import SearchSpace
-from foretune.search.storage.connect import DEFAULT_STORAGE, open_storage, retry_of
+from foretune.search.storage.connect import DEFAULT_STORAGE, find_study, open_storage, retry_of
 from foretune.search.storage.lease import study_lease
-from foretune.search.storage.optuna_internals import startup_trials, storage_of, study_id
+from foretune.search.storage.optuna_internals import startup_trials, study_id
 from foretune.search.storage.retry import DEFAULT_TIMEOUT, STORAGE_ERRORS
-from foretune.search.study.pruners import default_pruner, own_pruner, pruner_name, require_folds
+from foretune.search.study.pruners import PRUNERS, default_pruner, pruner_name
 from foretune.search.study.samplers import TrialSeededSampler
 from foretune.search.study.spec import StudySpec, agreed_spec, store_spec
-from foretune.search.study.target import CUSTOM, StudyTarget, finished_trials
+from foretune.search.study.target import CUSTOM, StudyTarget
+from foretune.search.study.trials import finished_trials
 
 # Letters and digits of any script, and what a file name can hold everywhere.
 NAME_PATTERN = re.compile(r"\w[\w .=+-]{0,199}")
 
-# Before a study is made its sampler is drawn from in memory, so many times more than it draws at
-# random: then its model has run.
+# Before a study is made, its sampler is tried in memory with so many draws more than it makes at
+# random, so that its model has run.
 _MORE = 2
 
 
@@ -81,7 +79,7 @@ def run_study(
     before anything is trained. Ctrl-C (or SIGTERM) stops after the running epochs, says how to go
     on, and returns the study.
 
-    This process alone talks to the storage and to Optuna, so that any sampler and pruner will do;
+    Only this process talks to the storage and to Optuna, so that any sampler and pruner works;
     trials are trained in short tasks wherever ``workers`` or ``executor`` say.
 
     Args:
@@ -124,7 +122,7 @@ def run_study(
         >>> study.best_value, best_config(study)
     """
     _require_valid(name, n_trials, workers)
-    _require_count("lanes", lanes if lanes != "auto" else 1)
+    require_whole_number("lanes", lanes if lanes != "auto" else 1)
     _require_seconds("storage_timeout", storage_timeout)
     if task_timeout is not None:
         _require_seconds("task_timeout", task_timeout)
@@ -134,32 +132,29 @@ def run_study(
             raise ConfigError(f"{what} must be an object of optuna.{what}s, but got {given!r}")
     with quiet_optuna(), stop_on_signal() as stop:
         opened = open_storage(storage, timeout=storage_timeout)
-        spec = agreed_spec(
-            name,
-            opened,
-            prices,
-            space=space,
-            epochs=epochs,
-            horizon=horizon,
-            stride=stride,
-            folds=folds,
-            seed=seed,
-        )
+        found = find_study(name, opened)
+        split = {"horizon": horizon, "stride": stride, "folds": folds}
+        spec = agreed_spec(found, prices, split, space=space, epochs=epochs, seed=seed)
         plan = Plan(
             n_trials=n_trials,
             space=spec.space,
-            data=DataRef.of(spec.split.development(prices, history=spec.space.history)),
+            folds=spec.development(prices),
             lanes=_lanes(lanes, spec.split.folds),
             cache=cache,
             task_timeout=task_timeout,
         )
-        chosen = pruner or own_pruner(name, opened) or default_pruner()
-        require_folds(chosen, spec.split.folds)
+        own = None if found is None else StudyTarget.stored(found)
+        chosen = pruner or PRUNERS.get(own.pruner if own else "median", default_pruner)()
+        if isinstance(chosen, WilcoxonPruner) and spec.split.folds == 1:
+            raise ConfigError("folds must be at least 2 for the Wilcoxon pruner, but got 1")
         if sampler is not None:
             _require_working(sampler, spec.space)
-        study = _study(name, opened, sampler or TrialSeededSampler(spec.seed), chosen)
+        optuna.create_study(study_name=name, storage=opened, load_if_exists=True)
+        study = DriverStudy(
+            name, opened, sampler=sampler or TrialSeededSampler(spec.seed), pruner=chosen
+        )
         retry = retry_of(opened)
-        before = retry.check_stop, retry.timeout
+        of_others = retry.check_stop, retry.timeout
         retry.check_stop, retry.timeout = stop.check_stop, storage_timeout
         try:
             with study_lease(study) as check_lease:
@@ -167,6 +162,7 @@ def run_study(
                     store_spec(study, spec)
                 enqueue_configs(study, spec.space, start_from)
                 target = _target(study, n_trials, sampler, pruner)
+                target.store(study)
                 missing = n_trials - finished_trials(study)
                 if missing <= 0:
                     return study
@@ -175,13 +171,24 @@ def run_study(
                     _drive(study, plan, target, slots, stop, check_lease, show=show_progress_bar)
                 finally:
                     slots.close()
-        except (KeyError, *STORAGE_ERRORS) as error:
-            _raise_deleted(error, study)
+        except (KeyError, *STORAGE_ERRORS):
+            there = find_study(name, opened)
+            if there is None or study_id(there) != study_id(study):
+                raise ConfigError(
+                    f"study {name!r} must be in the storage, but was deleted"
+                ) from None
+            raise
         except KeyboardInterrupt:
             retry.timeout = 0.0
-            _say_how_to_resume(study, n_trials)
+            stored = "All trials that had finished"
+            with suppress(*STORAGE_ERRORS):  # the database may be away
+                stored = f"{finished_trials(study)} of {n_trials} trials"
+            say(
+                f"interrupted: {stored} of study {name!r} are stored; run the same again to go on "
+                "from there"
+            )
         finally:
-            retry.check_stop, retry.timeout = before
+            retry.check_stop, retry.timeout = of_others
     return study
 
 
@@ -202,20 +209,17 @@ def _drive(
     done = finished_trials(study)
     with show_progress(study.study_name, done=done, total=total, show=show) as progress:
 
-        def on_epoch(number: int, config: TrialConfig, results: FoldResults) -> None:
-            progress.epoch(number, results.epoch, config.epochs, results.relative_mse)
-
         def on_trial(trial: FrozenTrial) -> None:
             progress.trial(study, trial, total)
             note.trial_ended()
 
         driver = Driver(
-            study,
-            plan,
-            slots,
+            study=study,
+            plan=plan,
+            slots=slots,
             stop=stop,
             check_lease=check_lease,
-            on_epoch=on_epoch,
+            on_epoch=progress.epoch,
             on_trial=on_trial,
         )
         stopped = driver.run()
@@ -231,40 +235,25 @@ def _drive(
         raise KeyboardInterrupt
 
 
-def _study(
-    name: str, storage: BaseStorage, sampler: BaseSampler, pruner: BasePruner
-) -> DriverStudy:
-    """Make the study or load it."""
-    optuna.create_study(
-        study_name=name, storage=storage, sampler=sampler, pruner=pruner, load_if_exists=True
-    )
-    return DriverStudy(name, storage, sampler=sampler, pruner=pruner)
-
-
 def _target(
     study: optuna.Study, n_trials: int, sampler: BaseSampler | None, pruner: BasePruner | None
 ) -> StudyTarget:
-    """Store what ``study`` shall come to; a launch for fewer trials does not lower it."""
-    before = StudyTarget.stored(study)
-    named = pruner_name(pruner) if pruner is not None else None
-    if before is None:
-        made_by = "tpe" if sampler is None else CUSTOM
-        target = StudyTarget(trials=n_trials, sampler=made_by, pruner=named or "median")
-    else:
-        kept = before.pruner if named in (None, CUSTOM) else named
-        target = before.model_copy(
-            update={"trials": max(n_trials, before.trials), "pruner": kept or CUSTOM}
-        )
-    target.store(study)
-    return target
+    """Return the target of ``study``; a launch for fewer trials does not lower it."""
+    before = StudyTarget.stored(study) or StudyTarget(
+        trials=n_trials,
+        sampler="tpe" if sampler is None else CUSTOM,
+        pruner="median" if pruner is None else CUSTOM,
+    )
+    named = CUSTOM if pruner is None else pruner_name(pruner)
+    named = before.pruner if named == CUSTOM else named
+    return before.model_copy(update={"trials": max(n_trials, before.trials), "pruner": named})
 
 
 def _slots(executor: Executor | None, workers: int | None, most: int, cache: bool) -> Slots:
     """Return where to train; at most so many slots are of use."""
     if executor is not None:
-        if is_dask_executor(executor):
-            return DaskSlots(executor, workers)
-        return GivenExecutor(executor, workers)
+        is_dask = type(executor).__module__.startswith("distributed.")
+        return DaskSlots(executor, workers) if is_dask else GivenExecutor(executor, workers)
     if workers == 1:
         return InProcess(cache=cache)
     devices = find_devices()
@@ -275,11 +264,7 @@ def _slots(executor: Executor | None, workers: int | None, most: int, cache: boo
 
 
 def _lanes(lanes: int | Literal["auto"], folds: int) -> int:
-    """Return how many lanes are asked for, or the default.
-
-    Raises:
-        ConfigError: several lanes in a study of several folds.
-    """
+    """Return how many lanes are asked for, or the default; with several folds it must be one."""
     if lanes == "auto":
         return find_devices().lanes if folds == 1 else 1
     if lanes > 1 and folds > 1:
@@ -296,7 +281,7 @@ def _require_working(sampler: BaseSampler, space: SearchSpace) -> None:
     name = type(sampler).__name__
     try:
         tried = copy.deepcopy(sampler)
-    except Exception:  # whatever a sampler holds that cannot be copied: it has to be trusted
+    except Exception:  # one that cannot be copied is trusted
         return
     memory = optuna.storages.InMemoryStorage()
     optuna.create_study(study_name=name, storage=memory)
@@ -322,49 +307,20 @@ def _require_working(sampler: BaseSampler, space: SearchSpace) -> None:
             return
 
 
-def _raise_deleted(error: Exception, study: optuna.Study) -> NoReturn:
-    """Say that the study was deleted, and maybe made again, if that is what an error comes of.
-
-    Raises:
-        ConfigError: it was.
-        Exception: ``error``, if it was not.
-    """
-    try:
-        there = optuna.load_study(study_name=study.study_name, storage=storage_of(study))
-    except KeyError:
-        there = None
-    if there is None or study_id(there) != study_id(study):
-        raise ConfigError(
-            f"study {study.study_name!r} must be in the storage, but was deleted"
-        ) from None
-    raise error
-
-
-def _say_how_to_resume(study: optuna.Study, n_trials: int) -> None:
-    try:
-        stored = f"{finished_trials(study)} of {n_trials} trials"
-    except STORAGE_ERRORS:  # the database is away
-        stored = "All trials that had finished"
-    say(
-        f"interrupted: {stored} of study {study.study_name!r} are stored; run the same again to go "
-        "on from there"
-    )
-
-
 def _require_valid(name: str, n_trials: int, workers: int | None) -> None:
     if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name) or len(name.encode()) > 200:
         raise ConfigError(
             "study name must be at most 200 bytes of letters, digits, spaces or . _ = + -, from "
             f"a letter or digit, but got {name!r}"
         )
-    _require_count("n_trials", n_trials)
+    require_whole_number("n_trials", n_trials)
     if workers == 0:
         raise ConfigError(
             "workers must be at least 1, but got 0, which left the work to `foretune worker`: use "
             "executor=, or `foretune run --dask`, to train on many machines"
         )
     if workers is not None:
-        _require_count("workers", workers)
+        require_whole_number("workers", workers)
 
 
 def _require_seconds(name: str, value: object) -> None:
@@ -372,17 +328,8 @@ def _require_seconds(name: str, value: object) -> None:
         raise ConfigError(f"{name} must be a number of seconds above 0, but got {value!r}")
 
 
-def _require_count(name: str, value: object) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ConfigError(f"{name} must be a whole number of at least 1, but got {value!r}")
-
-
 def join_study(*_: object, **__: object) -> NoReturn:
-    """Say what took the place of joining a study from other machines.
-
-    Raises:
-        ConfigError: always.
-    """
+    """Raise a ConfigError that says what took the place of joining from other machines."""
     raise ConfigError(
         "join_study is gone: one process runs a study, and trains on many machines with "
         "run_study(..., executor=Client(ADDRESS).get_executor(pure=False)) or `foretune run --dask`"

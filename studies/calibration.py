@@ -22,14 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 from foretune.datasets import load_sample
-from foretune.datasets.common.files import write_atomically
+from foretune.datasets.common.files import make_folder, require_writable, write_atomically
 from foretune.models.forecasts.intervals import COVERAGE
 from foretune.search import FloatRange, SearchSpace, run_study
-from foretune.search.cli.options import run_command
+from foretune.search.cli.main import run_command
 from foretune.search.engine.devices import usable_cores
 from foretune.search.report.report import make_report
 from foretune.search.report.verdict import SIGNIFICANCE
-from foretune.search.review.results import make_folder, require_writable
 
 SPACE = SearchSpace(
     layers=1,

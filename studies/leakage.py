@@ -20,14 +20,13 @@ import optuna
 from scipy import stats
 
 from foretune.datasets import SAMPLES, PriceSeries, load_prices, load_sample
-from foretune.datasets.common.files import write_atomically
+from foretune.datasets.common.files import make_folder, require_writable, write_atomically
 from foretune.datasets.splits import DevelopmentData, Split, chronological_split, development
 from foretune.models import NonFiniteLossError, best_epoch, fit
-from foretune.models.forecasts.evaluation import evaluate
+from foretune.models.forecasts.predict import evaluate
 from foretune.search import FloatRange, Objective, SearchSpace, best_config
-from foretune.search.cli.options import run_command
+from foretune.search.cli.main import run_command
 from foretune.search.review.progress import quiet_optuna
-from foretune.search.review.results import make_folder, require_writable
 from foretune.search.study.samplers import TrialSeededSampler
 
 HORIZON = 50

@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from foretune.datasets import load_prices
+from foretune.datasets.common.files import make_folder, require_writable
 from foretune.models import Forecaster
 from foretune.search import (
     FloatRange,
@@ -22,9 +23,9 @@ from foretune.search import (
     save_best,
     space_around,
 )
-from foretune.search.cli.options import print_written_files, run_command
+from foretune.search.cli.main import run_command
+from foretune.search.cli.options import print_written_files
 from foretune.search.review.compare import comparison_table
-from foretune.search.review.results import make_folder, require_writable
 from foretune.search.study.best_file import BestDocument
 
 SPACE = SearchSpace(

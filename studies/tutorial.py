@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from foretune.datasets import DataError, PriceSeries, load_prices, load_sample
-from foretune.datasets.common.files import write_atomically
+from foretune.datasets.common.files import make_folder, require_writable, write_atomically
 from foretune.datasets.splits import DevelopmentData, Split, chronological_split, development
 from foretune.datasets.transforms import log_growth_between
 from foretune.models import EpochResult, TrialConfig, best_epoch, fit
@@ -34,11 +34,10 @@ from foretune.models.forecasts.baselines import (
     baseline_growth,
     one_step_forecasts,
 )
-from foretune.models.forecasts.evaluation import evaluate
 from foretune.models.forecasts.metrics import mean_squared_error, relative_mse
+from foretune.models.forecasts.predict import evaluate
 from foretune.models.forecasts.scoring import scale
-from foretune.search.cli.options import run_command
-from foretune.search.review.results import make_folder, require_writable
+from foretune.search.cli.main import run_command
 from foretune.studies import tutorial_figures
 
 TRAIN_DAYS, TEST_DAYS, HORIZON = 11_000, 1_000, 50

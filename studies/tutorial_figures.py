@@ -17,8 +17,7 @@ from foretune.models.forecasts.baselines import (
     one_step_forecasts,
 )
 from foretune.models.forecasts.scoring import scale
-from foretune.search.figures.style import BLACK, BLUE, GREY, ORANGE, WIDTH
-from foretune.search.review.results import save_figure
+from foretune.search.figures.style import BLACK, BLUE, GREY, ORANGE, WIDTH, save_figure
 
 PRICE = "mid price (currency of the source)"
 SCALED = "scaled mid price (0 to 1 in each training window)"

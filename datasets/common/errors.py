@@ -13,7 +13,10 @@ class ForetuneError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(_cut(printable(" ".join(message.split()))))
+        line, half = printable(" ".join(message.split())), MAX_MESSAGE // 2
+        if len(line) > MAX_MESSAGE:  # the file stands at the beginning, the rule often at the end
+            line = f"{line[:half]} ... {line[-half:]}"
+        super().__init__(line)
 
 
 class DataError(ForetuneError):
@@ -34,9 +37,3 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-def _cut(message: str) -> str:
-    """Shorten in the middle: the file stands at the beginning, the rule often at the end."""
-    half = MAX_MESSAGE // 2
-    return message if len(message) <= MAX_MESSAGE else f"{message[:half]} ... {message[-half:]}"

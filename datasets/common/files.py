@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and folders to write them into."""
 
 import os
 import tempfile
@@ -69,3 +69,35 @@ def write_atomically(
             temporary.replace(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def require_writable(path: str | os.PathLike[str]) -> Path:
+    """Refuse a folder that could not be made and written to, without making it.
+
+    Raises:
+        ConfigError: something on the way to it is no folder or is read-only.
+    """
+    folder = Path(path)
+    try:
+        # No folder can be made of a link that leads nowhere, either.
+        ways = (folder, *folder.absolute().parents)
+        existing = next(way for way in ways if way.exists() or way.is_symlink())
+    except OSError as error:
+        raise ConfigError(f"out must be a folder's path: {error.strerror or error}") from None
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ConfigError(f"out must be a folder to write to, but {existing} is not one")
+    return folder
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder to write to, and those above it, where they are missing.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    folder = require_writable(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out cannot be made: {folder}: {error.strerror or error}") from None
+    return folder

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-_LEFT = 'style="text-align: left"'
-
 
 def html_table(
     rows: Iterable[Sequence[str]], *, header: Sequence[str] = (), caption: str = ""
@@ -14,19 +12,17 @@ def html_table(
     Args:
         rows: the cells of each row; the first one names it.
         header: names of the columns.
-        caption: what stands above the table.
+        caption: of the table; none where it is empty.
 
     Example:
         >>> html_table([("units", "32 & 64")])
         '<table><tr><th ...>units</th><td ...>32 &amp; 64</td></tr></table>'
     """
-    above = f"<caption {_LEFT}>{escape(caption)}</caption>" if caption else ""
-    names = "".join(f"<th {_LEFT}>{escape(name)}</th>" for name in header)
-    top = f"<tr>{names}</tr>" if header else ""
-    return f"<table>{above}{top}{''.join(map(_row, rows))}</table>"
+    above = _cells("caption", [caption] if caption else [])
+    top = f"<tr>{_cells('th', header)}</tr>" if header else ""
+    lines = (f"<tr>{_cells('th', row[:1])}{_cells('td', row[1:])}</tr>" for row in rows)
+    return f"<table>{above}{top}{''.join(lines)}</table>"
 
 
-def _row(cells: Sequence[str]) -> str:
-    name, *values = cells
-    shown = "".join(f"<td {_LEFT}>{escape(value)}</td>" for value in values)
-    return f"<tr><th {_LEFT}>{escape(name)}</th>{shown}</tr>"
+def _cells(tag: str, texts: Sequence[str]) -> str:
+    return "".join(f'<{tag} style="text-align: left">{escape(t)}</{tag}>' for t in texts)

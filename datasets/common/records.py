@@ -2,18 +2,20 @@
 
 import re
 import reprlib
-from typing import TYPE_CHECKING, Any, Self
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from foretune.datasets.common.errors import ConfigError
 
-# The tags by which a union of a fixed value, choices and a range is told apart.
+# The tags that tell pydantic which of a fixed value, choices and a range was given.
 FIXED, CHOICES, RANGE = "fixed", "choices", "range"
 _UNION_TAGS = (FIXED, CHOICES, RANGE)
 
-# So many mistakes are told of one document; a list may hold a hundred thousand of them.
-_MOST_MISTAKES = 10
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = 100
+_REPR.maxlist = _REPR.maxtuple = _REPR.maxdict = 10
 
 
 class StrictModel(BaseModel):
@@ -51,58 +53,35 @@ class StrictModel(BaseModel):
         return type(self)(**{**dict(self), **changes})
 
 
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of what computes, and of further ``packages``, for a document to keep."""
+    computing = ("foretune", "jax", "flax", "optax", "numpy")
+    return {name: version(name) for name in (*computing, *packages)}
+
+
 def list_to_tuple(value: Any) -> Any:
     """Return a list, which is all that TOML and JSON have, as the tuple that a model wants."""
     return tuple(value) if isinstance(value, list) else value
 
 
+Item = TypeVar("Item")
+Listed = Annotated[tuple[Item, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
+
+
 def format_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """Return one line for all mistakes in ``error``, e.g. ``epochs must be ..., but got -3``."""
     details = error.errors(include_url=False, include_context=False)
-    told = [_describe_one(detail, model) for detail in details[:_MOST_MISTAKES]]
-    more = len(details) - len(told)
-    return "; ".join([*told, f"and {more} more mistakes"] if more else told)
+    return "; ".join(_format_one(detail, model) for detail in details)
 
 
-class _Shown(reprlib.Repr):
-    """``repr``, cut where a value is long or nested too deep for Python's own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.maxstring = self.maxlong = self.maxother = 100
-        self.maxtuple = self.maxlist = self.maxdict = 10
-
-    def repr_int(self, x: int, level: int) -> str:
-        # Python refuses to write whole numbers of more than 4300 digits.
-        return super().repr_int(x, level) if x.bit_length() < 10_000 else "a huge whole number"
-
-
-def shown(value: object) -> str:
-    """Return ``repr(value)``, cut to a length that a line has room for.
-
-    Example:
-        >>> shown("x" * 1000)
-        "'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx'"
-    """
-    return _Shown().repr(value)
-
-
-def _describe_one(detail: Any, model: type[BaseModel]) -> str:
+def _format_one(detail: Any, model: type[BaseModel]) -> str:
     # The names in _UNION_TAGS say which kind of value was read; the user wrote no such key.
-    parts = [str(part) for part in detail["loc"] if part not in _UNION_TAGS]
+    key = ".".join(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
     if detail["type"] == "extra_forbidden":
-        return f"unknown key {shown('.'.join(parts))}{_allowed_keys(detail, model)}"
-    field = ".".join(map(_part, parts)) or model.__name__
+        fields = f"; allowed are {', '.join(model.model_fields)}" if len(detail["loc"]) == 1 else ""
+        return f"unknown key {_REPR.repr(key)}{fields}"
+    field = key or model.__name__
     if detail["type"] == "missing":
         return f"{field} is missing"
     rule = re.sub(r"^Value error, ", "be ", re.sub(r"^\w+ should ", "", detail["msg"]))
-    return f"{field} must {rule}, but got {shown(detail['input'])}"
-
-
-def _part(key: str) -> str:
-    """Return a key as it is written, but quoted where it is long or odd."""
-    return key if len(key) <= 100 and key.isprintable() else shown(key)
-
-
-def _allowed_keys(detail: Any, model: type[BaseModel]) -> str:
-    return f"; allowed are {', '.join(model.model_fields)}" if len(detail["loc"]) == 1 else ""
+    return f"{field} must {rule}, but got {_REPR.repr(detail['input'])}"

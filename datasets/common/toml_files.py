@@ -1,81 +1,66 @@
-"""TOML that a user wrote: read whole, and refused in one line."""
+"""TOML that a user wrote: a mistake in it is one line."""
 
 import os
-import re
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from foretune.datasets.common.errors import ConfigError
+import tomli_w
 
-MAX_BYTES = 2**18
-
-# Tables and arrays in one another. No file of foretune's has more than three.
-_MAX_DEPTH = 16
-
-# A dotted key or a header of more parts: the time that tomllib takes grows with their square.
-# What is matched once is not tried again (++, *+), or this would take as long.
-_PART = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
-_LONG_KEY = re.compile(rf"(?<![\w\\-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_MAX_DEPTH}}}")
-
-# Whole numbers that TOML promises to carry; larger ones fit into no array and no database.
-_INTEGERS = range(-(2**63), 2**63)
+from foretune.datasets.common.errors import ConfigError, ForetuneError
+from foretune.datasets.common.records import StrictModel
 
 
-def parse_toml(text: str, what: str) -> dict[str, Any]:
-    """Parse ``text``; ``what`` it should hold is named in the error.
+class TomlModel(StrictModel):
+    """A record that is kept as a TOML file."""
 
-    Raises:
-        ConfigError: it is not TOML, or nested deeper or with larger whole numbers than any file of
-            foretune's.
-    """
-    long_key = _LONG_KEY.search(text)
-    if long_key is not None:
-        line = text.count("\n", 0, long_key.start()) + 1
-        raise ConfigError(
-            f"{what} must have keys of at most {_MAX_DEPTH} parts, but not line {line}"
-        )
-    try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: not TOML, or an endless number
-        raise ConfigError(f"{what} must be valid TOML, but: {error}") from None
-    _require_plain(table, what)
-    return table
+    _WHAT: ClassVar[str]  # what messages call such a file
 
+    def to_toml(self) -> str:
+        """Return the record as TOML."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
 
-def _require_plain(table: dict[str, Any], what: str) -> None:
-    """Refuse what other code would stumble over, one level after another."""
-    level: list[tuple[str, Any]] = list(table.items())
-    for _ in range(_MAX_DEPTH):
-        for key, value in level:
-            if isinstance(value, int) and value not in _INTEGERS:
-                raise ConfigError(f"{key[:100]} must be a whole number of at most 64 bits")
-        level = [(f"{key}.{inner}", item) for key, value in level for inner, item in _items(value)]
-    if level:
-        raise ConfigError(f"{what} must have tables and arrays nested at most {_MAX_DEPTH} deep")
+    @classmethod
+    def from_toml(cls, text: str) -> Self:
+        """Read a record; fields that are left out keep their defaults.
 
+        Raises:
+            ConfigError: not TOML, an unknown key, a wrong type or value, or two that contradict
+                one another.
+        """
+        try:
+            table = tomllib.loads(text)
+        except (ValueError, RecursionError) as error:  # ValueError: a huge number, too
+            raise ConfigError(f"{cls._WHAT} must be valid TOML, but: {error}") from None
+        record = cls(**cls._fields_of(table))
+        record._require_consistent()
+        return record
 
-def _items(value: object) -> Iterable[tuple[object, object]]:
-    if isinstance(value, dict):
-        return value.items()
-    return enumerate(value) if isinstance(value, list) else ()
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read the record in the file ``path``.
 
+        Raises:
+            ConfigError: the file cannot be read or holds no valid record; names the file.
+        """
+        path = Path(path)
+        try:
+            if path.exists() and not path.is_file():  # a pipe may never end
+                raise ConfigError(f"{path}: {cls._WHAT} must be a regular file")
+            text = path.read_bytes().decode()
+        except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
+            raise ConfigError(
+                f"{path}: {cls._WHAT} must be a readable text file: {error}"
+            ) from None
+        try:
+            return cls.from_toml(text)
+        except ForetuneError as error:
+            raise ConfigError(f"{path}: {error}") from None
 
-def read_text(path: str | os.PathLike[str], what: str, most: int = MAX_BYTES) -> str:
-    """Read a text file of at most ``most`` bytes.
+    @classmethod
+    def _fields_of(cls, table: dict[str, Any]) -> dict[str, Any]:
+        """Return the fields in a file's ``table``."""
+        return table
 
-    Raises:
-        ConfigError: there is none, or it is too large, no regular file or not UTF-8.
-    """
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():
-            raise ConfigError(f"{path}: {what} must be a regular file")
-        with path.open("rb") as file:
-            content = file.read(most + 1)  # for some files the system says no size
-        if len(content) > most:
-            raise ConfigError(f"{path}: {what} must have at most {most >> 10} KiB")
-        return content.decode()
-    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
-        raise ConfigError(f"{path}: {what} must be a readable text file: {error}") from None
+    def _require_consistent(self) -> None:
+        """Refuse values that are allowed, but not together."""

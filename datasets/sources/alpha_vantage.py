@@ -3,17 +3,23 @@
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import re
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.common.files import write_atomically
 from foretune.datasets.prices import PRICE_FIELDS, PriceSeries
-from foretune.datasets.sources.fetch import fetch, service_at
+from foretune.datasets.sources.csv_table import MAX_BYTES
 from foretune.datasets.sources.readers import read_prices
 
 DEFAULT_URL = "https://www.alphavantage.co/query"
@@ -27,6 +33,9 @@ _KEY = re.compile(r"[!#-&(-\[\]-~]+")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _LONGEST_MESSAGE = 400
+_LONGEST_WAIT = 60.0
+_LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11")  # a filter skips child loggers
+_log = logging.getLogger("foretune")
 
 
 def download_prices(
@@ -48,32 +57,31 @@ def download_prices(
     was. The key goes to the host in `url` and into no message, log or file.
 
     Args:
-      symbol: letters, digits and . - ^ =, at most 20 of them, such as "AAL".
-      api_key: the key; by default the environment variable `ALPHAVANTAGE_API_KEY`.
-      outputsize: "compact" for the latest 100 days; "full" for 20 years, with a paid key only.
-      cache: the file; by default "stock_market_data-SYMBOL.csv" in the current folder.
-      refresh: download and replace the file even if it exists.
-      url: address of the service, http or https; neither redirects nor proxies are followed.
-      timeout: seconds to connect, and seconds until the whole answer has to be there.
-      retries: how often to try again after HTTP 429 or 5xx or a broken connection, 0 to 20.
-      backoff: seconds before the first of those tries, doubled for each further one. A
-        `Retry-After` of the server counts if it is longer; no wait is longer than 60 s.
+        symbol: letters, digits and . - ^ =, at most 20 of them, such as "AAL".
+        api_key: the key; by default the environment variable `ALPHAVANTAGE_API_KEY`.
+        outputsize: "compact" for the latest 100 days; "full" for 20 years, with a paid key only.
+        cache: the file; by default "stock_market_data-SYMBOL.csv" in the current folder.
+        refresh: download and replace the file even if it exists.
+        url: address of the service, http or https; neither redirects nor proxies are followed.
+        timeout: seconds to connect, and seconds until the whole answer has to be there.
+        retries: how often to try again after HTTP 429 or 5xx or a broken connection, 0 to 20.
+        backoff: seconds before the first of those tries, doubled for each further one. A
+            `Retry-After` of the server counts if it is longer; no wait is longer than 60 s.
 
     Returns:
-      The series, named `symbol`, not adjusted for splits and dividends. Its source is
-      "alphavantage:SYMBOL" and its digest the same when it comes from the file.
+        The series, named `symbol`, not adjusted for splits and dividends. Its source is
+        "alphavantage:SYMBOL" and its digest the same when it comes from the file.
 
     Raises:
-      DataError: an argument is not allowed, the service refuses or cannot be reached, or its
-        answer or the file does not hold prices; names what is known of host, date and field.
+        DataError: an argument is not allowed, the service refuses or cannot be reached, or its
+            answer or the file does not hold prices; names what is known of host, date and field.
 
     Source:
-      https://www.alphavantage.co/documentation/#daily
+        https://www.alphavantage.co/documentation/#daily
 
     Example:
-      >>> download_prices("AAL", api_key="...")  # doctest: +SKIP
-      PriceSeries('AAL', 100 rows, 2025-06-24 to 2025-11-13)
-
+        >>> download_prices("AAL", api_key="...")  # doctest: +SKIP
+        PriceSeries('AAL', 100 rows, 2025-06-24 to 2025-11-13)
     """
     _check_arguments(symbol, outputsize, timeout, retries, backoff)
     path = Path(f"stock_market_data-{symbol}.csv" if cache is None else cache)
@@ -84,18 +92,30 @@ def download_prices(
     query = {"function": "TIME_SERIES_DAILY", "symbol": symbol, "outputsize": outputsize}
     query |= {"datatype": "json", "apikey": key}
     try:
-        _check_place(path)
-        service = service_at(url)
-        label = f"{symbol}: {service.hostname}"
-        body = fetch(label, service, urlencode(query), timeout, retries, backoff)
-        series = PriceSeries(name=symbol, source=source, **_columns(symbol, _rows(label, body)))
+        # A place that cannot take the file would cost one of the day's 25 requests.
+        if os.path.isdir(path) or not os.path.isdir(path.parent) or path.suffix.lower() == ".gz":
+            rule = "a file in an existing folder, not ending in .gz"
+            raise DataError(f"cache must be {rule}, but got {str(path)!r}.")
+        label = f"{symbol}: {_host(url)}"
+        address = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
+        with _unlogged():
+            body = _fetch(label, address, key, timeout, retries, backoff)
+        rows = _rows(label, body)
+        days = sorted(rows)
+        columns: dict[str, Any] = {
+            name: [_number(symbol, day, title, rows[day]) for day in days]
+            for name, title in _FIELDS.items()
+        }
+        dates: Any = [_date(symbol, day) for day in days]
+        series = PriceSeries(name=symbol, source=source, dates=dates, **columns)
         _write(path, series)
     except DataError as error:
         message = _without(key, str(error))
     else:
         return series
     # Raised out here, it is linked to none of the errors below, which hold address and answer.
-    raise DataError(message)
+    cut = message[: _LONGEST_MESSAGE - 3] + "..."
+    raise DataError(message if len(message) <= _LONGEST_MESSAGE else cut)
 
 
 def _check_arguments(
@@ -123,18 +143,119 @@ def _key(api_key: str | None) -> str:
     return key
 
 
+def _host(url: str) -> str:
+    """Return the host of an address; refuse what is not http or https, or carries a user name."""
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.username is None
+        if usable and parts.port != 0 and re.fullmatch(r"[!-~]+", url):
+            return str(parts.hostname)
+    # Without the value, which may hold a password or a key.
+    raise DataError("url must be http:// or https://, a host and a path, without a user name.")
+
+
 def _without(key: str, message: str) -> str:
-    """Replace the key, in any case and also where it is percent-encoded, then shorten."""
+    """Replace the key, in any case and also where it is percent-encoded."""
     letters = (rf"(?:%(?:25)*{ord(letter):02x}|{re.escape(letter)})" for letter in key)
-    message = re.sub("".join(letters), "***", message, flags=re.IGNORECASE)
-    return message if len(message) <= _LONGEST_MESSAGE else message[: _LONGEST_MESSAGE - 3] + "..."
+    return re.sub("".join(letters), "***", message, flags=re.IGNORECASE)
 
 
-def _check_place(path: Path) -> None:
-    """Refuse a place that cannot take the file before one of the day's 25 requests is spent."""
-    if os.path.isdir(path) or not os.path.isdir(path.parent) or path.suffix.lower() == ".gz":
-        rule = "a file in an existing folder, not ending in .gz"
-        raise DataError(f"cache must be {rule}, but got {str(path)!r}.")
+@contextlib.contextmanager
+def _unlogged() -> Iterator[None]:
+    """Drop what httpx and httpcore log in this thread: the address, with the key in it."""
+    thread = threading.get_ident()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+
+    def elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    for logger in loggers:
+        logger.addFilter(elsewhere)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(elsewhere)
+
+
+class _BusyError(Exception):
+    """No answer: its reason, and the seconds after which the service wants to be asked again."""
+
+
+def _fetch(
+    label: str, address: str, key: str, timeout: float, retries: int, backoff: float
+) -> bytes:
+    """Ask by GET, again and again with longer waits while the service is busy."""
+    for tried in range(retries + 1):
+        try:
+            return _ask(label, address, timeout)
+        except _BusyError as error:
+            reason, seconds = error.args
+        if tried < retries:
+            wait = min(max(backoff * 2**tried, seconds), _LONGEST_WAIT)
+            reason = _without(key, reason)
+            _log.warning("%s gave no answer: %s; trying again in %g s.", label, reason, wait)
+            time.sleep(wait)
+    raise DataError(f"{label} gave no answer: {reason} (tries: {retries + 1}).")
+
+
+def _ask(label: str, address: str, timeout: float) -> bytes:
+    """Ask once; `timeout` is for the connection, and then for the whole answer."""
+    import httpx
+
+    late, streams = threading.Event(), list[Any]()
+
+    def hang_up() -> None:
+        late.set()
+        with contextlib.suppress(OSError):
+            streams[-1].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+    # httpx limits the wait for the next bytes, not the time that all of them take.
+    deadline = threading.Timer(timeout, hang_up)
+    deadline.daemon = True
+
+    def trace(event: str, details: dict[str, Any]) -> None:
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
+            streams.append(details["return_value"])
+        if event == "connection.connect_tcp.complete":
+            deadline.start()
+
+    tls = ssl.create_default_context()
+    headers = {"Accept-Encoding": "identity", "User-Agent": "foretune"}
+    body = bytearray()
+    try:
+        with (
+            httpx.Client(verify=tls, trust_env=False, timeout=timeout) as client,
+            client.stream("GET", address, headers=headers, extensions={"trace": trace}) as response,
+        ):
+            _check_status(label, response.status_code, response.headers.get("Retry-After", ""))
+            for chunk in response.iter_raw():
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise DataError(f"{label} sent more than {MAX_BYTES >> 20} MiB.")
+    except httpx.TransportError as error:
+        origin = next(iter(getattr(error.__cause__, "args", ())), error)  # what httpcore met
+        if isinstance(origin, ssl.SSLCertVerificationError):
+            raise DataError(f"{label} has no valid certificate: {origin.verify_message}.") from None
+        reason = getattr(origin, "strerror", None) or str(origin).rstrip(".")
+        raise _BusyError("timed out" if late.is_set() else reason, 0.0) from None
+    except (httpx.InvalidURL, ValueError) as error:  # ValueError: not a host name
+        raise DataError(f"{label} cannot be asked by HTTP: {type(error).__name__}.") from None
+    finally:
+        deadline.cancel()
+    if late.is_set():  # an answer of unknown length ends where the connection does
+        raise _BusyError("timed out", 0.0)
+    return bytes(body)
+
+
+def _check_status(label: str, status: int, retry_after: str) -> None:
+    if status == 429 or status >= 500:
+        seconds = float(retry_after) if re.fullmatch(r"[0-9]{1,9}", retry_after) else 0.0
+        raise _BusyError(f"HTTP {status}", seconds)
+    if status != 200:
+        # A redirect would take the key along, to wherever it leads.
+        note = ", a redirect, which is not followed" if 300 <= status < 400 else ""
+        raise DataError(f"{label} answered with HTTP {status}{note}.")
 
 
 def _write(path: Path, series: PriceSeries) -> None:
@@ -157,24 +278,16 @@ def _rows(label: str, body: bytes) -> dict[str, Any]:
             f"{label} must answer in JSON, but its {len(body)} bytes are not."
         ) from None
     if not isinstance(answer, dict):
-        raise DataError(f"{label} must answer with a JSON object, but got {_shown(answer)}.")
+        raise DataError(f"{label} must answer with a JSON object, but got {_formatted(answer)}.")
     for refusal in ("Error Message", "Information", "Note"):
         if refusal in answer:
-            raise DataError(f"{label} answered {refusal!r}: {_shown(answer[refusal])}.")
+            raise DataError(f"{label} answered {refusal!r}: {_formatted(answer[refusal])}.")
     rows = answer.get(_ROWS)
     if not isinstance(rows, dict):
         raise DataError(f"{label} must answer with {_ROWS!r}, but got the keys {list(answer)}.")
     if len(rows) < 2:
         raise DataError(f"{label} must answer with at least 2 days, but got {len(rows)}.")
     return rows
-
-
-def _columns(symbol: str, rows: dict[str, Any]) -> dict[str, Any]:
-    days = sorted(rows)
-    columns: dict[str, Any] = {"dates": [_date(symbol, day) for day in days]}
-    for name, title in _FIELDS.items():
-        columns[name] = [_number(symbol, day, title, rows[day]) for day in days]
-    return columns
 
 
 def _date(symbol: str, day: str) -> date:
@@ -188,12 +301,13 @@ def _number(symbol: str, day: str, title: str, row: Any) -> float:
     if isinstance(row, dict) and title not in row:
         raise DataError(f"{symbol}: {title!r} on {day} is missing.")
     value = row[title] if isinstance(row, dict) else row
-    text = value if isinstance(value, str) else _shown(value)
+    said = _formatted(value)
+    text = value if isinstance(value, str) else said
     if not _NUMBER.fullmatch(text):
-        raise DataError(f"{symbol}: {title!r} on {day} must be a number, but got {_shown(value)}.")
+        raise DataError(f"{symbol}: {title!r} on {day} must be a number, but got {said}.")
     return float(text)
 
 
-def _shown(value: object) -> str:
+def _formatted(value: object) -> str:
     """Describe a JSON value; what is nested may be too deep to print."""
     return type(value).__name__ if isinstance(value, dict | list) else repr(value)

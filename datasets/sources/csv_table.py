@@ -115,7 +115,7 @@ class Table:
         return cells
 
     def where(self, row: int, column: str) -> str:
-        """Say where a cell stands in the file."""
+        """Say where a cell is in the file."""
         return f"{self.label}, line {self.lines[row]}, column {short(self.titles[column])}"
 
     def error(self, row: int, column: str, rule: str, note: str = "") -> DataError:
@@ -128,11 +128,11 @@ def read_table(label: str, path: str | os.PathLike[str]) -> Table:
     """Read the columns in use of a CSV file of prices.
 
     Args:
-      label: what messages call the file.
-      path: the file, plain or gzipped.
+        label: what messages call the file.
+        path: the file, plain or gzipped.
 
     Raises:
-      DataError: it is no such file; names file, line and column.
+        DataError: it is no such file; names file, line and column.
     """
     return _table(label, _text(label, _content(label, path)))
 

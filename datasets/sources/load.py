@@ -19,7 +19,7 @@ def load_prices(where: str) -> PriceSeries:
             ``alphavantage:SYMBOL``, or the path of a CSV file.
 
     Raises:
-        DataError: they cannot be had; the message says why.
+        DataError: there are no such prices; says why.
 
     Example:
         >>> load_prices("sp500")

@@ -1,4 +1,4 @@
-"""`read_prices`: daily prices from a CSV file, whoever wrote it.
+"""`read_prices`: daily prices from the CSV files of many sources.
 
 A table of cells goes in, checked columns come out; the first cell that cannot be accepted is named.
 """
@@ -63,21 +63,20 @@ def read_prices(
     counts as 0, as Yahoo writes it for an index; a column without any volume is left out.
 
     Args:
-      path: the file.
-      missing: what to do with a row whose date or price is missing: "raise" an error, or "drop"
-        the row, log a warning on the logger "foretune" and count it in `PriceSeries.dropped`.
-      name: label of the series; by default the name of the file without its suffix.
+        path: the file.
+        missing: what to do with a row whose date or price is missing: "raise" an error, or "drop"
+            the row, log a warning on the logger "foretune" and count it in `PriceSeries.dropped`.
+        name: label of the series; by default the name of the file without its suffix.
 
     Returns:
-      The series, with the prices of the file as they are: nothing is adjusted or filled in.
+        The series, with the prices of the file as they are: nothing is adjusted or filled in.
 
     Raises:
-      DataError: the file cannot be read as prices; names file, line, column, value and rule.
+        DataError: the file cannot be read as prices; names file, line, column, value and rule.
 
     Example:
-      >>> read_prices("hpq.us.txt", missing="drop")  # doctest: +SKIP
-      PriceSeries('hpq.us', 12075 rows, 1970-01-02 to 2017-11-10)
-
+        >>> read_prices("hpq.us.txt", missing="drop")  # doctest: +SKIP
+        PriceSeries('hpq.us', 12075 rows, 1970-01-02 to 2017-11-10)
     """
     if missing not in ("raise", "drop"):
         raise DataError(f"missing must be 'raise' or 'drop', but got {missing!r}.")
@@ -90,17 +89,15 @@ def read_prices(
             f"{label}: a price series needs at least 2 rows, but got {len(table.lines)}."
         )
     file = PurePath(label)
+    if name is None:
+        stem = PurePath(file.stem).stem if file.suffix.lower() == ".gz" else file.stem
+        name = stem if stem.strip() else file.name
     return _series(
         table,
-        name=_name(file) if name is None else name,
+        name=name,
         source=file.name,
         dropped=len(complete.lines) - len(table.lines),
     )
-
-
-def _name(file: PurePath) -> str:
-    stem = PurePath(file.stem).stem if file.suffix.lower() == ".gz" else file.stem
-    return stem if stem.strip() else file.name
 
 
 def _is_missing(cells: NDArray[np.object_]) -> NDArray[np.bool_]:

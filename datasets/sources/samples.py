@@ -20,6 +20,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.readers import read_prices
@@ -31,21 +32,20 @@ def load_sample(name: str, *, length: int | None = None, seed: int = 0) -> Price
     """Load the sample called `name`.
 
     Args:
-      name: "sp500" (embedded: S&P 500, 13,594 days from 1962 to 2015; `datasets/data/README.md`
-        says where it is from), "random_walk", "ar1" or "noisy_sine" (simulated).
-      length: days to simulate, 4000 by default; not for "sp500".
-      seed: seed of the simulation; not for "sp500".
+        name: "sp500" (embedded: S&P 500, 13,594 days from 1962 to 2015; `datasets/data/README.md`
+            says where it is from), "random_walk", "ar1" or "noisy_sine" (simulated).
+        length: days to simulate, 4000 by default; not for "sp500".
+        seed: seed of the simulation; not for "sp500".
 
     Returns:
-      The series; simulated ones have no volume.
+        The series; simulated ones have no volume.
 
     Raises:
-      DataError: unknown name, a length or seed that is not allowed.
+        DataError: unknown name, a length or seed that is not allowed.
 
     Example:
-      >>> load_sample("sp500")
-      PriceSeries('sp500', 13594 rows, 1962-01-02 to 2015-12-31)
-
+        >>> load_sample("sp500")
+        PriceSeries('sp500', 13594 rows, 1962-01-02 to 2015-12-31)
     """
     if name not in SAMPLES:
         raise DataError(f"name of a sample must be one of {', '.join(SAMPLES)}, but got {name!r}.")
@@ -55,7 +55,9 @@ def load_sample(name: str, *, length: int | None = None, seed: int = 0) -> Price
         raise DataError(
             f"{name} is recorded: it takes no length or seed, but got {length=}, {seed=}."
         )
-    return _read_sp500()
+    embedded = resources.files("foretune.datasets").joinpath("data/sp500.csv.gz")
+    with resources.as_file(embedded) as path:
+        return dataclasses.replace(read_prices(path, name="sp500"), source="sp500")
 
 
 def random_walk(length: int = 4000, *, seed: int = 0, volatility: float = 0.01) -> PriceSeries:
@@ -65,20 +67,19 @@ def random_walk(length: int = 4000, *, seed: int = 0, volatility: float = 0.01) 
     mean 0, so the conditional mean of every future log price is the last one: persistence.
 
     Args:
-      length: days, at least 2.
-      seed: seed of the simulation, at least 0.
-      volatility: standard deviation of a daily log return, in (0, 1].
+        length: days, at least 2.
+        seed: seed of the simulation, at least 0.
+        volatility: standard deviation of a daily log return, in (0, 1].
 
     Returns:
-      The series, named "random_walk".
+        The series, named "random_walk".
 
     Raises:
-      DataError: an argument is not allowed.
+        DataError: an argument is not allowed.
 
     Example:
-      >>> random_walk(3).dates.astype(str).tolist()
-      ['1970-01-02', '1970-01-05', '1970-01-06']
-
+        >>> random_walk(3).dates.astype(str).tolist()
+        ['1970-01-02', '1970-01-05', '1970-01-06']
     """
     rng = _generator(length, seed)
     _check_number("volatility", volatility, "in (0, 1]", 0 < volatility <= 1)
@@ -95,22 +96,21 @@ def ar1(
     Best achievable relative MSE: `ar1_best_relative_mse(phi, horizon)`, below 1.
 
     Args:
-      length: days, at least 2.
-      seed: seed of the simulation, at least 0.
-      phi: correlation of a return with the one before, in (-1, 1).
-      volatility: standard deviation of a daily log return, in (0, 1]; that of `eps_t` is
-        `volatility * sqrt(1 - phi^2)`.
+        length: days, at least 2.
+        seed: seed of the simulation, at least 0.
+        phi: correlation of a return with the one before, in (-1, 1).
+        volatility: standard deviation of a daily log return, in (0, 1]; that of `eps_t` is
+            `volatility * sqrt(1 - phi^2)`.
 
     Returns:
-      The series, named "ar1".
+        The series, named "ar1".
 
     Raises:
-      DataError: an argument is not allowed.
+        DataError: an argument is not allowed.
 
     Example:
-      >>> ar1(500, phi=0.9)
-      PriceSeries('ar1', 500 rows, 1970-01-02 to 1971-12-02)
-
+        >>> ar1(500, phi=0.9)
+        PriceSeries('ar1', 500 rows, 1970-01-02 to 1971-12-02)
     """
     rng = _generator(length, seed)
     _check_number("phi", phi, "in (-1, 1)", -1 < phi < 1)
@@ -136,24 +136,23 @@ def ar1_best_relative_mse(phi: float, horizon: int) -> float:
     and the result is the ratio of their means over h = 1..H; the volatility cancels.
 
     Args:
-      phi: correlation of a return with the one before, in (-1, 1).
-      horizon: H, the number of forecast steps, at least 1.
+        phi: correlation of a return with the one before, in (-1, 1).
+        horizon: H, the number of forecast steps, at least 1.
 
     Returns:
-      The relative MSE, in (0, 1]; 1 for `phi = 0`, a random walk.
+        The relative MSE, in (0, 1]; 1 for `phi = 0`, a random walk.
 
     Raises:
-      DataError: an argument is not allowed.
+        DataError: an argument is not allowed.
 
     Source: Hamilton, "Time Series Analysis" (1994), section 4.2.
 
     Example:
-      >>> round(ar1_best_relative_mse(0.6, 1), 6)
-      0.64
-
+        >>> round(ar1_best_relative_mse(0.6, 1), 6)
+        0.64
     """
     _check_number("phi", phi, "in (-1, 1)", -1 < phi < 1)
-    _check_integer("horizon", horizon, 1, _MAX_LENGTH)
+    require_whole_number("horizon", horizon, 1, _MAX_LENGTH, error=DataError)
     gains = np.cumsum(float(phi) ** np.arange(horizon))
     optimal = (1 - phi**2) * np.cumsum(gains**2)
     persistence = optimal + (phi * gains) ** 2
@@ -179,22 +178,21 @@ def noisy_sine(
     sine's move, whose square `a^2 (sin(w(t+h)) - sin(w t))^2` averages to `a^2 (1 - cos(w h))`.
 
     Args:
-      length: days, at least 2.
-      seed: seed of the simulation, at least 0.
-      period: days per cycle, above 0.
-      amplitude: a, the size of the swing in log price, in [0, 1].
-      noise: standard deviation of the noise in log price, in [0, 1].
+        length: days, at least 2.
+        seed: seed of the simulation, at least 0.
+        period: days per cycle, above 0.
+        amplitude: a, the size of the swing in log price, in [0, 1].
+        noise: standard deviation of the noise in log price, in [0, 1].
 
     Returns:
-      The series, named "noisy_sine".
+        The series, named "noisy_sine".
 
     Raises:
-      DataError: an argument is not allowed.
+        DataError: an argument is not allowed.
 
     Example:
-      >>> len(noisy_sine(200, period=20))
-      200
-
+        >>> len(noisy_sine(200, period=20))
+        200
     """
     rng = _generator(length, seed)
     _check_number("period", period, "above 0", period > 0)
@@ -220,15 +218,14 @@ def load_simulated(source: str) -> PriceSeries | None:
     """Simulate again what the `source` of a simulated series says; None if it is not of one.
 
     Args:
-      source: a simulation with its arguments, such as "ar1(length=4000, seed=3, phi=0.6)".
+        source: a simulation with its arguments, such as "ar1(length=4000, seed=3, phi=0.6)".
 
     Raises:
-      DataError: an argument is not known, not a number or not allowed.
+        DataError: an argument is not known, not a number or not allowed.
 
     Example:
-      >>> load_simulated("random_walk(length=500, seed=3)")
-      PriceSeries('random_walk', 500 rows, 1970-01-02 to 1971-12-02)
-
+        >>> load_simulated("random_walk(length=500, seed=3)")
+        PriceSeries('random_walk', 500 rows, 1970-01-02 to 1971-12-02)
     """
     call = re.fullmatch(r"(\w+)\((.*)\)", source)
     if call is None or call[1] not in _SIMULATED:
@@ -251,12 +248,6 @@ def _argument(source: str, text: str) -> tuple[str, float]:
         return name, int(value) if re.fullmatch(r"-?\d+", value) else float(value)
     except ValueError:
         raise DataError(f"arguments of {source!r} must be name=number, but got {text!r}") from None
-
-
-def _read_sp500() -> PriceSeries:
-    embedded = resources.files("foretune.datasets").joinpath("data/sp500.csv.gz")
-    with resources.as_file(embedded) as path:
-        return dataclasses.replace(read_prices(path, name="sp500"), source="sp500")
 
 
 def _series(
@@ -283,16 +274,9 @@ def _series(
 
 
 def _generator(length: int, seed: int) -> np.random.Generator:
-    _check_integer("length", length, 2, _MAX_LENGTH)
-    _check_integer("seed", seed, 0, 2**64 - 1)
+    require_whole_number("length", length, 2, _MAX_LENGTH, error=DataError)
+    require_whole_number("seed", seed, 0, 2**64 - 1, error=DataError)
     return np.random.default_rng(seed)
-
-
-def _check_integer(name: str, value: object, least: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise DataError(f"{name} must be an integer, but got {value!r}.")
-    if not least <= value <= most:
-        raise DataError(f"{name} must be from {least} to {most}, but got {value}.")
 
 
 def _check_number(name: str, value: float, rule: str, holds: bool) -> None:

@@ -1,22 +1,20 @@
 """Arrays in a folder, by orbax: nothing is pickled, and loading runs nothing."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import ConfigError
-
-Arrays = dict[str, NDArray[Any]]
+from foretune.models.networks.params import Arrays
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays by name into a new folder."""
-    # Here, because it takes half a second that only who saves shall wait for.
-    import orbax.checkpoint as ocp
+    import orbax.checkpoint as ocp  # half a second that only saving and loading wait for
 
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder.absolute(), dict(arrays))
@@ -41,29 +39,27 @@ def read_arrays(folder: Path) -> Arrays:
     return {name: np.asarray(array) for name, array in restored.items()}
 
 
-def named_arrays(tree: Any, prefix: str = "") -> Arrays:
-    """Return the leaves of a pytree by name, such as "layers.0.kernel"."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {prefix + leaf_name(path): np.asarray(leaf) for path, leaf in leaves}
-
-
-def tree_of(structure: Any, arrays: Mapping[str, NDArray[Any]], prefix: str = "") -> Any:
-    """Return a pytree of the same structure with the arrays of those names.
+def folder_digest(folder: Path) -> str:
+    """Return the SHA-256 of the names and the bytes of all files in a folder.
 
     Raises:
-        ConfigError: one is missing, or of another shape or type; names it.
+        ConfigError: there is something else than files and folders; names it.
     """
-    leaves, definition = jax.tree_util.tree_flatten_with_path(structure)
-    chosen = []
-    for path, leaf in leaves:
-        name, wanted = prefix + leaf_name(path), np.asarray(leaf)
-        found = arrays.get(name)
-        if found is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
-            raise ConfigError(f"array {name} must be {wanted.dtype}{list(wanted.shape)}")
-        chosen.append(found)
-    return jax.tree_util.tree_unflatten(definition, chosen)
+    content = hashlib.sha256(b"foretune arrays 1\n")
+    for path in (folder, *sorted(folder.rglob("*"))):
+        # A link leads anywhere, and reading a pipe may never end.
+        if path.is_symlink() or (path.exists() and not path.is_dir() and not path.is_file()):
+            raise ConfigError(f"{path} must be a regular file or folder")
+        if path.is_file():
+            data = path.read_bytes()
+            content.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode() + data)
+    return content.hexdigest()
 
 
-def leaf_name(path: tuple[Any, ...]) -> str:
-    """Return the name of a pytree's leaf, its parts joined by dots."""
-    return jax.tree_util.keystr(path, simple=True, separator=".").removesuffix(".value")
+def weights_digest(arrays: Arrays) -> str:
+    """Return the SHA-256 of names, shapes and bytes: the same on every machine."""
+    content = hashlib.sha256(b"foretune weights 1\n")
+    for name, array in sorted(arrays.items()):
+        content.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        content.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    return content.hexdigest()

@@ -1,26 +1,21 @@
 """``forecaster.toml``: all about a saved forecaster that is not an array of days or weights."""
 
+from dataclasses import asdict
 from datetime import date
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-import tomli_w
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.common.records import StrictModel, format_validation_error, list_to_tuple
-from foretune.datasets.common.toml_files import parse_toml
+from foretune.datasets.common.records import Listed, StrictModel
+from foretune.datasets.common.toml_files import TomlModel
 from foretune.datasets.transforms import Scaling, StandardisedLogReturns, WindowedMinMax
 from foretune.models.config import TrialConfig
 
 Price = Annotated[float, Field(gt=0)]
-Prices = Annotated[tuple[Price, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
-Days = Annotated[
-    tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(list_to_tuple), Field(min_length=1)
-]
-Widths = Annotated[
-    tuple[Annotated[float, Field(ge=0)], ...], BeforeValidator(list_to_tuple), Field(min_length=1)
-]
+Day = Annotated[int, Field(ge=0)]
+Width = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -34,9 +29,9 @@ class LogReturnsDocument(StrictModel):
 class MinMaxDocument(StrictModel):
     """A fitted :class:`WindowedMinMax`."""
 
-    starts: Days
-    minima: Prices
-    maxima: Prices
+    starts: Listed[Day]
+    minima: Listed[Price]
+    maxima: Listed[Price]
 
 
 class ScalingDocument(StrictModel):
@@ -49,23 +44,14 @@ class ScalingDocument(StrictModel):
     def of(cls, scaling: Scaling) -> Self:
         """Describe ``scaling``."""
         if isinstance(scaling, StandardisedLogReturns):
-            return cls(log_returns=LogReturnsDocument(mean=scaling.mean, std=scaling.std))
+            return cls(log_returns=LogReturnsDocument(**asdict(scaling)))
         assert isinstance(scaling, WindowedMinMax)
-        return cls(
-            windowed_min_max=MinMaxDocument(
-                starts=scaling.starts, minima=scaling.minima, maxima=scaling.maxima
-            )
-        )
-
-    @property
-    def names(self) -> list[str]:
-        """The scalings that there is a table of."""
-        return [name for name, table in self if table is not None]
+        return cls(windowed_min_max=MinMaxDocument(**asdict(scaling)))
 
     def fitted(self) -> Scaling:
         """Return the scaling."""
         if self.log_returns is not None:
-            return StandardisedLogReturns(mean=self.log_returns.mean, std=self.log_returns.std)
+            return StandardisedLogReturns(**dict(self.log_returns))
         assert self.windowed_min_max is not None
         return WindowedMinMax(**dict(self.windowed_min_max))
 
@@ -103,7 +89,7 @@ class IntervalsDocument(StrictModel):
     """Half-widths of the intervals, in log growth, one a step."""
 
     coverage: float = Field(gt=0, lt=1)
-    widths: Widths
+    widths: Listed[Width]
 
 
 class WeightsDocument(StrictModel):
@@ -113,8 +99,10 @@ class WeightsDocument(StrictModel):
     parameters: int = Field(ge=1)
 
 
-class ForecasterDocument(StrictModel):
+class ForecasterDocument(TomlModel):
     """A saved forecaster without its arrays.
+
+    ``arrays`` is the SHA-256 of the files of all arrays, weights and days. Format 1 had none.
 
     Example:
         >>> document = ForecasterDocument.from_toml(text)
@@ -122,7 +110,10 @@ class ForecasterDocument(StrictModel):
         (50, (32, 32))
     """
 
-    format: Literal[1] = 1
+    _WHAT: ClassVar[str] = "a forecaster"
+
+    format: Literal[1, 2] = 2
+    arrays: Digest | None = None
     horizon: int = Field(ge=1, description="days ahead")
     config: TrialConfig
     scaling: ScalingDocument
@@ -132,34 +123,19 @@ class ForecasterDocument(StrictModel):
     weights: WeightsDocument
     versions: dict[str, str]
 
-    def to_toml(self) -> str:
-        """Return the document as TOML."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
-
-    @classmethod
-    def from_toml(cls, text: str) -> Self:
-        """Read a document.
-
-        Raises:
-            ConfigError: not TOML, an unknown key, a wrong type or value, or two that contradict
-                one another.
-        """
-        table = parse_toml(text, "a forecaster")
-        try:
-            document = cls.model_validate(table)
-        except ValidationError as error:
-            raise ConfigError(format_validation_error(error, cls)) from None
-        document._require_consistent()
-        return document
-
     def _require_consistent(self) -> None:
         """Refuse values that each may have, but not together."""
         windows = self.scaling.windowed_min_max
+        scalings = [name for name, table in self.scaling if table is not None]
         rules = (
             (
-                self.scaling.names == [self.config.scaling],
+                (self.arrays is None) == (self.format == 1),
+                "arrays must be the SHA-256 of the arrays in format 2, and in format 1 be left out",
+            ),
+            (
+                scalings == [self.config.scaling],
                 f"scaling must be a table of {self.config.scaling} alone, as in config.scaling, "
-                f"but got {', '.join(self.scaling.names) or 'none'}",
+                f"but got {', '.join(scalings) or 'none'}",
             ),
             (
                 len(self.intervals.widths) == self.horizon,

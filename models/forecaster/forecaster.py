@@ -2,8 +2,6 @@
 
 import os
 from dataclasses import dataclass, replace
-from importlib.metadata import version
-from numbers import Integral
 from typing import Self
 
 import jax
@@ -11,14 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.common.html_table import html_table
+from foretune.datasets.common.records import versions
 from foretune.datasets.history import History
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import DevelopmentData, Split, development
+from foretune.datasets.splits import Split, development, split_without_test
 from foretune.datasets.transforms import Scaling, fit_scaling, prices_after
 from foretune.models.config import TrialConfig
-from foretune.models.forecaster.arrays import named_arrays
+from foretune.models.forecaster.arrays import weights_digest
 from foretune.models.forecaster.document import (
     ForecasterDocument,
     HistoryDocument,
@@ -27,19 +27,12 @@ from foretune.models.forecaster.document import (
     TrainingDocument,
     WeightsDocument,
 )
-from foretune.models.forecaster.files import (
-    load_model,
-    save_model,
-    weights_digest,
-)
-from foretune.models.forecasts.assessment import validation_growth
-from foretune.models.forecasts.growth_ahead import growth_ahead
+from foretune.models.forecaster.files import load_model, save_model
 from foretune.models.forecasts.intervals import COVERAGE, conformal_widths, interval
-from foretune.models.networks.params import Params, parameter_count
-from foretune.models.training.refit import OnEpoch, Trained, split_without_test, train_and_refit
-
-_HORIZON = 50  # days
-_VERSIONED = ("foretune", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
+from foretune.models.forecasts.metrics import validation_growth
+from foretune.models.forecasts.predict import growth_ahead
+from foretune.models.networks.params import Params, named_arrays, parameter_count
+from foretune.models.training.refit import OnEpoch, train_and_refit
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -128,21 +121,39 @@ class Forecaster:
         """
         if not 0 < coverage < 1:
             raise ConfigError(f"coverage must be above 0 and below 1, but is {coverage}")
-        split = _agreed_split(config, prices, horizon=horizon, days=days, split=split)
+        if split is None:
+            horizon = 50 if horizon is None else horizon
+            split = split_without_test(
+                len(prices), days=days, horizon=horizon, history=config.history
+            )
+        elif days is not None:
+            raise ConfigError(f"days must not be given beside a split, but got {days!r}")
+        elif horizon not in (None, split.horizon):
+            raise ConfigError(f"horizon must be the split's, {split.horizon}, but got {horizon!r}")
         data = development(prices, split)
         trained = train_and_refit(config, data, refit=refit, on_epoch=on_epoch)
-        train_values = prices.mid[: trained.train_stop]
+        train_values, dates = prices.mid[: trained.train_stop], prices.dates
         return cls(
             config=config,
-            params=_on_host(trained.params),
+            params=jax.tree.map(np.asarray, trained.params),
             scaling=fit_scaling(config.scaling, train_values, window=config.scaling_window),
             history=History.of(prices),
-            training=_training_document(prices, data, trained, refit),
+            training=TrainingDocument(
+                digest=prices.digest,
+                days=trained.train_stop,
+                first_date=dates[0].item(),
+                last_date=dates[trained.train_stop - 1].item(),
+                validation_first_date=dates[split.validation_start].item(),
+                validation_last_date=dates[split.validation_stop - 1].item(),
+                epochs=trained.epochs,
+                refit=refit,
+                relative_mse=trained.chosen.relative_mse,
+            ),
             widths=conformal_widths(
                 trained.chosen.forecasts, validation_growth(data), coverage=coverage
             ),
             coverage=coverage,
-            versions={name: version(name) for name in _VERSIONED},
+            versions=versions("orbax-checkpoint"),
         )
 
     @property
@@ -173,14 +184,13 @@ class Forecaster:
             >>> forecaster.forecast(steps=5).set_index("date")["forecast"].plot()
         """
         steps = self.horizon if steps is None else steps
-        if not isinstance(steps, Integral) or isinstance(steps, bool) or not steps >= 1:
-            raise ConfigError(f"steps must be a whole number of at least 1, but got {steps!r}")
+        require_whole_number("steps", steps)
         if steps > self.horizon:
             raise ConfigError(
                 f"steps must be at most {self.horizon}, the days ahead that validation measured "
                 f"this model on, but got {steps}; train with a longer horizon"
             )
-        # Numbers too large are told in a line of their own.
+        # Numbers that are too large are refused below.
         with np.errstate(over="ignore", invalid="ignore"):
             prices = self._prices_ahead()
         for name, values in prices.items():
@@ -210,13 +220,33 @@ class Forecaster:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the forecaster into ``folder``, whole or not at all.
 
-        A forecaster that was saved there is replaced once this one is complete. Nothing else is
-        ever deleted.
+        A forecaster that was saved there is replaced once this one is complete. Other files in the
+        folder stay as they are.
 
         Raises:
             ConfigError: the folder cannot be written, or holds something else; names it.
         """
-        save_model(folder, self._document(), self.params, self.history)
+        document = ForecasterDocument(
+            horizon=self.horizon,
+            config=self.config,
+            scaling=ScalingDocument.of(self.scaling),
+            training=self.training,
+            history=HistoryDocument(
+                name=self.history.name,
+                digest=self.history.digest,
+                days=len(self.history),
+                last_date=self.history.dates[-1].item(),
+            ),
+            intervals=IntervalsDocument(
+                coverage=self.coverage, widths=tuple(map(float, self.widths))
+            ),
+            weights=WeightsDocument(
+                digest=weights_digest(named_arrays(self.params)),
+                parameters=parameter_count(self.params),
+            ),
+            versions=self.versions,
+        )
+        save_model(folder, document, self.params, self.history)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -245,7 +275,7 @@ class Forecaster:
         return html_table(self._facts(), caption="Forecaster")
 
     def _facts(self) -> list[tuple[str, str]]:
-        """Return what one wants to know, by name."""
+        """Return the rows of the table: name and text."""
         training, units = self.training, " and ".join(map(str, self.config.units))
         kind = "trained again with the validation days" if training.refit else "as validated"
         return [
@@ -282,68 +312,3 @@ class Forecaster:
             name: prices_after(values[None], last, self.history.values)[0]
             for name, values in columns.items()
         }
-
-    def _document(self) -> ForecasterDocument:
-        weights = named_arrays(self.params)
-        return ForecasterDocument(
-            horizon=self.horizon,
-            config=self.config,
-            scaling=ScalingDocument.of(self.scaling),
-            training=self.training,
-            history=HistoryDocument(
-                name=self.history.name,
-                digest=self.history.digest,
-                days=len(self.history),
-                last_date=self.history.dates[-1].item(),
-            ),
-            intervals=IntervalsDocument(
-                coverage=self.coverage, widths=tuple(map(float, self.widths))
-            ),
-            weights=WeightsDocument(
-                digest=weights_digest(weights), parameters=parameter_count(self.params)
-            ),
-            versions=self.versions,
-        )
-
-
-def _agreed_split(
-    config: TrialConfig,
-    prices: PriceSeries,
-    *,
-    horizon: int | None,
-    days: int | None,
-    split: Split | None,
-) -> Split:
-    if split is None:
-        return split_without_test(
-            len(prices),
-            days=days,
-            horizon=_HORIZON if horizon is None else horizon,
-            history=config.unroll_length + config.label_offset - 1,
-        )
-    if days is not None:
-        raise ConfigError(f"days must not be given beside a split, but got {days!r}")
-    if horizon not in (None, split.horizon):
-        raise ConfigError(f"horizon must be the split's, {split.horizon}, but got {horizon!r}")
-    return split
-
-
-def _training_document(
-    prices: PriceSeries, data: DevelopmentData, trained: Trained, refit: bool
-) -> TrainingDocument:
-    dates, split = prices.dates, data.split
-    return TrainingDocument(
-        digest=prices.digest,
-        days=trained.train_stop,
-        first_date=dates[0].item(),
-        last_date=dates[trained.train_stop - 1].item(),
-        validation_first_date=dates[split.validation_start].item(),
-        validation_last_date=dates[split.validation_stop - 1].item(),
-        epochs=trained.epochs,
-        refit=refit,
-        relative_mse=trained.chosen.relative_mse,
-    )
-
-
-def _on_host(params: Params) -> Params:
-    return jax.tree.map(np.asarray, params)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import DataError
-from foretune.datasets.smoothing import exponential_moving_average
+from foretune.datasets.transforms import exponential_moving_average
 
 Levels = NDArray[np.float64]
 Days = NDArray[np.int32]

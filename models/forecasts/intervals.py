@@ -1,9 +1,9 @@
-"""How far off a forecast may be, from how far off it was: split-conformal intervals per step.
+"""Intervals around forecasts, from the errors of earlier ones: split-conformal, step by step.
 
 Forecasts and outcomes are log growth since the origin. The intervals assume nothing about the
 distribution of the errors. What they do assume is that the errors to come are like those that set
-the widths (exchangeable). Prices grant that only roughly: overlapping forecasts err together and
-volatility changes, so coverage is worth counting on later days (:func:`coverage_by_step`).
+the widths (exchangeable). Of prices that is only roughly true: overlapping forecasts err together
+and volatility changes, so count the coverage on later days (:func:`coverage_by_step`).
 """
 
 import math
@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import ConfigError
-
-Growth = NDArray[np.float64]
+from foretune.models.forecasts.metrics import Growth
 
 # Share of outcomes that intervals are made to cover.
 COVERAGE = 0.9
@@ -25,11 +24,10 @@ def conformal_widths(forecast: Growth, actual: Growth, *, coverage: float = COVE
 
     It is the ceil((O + 1) ``coverage``)-th smallest absolute error of the O forecasts. A further
     error, exchangeable with them, is at most that with a probability of at least ``coverage``. The
-    promise holds for each step by itself; a whole path stays inside less often.
+    guarantee holds for each step by itself; a whole path stays inside less often.
 
-    Where that rank exceeds O, there are too few forecasts for the promise, and only an infinite
-    interval would keep it. The largest error stands in, and covers O / (O + 1), which is less than
-    ``coverage``: 0.9 takes at least 9 forecasts.
+    Where that rank exceeds O, there are too few forecasts for the guarantee. The largest error is
+    used, which covers O / (O + 1), less than ``coverage``: 0.9 needs at least 9 forecasts.
 
     Args:
         forecast: forecast log growth [O, H], at origins whose days trained nothing.

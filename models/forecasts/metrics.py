@@ -1,18 +1,26 @@
-"""How wrong a forecast is. Everything here is NumPy in float64 on the host."""
+"""How wrong forecasts are: metrics, error curves and losses, by NumPy in float64 on the host."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from foretune.datasets.common.errors import DataError
+from foretune.datasets.splits import DevelopmentData
+from foretune.datasets.transforms import log_growth_between
+
+# Log growth since an origin: [O, H], or a path [H] of one origin.
+Growth = NDArray[np.float64]
 
 
-def mean_squared_error(forecast: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
+def mean_squared_error(forecast: Growth, actual: Growth) -> float:
     """Return the mean over origins and steps of the squared difference of two [O, H] arrays."""
     return float(np.mean(np.square(forecast - actual)))
 
 
-def relative_mse(forecast: NDArray[np.float64], actual: NDArray[np.float64]) -> float:
+def relative_mse(forecast: Growth, actual: Growth) -> float:
     """Return the MSE of log-price errors divided by that of persistence, the study's objective.
 
     1.0 is no better than "tomorrow is like today"; below 1 beats it. It has no unit, so trials
@@ -33,16 +41,7 @@ def relative_mse(forecast: NDArray[np.float64], actual: NDArray[np.float64]) -> 
     return mean_squared_error(forecast, actual) / persistence
 
 
-def mean_daily_change(log_prices: NDArray[np.float64]) -> float:
-    """Return the mean absolute change of log prices [N] from one day to the next.
-
-    The error of "tomorrow is like today", one day ahead, on the days given: the unit of MASE
-    (Hyndman & Koehler 2006, "Another look at measures of forecast accuracy").
-    """
-    return float(np.mean(np.abs(np.diff(log_prices))))
-
-
-def direction_hits(forecast: NDArray[np.float64], actual: NDArray[np.float64]) -> tuple[int, int]:
+def direction_hits(forecast: Growth, actual: Growth) -> tuple[int, int]:
     """Count the forecasts of the right sign, and those that have a sign to be right about.
 
     Args:
@@ -76,3 +75,127 @@ def proportion_interval(
     low = betaincinv(successes, failures + 1, outside) if successes > 0 else 0.0
     high = betaincinv(successes + 1, failures, 1 - outside) if failures > 0 else 1.0
     return float(low), float(high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """The numbers that rank forecasts; errors are of log prices.
+
+    ``relative_mse`` is the mean over folds of MSE / persistence MSE. ``mae`` is the mean absolute
+    error (0.01 is about 1 % of the price); ``mase`` is it in units of the mean absolute daily
+    change of the training days (Hyndman & Koehler 2006). ``directional_accuracy`` is the share of
+    origins where the price ended on the forecast side of the origin's, with a 95 % binomial
+    interval; None where nothing has a direction, as in persistence.
+    """
+
+    relative_mse: float
+    mse: float
+    mae: float
+    mase: float
+    directional_accuracy: float | None
+    directional_low: float | None
+    directional_high: float | None
+
+    def known(self) -> dict[str, float]:
+        """Return the numbers that there are, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Assessment:
+    """Metrics, and the curves behind them.
+
+    ``losses`` [O] is each origin's MSE over the steps, in units of its fold's persistence MSE:
+    their mean is ``relative_mse``. ``persistence_losses`` [O] are persistence's, of mean 1.
+    ``mse_by_step``, ``persistence_mse_by_step`` and ``mae_by_step`` are [H].
+    """
+
+    metrics: Metrics
+    losses: NDArray[np.float64]
+    persistence_losses: NDArray[np.float64]
+    mse_by_step: NDArray[np.float64]
+    persistence_mse_by_step: NDArray[np.float64]
+    mae_by_step: NDArray[np.float64]
+
+
+def assess(
+    forecasts: Sequence[Growth], actuals: Sequence[Growth], *, daily_change: float, overlap: int
+) -> Assessment:
+    """Assess forecasts against the actual growth.
+
+    Args:
+        forecasts: for each fold, forecast log growth since each origin [O, H].
+        actuals: for each fold, actual log growth since each origin [O, H].
+        daily_change: mean absolute change of the log price from one training day to the next.
+        overlap: origins in a row whose targets overlap; only every ``overlap``-th is new evidence
+            for the binomial interval.
+
+    Raises:
+        DataError: the prices stood still after every origin of a fold.
+
+    Example:
+        >>> assess([forecast], [actual], daily_change=0.007, overlap=5).metrics.mase
+    """
+    pairs = list(zip(forecasts, actuals, strict=True))
+    relative = [relative_mse(forecast, actual) for forecast, actual in pairs]
+    units = [mean_squared_error(np.zeros_like(actual), actual) for actual in actuals]
+    error = np.concatenate([forecast - actual for forecast, actual in pairs])
+    moves = np.concatenate(actuals)
+    hits, directed = direction_hits(np.concatenate(forecasts)[:, -1], moves[:, -1])
+    low, high = proportion_interval(hits, directed, overlap) if directed else (None, None)
+    mae = float(np.mean(np.abs(error)))
+    return Assessment(
+        metrics=Metrics(
+            relative_mse=float(np.mean(relative)),
+            mse=float(np.mean(error**2)),
+            mae=mae,
+            mase=mae / daily_change,
+            directional_accuracy=hits / directed if directed else None,
+            directional_low=low,
+            directional_high=high,
+        ),
+        losses=np.concatenate(
+            [_by_origin(f - a) / unit for (f, a), unit in zip(pairs, units, strict=True)]
+        ),
+        persistence_losses=np.concatenate(
+            [_by_origin(actual) / unit for actual, unit in zip(actuals, units, strict=True)]
+        ),
+        mse_by_step=np.mean(error**2, axis=0),
+        persistence_mse_by_step=np.mean(moves**2, axis=0),
+        mae_by_step=np.mean(np.abs(error), axis=0),
+    )
+
+
+def assess_folds(folds: Sequence[DevelopmentData], forecasts: Sequence[Growth]) -> Assessment:
+    """Assess validation forecasts, one array [O, H] of log growth a fold.
+
+    Raises:
+        DataError: the prices stood still after every origin of a fold.
+    """
+    return assess(
+        forecasts,
+        [validation_growth(fold) for fold in folds],
+        daily_change=training_daily_change(folds),
+        overlap=folds[0].split.overlap,
+    )
+
+
+def training_daily_change(folds: Sequence[DevelopmentData]) -> float:
+    """Return the unit of MASE: of the first fold's training days, which every fold has.
+
+    It is the mean absolute change of the log price from one day to the next, the error of "tomorrow
+    is like today" one day ahead (Hyndman & Koehler 2006, "Another look at measures of forecast
+    accuracy").
+    """
+    first = folds[0]
+    return float(np.mean(np.abs(np.diff(np.log(first.values[: first.split.train_stop])))))
+
+
+def validation_growth(fold: DevelopmentData) -> Growth:
+    """Return the actual log growth since each validation origin [O, H]."""
+    return log_growth_between(fold.values, fold.split.validation_origins, fold.split.horizon)
+
+
+def _by_origin(error: Growth) -> NDArray[np.float64]:
+    losses: NDArray[np.float64] = np.mean(np.square(error), axis=1)
+    return losses

@@ -1,9 +1,17 @@
-"""Recursive forecasts for all origins at once."""
+"""Recursive forecasts: from any origins at once, scored, and after the last known day."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
 
-from foretune.models.networks.params import Params, network
+from foretune.datasets.common.errors import DataError
+from foretune.datasets.history import History
+from foretune.datasets.transforms import Scaling
+from foretune.models.config import TrialConfig
+from foretune.models.forecasts.metrics import Growth
+from foretune.models.forecasts.scoring import Scorer, Scores, scale
+from foretune.models.networks.params import Params, network, resize_params
 from foretune.models.networks.stacked import Architecture, StackedRNN, StackState
 from foretune.models.runtime.compile import jit_for_backend
 
@@ -70,3 +78,95 @@ def forecast_from(
     """
     windows = warm_up_windows(series, last, warm_up)
     return recursive_forecast(network(architecture, params), windows, horizon)
+
+
+def evaluate(
+    config: TrialConfig,
+    params: Params,
+    values: NDArray[np.float64],
+    *,
+    train_stop: int,
+    origins: NDArray[np.int32],
+    horizon: int,
+) -> Scores:
+    """Forecast from ``origins``, such as those of an opened test, and score the forecasts.
+
+    Args:
+        config: what the weights were trained with.
+        params: the weights.
+        values: mid prices [N], up to the last target at least.
+        train_stop: where the training days end; the scaling is fitted to them.
+        origins: last day each forecast may see [O].
+        horizon: days to forecast, H.
+
+    Raises:
+        DataError: an origin without enough days before or after it.
+
+    Example:
+        >>> evaluate(config, best.params, prices.mid, train_stop=split.train_stop,
+        ...          origins=split.test_origins, horizon=split.horizon).relative_mse
+    """
+    scaled = scale(config, values, train_stop)
+    earliest = config.unroll_length - 1 + scaled.lag
+    if np.min(origins) < earliest or np.max(origins) + horizon >= len(values):
+        raise DataError(
+            f"origins must be days {earliest} to {len(values) - 1 - horizon}, to have "
+            f"{config.unroll_length} values before and {horizon} days after them, but got "
+            f"{np.min(origins)} to {np.max(origins)}"
+        )
+    last = origins - np.int32(scaled.lag)
+    forecasts = _forecast(config, params, scaled.inputs, last, horizon)
+    return Scorer(values, origins, horizon, scaled)(forecasts)
+
+
+def growth_ahead(
+    config: TrialConfig, params: Params, scaling: Scaling, history: History, *, horizon: int
+) -> Growth:
+    """Forecast log growth since the last known day [H].
+
+    Args:
+        config: what was trained.
+        params: the weights.
+        scaling: fitted to the days that trained.
+        history: the known days.
+        horizon: days ahead, H.
+
+    Raises:
+        DataError: the network's output is not finite.
+
+    Example:
+        >>> growth_ahead(config, params, scaling, History.of(prices), horizon=50)[-1]
+        0.0213
+    """
+    # Never smoothed, as on validation days; and only what is read, so that a history of another
+    # length compiles nothing.
+    window = scaling.transform(history.values)[-config.unroll_length :]
+    scaled = _forecast(config, params, window, np.array([len(window) - 1], np.int32), horizon)
+    if not np.all(np.isfinite(scaled)):
+        raise DataError(
+            f"the forecast after {history.dates[-1]} must be finite, but the network's output is "
+            "not; train with a smaller learning_rate"
+        )
+    last = np.array([len(history.values) - 1], np.int32)
+    growth: Growth = scaling.log_growth(scaled, last, history.values)[0]
+    return growth
+
+
+def _forecast(
+    config: TrialConfig,
+    params: Params,
+    series: NDArray[np.float64],
+    last: NDArray[np.int32],
+    horizon: int,
+) -> NDArray[np.float64]:
+    """Forecast as :func:`forecast_from`, with the padded network that ``config`` trains."""
+    architecture = Architecture.padded(config)
+    forecasts = forecast_from(
+        architecture,
+        resize_params(params, Architecture.of(config), architecture),
+        jax.device_put(series.astype(np.float32)),
+        jax.device_put(last),
+        warm_up=config.unroll_length,
+        horizon=horizon,
+    )
+    return np.asarray(forecasts, np.float64)

@@ -1,12 +1,16 @@
-"""Prices to the network's inputs, and its forecasts to validation values."""
+"""From prices to a network's inputs, and from its forecasts to scores."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foretune.datasets.smoothing import exponential_moving_average
-from foretune.datasets.transforms import Scaling, fit_scaling, log_growth_between
+from foretune.datasets.transforms import (
+    Scaling,
+    exponential_moving_average,
+    fit_scaling,
+    log_growth_between,
+)
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.metrics import mean_squared_error, relative_mse
 
@@ -16,7 +20,7 @@ class ScaledSeries:
     """A scaled series; index ``i`` of both arrays belongs to day ``i + lag``.
 
     ``inputs`` [N - lag] are what the network reads: its training days may be smoothed.
-    ``targets`` [N - lag] are what came, scaled alike and never smoothed.
+    ``targets`` [N - lag] are the actual values, scaled alike and never smoothed.
     """
 
     scaling: Scaling
@@ -30,7 +34,7 @@ class ScaledSeries:
 
 
 def scale(config: TrialConfig, values: NDArray[np.float64], train_stop: int) -> ScaledSeries:
-    """Scale mid prices [N] as ``config`` asks, by what the first ``train_stop`` days show."""
+    """Scale mid prices [N] as ``config`` asks, fitted to the first ``train_stop`` days."""
     scaling = fit_scaling(config.scaling, values[:train_stop], window=config.scaling_window)
     targets = scaling.transform(values)
     inputs = targets.copy()
@@ -42,7 +46,7 @@ def scale(config: TrialConfig, values: NDArray[np.float64], train_stop: int) -> 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scores:
-    """What forecasts are worth; ``log_growth`` [O, H] are the forecasts since each origin."""
+    """Scores of forecasts; ``log_growth`` [O, H] are the forecasts since each origin."""
 
     log_growth: NDArray[np.float64]
     relative_mse: float

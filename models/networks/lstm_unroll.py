@@ -4,9 +4,9 @@ Automatic differentiation of a scan saves what is cheap to derive and derives wh
 Here the forward pass saves, for each day, the factors that the backward pass multiplies by, so that
 its scan is left with two matrix products and a handful of multiplications.
 
-Two habits of XLA's CPU compiler decide the form. It does not vectorise a fusion that slices its
+Two properties of XLA's CPU compiler decide the form. It does not vectorise a fusion that slices its
 operand: activations are therefore computed on all four gates at once (``sigmoid(a)`` is
-``tanh(a / 2) / 2 + 1 / 2``), and kept out of the fusions that cut the gates apart. And it repeats
+``tanh(a / 2) / 2 + 1 / 2``), and kept out of the fusions that cut the gates apart. And it computes
 the input's share of the product faster inside the scan than hoisted out of it.
 """
 
@@ -102,8 +102,8 @@ def _backward(residuals: Any, cotangents: tuple[jax.Array, LSTMState]) -> tuple[
             _prevent_fusion(jnp.concatenate([d_c, d_c, d_c, d_h], axis=-1)) * to_gates
         )
         if n_inputs == 1:
-            # One input's gradient is a product that no GEMM is good at; in the first layer nobody
-            # asks for it, and the compiler drops it.
+            # A product with one column is slow in any GEMM; in the first layer the gradient of the
+            # input is not used, and the compiler drops it.
             d_input, d_h = d_gates @ transposed[:, :1], d_gates @ transposed[:, 1:]
         else:
             d_features = d_gates @ transposed

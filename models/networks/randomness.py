@@ -1,8 +1,8 @@
-"""Random words by hashing a key and a place: cheap to run, cheap to compile, free of shapes.
+"""Random words by hashing a key and a place: cheap to run and to compile, for any shape.
 
-``jax.random`` (threefry) is made for keys that anybody may fold and split anyhow; here it took more
-time than the network it drew masks for, and nearly half of a compiled epoch was its code. A draw
-for a place does not depend on how many places are drawn, and under ``vmap`` it is the draw without.
+``jax.random`` (threefry) took more time than the network that it drew masks for, and nearly half of
+a compiled epoch was its code. A draw for a place does not depend on how many places are drawn, and
+is the same with and without ``vmap``.
 """
 
 import jax
@@ -24,7 +24,7 @@ def random_key(seed: jax.Array | int) -> Key:
 
 
 def fold_in(key: Key, number: jax.Array | int) -> Key:
-    """Return the ``number``-th key that descends from ``key``."""
+    """Return the ``number``-th key derived from ``key``."""
     word = jnp.asarray(number, jnp.uint32)
     first = _mix(_mix(word ^ key[0]) + key[1])
     return jnp.stack([first, _mix(_mix(word + key[1]) ^ first)])

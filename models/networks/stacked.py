@@ -1,6 +1,7 @@
 """StackedRNN: recurrent layers, dropout between them, a regression head, a ``lax.scan`` unroll."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,6 @@ from foretune.models.networks.randomness import fold_in
 # One state per layer.
 StackState = tuple[CellState, ...]
 
-HEAD_AXES: dict[str, tuple[Axis, ...]] = {"head_kernel": (("inputs",), ()), "head_bias": ((),)}
-
 
 @dataclass(frozen=True)
 class Architecture:
@@ -30,6 +29,11 @@ class Architecture:
     def of(cls, config: TrialConfig) -> "Architecture":
         """Return the architecture that ``config`` asks for."""
         return cls(cell=config.cell, units=config.units)
+
+    @classmethod
+    def padded(cls, config: TrialConfig) -> "Architecture":
+        """Return the architecture that is compiled for ``config``, with its padded units."""
+        return cls(cell=config.cell, units=config.padded_units)
 
 
 class StackedRNN(nnx.Module):
@@ -46,6 +50,11 @@ class StackedRNN(nnx.Module):
         >>> outputs.shape
         (5, 3)
     """
+
+    axes: ClassVar[dict[str, tuple[Axis, ...]]] = {
+        "head_kernel": (("inputs",), ()),
+        "head_bias": ((),),
+    }
 
     def __init__(self, architecture: Architecture, *, rng: np.random.Generator) -> None:
         cell, widths = CELLS[architecture.cell], (1, *architecture.units)
@@ -94,12 +103,14 @@ class StackedRNN(nnx.Module):
         features = inputs[:, :, None]
         new_state = []
         for number, (layer, layer_state) in enumerate(zip(self.layers, state, strict=True)):
-            masks = None
+            output_mask, state_mask = None, None
             if dropout_key is not None:
                 key = fold_in(dropout_key, number)
                 steps, batch = inputs.shape
-                masks = dropout_masks(key, dropout, steps, batch, layer.units)
-            features, layer_state = _unroll_layer(layer, layer_state, features, masks)
+                output_mask, state_mask = dropout_masks(key, dropout, steps, batch, layer.units)
+            features, layer_state = _unroll_layer(layer, layer_state, features, state_mask)
+            if output_mask is not None:
+                features = features * output_mask
             new_state.append(layer_state)
         return self._head(features), tuple(new_state)
 
@@ -110,20 +121,9 @@ class StackedRNN(nnx.Module):
 
 
 def _unroll_layer(
-    layer: Cell,
-    state: CellState,
-    inputs: jax.Array,
-    masks: tuple[jax.Array, jax.Array] | None,
-) -> tuple[jax.Array, CellState]:
-    """Run one layer over ``inputs`` [T, B, I]: outputs [T, B, H] and its last state."""
-    output_mask, state_mask = masks if masks is not None else (None, None)
-    outputs, state = _unroll_cell(layer, state, inputs, state_mask)
-    return outputs if output_mask is None else outputs * output_mask, state
-
-
-def _unroll_cell(
     layer: Cell, state: CellState, inputs: jax.Array, state_mask: jax.Array | None
 ) -> tuple[jax.Array, CellState]:
+    """Run one layer over ``inputs`` [T, B, I]: outputs [T, B, H] and its last state."""
     if type(layer) is LSTMCell:
         h, c = state
         return lstm_unroll(layer.kernel[...], layer.bias[...], (h, c), inputs, state_mask)

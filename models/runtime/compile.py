@@ -1,20 +1,28 @@
-"""jit with the XLA options that suit these programs, and a bound on how many are kept."""
+"""What is compiled: how, how much of it is kept in memory and on disk, and how often."""
 
 import contextlib
 import ctypes
+import hashlib
+import os
+import stat
+from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import cache, wraps
+from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import jax
+from jax import monitoring
 from jax.errors import JaxRuntimeError
+
+from foretune.models.runtime.device import cpu_description
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 CompilerOptions = dict[str, bool | int | str]
 
-# What jit_for_backend has made, and how many programs each has compiled since they were forgotten.
+# What jit_for_backend has made.
 _JITTED: list[Any] = []
 
 # A compiled epoch holds about 10 MiB.
@@ -35,7 +43,7 @@ def compiler_options() -> CompilerOptions:
 
 
 def jit_for_backend(
-    *, static_argnames: str | Iterable[str], options: Callable[[], CompilerOptions] | None = None
+    *, static_argnames: str | Iterable[str]
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator: ``jax.jit`` with :func:`compiler_options`, decided at the first call.
 
@@ -43,35 +51,30 @@ def jit_for_backend(
 
     Args:
         static_argnames: as for ``jax.jit``.
-        options: returns the options; None for those of the backend.
 
     Example:
         >>> @jit_for_backend(static_argnames="days")
         ... def repeat(x: jax.Array, days: int) -> jax.Array:
         ...     return jnp.tile(x, days)
     """
-    chosen = options or compiler_options
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        @cache
-        def jitted(with_options: bool) -> Any:
-            extra = (chosen() or None) if with_options else None
-            made = jax.jit(function, static_argnames=static_argnames, compiler_options=extra)
+        made: Any = None
+
+        def jitted(options: CompilerOptions | None) -> Any:
+            nonlocal made
+            made = jax.jit(function, static_argnames=static_argnames, compiler_options=options)
             _JITTED.append(made)
             return made
 
-        unknown = False
-
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            nonlocal unknown
             try:
-                return cast(R, jitted(not unknown)(*args, **kwargs))
+                return cast(R, (made or jitted(compiler_options() or None))(*args, **kwargs))
             except JaxRuntimeError as error:
-                if unknown or "No such compile option" not in str(error):
+                if "No such compile option" not in str(error):
                     raise
-                unknown = True
-                return cast(R, jitted(False)(*args, **kwargs))
+                return cast(R, jitted(None)(*args, **kwargs))
 
         return call
 
@@ -82,8 +85,8 @@ def evict_compiled_programs(most: int = _MOST_PROGRAMS) -> None:
     """Drop the programs of :func:`jit_for_backend` once there are more than ``most`` of them.
 
     A process that trains hundreds of shapes would grow without bound, up to the number of memory
-    maps that Linux allows. What is dropped and wanted again comes from the compile cache, or is
-    compiled again where there is none. The user's own programs are not touched.
+    maps that Linux allows. A dropped program that is needed again comes from the compile cache, or
+    is compiled again where there is none. The user's own programs are not touched.
     """
     if sum(made._cache_size() for made in _JITTED) <= most:
         return
@@ -92,3 +95,77 @@ def evict_compiled_programs(most: int = _MOST_PROGRAMS) -> None:
     # glibc would keep nearly all of what was freed.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def use_compile_cache(*, on: bool = True) -> Path | None:
+    """Keep compiled programs on disk, for this process and all later ones.
+
+    They are kept in ``$FORETUNE_CACHE_DIR``, or ``foretune`` in the user's cache folder, in a
+    folder for this type of CPU: they are native code. A folder that others may write to is not
+    used. A cache that JAX has been given already is left as it is. To clear the cache, delete the
+    folder.
+
+    Args:
+        on: False keeps none in foretune's folder, also if an earlier call did.
+
+    Returns:
+        The folder in use, or None without a cache.
+
+    Example:
+        >>> use_compile_cache()
+        PosixPath('/home/ada/.cache/foretune/jax-1f0c2b6a9d3e')
+    """
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    cpu = hashlib.sha256(cpu_description().encode()).hexdigest()[:12]
+    folder = Path(os.environ.get("FORETUNE_CACHE_DIR") or user / "foretune") / f"jax-{cpu}"
+    given = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    if given and Path(given) != folder:
+        return Path(given)
+    if not on or not _is_private(folder):
+        jax.config.update("jax_compilation_cache_dir", None)  # type: ignore[no-untyped-call]
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
+    # These programs take seconds to compile and are a few hundred kB: keep them all.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)  # type: ignore[no-untyped-call]
+    return folder
+
+
+def _is_private(folder: Path) -> bool:
+    """Make ``folder`` for this user alone; False where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state = folder.stat()
+    except OSError:
+        return False
+    mine = not hasattr(os, "getuid") or state.st_uid == os.getuid()
+    return mine and not state.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+# How often JAX has reported an event of each name.
+_events: Counter[str] = Counter()
+
+
+def _count(event: str, *_: object, **__: object) -> None:
+    _events[event] += 1
+
+
+monitoring.register_event_duration_secs_listener(_count)
+monitoring.register_event_listener(_count)
+
+
+def compile_count() -> int:
+    """Return how many programs this process has had compiled, or loaded from the compile cache.
+
+    Example:
+        >>> before = compile_count()
+        >>> jax.jit(lambda x: x + 1)(1.0)
+        >>> compile_count() - before
+        1
+    """
+    return _events["/jax/core/compile/backend_compile_duration"]
+
+
+def cache_hits() -> int:
+    """Return how many of :func:`compile_count` came from the compile cache."""
+    return _events["/jax/compilation_cache/cache_hits"]

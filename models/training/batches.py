@@ -31,8 +31,8 @@ def jump_where_exhausted(
     """Send cursors [B] that cannot read another unroll to random places.
 
     A cursor is exhausted when ``cursor + reach``, its furthest label, would lie beyond
-    ``length`` values. Whoever carries a recurrent state has to reset it where ``jumped``: the
-    state belongs to the days before the old place. (The tutorial does not; its fault 6.)
+    ``length`` values. A recurrent state has to be reset where ``jumped``: it belongs to the days
+    before the old place. (The tutorial does not; its fault 6.)
 
     Args:
         cursors: where each cursor stands [B].

@@ -1,4 +1,4 @@
-"""Training: one model after its config, an epoch at a time."""
+"""Training: one model by its config, an epoch at a time."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
-from foretune.models.forecaster.arrays import named_arrays, tree_of
 from foretune.models.forecasts.scoring import ScaledSeries, Scorer, scale
 from foretune.models.networks.cells import CELLS
-from foretune.models.networks.padding import crop_params, pad_params, padded_architecture
-from foretune.models.networks.params import Params, initial_params
+from foretune.models.networks.params import (
+    Params,
+    initial_params,
+    named_arrays,
+    resize_params,
+    tree_of,
+)
 from foretune.models.networks.stacked import Architecture
 from foretune.models.training.batches import segment_cursors
 from foretune.models.training.epoch import (
@@ -34,18 +38,7 @@ Criterion = Literal["relative_mse", "half_mse"]
 class TrainingRun:
     """The host's side of one training: what goes into each compiled epoch, and what came out.
 
-    :func:`fit` drives one run; lanes drive several at a time.
-
-    Args:
-        config: what to train.
-        data: training and validation days.
-        criterion: the validation value that decays, stops and chooses.
-        learning_rates: as for :func:`fit`.
-        snapshot: as for :func:`fit`.
-
-    Raises:
-        ConfigError: ``learning_rates`` is empty.
-        DataError: the training part is too short for the unroll length.
+    :func:`fit` has its arguments and errors, and drives one run; lanes drive several at a time.
     """
 
     def __init__(
@@ -60,7 +53,7 @@ class TrainingRun:
             raise ConfigError("learning_rates must hold one rate an epoch, but is empty")
         self.config = config
         self.program = Program(
-            architecture=padded_architecture(config),
+            architecture=Architecture.padded(config),
             optimizer=config.optimizer,
             batch_size=config.batch_size,
             unroll_length=config.unroll_length,
@@ -78,14 +71,16 @@ class TrainingRun:
 
     def first_state(self) -> TrainState:
         """Return the state before the next epoch of this run, on the host: nothing to compile."""
-        own = Architecture.of(self.config)
-        params = initial_params(own, self.config.seed)
-        padded = pad_params(params, own, self.program.architecture)
+        config, own = self.config, Architecture.of(self.config)
+        params = initial_params(own, config.seed)
+        padded = resize_params(params, own, self.program.architecture)
+        shapes = [(config.batch_size, units) for units in config.padded_units]
+        zeros: Any = [np.zeros(shape, np.float32) for shape in shapes]
         state = TrainState(
             params=padded,
-            optimizer_state=initial_optimizer_state(self.config.optimizer, padded),
-            cursors=segment_cursors(int(self.data.train_length), self.config.batch_size),
-            recurrent_state=_zero_state(self.program, self.config.batch_size),
+            optimizer_state=initial_optimizer_state(config.optimizer, padded),
+            cursors=segment_cursors(int(self.data.train_length), config.batch_size),
+            recurrent_state=tuple((layer,) * CELLS[config.cell].states for layer in zeros),
         )
         if self._snapshot is None:
             return state
@@ -115,7 +110,7 @@ class TrainingRun:
         )
 
     def record(self, loss: float, forecasts: NDArray[np.float32], params: Params) -> EpochResult:
-        """Take in what the epoch left, and decide on the next one.
+        """Take in the outcome of the epoch, and decide on the next one.
 
         Args:
             loss: mean training loss.
@@ -127,11 +122,18 @@ class TrainingRun:
         """
         epoch, learning_rate = self._epoch, self._learning_rate
         # Checked before they become prices: the floor of a scaling would hide a -inf.
-        _require_finite(loss, forecasts, epoch, learning_rate)
+        where = f"in epoch {epoch} at learning rate {learning_rate:.3g}"
+        if not np.isfinite(loss):
+            raise NonFiniteLossError(f"the training loss became {loss} {where}")
+        if not np.all(np.isfinite(forecasts)):
+            raise NonFiniteLossError(f"the validation forecasts became non-finite {where}")
         scores = self._score(np.asarray(forecasts, np.float64))
         self._plateau = self._plateau.after(getattr(scores, self._criterion), self.config)
         self._epoch += 1
-        self.finished = self._ends_after(epoch)
+        if self._learning_rates is not None:
+            self.finished = epoch == len(self._learning_rates)
+        else:
+            self.finished = epoch == self.config.epochs or self._plateau.exhausted(self.config)
         return EpochResult(
             epoch=epoch,
             train_loss=loss,
@@ -142,7 +144,7 @@ class TrainingRun:
             is_best=self._plateau.epochs_since_best == 0,
             is_last=self.finished,
             forecasts=scores.log_growth,
-            params=crop_params(params, self.program.architecture, Architecture.of(self.config)),
+            params=resize_params(params, self.program.architecture, Architecture.of(self.config)),
         )
 
     @property
@@ -152,17 +154,15 @@ class TrainingRun:
             return self._plateau.learning_rate
         return self._learning_rates[self._epoch - 1]
 
-    def _ends_after(self, epoch: int) -> bool:
-        if self._learning_rates is not None:
-            return epoch == len(self._learning_rates)
-        return epoch == self.config.epochs or self._plateau.exhausted(self.config)
-
 
 class Training(Iterator[EpochResult]):
-    """The epochs of one training, one after another; see :func:`fit`."""
+    """The epochs of one training, one after another; see :func:`fit`.
 
-    def __init__(self, run: TrainingRun) -> None:
-        self._run = run
+    ``best`` is the best epoch so far, of which a resumed training knows the numbers alone.
+    """
+
+    def __init__(self, run: TrainingRun, best: EpochResult | None = None) -> None:
+        self._run, self.best = run, best
         # Put, not passed as NumPy: an argument that is on the device already is not copied again.
         self._state, self._data = jax.device_put((run.first_state(), run.data))
 
@@ -174,7 +174,15 @@ class Training(Iterator[EpochResult]):
         hyper = jax.device_put(run.hyperparameters())
         state, loss, forecasts = train_epoch(run.program, self._data, hyper, self._state)
         self._state = state
-        return run.record(float(loss), np.asarray(forecasts), state.params)
+        result = run.record(float(loss), np.asarray(forecasts), state.params)
+        if result.is_best:
+            self.best = result
+        return result
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch follows."""
+        return self._run.finished
 
     def snapshot(self) -> Snapshot:
         """Return all that the next epoch depends on: :func:`fit` goes on from there."""
@@ -228,15 +236,6 @@ def best_epoch(run: Iterable[EpochResult]) -> EpochResult:
     return min(run, key=lambda result: result.relative_mse)
 
 
-def _zero_state(program: Program, batch_size: int) -> Any:
-    """Return the network's state before the first day."""
-    states = CELLS[program.architecture.cell].states
-    return tuple(
-        tuple(np.zeros((batch_size, units), np.float32) for _ in range(states))
-        for units in program.architecture.units
-    )
-
-
 def _training_data(
     config: TrialConfig, data: DevelopmentData, scaled: ScaledSeries
 ) -> TrainingData:
@@ -247,8 +246,8 @@ def _training_data(
             f"unroll_length and label_offset need {needed} scaled training values, but there are "
             f"{train_length}"
         )
-    # Filled up at the end, where no origin and no cursor reaches: every scaling (some lose the
-    # first day) and every fold has series of one length, and with that one compiled program.
+    # Filled up at the end, which no origin and no cursor reaches: so the series of every scaling
+    # (some lose the first day) and every fold has one length, and they share a compiled program.
     inputs = scaled.inputs.astype(np.float32)
     series = np.pad(inputs, (0, data.capacity - len(inputs)))
     return TrainingData(
@@ -256,13 +255,3 @@ def _training_data(
         train_length=np.int32(train_length),
         origins=data.split.validation_origins - np.int32(scaled.lag),
     )
-
-
-def _require_finite(
-    loss: float, forecasts: NDArray[np.float32], epoch: int, learning_rate: float
-) -> None:
-    where = f"in epoch {epoch} at learning rate {learning_rate:.3g}"
-    if not np.isfinite(loss):
-        raise NonFiniteLossError(f"the training loss became {loss} {where}")
-    if not np.all(np.isfinite(forecasts)):
-        raise NonFiniteLossError(f"the validation forecasts became non-finite {where}")

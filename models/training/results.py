@@ -1,4 +1,4 @@
-"""What training leaves after each epoch, and where it can go on: numbers and arrays, no JAX."""
+"""The results of an epoch, and the snapshot that training goes on from; without JAX."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ class NonFiniteLossError(ArithmeticError):
 
 @dataclass(frozen=True, kw_only=True)
 class EpochResult:
-    """What one epoch left.
+    """The result of one epoch.
 
     ``forecasts`` are log growths since each validation origin [O, H]; ``relative_mse`` is theirs,
     ``persistence_mse`` the mean squared log growth that it is relative to. ``half_mse`` is the

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
@@ -17,7 +17,7 @@ from uuid import uuid4
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
-from foretune.models.training.results import FoldProgress, FoldResults
+from foretune.models.training.results import FoldProgress, FoldResults, NonFiniteLossError
 
 # One thread for XLA: two processes of one thread train nearly twice as fast as one of two.
 XLA_ONE_THREAD = {"NPROC": "1"}
@@ -44,8 +44,8 @@ class DataRef:
 class TrainingState:
     """Where the training of one config is.
 
-    A worker may still hold the state that ``token`` names; ``folds`` say all that another one needs
-    to go on from there, and are None where it is sent back by its token alone.
+    A worker may still hold the state that ``token`` names; ``folds`` hold all that another one
+    needs to go on, and are None where the state is sent by its token alone.
     """
 
     config: TrialConfig
@@ -56,6 +56,12 @@ class TrainingState:
     def by_token(self) -> "TrainingState":
         """Return the state for the worker that holds it."""
         return self if self.token is None else replace(self, folds=None)
+
+
+def lane_shape(config: TrialConfig) -> Hashable:
+    """Return what configs of one study must have in common to be trained side by side."""
+    same = ("cell", "padded_units", "optimizer", "batch_size", "unroll_length", "steps_per_epoch")
+    return tuple(getattr(config, name) for name in same)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +76,6 @@ class Budget:
     epochs: int | None = None
     lanes: int = 1
     cache: bool = True
-
-    def is_spent(self, started: float, epochs: int) -> bool:
-        """Whether a task that has begun at ``started`` has done enough."""
-        return time.perf_counter() - started >= self.seconds or epochs == self.epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +128,7 @@ def prepare(cache: bool = True) -> str:
     if "jax" not in sys.modules:
         for name, value in XLA_ONE_THREAD.items():
             os.environ.setdefault(name, value)
-    from foretune.models.runtime.compile_cache import use_compile_cache
+    from foretune.models.runtime.compile import use_compile_cache
     from foretune.models.runtime.device import device_name
 
     use_compile_cache(on=cache)
@@ -157,7 +159,7 @@ def advance(work: tuple[TrainingState, ...], data: DataRef, budget: Budget) -> A
     _keep(_data, data.digest, folds, 4)
     device = prepare(budget.cache)
     from foretune.models.runtime.compile import evict_compiled_programs
-    from foretune.models.training.lane_tasks import advance_lanes
+    from foretune.models.training.lanes import advance_lanes
 
     evict_compiled_programs()
     if budget.lanes > 1:
@@ -166,82 +168,80 @@ def advance(work: tuple[TrainingState, ...], data: DataRef, budget: Budget) -> A
     return _advance_one(state, folds, budget, device)
 
 
-class Clock:
-    """Counts epochs, seconds and compiles of a task."""
+class TaskLog:
+    """What a task does for each of its configs, epoch by epoch."""
 
-    def __init__(self) -> None:
-        self.started = self._last = time.perf_counter()
+    def __init__(self, work: tuple[TrainingState, ...], budget: Budget, device: str) -> None:
+        from foretune.models.runtime.compile import cache_hits, compile_count
+
+        self._work, self._budget, self._device = work, budget, device
+        self._epochs: list[list[FoldResults]] = [[] for _ in work]
+        self._errors: list[str | None] = [None] * len(work)
+        self._parameters = [0] * len(work)
+        self._counts = {"compiles": compile_count, "cache_hits": cache_hits}
+        self._before = {name: count() for name, count in self._counts.items()}
         self._longest = 0.0
-        self._before = _compiles()
+        self._started = self._last = time.perf_counter()
 
-    def epoch_ended(self) -> None:
-        """Note how long an epoch took."""
+    def add(self, outcomes: Sequence[FoldResults | NonFiniteLossError]) -> bool:
+        """Take in the epoch of each config, or its error; returns whether another one follows."""
+        from foretune.models.networks.params import parameter_count
+
         now = time.perf_counter()
         self._longest, self._last = max(self._longest, now - self._last), now
+        going = now - self._started < self._budget.seconds
+        for number, outcome in enumerate(outcomes):
+            if isinstance(outcome, NonFiniteLossError):
+                self._errors[number], going = str(outcome), False
+                continue
+            self._parameters[number] = parameter_count(outcome.folds[-1].params)
+            # Only the forecasts of a fold's best epoch so far travel, and no weights.
+            folds = tuple(fold.without_arrays(forecasts=fold.is_best) for fold in outcome.folds)
+            epochs = self._epochs[number]
+            epochs.append(replace(outcome, folds=folds))
+            going = going and not outcome.is_last and len(epochs) != self._budget.epochs
+        return going
 
-    def measured(self) -> dict[str, Any]:
-        """Return the measured fields of :class:`Progress`."""
-        compiles, hits = _compiles()
-        return {
-            "seconds": time.perf_counter() - self.started,
-            "longest_epoch": self._longest,
-            "compiles": compiles - self._before[0],
-            "cache_hits": hits - self._before[1],
-        }
-
-
-def _compiles() -> tuple[int, int]:
-    from foretune.models.runtime.compile_count import cache_hits, compile_count
-
-    return compile_count(), cache_hits()
-
-
-def sent(results: FoldResults) -> FoldResults:
-    """Return an epoch as it travels: forecasts where they are a fold's best so far."""
-    folds = tuple(result.without_arrays(forecasts=result.is_best) for result in results.folds)
-    return replace(results, folds=folds)
-
-
-def new_token() -> str:
-    """Return the name of a state that this process keeps."""
-    return uuid4().hex
+    def answer(self, progress: Sequence[tuple[FoldProgress, ...]]) -> tuple[Progress, ...]:
+        """Return what was done, and where each config without an error goes on."""
+        counts = {name: count() - self._before[name] for name, count in self._counts.items()}
+        answer = []
+        for number, (state, folds) in enumerate(zip(self._work, progress, strict=True)):
+            error = self._errors[number]
+            made = Progress(
+                epochs=tuple(self._epochs[number]),
+                state=None if error else replace(state, token=uuid4().hex, folds=folds),
+                error=error,
+                parameters=self._parameters[number],
+                device=self._device,
+                seconds=time.perf_counter() - self._started,
+                longest_epoch=self._longest,
+                **counts,
+            )
+            answer.append(made)
+            counts = {}  # the first trial counts the compiles of all
+        return tuple(answer)
 
 
 def _advance_one(
     state: TrainingState, folds: tuple[DevelopmentData, ...], budget: Budget, device: str
 ) -> Answer:
-    from foretune.models.networks.params import parameter_count
-    from foretune.models.training.folds import fit_folds
-    from foretune.models.training.results import NonFiniteLossError
+    from foretune.models.training.folds import FoldsTraining
 
-    clock, epochs = Clock(), list[FoldResults]()
+    log = TaskLog((state,), budget, device)
     training = None if state.token is None else _trainings.pop(state.token, None)
     if training is None:
         if state.folds is None:
             return Missing()
-        training = fit_folds(state.config, folds, state.folds, one_by_one=state.one_by_one)
-    error, parameters = None, 0
-    try:
-        for results in training:
-            clock.epoch_ended()
-            parameters = parameter_count(results.folds[-1].params)
-            epochs.append(sent(results))
-            if budget.is_spent(clock.started, len(epochs)):
-                break
-    except NonFiniteLossError as failure:
-        error = str(failure)
-    after = None
-    if error is None:
-        after = replace(state, token=new_token(), folds=training.progress())
-        if not epochs[-1].is_last:
-            _keep(_trainings, str(after.token), training, 32)
-    return (
-        Progress(
-            epochs=tuple(epochs),
-            state=after,
-            error=error,
-            parameters=parameters,
-            device=device,
-            **clock.measured(),
-        ),
-    )
+        training = FoldsTraining(state.config, folds, state.folds, one_by_one=state.one_by_one)
+    going = True
+    while going:
+        try:
+            going = log.add([next(training)])
+        except NonFiniteLossError as error:
+            going = log.add([error])
+    answer = log.answer([training.progress()])
+    after = answer[0].state
+    if after is not None and not answer[0].epochs[-1].is_last:
+        _keep(_trainings, str(after.token), training, 32)
+    return answer

@@ -29,7 +29,7 @@ from foretune.search.dashboard.app import TOKEN_VARIABLE, serve
     "host_names",
     multiple=True,
     metavar="NAME[:PORT]",
-    help="A further name that the browser's address may show, as localhost:9000 for a tunnel.",
+    help="A further name that browsers may use, such as localhost:9000 for a tunnel.",
 )
 @click.option("--read-only", is_flag=True, help="Let nobody change or delete anything.")
 def dashboard(
@@ -40,7 +40,7 @@ def dashboard(
     If the environment variable FORETUNE_DASHBOARD_TOKEN is set, visitors must bring what is in it:
     once as ?token=... at the end of the address, or as Authorization: Bearer ...
     """
-    # As a container is stopped; where it is process 1, the system would not end it.
+    # SIGTERM stops a container, and would not end a process 1 that does not handle it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     serve(
         storage,

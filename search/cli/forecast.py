@@ -8,22 +8,26 @@ from pathlib import Path
 import click
 import pandas as pd
 from rich.console import Console
-from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from foretune.datasets import ConfigError, PriceSeries, load_prices
+from foretune.datasets import ConfigError, load_prices
 from foretune.datasets.common.errors import printable
-from foretune.datasets.common.files import write_atomically
+from foretune.datasets.common.files import require_file_place, write_atomically
 from foretune.models.forecaster.files import require_model_place
 from foretune.models.forecaster.forecaster import Forecaster
-from foretune.models.runtime.compile_cache import use_compile_cache
+from foretune.models.runtime.compile import use_compile_cache
 from foretune.models.training.refit import OnEpoch, Stage
 from foretune.models.training.results import EpochResult, NonFiniteLossError
-from foretune.search.cli.forecast_places import require_forecast_places
-from foretune.search.cli.options import POSITIVE, print_written_files
-from foretune.search.engine.signals import stop_on_signal
+from foretune.search.cli.options import (
+    POSITIVE,
+    out_option,
+    prices_option,
+    print_written_files,
+)
+from foretune.search.engine.signals import StopRequest, stop_on_signal
 from foretune.search.figures.forecasts import forecast_figure
-from foretune.search.review.results import save_figure
+from foretune.search.figures.style import save_figure
+from foretune.search.review.progress import live_line
 from foretune.search.study.best_file import BestDocument
 
 # Days of a forecast that the terminal shows at each end.
@@ -32,12 +36,8 @@ _SHOWN = 5
 
 @click.command()
 @click.argument("best_toml", metavar="BEST.toml", type=click.Path())
-@click.option(
-    "--data", "--prices", "prices", help="Other prices than the study's, or where the study's are."
-)
-@click.option(
-    "--out", type=click.Path(), default="model", show_default=True, help="Folder of the model."
-)
+@prices_option("Other prices than the study's, or where the study's are.")
+@out_option("Folder of the model.", "model")
 @click.option("--no-refit", is_flag=True, help="Keep the weights that validation has seen.")
 def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
     """Train a study's best config on its training and validation days, to forecast with.
@@ -52,14 +52,15 @@ def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
     use_compile_cache()
     console = Console()
     if not document.is_of(series):
-        _say(console, _other_prices(document, series))
+        known = document.prices
+        _say(
+            console,
+            f"these are other prices than the study's ({known.name} to {known.last_date}, digest "
+            f"{known.digest[:12]}): {series.name} to {series.dates[-1]}, digest "
+            f"{series.digest[:12]}, split anew in the same proportions",
+        )
     try:
-        with stop_on_signal() as stop, _show_epochs() as show:
-
-            def on_epoch(stage: Stage, result: EpochResult) -> None:
-                show(stage, result)
-                stop.check_stop()
-
+        with stop_on_signal() as stop, _show_epochs(stop) as on_epoch:
             forecaster = Forecaster.train(
                 document.config, series, split=split, refit=not no_refit, on_epoch=on_epoch
             )
@@ -73,12 +74,7 @@ def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
 
 @click.command()
 @click.argument("model", metavar="MODEL", type=click.Path())
-@click.option(
-    "--data",
-    "--prices",
-    "prices",
-    help="Newer prices of the same instrument, which continue its own.",
-)
+@prices_option("Newer prices of the same instrument, which continue its own.")
 @click.option("--steps", type=POSITIVE, help="Days ahead (all that the model was trained for).")
 @click.option("--csv", type=click.Path(), help="CSV file to write.")
 @click.option("--plot", type=click.Path(), help="PNG figure to write.")
@@ -86,7 +82,7 @@ def forecast(
     model: str, prices: str | None, steps: int | None, csv: str | None, plot: str | None
 ) -> None:
     """Forecast the days after the last price that a model knows. Nothing is trained."""
-    require_forecast_places(model, prices, csv=csv, plot=plot)
+    _require_places(model, prices, csv, plot)
     forecaster = Forecaster.load(model)
     if prices is not None:
         forecaster = forecaster.with_prices(load_prices(prices))
@@ -103,17 +99,26 @@ def forecast(
     print_written_files(console, [file for file in (csv, plot) if file is not None])
 
 
+def _require_places(model: str, prices: str | None, csv: str | None, plot: str | None) -> None:
+    """Refuse files that cannot be written, or that the command reads: before it forecasts."""
+    given = {"--csv": csv, "--plot": plot}
+    places = {}
+    for option, file in given.items():
+        if file is None:
+            continue
+        places[option] = place = require_file_place(file).resolve()
+        if place.is_relative_to(Path(model).resolve()):
+            raise ConfigError(f"{option} must lie outside the model {model}, but got {file}")
+        if prices is not None and place == Path(prices).resolve():
+            raise ConfigError(f"{option} must be another file than --data, but got {file}")
+    if plot is not None and Path(plot).suffix.lower() != ".png":
+        raise ConfigError(f"--plot must be a file named .png, but got {plot}")
+    if len(set(places.values())) < len(places):
+        raise ConfigError(f"--csv and --plot must be two files, but both are {csv}")
+
+
 def _say(console: Console, line: str) -> None:
     console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
-
-
-def _other_prices(document: BestDocument, series: PriceSeries) -> str:
-    known = document.prices
-    return (
-        f"these are other prices than the study's ({known.name} to {known.last_date}, digest "
-        f"{known.digest[:12]}): {series.name} to {series.dates[-1]}, digest {series.digest[:12]}, "
-        "split anew in the same proportions"
-    )
 
 
 def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
@@ -154,25 +159,22 @@ def _forecast_table(forecaster: Forecaster, frame: pd.DataFrame) -> Table:
 
 
 @contextmanager
-def _show_epochs() -> Iterator[OnEpoch]:
-    """Show the epochs of both trainings while the context lasts, on stderr.
+def _show_epochs(stop: StopRequest) -> Iterator[OnEpoch]:
+    """Show the epochs of both trainings on stderr, and stop after the one of the user's Ctrl-C.
 
-    On a terminal in one line that changes; elsewhere a line an epoch.
+    A terminal shows one line that changes; elsewhere each epoch has a line.
     """
-    columns = (TextColumn("{task.description}"), TextColumn("{task.fields[now]}", style="dim"))
     console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task("training", now="compiling")
+    with live_line("training") as show:
 
         def on_epoch(stage: Stage, result: EpochResult) -> None:
             doing = "training" if stage == "choice" else "training with the validation days too"
             now = f"epoch {result.epoch}, training loss {result.train_loss:.4f}"
             if stage == "choice":
                 now += f", relative_mse {result.relative_mse:.4f}"
-            bar.update(task, description=doing, now=now)
+            show(description=doing, now=now)
             if not console.is_terminal:
                 console.print(f"{doing}: {now}", highlight=False, soft_wrap=True)
+            stop.check_stop()
 
         yield on_epoch

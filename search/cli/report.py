@@ -4,25 +4,25 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from foretune.datasets import ConfigError
-from foretune.models.config import TrialConfig
-from foretune.models.runtime.compile_cache import use_compile_cache
-from foretune.models.training.results import FoldResults
+from foretune.models.runtime.compile import use_compile_cache
+from foretune.search.cli.entry import FAILED
 from foretune.search.cli.options import (
-    FAILED,
     POSITIVE,
+    out_option,
     prices_option,
     print_written_files,
     storage_option,
     study_option,
 )
 from foretune.search.engine.signals import StopRequest, stop_on_signal
+from foretune.search.report.access_log import format_access_log
 from foretune.search.report.files import require_report_place, write_report
-from foretune.search.report.openings import format_openings
 from foretune.search.report.replay import replay as train_again
 from foretune.search.report.report import make_report
 from foretune.search.review.progress import show_training
@@ -31,12 +31,14 @@ from foretune.search.storage.connect import load_study
 from foretune.search.study.spec import study_prices
 from foretune.search.trial.record import OnEpoch
 
+_prices_option = prices_option("The study's prices, if they are not where the study found them.")
+
 
 @click.command()
 @study_option
 @storage_option
-@prices_option
-@click.option("--out", type=click.Path(), help="Folder for the report (results/STUDY).")
+@_prices_option
+@out_option("Folder for the report (results/STUDY).")
 @click.option("--open-test", is_flag=True, help="Open the test, and record that it was.")
 @click.option("--sealed", is_flag=True, help="Leave the test closed, as by default.")
 @click.option("--top", type=POSITIVE, default=5, show_default=True, help="Configs to average.")
@@ -60,7 +62,7 @@ def report(
     folder = require_report_place(out or _own_folder(name))
     series = study_prices(study, prices)
     use_compile_cache()
-    console = Console()
+    console = Console(highlight=False, markup=False)
     with stop_on_signal() as stop:
         with _show(f"study {name}: training its best configs once more", stop) as on_epoch:
             made = make_report(
@@ -73,12 +75,12 @@ def report(
             )
         if not open_test:
             stop.check_stop()
-        # Whoever asks to stop after the opening still gets what the test was opened for.
+        # Stopped after the opening, the user still gets what the test was opened for.
         files = write_report(made, folder)
-        console.print(made.verdict, highlight=False, markup=False)
-        console.print(format_openings(made.openings, name), highlight=False, markup=False)
+        console.print(made.verdict)
+        console.print(format_access_log(made.openings, name))
         if made.evidence.left_out:
-            console.print(made.evidence.left_out, highlight=False, markup=False)
+            console.print(made.evidence.left_out)
         print_written_files(console, files)
         stop.check_stop()
 
@@ -87,11 +89,11 @@ def report(
 @study_option
 @click.option("--trial", "number", type=click.IntRange(min=0), required=True, help="Its number.")
 @storage_option
-@prices_option
+@_prices_option
 def replay(name: str, number: int, storage: str, prices: str | None) -> None:
     """Train a stored trial again: is every number the same to the last bit?
 
-    Ends with exit code 1 when it is not.
+    If not, the exit code is 1.
     """
     study = load_study(name, storage)
     series = study_prices(study, prices)
@@ -110,20 +112,20 @@ def replay(name: str, number: int, storage: str, prices: str | None) -> None:
 def _own_folder(name: str) -> Path:
     """Return results/STUDY; a study that another program named may be called ../../elsewhere."""
     if not NAME_PATTERN.fullmatch(name):
-        raise ConfigError(f"--out must be given for study {name!r}, whose name is no folder's")
+        raise ConfigError(f"--out must be given for study {name!r}: its name cannot be a folder's")
     return Path("results") / name
 
 
 @contextmanager
 def _show(what: str, stop: StopRequest) -> Iterator[OnEpoch]:
-    """Show the epochs while the context lasts, and stop after the one in which that is asked for.
+    """Show the epochs while the context lasts, and stop after the one of the user's Ctrl-C.
 
     A KeyboardInterrupt would be lost where JAX calls back into Python.
     """
     with show_training(what) as show:
 
-        def on_epoch(number: int, config: TrialConfig, results: FoldResults) -> None:
-            show(number, config, results)
+        def on_epoch(*epoch: Any) -> None:
+            show(*epoch)
             stop.check_stop()
 
         yield on_epoch

@@ -2,38 +2,40 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
+import optuna
 from rich.console import Console
 
-from foretune.datasets import SAMPLES, ConfigError, load_prices
+from foretune.datasets import SAMPLES, load_prices
+from foretune.datasets.common.files import require_writable
 from foretune.models.config import TrialConfig
+from foretune.search.cli.entry import INTERRUPTED
 from foretune.search.cli.options import (
-    INTERRUPTED,
     POSITIVE,
+    out_option,
+    prices_option,
     print_written_files,
     storage_option,
     study_option,
-    was_interrupted,
 )
 from foretune.search.engine.executors import dask_executor
 from foretune.search.engine.signals import stop_on_signal
-from foretune.search.report.verdict_so_far import caveat
-from foretune.search.review.results import require_writable, write_results
-from foretune.search.review.summary_rows import summary_table
+from foretune.search.report.verdict import caveat
+from foretune.search.review.results import write_results
+from foretune.search.review.summary import summary_table
 from foretune.search.run import run_study
 from foretune.search.space.space import SearchSpace
+from foretune.search.storage.retry import STORAGE_ERRORS
 from foretune.search.study.pruners import PRUNERS
+from foretune.search.study.target import has_enough
 
 
 @click.command()
-@click.option(
-    "--data",
-    "--prices",
-    "prices",
-    default="sp500",
-    show_default=True,
-    help=f"A sample ({', '.join(SAMPLES)}), a CSV file of daily prices, or alphavantage:SYMBOL.",
+@prices_option(
+    f"A sample ({', '.join(SAMPLES)}), a CSV file of daily prices, or alphavantage:SYMBOL.",
+    "sp500",
 )
 @study_option
 @click.option("--trials", type=POSITIVE, default=30, show_default=True, help="Trials in total.")
@@ -76,27 +78,20 @@ from foretune.search.study.pruners import PRUNERS
 )
 @click.option("--lanes", type=POSITIVE, help="Trials a worker trains at a time (1 on a CPU).")
 @click.option("--no-cache", is_flag=True, help="Leave the folder of compiled programs alone.")
-@click.option("--out", type=click.Path(), help="Folder for the results (results/STUDY).")
+@out_option("Folder for the results (results/STUDY).")
 def run(
     prices: str,
     name: str,
     trials: int,
-    epochs: int | None,
-    horizon: int | None,
-    stride: int | None,
-    folds: int | None,
-    storage: str,
     space_file: str | None,
     known: tuple[str, ...],
-    seed: int | None,
     pruner: str | None,
-    workers: int | None,
     dask: str | None,
     dask_scheduler_file: str | None,
-    task_timeout: float | None,
     lanes: int | None,
     no_cache: bool,
     out: str | None,
+    **settings: Any,  # run_study has them by the same names
 ) -> None:
     """Run or resume a study, then write best.toml, trials.csv and figures.
 
@@ -112,21 +107,14 @@ def run(
             series,
             n_trials=trials,
             space=space,
-            epochs=epochs,
-            horizon=horizon,
-            stride=stride,
-            folds=folds,
-            seed=seed,
-            storage=storage,
             start_from=[TrialConfig.load(file) for file in known],
             pruner=PRUNERS[pruner]() if pruner else None,
-            workers=workers,
             executor=executor,
-            task_timeout=task_timeout,
             lanes=lanes or "auto",
             cache=not no_cache,
+            **settings,
         )
-    if stop.requested or was_interrupted(study, trials):
+    if stop.requested or not _has_enough(study, trials):
         sys.exit(INTERRUPTED)
     files = write_results(study, series, folder)
     console = Console()
@@ -135,11 +123,9 @@ def run(
     print_written_files(console, files)
 
 
-@click.command(context_settings={"ignore_unknown_options": True}, hidden=True)
-@click.argument("_", nargs=-1, type=click.UNPROCESSED)
-def worker(_: tuple[str, ...]) -> None:
-    """Say what took the place of this command."""
-    raise ConfigError(
-        "`foretune worker` is gone: one process runs a study, and trains on many machines with "
-        "`foretune run --dask tcp://HOST:8786`, whose workers are started with `dask worker`"
-    )
+def _has_enough(study: optuna.Study, trials: int) -> bool:
+    """Whether the run is complete; a database that is gone by now interrupted it."""
+    try:
+        return has_enough(study, trials)
+    except STORAGE_ERRORS:
+        return False

@@ -1,26 +1,29 @@
 """``serve``: optuna-dashboard behind its guard, for this machine alone unless there is a token."""
 
+import errno
 import io
+import logging
 import re
 import socket
 from collections.abc import Collection
+from contextlib import closing
 from ipaddress import ip_address
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from wsgiref.types import WSGIApplication
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import inspect
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.server import BaseWSGIServer, create_server
+from waitress.task import ErrorTask
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.search.dashboard.guard import guarded
-from foretune.search.dashboard.repair import with_content
-from foretune.search.dashboard.server import Server
+from foretune.search.dashboard.guard import ON_EVERY_ANSWER, SANDBOX, guarded
 from foretune.search.storage.artifact_store import artifact_store
 from foretune.search.storage.connect import DEFAULT_STORAGE, open_storage, require_database
 from foretune.search.storage.optuna_internals import behind_cache
-
-__all__ = ["TOKEN_VARIABLE", "guarded", "serve"]
 
 # Not an option of the command: the machine's other users see those in its list of processes.
 TOKEN_VARIABLE = "FORETUNE_DASHBOARD_TOKEN"
@@ -61,15 +64,18 @@ def serve(
     """
     _require_token(host, token)
     require_database(storage_url)
-    with Server(host, port) as server:
-        names = _host_names(host, server.server_port) | set(host_names)
-        app = _dashboard(open_storage(storage_url), read_only=read_only)
-        server.set_app(guarded(app, hosts=names, token=token, read_only=read_only))
-        print(_where(host, server.server_port, token), flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print("\nThe dashboard has ended.", flush=True)
+    with closing(_listen(host, port)) as listening:
+        port = listening.getsockname()[1]
+        app = guarded(
+            dashboard_app(open_storage(storage_url), read_only=read_only),
+            hosts=_host_names(host, port) | set(host_names),
+            token=token,
+            read_only=read_only,
+        )
+        # The name of the variable, never what is in it: terminals are logged and shared.
+        query = f"?token=${TOKEN_VARIABLE}" if token else ""
+        where = f"http://{_shown(host)}:{port}/{query}"
+        _run(app, listening, f"The dashboard is at {where} (Ctrl-C ends it)")
 
 
 def _require_token(host: str, token: str | None) -> None:
@@ -92,33 +98,96 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen()
+    except (OSError, OverflowError, UnicodeError) as error:
+        listening.close()
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise ConfigError(f"port must be one that is free, but {port} is taken") from None
+        raise ConfigError(
+            "host and port must be an address of this machine to listen on, but got "
+            f"{host!r} and {port}: {getattr(error, 'strerror', None) or error}"
+        ) from None
+    return listening
+
+
 def _host_names(host: str, port: int) -> set[str]:
     """Return what browsers put into the Host header: the port is left out only if it is 80."""
-    names = {_bracketed(name) for name in (*_LOOPBACK, _shown(host))}
+    names = {_shown(name) for name in (*_LOOPBACK, host)}
     return {f"{name}:{port}" for name in names} | (names if port == 80 else set())
 
 
 def _shown(host: str) -> str:
-    """Return the name of this machine where the host is only "all its addresses"."""
-    return socket.gethostname() if host in _ALL_ADDRESSES else host
-
-
-def _bracketed(host: str) -> str:
+    """Return a host as addresses show it; where it is all of this machine's, the machine's name."""
+    if host in _ALL_ADDRESSES:
+        return socket.gethostname()
     return f"[{host}]" if ":" in host else host
 
 
-def _where(host: str, port: int, token: str | None) -> str:
-    # The name of the variable, never what is in it: terminals are logged and shared.
-    query = f"?token=${TOKEN_VARIABLE}" if token else ""
-    return f"The dashboard is at http://{_bracketed(_shown(host))}:{port}/{query} (Ctrl-C ends it)"
+def _run(app: WSGIApplication, listening: socket.socket, greeting: str) -> None:
+    # What is wrong with the dashboard is printed, but not every visitor who leaves early.
+    logging.getLogger("waitress").setLevel(logging.ERROR)
+    connections: dict[int, Any] = {}
+    server = create_server(
+        app,
+        map=connections,
+        sockets=[listening],
+        threads=8,
+        ident=None,
+        log_socket_errors=False,
+    )
+    assert isinstance(server, BaseWSGIServer)  # as of one socket
+    server.channel_class = _Channel
+    print(greeting, flush=True)
+    try:
+        wasyncore.loop(timeout=1, map=connections)
+    except KeyboardInterrupt:
+        # server.run() would wait five seconds for an answer that takes long.
+        server.task_dispatcher.shutdown(timeout=1)
+        print("\nThe dashboard has ended.", flush=True)
+    finally:
+        wasyncore.close_all(connections)
 
 
-def _dashboard(storage: BaseStorage, *, read_only: bool) -> WSGIApplication:
-    # Only here: a refusal, or --help, need not wait for it.
+class _Refusal(ErrorTask):
+    """What waitress itself answers to a malformed request, with the guard's headers."""
+
+    def start(self) -> None:
+        super().start()
+        self.response_headers = [*ON_EVERY_ANSWER, SANDBOX]
+
+
+class _Channel(HTTPChannel):
+    error_task_class = _Refusal
+
+
+def dashboard_app(storage: BaseStorage, *, read_only: bool = False) -> Any:
+    """Return optuna-dashboard over a storage, without a guard: a WSGI application of Bottle.
+
+    Example:
+        >>> app = guarded(dashboard_app(storage), hosts=["127.0.0.1:8080"])
+    """
+    # Only here: a refusal, or --help, need not wait for them.
+    import bottle
     import optuna_dashboard
 
+    from foretune.search.figures.deferred import DrawnArtifacts
+
     store = ArtifactsToRead(storage) if read_only else artifact_store(storage)
-    return with_content(optuna_dashboard.wsgi(storage, artifact_store=store))
+    app = optuna_dashboard.wsgi(storage, artifact_store=DrawnArtifacts(store))
+
+    def answer_with_content() -> None:
+        # The pages of optuna-dashboard 0.21 read every answer as JSON: after a 204, which has no
+        # content, they say that it failed, and go on showing what was there before.
+        if bottle.response.status_code == 204:
+            bottle.response.status = 200
+
+    app.add_hook("after_request", answer_with_content)
+    return app
 
 
 class ArtifactsToRead:
@@ -138,7 +207,10 @@ class ArtifactsToRead:
         Raises:
             ArtifactNotFound: there is none of this id.
         """
-        if not _has_artifacts(self._storage):
+        behind = behind_cache(self._storage)
+        if isinstance(behind, RDBStorage) and not inspect(behind.engine).has_table(
+            "foretune_artifacts"
+        ):
             raise ArtifactNotFound(f"no artifact {artifact_id}")
         return artifact_store(self._storage).open_reader(artifact_id)
 
@@ -149,10 +221,3 @@ class ArtifactsToRead:
     def remove(self, artifact_id: str) -> None:
         """Refuse to remove an artifact."""
         raise io.UnsupportedOperation("remove")
-
-
-def _has_artifacts(storage: BaseStorage) -> bool:
-    behind = behind_cache(storage)
-    return not isinstance(behind, RDBStorage) or inspect(behind.engine).has_table(
-        "foretune_artifacts"
-    )

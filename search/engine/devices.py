@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from itertools import takewhile
@@ -42,33 +43,26 @@ def find_devices() -> Devices:
     one process drives all of its chips.
     """
     wanted = os.environ.get("JAX_PLATFORMS", "").split(",")[0]  # of several JAX uses the first
-    if (
-        find_spec("libtpu") is not None
-        and wanted in ("", "tpu")
-        and list(Path("/dev").glob("accel*"))
-    ):
+    has_tpu = find_spec("libtpu") is not None and any(Path("/dev").glob("accel*"))
+    if has_tpu and wanted in ("", "tpu"):
         return Devices("tpu", ("all",))
     has_cuda = any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
     if has_cuda and wanted in ("", "cuda", "gpu"):
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        ids = _cuda_ids() if visible is None else _named(visible)
-        if ids:
-            return Devices("cuda", ids)
+        ids: Iterable[str] = ()
+        if visible is not None:
+            # CUDA reads the list up to the first that cannot be, such as -1.
+            names = map(str.strip, visible.split(","))
+            ids = takewhile(lambda name: name and not name.startswith("-"), names)
+        else:
+            query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+            with suppress(OSError, subprocess.SubprocessError):
+                ids = subprocess.run(
+                    query, capture_output=True, text=True, check=True, timeout=60
+                ).stdout.split()
+        if found := tuple(ids):
+            return Devices("cuda", found)
     return Devices("cpu", ())
-
-
-def _named(visible: str) -> tuple[str, ...]:
-    """Return the devices of a list; CUDA reads it up to the first that cannot be, such as -1."""
-    names = map(str.strip, visible.split(","))
-    return tuple(takewhile(lambda name: name and not name.startswith("-"), names))
-
-
-def _cuda_ids() -> tuple[str, ...]:
-    with suppress(OSError, subprocess.SubprocessError):
-        query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-        found = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60)
-        return tuple(found.stdout.split())
-    return ()
 
 
 def usable_cores() -> int:

@@ -1,16 +1,16 @@
 """The driver: the one process that owns a study. It asks, reports, prunes and tells.
 
-A trial is a chain of tasks. Each trains it a few epochs onward, in whatever slot is free, from the
-snapshot that the one before it has returned.
+A trial is a chain of tasks. Each trains it a few epochs further, in any free slot, from the
+snapshot that the one before it returned.
 """
 
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -19,8 +19,8 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError
-from foretune.models.training.lane_tasks import lane_shape
-from foretune.models.training.tasks import Budget, DataRef, Missing, TrainingState, advance
+from foretune.datasets.splits import DevelopmentData
+from foretune.models.training.tasks import Budget, DataRef, Missing, advance, lane_shape
 from foretune.search.engine.executors import Slots
 from foretune.search.engine.signals import StopRequest
 from foretune.search.space.space import SearchSpace
@@ -34,8 +34,7 @@ from foretune.search.storage.optuna_internals import (
 )
 from foretune.search.storage.retry import STORAGE_ERRORS, StorageAwayError
 from foretune.search.study import version1
-from foretune.search.study.target import LOST, MARK, finished_trials, is_finished
-from foretune.search.trial.objective import trains_one_by_one
+from foretune.search.study.trials import LOST, MARK, finished_trials, is_finished
 from foretune.search.trial.record import OnEpoch, TrialRecord
 
 # So many workers may be lost with a trial, one after another, before it fails.
@@ -44,10 +43,10 @@ _MOST_LOSSES = 3
 # A task is late after so many seconds: that of a new shape, which compiles, and others at least.
 _FIRST_TASK, _LEAST_TIMEOUT, _TIMES_LONGEST = 1800.0, 300.0, 20.0
 
-# How often the driver looks up from waiting: for signals, new workers, late tasks.
+# How often a waiting driver looks for signals, new workers and late tasks.
 _POLL_SECONDS = 0.1
 
-# After so many seconds without a worker it says that it waits.
+# After so many seconds without a worker the driver says that it waits.
 _ANNOUNCE_AFTER = 15.0
 
 
@@ -65,40 +64,27 @@ class DriverStudy(optuna.Study):
 class Plan:
     """What a driver works on.
 
-    ``epochs`` bounds a task, and ``task_timeout`` how long one may take in seconds; None leaves
-    both to the driver.
+    A task may take ``task_timeout`` seconds; None leaves that to the driver.
     """
 
     n_trials: int
     space: SearchSpace
-    data: DataRef
+    folds: tuple[DevelopmentData, ...]
     lanes: int
     cache: bool
     task_timeout: float | None
-    epochs: int | None = None
-
-
-@dataclass(eq=False)
-class _Member:
-    """A trial in the driver's hands, and how many workers in a row were lost with it."""
-
-    record: TrialRecord
-    losses: int = 0
-
-    @property
-    def shape(self) -> Hashable:
-        return lane_shape(self.record.config)
 
 
 @dataclass
 class _Job:
     """A task in a slot."""
 
-    members: list[_Member]
+    records: list[TrialRecord]
     future: "Future[Any]"
     started: float = field(default_factory=time.monotonic)
 
 
+@dataclass(kw_only=True, eq=False)
 class Driver:
     """Runs the trials that a study lacks.
 
@@ -112,30 +98,23 @@ class Driver:
         on_trial: called with every trial that has ended.
     """
 
-    def __init__(
-        self,
-        study: DriverStudy,
-        plan: Plan,
-        slots: Slots,
-        *,
-        stop: StopRequest,
-        check_lease: Callable[[], None],
-        on_epoch: OnEpoch,
-        on_trial: Callable[[FrozenTrial], None],
-    ) -> None:
-        self._study = study
-        self._plan = plan
-        self._slots = slots
-        self._stop = stop
-        self._check_lease = check_lease
-        self._on_epoch = on_epoch
-        self._on_trial = on_trial
-        self._one_by_one = trains_one_by_one(study.pruner, len(plan.data.folds or ()))
-        self._digest = DataRef(digest=plan.data.digest, folds=None)
-        self._members: dict[int, _Member] = {}  # all in hand, by their trials' numbers
-        self._queue: list[_Member] = []  # those that wait for a slot
+    study: DriverStudy
+    plan: Plan
+    slots: Slots
+    stop: StopRequest
+    check_lease: Callable[[], None]
+    on_epoch: OnEpoch
+    on_trial: Callable[[FrozenTrial], None]
+
+    def __post_init__(self) -> None:
+        plan = self.plan
+        self._data = DataRef.of(plan.folds)
+        self._budget = Budget(seconds=self.slots.chunk_seconds, lanes=plan.lanes, cache=plan.cache)
+        self._records: dict[int, TrialRecord] = {}  # of all unfinished trials, by their numbers
+        self._losses: Counter[int] = Counter()  # how many workers in a row were lost with each
+        self._queue: list[TrialRecord] = []  # those that wait for a slot
         self._jobs: dict[int, _Job] = {}
-        self._shapes: set[Hashable] = set()
+        self._shapes: set[Hashable] = set()  # those that a task has compiled
         self._longest_task = self._longest_epoch = 0.0
         self._idle_since: float | None = None
 
@@ -150,17 +129,26 @@ class Driver:
         """
         try:
             self._take_over()
-            while not self._stop.requested:
-                self._fill()
+            while not self.stop.requested:
+                for slot in self.slots.ready():
+                    if slot not in self._jobs and not self._submit(slot, []):
+                        break
                 if self._jobs:
                     self._idle_since = None
                 elif not self._await_workers():
                     return False
-                self._collect(_POLL_SECONDS)
+                running = {job.future: slot for slot, job in self._jobs.items()}
+                done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._collect(running[future])
                 self._end_late()
-            self._collect_last()
+            # Take what running tasks return within an epoch; another driver repeats the others.
+            wait([job.future for job in self._jobs.values()], timeout=self._longest_epoch + 1)
+            for slot, job in list(self._jobs.items()):
+                if job.future.done() and not job.future.cancelled() and not job.future.exception():
+                    self._collect(slot)
         except StorageAwayError:
-            self._members.clear()  # they stay marked, and the next driver goes on with them
+            self._records.clear()  # they stay marked, and the next driver goes on with them
             raise
         finally:
             self._leave()
@@ -170,263 +158,225 @@ class Driver:
 
     def _take_over(self) -> None:
         """Go on with the trials that an earlier driver, or a worker of version 1, left running."""
-        version1.repeat_given_up_trials(self._study)
-        left = self._plan.n_trials - finished_trials(self._study)
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        version1.repeat_given_up_trials(self.study)
+        left = self.plan.n_trials - finished_trials(self.study)
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not (trial.system_attrs.get(MARK) or version1.was_running(trial)):
                 continue  # somebody's own program runs it
             if left > 0:
-                left -= self._begin(resumed_trial(self._study, trial, _new_mark()))
+                left -= self._begin(resumed_trial(self.study, trial, _new_mark()))
             else:
                 self._let_wait(trial)
 
     def _ask(self) -> bool:
         """Start one more trial; False if there is none to start."""
-        while not (self._study.stopped or self._stop.requested):
-            trials = self._study.get_trials(deepcopy=False)
-            if sum(map(is_finished, trials)) + len(self._members) >= self._plan.n_trials:
+        while not (self.study.stopped or self.stop.requested):
+            trials = self.study.get_trials(deepcopy=False)
+            if sum(map(is_finished, trials)) + len(self._records) >= self.plan.n_trials:
                 return False
             waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
-            if not waiting and is_used_up(self._study):
-                self._study.stopped = not self._members
+            if not waiting and is_used_up(self.study):
+                self.study.stopped = not self._records
                 return False
-            self._check_lease()
-            if self._begin(start_trial(self._study, _new_mark(), waiting)):
+            self.check_lease()
+            if self._begin(start_trial(self.study, _new_mark(), waiting)):
                 return True
         return False
 
     def _begin(self, trial: Trial) -> bool:
         """Prepare a started trial for a task; False if no config can have its parameters."""
         try:
-            config = self._plan.space.suggest(trial)
+            config = self.plan.space.suggest(trial)
         except (ConfigError, ValueError) as error:
             stored = trial.storage.get_trial(trial_id(trial))
             enqueued = "fixed_params" in stored.system_attrs
             reason = f"enqueued parameters: {error}" if enqueued else str(error)
             trial.set_user_attr("error", reason)
-            self._on_trial(end_trial(trial, TrialState.FAIL))
+            self.on_trial(end_trial(trial, TrialState.FAIL))
             if not enqueued:
                 raise
             return False
-        folds = self._plan.data.folds or ()
-        record = TrialRecord(trial, config, folds, one_by_one=self._one_by_one)
-        if self._plan.lanes > 1:
-            trial.set_user_attr("lanes", self._plan.lanes)
-        member = self._members[trial.number] = _Member(record)
-        self._queue.append(member)
+        record = TrialRecord(trial, config, self.plan.folds)
+        if self.plan.lanes > 1:
+            trial.set_user_attr("lanes", self.plan.lanes)
+        self._records[trial.number] = record
+        self._queue.append(record)
         return True
 
     # What runs
 
-    def _fill(self) -> None:
-        """Give every free slot something to do."""
-        for slot in self._slots.ready():
-            if slot not in self._jobs and not self._submit(slot, []):
-                break
-
-    def _submit(self, slot: int, going: list[_Member]) -> bool:
+    def _submit(self, slot: int, going: list[TrialRecord]) -> bool:
         """Train trials onward in a slot, and others beside them where it has lanes."""
-        members = self._group(going)
-        if not members:
-            return False
-        held = going if self._slots.keeps_state else []
-        work = tuple(m.record.state.by_token() if m in held else m.record.state for m in members)
-        self._send(slot, members, work, self._digest)
-        return True
+        records = self._group(going)
+        if records:
+            self._send(slot, records, held=going if self.slots.keeps_state else ())
+        return bool(records)
 
     def _send(
-        self, slot: int, members: list[_Member], work: tuple[TrainingState, ...], data: DataRef
+        self, slot: int, records: list[TrialRecord], held: Sequence[TrialRecord] | None
     ) -> None:
-        budget = Budget(
-            seconds=self._slots.chunk_seconds,
-            epochs=self._plan.epochs,
-            lanes=self._plan.lanes,
-            cache=self._plan.cache,
-        )
-        future = self._slots.submit(slot, advance, work, data, budget)
-        self._jobs[slot] = _Job(members, future)
+        """Start a task. ``held`` are trials whose states the slot has; with None it gets all."""
+        data = self._data if held is None else replace(self._data, folds=None)
+        work = tuple(r.state.by_token() if r in (held or ()) else r.state for r in records)
+        future = self.slots.submit(slot, advance, work, data, self._budget)
+        self._jobs[slot] = _Job(records, future)
 
-    def _group(self, going: list[_Member]) -> list[_Member]:
+    def _group(self, going: list[TrialRecord]) -> list[TrialRecord]:
         """Return what a slot trains next: what goes on there, filled up with trials of its shape.
 
         What is asked for at once is asked without the results of what was asked with it.
         """
-        lanes, queue = self._plan.lanes, self._queue
-        look_ahead = max(lanes, min(2 * lanes, self._plan.n_trials // 4))
+        lanes, queue = self.plan.lanes, self._queue
+        look_ahead = max(lanes, min(2 * lanes, self.plan.n_trials // 4))
         if not going:
             while len(queue) < lanes and self._ask():
                 pass
             if not queue:
                 return []
-        shapes = Counter(member.shape for member in going or queue)
+        shapes = Counter(lane_shape(record.config) for record in going or queue)
         ((shape, _),) = shapes.most_common(1)
-        members = list(going)
-        while len(members) < lanes:
-            fitting = next((member for member in queue if member.shape == shape), None)
+        records = list(going)
+        while len(records) < lanes:
+            fitting = next((r for r in queue if lane_shape(r.config) == shape), None)
             if fitting is not None:
                 queue.remove(fitting)
-                members.append(fitting)
+                records.append(fitting)
             elif len(queue) >= look_ahead or not self._ask():
                 break
-        return members
+        return records
 
     # What comes back
 
-    def _collect(self, seconds: float) -> None:
-        """Wait for tasks to end, and take what they return."""
-        running = {job.future: slot for slot, job in self._jobs.items()}
-        done, _ = wait(running, timeout=seconds, return_when=FIRST_COMPLETED)
-        for future in done:
-            self._collect_one(running[future])
-
-    def _collect_one(self, slot: int) -> None:
+    def _collect(self, slot: int) -> None:
+        """Take what an ended task returns."""
         job = self._jobs.pop(slot)
         try:
             answer = job.future.result()
         except BaseException as error:
-            if not _is_loss(error):
-                self._fail(job, error)
-                raise
-            self._lost(slot, job, "was killed, ran out of memory or was cut off")
-            return
-        if isinstance(answer, Missing):
-            if self._stop.requested:
+            cut_off = type(error).__module__.startswith("distributed.")
+            if cut_off or isinstance(error, BrokenExecutor | CancelledError | ConnectionError):
+                self.slots.end(slot, job.future)
+                self._charge(job, "was killed, ran out of memory or was cut off")
                 return
-            whole = tuple(member.record.state for member in job.members)
-            self._send(slot, job.members, whole, self._plan.data)
+            if isinstance(error, Exception) and len(job.records) == 1:
+                self._fail(job.records[0], error)  # of several it may be any, and all wait
+            raise
+        if isinstance(answer, Missing):
+            if not self.stop.requested:
+                self._send(slot, job.records, held=None)
             return
         self._longest_task = max(self._longest_task, time.monotonic() - job.started)
         going = []
-        for member, progress in zip(job.members, answer, strict=True):
-            self._shapes.add(member.shape)
+        for record, progress in zip(job.records, answer, strict=True):
+            self._shapes.add(lane_shape(record.config))
             self._longest_epoch = max(self._longest_epoch, progress.longest_epoch)
-            member.losses = 0
-            with self._dropping_ended(member):
-                ended = member.record.take(progress, self._on_epoch)
+            self._losses[record.trial.number] = 0
+            with self._dropping_ended(record):
+                ended = record.take(progress, self.on_epoch)
                 if ended is None:
-                    going.append(member)
+                    going.append(record)
                 else:
-                    self._finish(member, ended)
-        if going and slot in self._slots.ready() and not self._stop.requested:
+                    self._finish(record, ended)
+        if going and slot in self.slots.ready() and not self.stop.requested:
             self._submit(slot, going)
         else:
             self._queue += going
 
-    def _finish(self, member: _Member, state: TrialState) -> None:
-        record = member.record
+    def _finish(self, record: TrialRecord, state: TrialState) -> None:
         record.end()
-        self._check_lease()
+        self.check_lease()
         value = record.value if state == TrialState.COMPLETE else None
         told = end_trial(record.trial, state, value)
-        record.remove_snapshots(told)
-        del self._members[told.number]
-        self._on_trial(told)
+        record.remove_snapshots()
+        del self._records[told.number]
+        self.on_trial(told)
 
     @contextmanager
-    def _dropping_ended(self, member: _Member) -> Iterator[None]:
-        """Leave a trial as it is that another program has ended meanwhile."""
+    def _dropping_ended(self, record: TrialRecord) -> Iterator[None]:
+        """Leave a trial alone that another program has ended meanwhile."""
         try:
             yield
         except UpdateFinishedTrialError:
-            trial = member.record.trial
-            del self._members[trial.number]
-            self._on_trial(trial.storage.get_trial(trial_id(trial)))
+            trial = record.trial
+            del self._records[trial.number]
+            self.on_trial(trial.storage.get_trial(trial_id(trial)))
 
     # What goes wrong
 
-    def _fail(self, job: _Job, error: BaseException) -> None:
-        """End the trial that an error has ended; of several it may be any, and all wait."""
-        if isinstance(error, Exception) and len(job.members) == 1:
-            (member,) = job.members
-            with self._dropping_ended(member):
-                member.record.fail(error)
-                self._finish(member, TrialState.FAIL)
+    def _fail(self, record: TrialRecord, error: Exception | str, **attributes: Any) -> None:
+        with self._dropping_ended(record):
+            record.fail(error, **attributes)
+            self._finish(record, TrialState.FAIL)
 
-    def _lost(self, slot: int, job: _Job, why: str) -> None:
-        """Charge the trials of a slot with the loss of its worker, and let them go on elsewhere."""
-        if not self._slots.end(slot, job.future):
-            job.started = time.monotonic()
-            self._jobs[slot] = job
-            return
-        for member in job.members:
-            member.losses += 1
-            if member.losses < _MOST_LOSSES:
-                number = member.record.trial.number
+    def _charge(self, job: _Job, why: str) -> None:
+        """Charge the trials of a task with the loss of its worker, and let them go on elsewhere."""
+        for record in job.records:
+            number = record.trial.number
+            self._losses[number] += 1
+            if self._losses[number] < _MOST_LOSSES:
                 say(f"a worker of trial {number} {why}; the trial goes on from its last snapshot")
-                self._queue.insert(0, member)
+                self._queue.insert(0, record)
                 continue
-            reason = f"its worker {why}, {member.losses} times in a row"
-            with self._dropping_ended(member):
-                member.record.fail(reason, **{LOST: member.losses})
-                self._finish(member, TrialState.FAIL)
+            reason = f"its worker {why}, {_MOST_LOSSES} times in a row"
+            self._fail(record, reason, **{LOST: _MOST_LOSSES})
             if not self._shapes:
                 raise ConfigError(
-                    f"study {self._study.study_name!r} must get on, but every worker of its first "
-                    f"trial {why}; was the memory too small, or the timeout?"
+                    f"the first trial of study {self.study.study_name!r} must train, but every "
+                    f"worker of it {why}; was the memory too small, or the timeout?"
                 )
 
     def _end_late(self) -> None:
         """End the workers of tasks that have taken too long."""
         for slot, job in list(self._jobs.items()):
-            if job.future.done():
-                continue
-            limit = self._plan.task_timeout
+            limit = self.plan.task_timeout
             if limit is None:
                 limit = max(_LEAST_TIMEOUT, _TIMES_LONGEST * self._longest_task)
-                if any(member.shape not in self._shapes for member in job.members):
+                if any(lane_shape(record.config) not in self._shapes for record in job.records):
                     limit = max(limit, _FIRST_TASK)
-            if time.monotonic() - job.started > limit:
+            if job.future.done() or time.monotonic() - job.started <= limit:
+                continue
+            if self.slots.end(slot, job.future):
                 del self._jobs[slot]
-                self._lost(slot, job, f"did not answer for {limit:g} s, the task timeout")
+                self._charge(job, f"did not answer for {limit:g} s, the task timeout")
+            else:
+                job.started = time.monotonic()  # no worker runs it yet
 
     def _await_workers(self) -> bool:
         """Wait a moment for a worker to start; False if there is nothing left to do.
 
         Raises:
-            ConfigError: none came for half an hour.
+            ConfigError: none started for half an hour.
         """
-        if not (self._members or self._needs_trials):
+        enough = self.study.stopped or finished_trials(self.study) >= self.plan.n_trials
+        if enough and not self._records:
             return False
-        if self._slots.ready():
+        if self.slots.ready():
             return True
-        now = time.monotonic()
-        before = self._idle_since
-        self._idle_since = now if before is None else before
-        waited = now - self._idle_since
+        self._idle_since = self._idle_since or time.monotonic()
+        waited = time.monotonic() - self._idle_since
         if waited >= _ANNOUNCE_AFTER > waited - _POLL_SECONDS:
             say("waiting for a worker; Ctrl-C stops")
         if waited > _FIRST_TASK:
-            raise ConfigError(f"workers must come, but none did for {waited / 60:.0f} minutes")
+            raise ConfigError(f"a worker must start, but none did for {waited / 60:.0f} minutes")
         time.sleep(_POLL_SECONDS)
         return True
 
-    @property
-    def _needs_trials(self) -> bool:
-        return not self._study.stopped and finished_trials(self._study) < self._plan.n_trials
-
     # How it ends
 
-    def _collect_last(self) -> None:
-        """Take what running tasks return within an epoch; another driver repeats the others."""
-        wait([job.future for job in self._jobs.values()], timeout=self._longest_epoch + 1)
-        for slot, job in list(self._jobs.items()):
-            if job.future.done() and not job.future.cancelled() and not job.future.exception():
-                self._collect_one(slot)
-
     def _leave(self) -> None:
-        """Let the trials in hand wait for the next driver, from where they are."""
+        """Leave the unfinished trials to the next driver, with their snapshots."""
         for job in self._jobs.values():
             job.future.cancel()
-        # Whatever ends this driver is the error to hear of.
+        # The user has to see the error that ended this driver, not one from here.
         with suppress(*STORAGE_ERRORS, ForetuneError, KeyError):
-            for member in self._members.values():
+            for record in self._records.values():
                 with suppress(UpdateFinishedTrialError):
-                    member.record.save_snapshot()
-                    self._let_wait(member.record.trial)
+                    record.save_snapshot()
+                    self._let_wait(record.trial)
 
     def _let_wait(self, trial: Trial | FrozenTrial) -> None:
-        """Let a trial wait, and not as a driver's: whoever takes it next may be another program."""
-        storage = storage_of(self._study)
+        """Let a trial wait, without a driver's mark: another program may take it next."""
+        storage = storage_of(self.study)
         storage.set_trial_state_values(trial_id(trial), TrialState.WAITING)
         storage.set_trial_system_attr(trial_id(trial), MARK, None)
 
@@ -435,12 +385,6 @@ def _new_mark() -> dict[str, str]:
     return {MARK: uuid4().hex}
 
 
-def _is_loss(error: BaseException) -> bool:
-    """Whether a task's error is that of its worker, not its own."""
-    cut_off = type(error).__module__.startswith("distributed.")
-    return isinstance(error, BrokenExecutor | CancelledError | ConnectionError) or cut_off
-
-
 def say(message: str) -> None:
-    """Tell the user, beside what is shown of the progress."""
+    """Print a message for the user to standard error, where the progress is."""
     print(f"foretune: {message}", file=sys.stderr, flush=True)

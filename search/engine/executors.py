@@ -16,9 +16,10 @@ import loky
 from foretune.datasets.common.errors import ConfigError
 from foretune.models.training.tasks import prepare
 from foretune.search.engine.signals import signals_blocked
+from foretune.search.trial.objective import CHUNK_SECONDS
 
-# A chunk is as many epochs as fit into so many seconds: on this machine, and across a network.
-_LOCAL_CHUNK, _REMOTE_CHUNK = 0.25, 5.0
+# Across a network a task trains for so many seconds.
+_REMOTE_CHUNK = 5.0
 
 # How many workers in a row may end before they have started.
 _MOST_FAILED_STARTS = 3
@@ -29,11 +30,11 @@ Call = Callable[..., Any]
 class Slots:
     """Places for tasks, each of which holds one at a time.
 
-    ``chunk_seconds`` is how long a task shall train. Where ``keeps_state``, the next task of a slot
-    runs in the process of its last one.
+    ``chunk_seconds`` is how long a task trains. Where ``keeps_state``, the next task of a slot runs
+    in the process of its last one.
     """
 
-    chunk_seconds = _LOCAL_CHUNK
+    chunk_seconds = CHUNK_SECONDS
     keeps_state = False
 
     def ready(self) -> Sequence[int]:
@@ -45,7 +46,7 @@ class Slots:
         raise NotImplementedError
 
     def end(self, slot: int, future: "Future[Any]") -> bool:
-        """End the task of a slot, which was lost or is late; False if nobody runs it yet."""
+        """End the task of a slot, which was lost or is late; False if no worker runs it yet."""
         return True
 
     def close(self) -> None:
@@ -58,7 +59,7 @@ class InProcess(Slots):
     keeps_state = True
 
     def __init__(self, *, cache: bool) -> None:
-        prepare(cache)  # the first trial shall not wait for JAX
+        prepare(cache)  # so that the first trial does not wait for JAX
 
     def ready(self) -> Sequence[int]:
         """Return the one slot."""
@@ -111,19 +112,17 @@ class LokySlots(Slots):
         for slot, start in enumerate(self._starts):
             if not start.done():
                 continue
-            error = start.exception()
-            if error is None:
+            try:
+                start.result()
                 found.append(slot)
-            elif isinstance(error, BrokenProcessPool):
+            except BrokenProcessPool:
                 self._failed_starts += 1
                 if self._failed_starts >= _MOST_FAILED_STARTS:
                     raise ConfigError(
                         f"workers must start, but {self._failed_starts} of them ended before they "
                         "did; they may have said why above, or was the memory too small?"
-                    )
+                    ) from None
                 self._replace(slot)
-            else:
-                raise error
         if found:
             self._failed_starts = 0
         return found
@@ -144,7 +143,7 @@ class LokySlots(Slots):
         return True
 
     def close(self) -> None:
-        """Kill all workers: one that was stopped would keep a gentler end waiting for ever."""
+        """Kill all workers: a gentle shutdown would wait for ever for one that was stopped."""
         for executor in filter(None, self._executors):
             executor.shutdown(wait=True, kill_workers=True)
 
@@ -175,14 +174,14 @@ def end_with_driver(driver: int) -> None:
 
 
 class GivenExecutor(Slots):
-    """An executor that the user gives; how to end its tasks, it does not say.
+    """An executor that the user gives; it cannot end a task that runs.
 
     Args:
         executor: what the user gave.
         size: how many tasks it runs at a time; None for as many as it says itself.
 
     Raises:
-        ConfigError: it does not say.
+        ConfigError: it is none, or does not say how many tasks it runs.
     """
 
     def __init__(self, executor: Executor, size: int | None) -> None:
@@ -197,13 +196,13 @@ class GivenExecutor(Slots):
                 f"got {size!r}"
             )
         here = type(executor).__module__.split(".")[0] in ("concurrent", "loky")
-        self.chunk_seconds = _LOCAL_CHUNK if here else _REMOTE_CHUNK
+        self.chunk_seconds = CHUNK_SECONDS if here else _REMOTE_CHUNK
         self._executor = executor
         self._size = found
         self._stuck: dict[int, Future[Any]] = {}
 
     def ready(self) -> Sequence[int]:
-        """Return the slots that no task was given up in, or where it has ended since."""
+        """Return the slots without a task that was given up and still runs."""
         self._stuck = {slot: late for slot, late in self._stuck.items() if not late.done()}
         return [slot for slot in range(self._size) if slot not in self._stuck]
 
@@ -279,7 +278,7 @@ class DaskSlots(Slots):
             running = self._client.processing()
             workers = [worker for worker, keys in running.items() if self._keys[slot] in keys]
             if not workers:
-                return False  # the scheduler has nobody to run it yet
+                return False  # no worker runs it yet
             future.cancel()
             said = self._client.restart_workers(workers, timeout=30, raise_for_error=False)
             self._stuck |= {worker for worker in workers if said.get(worker) != "OK"}
@@ -292,17 +291,12 @@ class DaskSlots(Slots):
 
     def close(self) -> None:
         """Leave the cluster to its owner."""
-        with suppress(Exception):  # of a client that is closed, whatever Dask raises then
+        with suppress(Exception):  # a client that was closed may raise anything
             self._executor.shutdown(wait=False)
 
     @property
     def _usable(self) -> list[str]:
         return [worker for worker in self._threads if worker not in self._stuck]
-
-
-def is_dask_executor(executor: Executor) -> bool:
-    """Whether a user's executor is one of Dask's."""
-    return type(executor).__module__.startswith("distributed.")
 
 
 @contextmanager
@@ -313,7 +307,7 @@ def dask_executor(address: str | None, scheduler_file: str | None) -> Iterator[E
         Its executor; None where neither is given.
 
     Raises:
-        ConfigError: Dask is not installed, or nobody answers.
+        ConfigError: Dask is not installed, or no scheduler answers.
     """
     if address is None and scheduler_file is None:
         yield None
@@ -334,8 +328,5 @@ def dask_executor(address: str | None, scheduler_file: str | None) -> Iterator[E
             "a Dask scheduler must answer at "
             f"{scheduler_file if address is None else repr(address)}, but: {error}"
         ) from None
-    try:
-        executor: Executor = client.get_executor(pure=False)
-        yield executor
-    finally:
-        client.close()
+    with client:
+        yield client.get_executor(pure=False)

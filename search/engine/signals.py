@@ -17,7 +17,7 @@ class StopRequest:
     """Whether the user has asked to stop.
 
     Python may raise KeyboardInterrupt anywhere, also where a library swallows it or where a
-    transaction is open. So the first signal only leaves a note; a second one stops at once.
+    transaction is open. So the first signal only sets a flag; a second one stops at once.
     """
 
     def __init__(self) -> None:
@@ -25,8 +25,7 @@ class StopRequest:
 
     def note(self, _signal: int, _frame: FrameType | None) -> None:
         """Handle a signal."""
-        if self.requested:
-            raise KeyboardInterrupt
+        self.check_stop()
         self.requested = True
         print("\nStopping after this epoch; once more to stop at once.", file=sys.stderr)
 
@@ -60,7 +59,7 @@ def stop_on_signal() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    # Who starts a command in the background may have it ignore Ctrl-C.
+    # A shell may start a background command with Ctrl-C ignored; that stays.
     heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, request.note) for number in heard}
     try:
@@ -74,13 +73,13 @@ def stop_on_signal() -> Iterator[StopRequest]:
 def signals_blocked() -> Iterator[None]:
     """Block SIGINT and SIGTERM while the context lasts, for the processes that it starts too.
 
-    They reach the whole group, and are the driver's business alone. One that comes meanwhile is
-    delivered at the end.
+    They reach the whole process group, but only the driver handles them. One that comes meanwhile
+    is delivered at the end.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    # A tracker of resources that starts with the first process would unblock them.
+    # A resource tracker would start with the first process, and unblock them.
     for tracker in (multiprocessing.resource_tracker, loky.backend.resource_tracker):
         tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)

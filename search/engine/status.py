@@ -1,4 +1,4 @@
-"""How far a study is: whether anybody runs it, trials by state, rate, time left, best value."""
+"""How far a study is: whether it runs, trials by state, rate, time left, best value."""
 
 import time
 from collections import Counter
@@ -11,10 +11,11 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.markup import escape
 from rich.table import Table
 
-from foretune.search.storage.lease import driver_of
+from foretune.search.storage.lease import driver_of, format_driver
 from foretune.search.study.best import best_so_far
 from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec
-from foretune.search.study.target import MARK, StudyTarget, counted_trials, is_finished
+from foretune.search.study.target import StudyTarget
+from foretune.search.study.trials import MARK, counted_trials, is_finished
 
 State = Literal["running", "stopped", "done", "exhausted"]
 
@@ -25,7 +26,7 @@ class StudyStatus:
 
     ``state`` is ``exhausted`` where the sampler has nothing left to ask for. ``driver`` names the
     process that runs the study, None if there is none. ``wanted`` and ``left`` are None where
-    nobody has said how many trials it shall have. ``trials_per_hour`` is None while nothing runs or
+    no run has said how many trials it is to have. ``trials_per_hour`` is None while nothing runs or
     before a trial has finished, as is ``left``. Tries that were run again as another trial
     are counted nowhere.
     """
@@ -45,8 +46,7 @@ class StudyStatus:
         """Return it as a table for a terminal."""
         table = Table(title=escape(f"study {self.study_name}"), title_justify="left")
         table.show_header = False
-        by = "" if self.driver is None else f" by {self.driver}"
-        table.add_row("state", escape(f"{self.state}{by}"))
+        table.add_row("state", escape(self.state + (f" by {self.driver}" if self.driver else "")))
         of = "" if self.wanted is None else f" of {self.wanted}"
         table.add_row("finished", f"{self.finished}{of}")
         counts = ", ".join(f"{count} {state}" for state, count in self.states.items())
@@ -76,31 +76,27 @@ def study_status(study: optuna.Study) -> StudyStatus:
     target = StudyTarget.stored(study)
     wanted = None if target is None else target.trials
     rate = None if driver is None else _trials_per_hour(trials, driver.get("since"))
-    # Of a study of another program nobody knows what its values are.
+    # What the values of another program's study mean is not known.
     best = None if StudySpec.stored(study) is None else best_so_far(study)
-    left = None
-    if wanted is not None and rate:
-        left = timedelta(hours=max(wanted - finished, 0) / rate)
+    state: State = "stopped"
+    if driver is not None:
+        state = "running"
+    elif target is not None and finished >= target.trials:
+        state = "done"
+    elif target is not None and target.exhausted:
+        state = "exhausted"
     return StudyStatus(
         study_name=study.study_name,
-        state=_state(driver is not None, finished, target),
+        state=state,
         finished=finished,
         wanted=wanted,
         states=_states(trials, runs=driver is not None),
-        driver=None if driver is None else _format_driver(driver),
+        driver=None if driver is None else format_driver(driver),
         trials_per_hour=rate,
-        left=left,
+        left=timedelta(hours=max(wanted - finished, 0) / rate) if wanted and rate else None,
         best_value=None if best is None else best.value,
         best_number=None if best is None else best.number,
     )
-
-
-def _state(runs: bool, finished: int, target: StudyTarget | None) -> State:
-    if runs:
-        return "running"
-    if target is not None and finished >= target.trials:
-        return "done"
-    return "exhausted" if target is not None and target.exhausted else "stopped"
 
 
 def _states(trials: list[FrozenTrial], *, runs: bool) -> dict[str, int]:
@@ -113,16 +109,11 @@ def _states(trials: list[FrozenTrial], *, runs: bool) -> dict[str, int]:
     return dict(Counter(map(name, trials)).most_common())
 
 
-def _format_driver(driver: dict[str, object]) -> str:
-    host, pid, since = (driver.get(name, "unknown") for name in ("host", "pid", "since"))
-    return f"process {pid} of host {host} since {since}"
-
-
 def _trials_per_hour(trials: list[FrozenTrial], since: object) -> float | None:
     """Return the rate since the driver began; None before a trial has ended."""
     began = datetime.fromisoformat(since).timestamp() if isinstance(since, str) else time.time()
-    ended = [t for t in trials if is_finished(t) and t.datetime_complete]
-    count = sum(t.datetime_complete.timestamp() >= began for t in ended if t.datetime_complete)
+    ended = [t.datetime_complete for t in trials if is_finished(t) and t.datetime_complete]
+    count = sum(moment.timestamp() >= began for moment in ended)
     hours = (time.time() - began) / 3600
     return count / hours if count and hours > 0 else None
 

@@ -1,17 +1,33 @@
 """Figures kept as recipes: what is to be drawn, drawn when somebody looks.
 
 Drawing the figures of a trial takes as long as a tenth of a small trial's training, and most of
-them are never looked at. So a trial leaves their data under the name of a PNG file, and an artifact
-store draws it when it is opened.
+them are never looked at. So a trial keeps their data as an artifact under the name of a PNG file,
+and whoever shows the artifact draws it.
 """
 
 import io
 import json
 import threading
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
+
+from matplotlib.figure import Figure
+
+from foretune.search.figures.forecasts import ForecastWindow
+from foretune.search.figures.style import (
+    BLACK,
+    BLUE,
+    ORANGE,
+    legend_below,
+    literal,
+    page_figure,
+    whole_number_ticks,
+)
 
 _MAGIC = b"foretune figure 1\n"
+
+_LINES = ("-", "--", "-.", ":")
 
 # Drawing is not safe in several threads at once, and a dashboard has one for each request.
 _drawing = threading.Lock()
@@ -21,28 +37,88 @@ def recipe(kind: str, **data: Any) -> bytes:
     """Return the recipe of a figure, to be saved under the name of a PNG file.
 
     Args:
-        kind: a key of ``DRAWINGS`` in ``figure_drawings.py``.
+        kind: ``"forecasts"`` or ``"learning curve"``.
         data: what that drawing is made from, as JSON knows it.
 
     Example:
-        >>> recipe("learning curve", title="trial 3", epochs=[1, 2], values=[1.1, 0.9], ...)
+        >>> recipe("learning curve", title="trial 3", folds=[{"fold": 1, "epochs": [1, 2], ...}])
     """
     return _MAGIC + json.dumps({"kind": kind, "data": data}).encode()
 
 
 def drawn(content: bytes) -> bytes:
-    """Return the PNG file that ``content`` is the recipe of; other content as it is."""
+    """Return the PNG file that ``content`` is the recipe of; other content as it is.
+
+    Example:
+        >>> png = drawn(load_artifact(storage, trial, "forecasts.png"))
+    """
     return _draw(content) if content.startswith(_MAGIC) else content
+
+
+class DrawnArtifacts:
+    """An Optuna artifact store that hands out figures where another one holds their recipes.
+
+    Example:
+        >>> store = DrawnArtifacts(artifact_store(storage))
+        >>> optuna_dashboard.run_server(storage, artifact_store=store)
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.write, self.remove = store.write, store.remove
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """Return the content of an artifact, to be read as a file; of a recipe, its figure.
+
+        Raises:
+            ArtifactNotFound: there is none of this id.
+        """
+        with self._store.open_reader(artifact_id) as reader:
+            return io.BytesIO(drawn(reader.read()))
 
 
 @lru_cache(maxsize=64)
 def _draw(content: bytes) -> bytes:
-    # Only here: most who open a storage draw nothing, and need not wait for matplotlib.
-    from foretune.search.figures.drawings import draw
-
     document = json.loads(content.removeprefix(_MAGIC))
     written = io.BytesIO()
     with _drawing:
-        figure = draw(document["kind"], document["data"])
+        figure = page_figure(4.2)
+        _DRAWINGS[document["kind"]](figure, **document["data"])
         figure.savefig(written, format="png", dpi=120)
     return written.getvalue()
+
+
+def _forecasts(figure: Figure, *, title: str, window: dict[str, Any]) -> None:
+    axes = figure.subplots()
+    ForecastWindow.from_json(window).draw(axes)
+    axes.set_title(literal(title))
+    legend_below(figure, axes)
+
+
+def _learning_curve(figure: Figure, *, title: str, folds: list[dict[str, Any]]) -> None:
+    left, right = figure.subplots(1, 2)
+    for curve, style in zip(folds, _LINES * len(folds), strict=False):
+        label = f"fold {curve['fold']}" if len(folds) > 1 else None
+        look = {"linestyle": style, "marker": "o", "markersize": 3, "label": label}
+        left.plot(curve["epochs"], curve["values"], color=ORANGE, **look)
+        right.plot(curve["epochs"], curve["losses"], color=ORANGE, **look)
+        best = curve["best"] - 1
+        marked = curve["epochs"][best], curve["values"][best]
+        left.plot(*marked, marker="*", markersize=12, color=BLUE, linestyle="")
+    left.axhline(1.0, color=BLACK, linestyle=":", linewidth=1.2)
+    left.set(
+        xlabel="epoch",
+        ylabel="validation relative MSE\n(dotted: persistence; star: best epoch)",
+    )
+    right.set(xlabel="epoch", ylabel="training loss\n(½ squared scaled error)")
+    for axes in (left, right):
+        whole_number_ticks(axes)
+    if len(folds) > 1:
+        left.legend(fontsize="small")
+    figure.suptitle(literal(title))
+
+
+_DRAWINGS: dict[str, Callable[..., None]] = {
+    "forecasts": _forecasts,
+    "learning curve": _learning_curve,
+}

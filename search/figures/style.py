@@ -1,12 +1,27 @@
 """The look that all figures share."""
 
+from pathlib import Path
+
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+
+from foretune.datasets.common.files import write_atomically
 
 WIDTH = 9.0  # inches: a page's width at the default font size
 
 # Colours that keep apart in greyscale and for colour-blind readers (Okabe & Ito).
 BLACK, BLUE, ORANGE, GREY = "#000000", "#0072B2", "#D55E00", "#999999"
+
+
+def page_figure(height: float) -> Figure:
+    """Return an empty figure as wide as a page; ``height`` is in inches."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Explain below the figure what ``axes`` shows."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
 def whole_number_ticks(axes: Axes) -> None:
@@ -17,3 +32,8 @@ def whole_number_ticks(axes: Axes) -> None:
 def literal(text: str) -> str:
     """Keep matplotlib from reading dollar signs in a user's text as mathematics."""
     return text.replace("$", r"\$")
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Write ``figure`` as PNG, whole or not at all."""
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))

@@ -1,37 +1,33 @@
 """The words and tables of a report, as Markdown, and the same as one HTML page."""
 
 import base64
-from collections.abc import Mapping, Sequence
-from html import escape as escape_html
+from collections.abc import Mapping
+from html import escape
 
 import numpy as np
 from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
-from markdown_it.utils import EnvType, OptionsDict
 
 from foretune.models.forecasts.intervals import COVERAGE
-from foretune.search.report.markdown import plain, table
-from foretune.search.report.openings import format_openings
+from foretune.search.report.access_log import format_access_log
 from foretune.search.report.report import Report
 from foretune.search.report.significance import SPAResult
+from foretune.search.report.tables import markdown_table, plain, provenance_rows
 from foretune.search.report.verdict import SIGNIFICANCE, p_value
-from foretune.search.review.summary_rows import states
-from foretune.search.study.provenance import provenance_rows
+from foretune.search.study.trials import format_states
 
 FOLDER = "figures"
 
 _CAPTIONS = {
-    "forecasts": "Forecasts of the winner with their intervals, over what came. On validation the "
-    "intervals were made from these very errors.",
+    "forecasts": "Forecasts of the winner with their intervals, over the prices that came. On "
+    "validation the intervals were made from these same errors.",
     "errors_by_step": "Squared error by step ahead, in units of persistence's: below 1 is better.",
     "importance": "How much each parameter matters for being among the best trials (PED-ANOVA).",
     "history": "Every trial's value on validation.",
 }
 
 
-def markdown(report: Report, figures: Sequence[str]) -> str:
-    """Return the report as Markdown; ``figures`` are the names of those in its folder."""
+def markdown(report: Report) -> str:
+    """Return the report as Markdown, which shows the figures of its folder."""
     sections = [
         f"# {plain(report.study.study_name)}: is the winner more than luck?",
         f"**{plain(report.verdict)}**",
@@ -44,7 +40,7 @@ def markdown(report: Report, figures: Sequence[str]) -> str:
         "## The search",
         _search(report),
         _figure("history"),
-        *([_figure("importance")] if "importance" in figures else []),
+        *([_figure("importance")] if report.importances else []),
         "## The winner's config",
         f"```toml\n{report.winner.config.to_toml().strip()}\n```",
         "## Where this comes from",
@@ -61,25 +57,12 @@ def html(document: str, title: str, images: Mapping[str, bytes]) -> str:
         title: of the page.
         images: PNG files by the path that the document shows them under.
     """
-    renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
-
-    def embedded(
-        _self: RendererHTML,
-        tokens: Sequence[Token],
-        index: int,
-        _options: OptionsDict,
-        _env: EnvType,
-    ) -> str:
-        token = tokens[index]
-        alternative = escape_html(token.content, quote=True)
-        image = images.get(str(token.attrs["src"]))
-        if image is None:
-            return alternative
-        encoded = base64.b64encode(image).decode()
-        return f'<img src="data:image/png;base64,{encoded}" alt="{alternative}">'
-
-    renderer.add_render_rule("image", embedded)
-    return _PAGE.format(title=escape_html(title), style=_STYLE, body=renderer.render(document))
+    options = {"html": False, "xhtmlOut": False}
+    page = MarkdownIt("commonmark", options).enable("table").render(document)
+    for path, image in images.items():
+        embedded = f"data:image/png;base64,{base64.b64encode(image).decode()}"
+        page = page.replace(f'<img src="{path}"', f'<img src="{embedded}"')
+    return _PAGE.format(title=escape(title), style=_STYLE, body=page)
 
 
 def _figure(name: str) -> str:
@@ -94,7 +77,7 @@ def _models(report: Report) -> str:
     split, steps = report.spec.split, report.validation.growth.shape[1]
     counts = ", ".join(f"{len(part.origins)} on {part.name}" for part in parts)
     return (
-        table(header, rows)
+        markdown_table(rows, header)
         + f"\n\nErrors of log prices 1 to {steps} days ahead, from the same origins, "
         f"{split.stride} days apart ({counts}). Relative MSE: 1 is persistence, below 1 is "
         "better. MASE: mean absolute error in units of the mean daily change. The winner was "
@@ -103,34 +86,29 @@ def _models(report: Report) -> str:
 
 
 def _evidence(report: Report) -> str:
-    skill = report.evidence.skill
+    evidence, outcome, why = report.evidence, report.finding.test, report.finding.why_not_scored
+    skill = evidence.skill
     rows = [
-        [
-            plain(name),
-            f"{report.evidence.baselines[name].metrics.relative_mse:.4f}",
-            _p_cell(found),
-        ]
-        for name, found in report.evidence.against.items()
+        [plain(name), f"{evidence.baselines[name].metrics.relative_mse:.4f}", _p_cell(found)]
+        for name, found in evidence.against.items()
     ]
     paragraphs = [
-        f"**Over the whole search.** Hansen's test of superior predictive ability asks how good "
+        "**Over the whole search.** Hansen's test of superior predictive ability asks how good "
         f"the best of {skill.alternatives} completed trials would look if none were better, from "
         f"their losses at {skill.origins} validation origins ({skill.independent} that do not "
         f"overlap; blocks of {skill.block}). Gains are compared as they are, not in units of their "
         f"standard errors. Skill is claimed below p = {SIGNIFICANCE}. {_not_counted(report)}",
-        table(["some trial beats", "its relative MSE", "p"], rows),
+        markdown_table(rows, ["some trial beats", "its relative MSE", "p"]),
         f"**Trials as good as the best.** {_confidence_set(report)}",
         f"**Intervals.** {COVERAGE:.0%} intervals, from the validation errors at each step "
         f"(split-conformal): {_coverage(report)}.",
     ]
-    if report.finding.why_not_scored is not None:
-        why = plain(report.finding.why_not_scored)
-        paragraphs.append(f"**On the test.** It was opened, but cannot be scored: {why}.")
-    if report.test is not None and report.finding.test is not None:
-        found = report.finding.test.against_persistence
-        assert report.shrinkage is not None  # the test is open
+    if why is not None:
+        paragraphs.append(f"**On the test.** It was opened, but cannot be scored: {plain(why)}.")
+    if outcome is not None:
+        found = outcome.against_persistence
         paragraphs.append(
-            f"**On the test.** The winner against persistence, by Diebold and Mariano's test with "
+            "**On the test.** The winner against persistence, by Diebold and Mariano's test with "
             f"the small-sample correction: statistic {found.statistic:.2f}, "
             f"{p_value(found.p_value)} (two-sided; below 0 is better). From validation to test its "
             f"relative MSE moved by {report.shrinkage:+.4f}."
@@ -151,8 +129,8 @@ def _not_counted(report: Report) -> str:
 
 
 def _p_cell(found: SPAResult) -> str:
-    shown = p_value(found.p_value).removeprefix("p = ").removeprefix("p ")
-    return f"**{shown}**" if found.p_value < SIGNIFICANCE else shown
+    formatted = p_value(found.p_value).removeprefix("p = ").removeprefix("p ")
+    return f"**{formatted}**" if found.p_value < SIGNIFICANCE else formatted
 
 
 def _confidence_set(report: Report) -> str:
@@ -192,35 +170,31 @@ def _coverage(report: Report) -> str:
 
 
 def _search(report: Report) -> str:
-    folds = report.spec.split.folds
+    folds, winner = report.spec.split.folds, report.winner
     members = ", ".join(map(str, report.members))
-    same = (
-        "to the last bit"
-        if report.winner.is_same
-        else (
-            f"with relative MSE {report.winner.relative_mse:.6f}, stored was "
-            f"{report.winner.trial.value:.6f}"
-        )
-    )
+    same = "to the last bit"
+    if not winner.is_same:
+        same = f"with relative MSE {winner.relative_mse:.6f}, stored was {winner.trial.value:.6f}"
     ways = "one validation part" if folds == 1 else f"{folds} walk-forward folds"
+    count = len(report.study.get_trials(deepcopy=False))
     return (
-        f"{len(report.study.get_trials(deepcopy=False))} trials ({states(report.study)}), each "
-        f"scored on {ways}. The ensemble is the mean forecast of trials {members}. Trained again "
-        f"for this report, the winner came out {same}."
+        f"{count} trials ({format_states(report.study)}), each scored on {ways}. The ensemble is "
+        f"the mean forecast of trials {members}. Trained again for this report, the winner came "
+        f"out {same}."
     )
 
 
 def _provenance(report: Report) -> str:
     first = report.validation
     horizon = report.spec.split.horizon
-    openings = format_openings(report.openings, report.study.study_name)
+    openings = format_access_log(report.openings, report.study.study_name)
     rows = [
         *provenance_rows(report.spec),
         ["first validation target", str(first.dates[first.origins[0] + 1])],
         ["last validation target", str(first.dates[first.origins[-1] + horizon])],
         ["openings of the test", plain(openings)],
     ]
-    return table(["", ""], rows).replace("---:", "---")
+    return markdown_table(rows)
 
 
 _STYLE = """

@@ -6,24 +6,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from foretune.models.forecasts.assessment import Assessment
-from foretune.search.figures.forecast_window import ForecastWindow
+from foretune.models.forecasts.metrics import Assessment
+from foretune.search.figures.forecasts import ForecastWindow
+from foretune.search.figures.study import history_figure
 from foretune.search.figures.style import (
     BLACK,
     BLUE,
     GREY,
     ORANGE,
-    WIDTH,
+    legend_below,
     literal,
+    page_figure,
     whole_number_ticks,
 )
 from foretune.search.report.report import EvaluationSet, Report
 
 # Every figure there may be; a search too small to tell lacks the last one.
-FIGURES = ("forecasts", "errors_by_step", "importance")
-
-# Forecasts that a panel has room for.
-_SHOWN = 5
+FIGURES = ("forecasts", "errors_by_step", "history", "importance")
 
 # Line styles that keep apart without colour; the winner's first.
 _STYLES = (("-", "o", ORANGE), ("--", "s", BLUE), ("-.", "^", GREY))
@@ -31,7 +30,11 @@ _STYLES = (("-", "o", ORANGE), ("--", "s", BLUE), ("-.", "^", GREY))
 
 def report_figures(report: Report) -> dict[str, Figure]:
     """Draw every figure of ``report``, by name."""
-    figures = {"forecasts": forecasts_with_intervals(report), "errors_by_step": errors(report)}
+    figures = {
+        "forecasts": forecasts_with_intervals(report),
+        "errors_by_step": errors(report),
+        "history": history_figure(report.study),
+    }
     if report.importances:
         figures["importance"] = importance(report)
     return figures
@@ -40,15 +43,14 @@ def report_figures(report: Report) -> dict[str, Figure]:
 def forecasts_with_intervals(report: Report) -> Figure:
     """Draw the winner's last forecasts of each part, with their intervals and what came."""
     parts = report.parts
-    figure = Figure(figsize=(WIDTH, 3.6 * len(parts)), layout="constrained")
+    figure = page_figure(3.6 * len(parts))
     rows: Sequence[Axes] = np.atleast_1d(figure.subplots(len(parts), 1)).tolist()
     for axes, part in zip(rows, parts, strict=True):
-        window = ForecastWindow.of_last(
+        ForecastWindow.of_last(
             part.dates, part.values, part.origins, part.growth, part.widths, overlap=part.overlap
-        )
-        window.draw(axes)
+        ).draw(axes)
         axes.set_title(f"{part.name}: the last forecasts that do not overlap")
-    figure.legend(*rows[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(figure, rows[0])
     figure.suptitle(f"{literal(report.spec.prices.name)}: trial {report.winner.trial.number}")
     return figure
 
@@ -56,7 +58,7 @@ def forecasts_with_intervals(report: Report) -> Figure:
 def errors(report: Report) -> Figure:
     """Draw each step's error relative to persistence: winner, ensemble and best baseline."""
     parts = report.parts
-    figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
+    figure = page_figure(3.8)
     columns: Sequence[Axes] = np.atleast_1d(figure.subplots(1, len(parts), sharey=True)).tolist()
     for axes, part in zip(columns, parts, strict=True):
         for name, style in zip(_compared(part), _STYLES, strict=False):
@@ -65,25 +67,22 @@ def errors(report: Report) -> Figure:
         axes.set(xlabel="step ahead (days)", title=part.name)
         whole_number_ticks(axes)
     columns[0].set_ylabel("MSE of the log price\nrelative to persistence")
-    figure.legend(*columns[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    legend_below(figure, columns[0])
     return figure
 
 
 def _compared(part: EvaluationSet) -> list[str]:
     """Return the names of the trained models and of the best baseline, persistence aside."""
     trained = [name for name in part.models if name.startswith(("trial", "ensemble"))]
-    others = {name: model for name, model in part.models.items() if name not in trained}
-    others.pop("persistence")
-    best = min(others, key=lambda name: others[name].metrics.relative_mse, default=None)
-    return trained if best is None else [*trained, best]
+    others = [name for name in part.models if name not in (*trained, "persistence")]
+    return [*trained, *sorted(others, key=lambda n: part.models[n].metrics.relative_mse)[:1]]
 
 
 def _draw_errors(axes: Axes, name: str, model: Assessment, style: tuple[str, str, str]) -> None:
     line, marker, colour = style
-    # Where prices stood still at a step from every origin, there is nothing to relate to.
-    known = model.persistence_mse_by_step > 0
-    relative = np.full(len(known), np.nan)
-    np.divide(model.mse_by_step, model.persistence_mse_by_step, out=relative, where=known)
+    # Where prices stood still at a step from every origin, there is no ratio.
+    unit = model.persistence_mse_by_step
+    relative = model.mse_by_step / np.where(unit > 0, unit, np.nan)
     steps = np.arange(1, len(relative) + 1)
     every = max(len(steps) // 8, 1)
     axes.plot(
@@ -94,7 +93,7 @@ def _draw_errors(axes: Axes, name: str, model: Assessment, style: tuple[str, str
 def importance(report: Report) -> Figure:
     """Draw how much of the values' differences each parameter explains."""
     names = list(report.importances)[::-1]
-    figure = Figure(figsize=(WIDTH, 0.8 + 0.35 * len(names)), layout="constrained")
+    figure = page_figure(0.8 + 0.35 * len(names))
     axes = figure.subplots()
     bars = axes.barh(names, [report.importances[name] for name in names], color=GREY)
     axes.bar_label(bars, fmt="%.2f", padding=3)

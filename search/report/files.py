@@ -7,22 +7,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from foretune.datasets.common.files import require_file_place, write_atomically
+from foretune.datasets.common.files import (
+    make_folder,
+    require_file_place,
+    require_writable,
+    write_atomically,
+)
 from foretune.datasets.transforms import prices_after
 from foretune.models.forecasts.intervals import interval
-from foretune.search.figures.study import history_figure
 from foretune.search.report.document import FOLDER, html, markdown
 from foretune.search.report.figures import FIGURES, report_figures
 from foretune.search.report.report import EvaluationSet, Report
-from foretune.search.review.results import make_folder, require_writable
 
-_HISTORY = "history"
 _FILES = (
     "report.html",
     "report.md",
     "metrics.csv",
     "forecasts.csv",
-    *(f"{FOLDER}/{name}.png" for name in (*FIGURES, _HISTORY)),
+    *(f"{FOLDER}/{name}.png" for name in FIGURES),
 )
 
 
@@ -30,13 +32,12 @@ def require_report_place(out: str | os.PathLike[str]) -> Path:
     """Refuse a folder that a report could not be written into: before the test is opened for it.
 
     Raises:
-        ConfigError: it cannot be made or written to, or something lies where a file shall be;
-            names it.
+        ConfigError: it cannot be made or written to, or there is no place for one of the files.
     """
     folder = require_writable(out)
     require_writable(folder / FOLDER)
     for file in (folder / name for name in _FILES):
-        # A folder that is missing is made, with room for every file.
+        # A folder that is missing will be made.
         if file.parent.exists():
             require_file_place(file)
     return folder
@@ -61,13 +62,12 @@ def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
     """
     folder = make_folder(require_report_place(out))
     make_folder(folder / FOLDER)
-    figures = report_figures(report) | {_HISTORY: history_figure(report.study)}
     images: dict[str, bytes] = {}
-    for name, figure in figures.items():
+    for name, figure in report_figures(report).items():
         drawn = io.BytesIO()
         figure.savefig(drawn, format="png", dpi=150)
         images[f"{FOLDER}/{name}.png"] = drawn.getvalue()
-    document = markdown(report, list(figures))
+    document = markdown(report)
     files: dict[str, str | bytes] = {
         "report.html": html(document, report.study.study_name, images),
         "report.md": document,
@@ -100,12 +100,7 @@ def _forecasts(part: EvaluationSet) -> pd.DataFrame:
     count, horizon = part.growth.shape
     low, high = interval(part.growth, part.widths)
     days = part.origins[:, None] + np.arange(1, horizon + 1)
-    columns = {
-        "forecast": part.growth,
-        "lower": low,
-        "upper": high,
-        "actual": part.actual,
-    }
+    columns = {"forecast": part.growth, "lower": low, "upper": high, "actual": part.actual}
     return pd.DataFrame(
         {
             "part": part.name,

@@ -1,4 +1,4 @@
-"""The sealed test: the one door to the test days, which writes down who went through it."""
+"""The sealed test: the one way to the test days, which writes down each opening."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -11,7 +11,7 @@ from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import Split
 from foretune.datasets.transforms import log_growth_between
 from foretune.models.config import TrialConfig
-from foretune.search.report.openings import record_opening
+from foretune.search.report.access_log import record_access
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,7 +51,7 @@ class HeldOutTest:
             >>> HeldOutTest.open(study, prices, split, trial=3, config=config).origins
         """
         # Before anything is read: a report that fails afterwards has still seen the test.
-        record_opening(
+        record_access(
             study,
             trial,
             config,

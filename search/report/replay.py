@@ -1,25 +1,22 @@
 """Replay: a stored trial trained again, and how its numbers compare with those stored."""
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.common.errors import ConfigError
+from foretune.datasets.common.records import versions
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import DevelopmentData
-from foretune.models.forecasts.assessment import assess_folds
+from foretune.models.forecasts.metrics import assess_folds
 from foretune.models.runtime.device import device_name
-from foretune.search.report.retrain import TrainedAgain, train_again
+from foretune.search.report.retrain import retrain
 from foretune.search.storage.artifacts import artifact_names
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.best import naming
-from foretune.search.study.spec import OBJECTIVE_NAME, required_spec, versions
-from foretune.search.study.stored_numbers import stored_number
+from foretune.search.study.spec import OBJECTIVE_NAME, required_spec
+from foretune.search.study.trials import stored_number
 from foretune.search.trial.files import LOSSES_BY_ORIGIN, load_losses
 from foretune.search.trial.record import OnEpoch
 
@@ -30,7 +27,7 @@ class Replay:
 
     ``stored`` and ``replayed`` are its values. ``difference`` is the largest between any two
     numbers that both have: values reported by epoch, and losses by origin; 0.0 means that every
-    bit is the same. ``compared`` counts them. ``reasons`` say what is not as it was.
+    bit is the same. ``compared`` counts them. ``reasons`` say what has changed since.
     """
 
     trial: int
@@ -79,19 +76,35 @@ def replay(
     Example:
         >>> print(replay(study, 3, load_sample("sp500")))
     """
-    spec = required_spec(study)
-    spec.require_prices(prices, study.study_name)
-    trial = _finished_trial(study, number)
-    folds = spec.split.development(prices, history=spec.space.history)
-    # A trial that was pruned between two folds has seen only the first ones.
-    folds = folds[: len(_fold_values(trial))] or folds
+    spec = required_spec(study, prices)
+    trial, stored = _finished_trial(study, number)
+    folds = spec.development(prices)
+    # None in a study of one fold. A trial that was pruned between two has seen only the first ones.
+    stored_folds = (
+        stored_number(trial, f"{OBJECTIVE_NAME}_fold_{n + 1}") for n in range(len(folds))
+    )
+    fold_values = [value for value in stored_folds if value is not None]
+    folds = folds[: len(fold_values)] or folds
     with naming(study):
-        losses = _stored_losses(study, trial, folds)
-        again = train_again(trial, folds, on_epoch, epochs=stored_number(trial, "epochs"))
-    differences = _differences(trial, folds, again, losses)
+        losses = None  # those that are damaged are refused before anything trains
+        if LOSSES_BY_ORIGIN in artifact_names(storage_of(study), trial):
+            origins = sum(len(fold.split.validation_origins) for fold in folds)
+            (losses,) = load_losses(storage_of(study), trial, "loss", origins=origins)
+        again = retrain(trial, folds, on_epoch, epochs=stored_number(trial, "epochs"))
+    pairs = [(stored, again.relative_mse)]
+    pairs += (
+        (value, best.relative_mse) for value, best in zip(fold_values, again.best, strict=False)
+    )
+    # Under the Wilcoxon pruner the steps are folds, whose values are compared already.
+    if list(trial.intermediate_values.values()) != fold_values:
+        steps = trial.intermediate_values.items()
+        pairs += ((value, again.reported.get(epoch, np.inf)) for epoch, value in steps)
+    if losses is not None:
+        pairs += zip(losses, assess_folds(folds, again.forecasts).losses, strict=True)
+    differences = [abs(before - after) for before, after in pairs]
     return Replay(
         trial=number,
-        stored=_stored_value(trial),
+        stored=stored,
         replayed=again.relative_mse,
         difference=float(np.max(differences)),
         compared=len(differences),
@@ -99,7 +112,8 @@ def replay(
     )
 
 
-def _finished_trial(study: optuna.Study, number: int) -> FrozenTrial:
+def _finished_trial(study: optuna.Study, number: int) -> tuple[FrozenTrial, float]:
+    """Return the trial of a number, with the value that it stores."""
     trials = study.get_trials(deepcopy=False)
     if not 0 <= number < len(trials):
         raise ConfigError(
@@ -108,88 +122,35 @@ def _finished_trial(study: optuna.Study, number: int) -> FrozenTrial:
             else f"study {study.study_name!r} must have trials, but has none"
         )
     trial = trials[number]
-    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-    if not ended or stored_number(trial, OBJECTIVE_NAME) is None:
+    value = stored_number(trial, OBJECTIVE_NAME)
+    if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or value is None:
         raise ConfigError(
             f"trial must be one with a result, but {number} is {trial.state.name.lower()}: "
             f"{_why_without(trial)}"
         )
-    return trial
+    return trial, value
 
 
 def _why_without(trial: FrozenTrial) -> str:
     """Say why a trial has no result to compare with."""
     if not trial.state.is_finished():
         return "it has not ended"
-    if trial.state != TrialState.FAIL and OBJECTIVE_NAME in trial.user_attrs:
+    if trial.state == TrialState.FAIL:
+        return str(trial.user_attrs.get("error", "no reason is stored"))
+    if OBJECTIVE_NAME in trial.user_attrs:
         return f"its {OBJECTIVE_NAME} is {trial.user_attrs[OBJECTIVE_NAME]!r:.100}, no number"
-    nothing = "no reason is stored"
-    if trial.state != TrialState.FAIL:
-        nothing = f"it stored no {OBJECTIVE_NAME}"
-    return str(trial.user_attrs.get("error", nothing))
-
-
-def _stored_value(trial: FrozenTrial) -> float:
-    value = stored_number(trial, OBJECTIVE_NAME)
-    assert value is not None  # see _finished_trial
-    return value
-
-
-def _stored_losses(
-    study: optuna.Study, trial: FrozenTrial, folds: Sequence[DevelopmentData]
-) -> NDArray[np.float64] | None:
-    """Return what the trial stored of its losses, if anything; refused before anything trains."""
-    storage = storage_of(study)
-    if LOSSES_BY_ORIGIN not in artifact_names(storage, trial):
-        return None
-    origins = sum(len(fold.split.validation_origins) for fold in folds)
-    return load_losses(storage, trial, origins=origins)
-
-
-def _fold_values(trial: FrozenTrial) -> list[float]:
-    """Return the best value of each fold that the trial has seen; none in a study of one fold."""
-    values = []
-    for number in itertools.count(1):
-        value = stored_number(trial, f"{OBJECTIVE_NAME}_fold_{number}")
-        if value is None:
-            break
-        values.append(value)
-    return values
-
-
-def _differences(
-    trial: FrozenTrial,
-    folds: Sequence[DevelopmentData],
-    again: TrainedAgain,
-    stored_losses: NDArray[np.float64] | None,
-) -> NDArray[np.float64]:
-    """Return the difference of every number that the trial stored from the replay's."""
-    pairs = [(_stored_value(trial), again.relative_mse)]
-    values = _fold_values(trial)
-    pairs += zip(values, (result.relative_mse for result in again.best), strict=False)
-    # Under the Wilcoxon pruner the steps are folds, whose values are compared already.
-    if list(trial.intermediate_values.values()) != values:
-        pairs += [
-            (value, again.reported.get(epoch, np.inf))
-            for epoch, value in trial.intermediate_values.items()
-        ]
-    if stored_losses is not None:
-        losses = assess_folds(folds, [result.forecasts for result in again.best]).losses
-        pairs += zip(stored_losses, losses, strict=True)
-    before, after = np.transpose(pairs)
-    differences: NDArray[np.float64] = np.abs(before - after)
-    return differences
+    return f"it stored no {OBJECTIVE_NAME}"
 
 
 def _reasons(trial: FrozenTrial, then: dict[str, str]) -> tuple[str, ...]:
-    """Say what is not as it was when the trial was trained."""
+    """Say what has changed since the trial was trained."""
     reasons = []
     before, now = trial.user_attrs.get("device", "unknown"), device_name()
     if before != now:
         reasons.append(f"it was trained on {before}, this is {now}")
     if "lanes" in trial.user_attrs:
         reasons.append(f"it was trained in {trial.user_attrs['lanes']} lanes, this is one alone")
-    here = versions()
+    here = versions("optuna")
     reasons += [
         f"{name} was {version} when the study began, this is {here.get(name, 'without it')}"
         for name, version in then.items()

@@ -3,43 +3,43 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from optuna.importance import get_param_importances
-from rich.table import Table
-from rich.text import Text
 
+from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.common.html_table import html_table
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import DevelopmentData
-from foretune.models.config import TrialConfig
-from foretune.models.forecasts.assessment import (
+from foretune.models.forecasts.baselines import baseline_growth
+from foretune.models.forecasts.intervals import conformal_widths, coverage_by_step
+from foretune.models.forecasts.metrics import (
     Assessment,
+    Growth,
+    Metrics,
     assess,
     assess_folds,
     training_daily_change,
     validation_growth,
 )
-from foretune.models.forecasts.baselines import baseline_growth
-from foretune.models.forecasts.intervals import conformal_widths, coverage_by_step
-from foretune.models.training.results import FoldResults
-from foretune.search.report.candidates import Candidate, best_distinct, ensemble, retrain
-from foretune.search.report.evidence import Evidence, gather_evidence
+from foretune.models.forecasts.predict import evaluate
+from foretune.search.report.access_log import HeldOutAccess, test_access_log
+from foretune.search.report.evidence import Evidence, ScoredTrials, gather_evidence, scored_trials
 from foretune.search.report.held_out import HeldOutTest
-from foretune.search.report.model_table import model_table
-from foretune.search.report.openings import Opening, openings
-from foretune.search.report.scored_trials import ScoredTrials, scored_trials
+from foretune.search.report.retrain import RetrainedTrial, best_distinct, ensemble, retrain
 from foretune.search.report.significance import diebold_mariano
-from foretune.search.report.text_table import as_text
+from foretune.search.report.tables import as_text, rich_table
 from foretune.search.report.verdict import Finding, OutcomeOnTest, verdict
-from foretune.search.study.best import best_trial, naming
+from foretune.search.study.best import naming
 from foretune.search.study.spec import StudySpec, required_spec
+from foretune.search.trial.record import OnEpoch
 
-Growth = NDArray[np.float64]
-OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
+# Complete trials that it takes to say which parameters matter.
+_ENOUGH_TRIALS = 5
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -47,10 +47,9 @@ class EvaluationSet:
     """One part of the days, validation or test, with every model's forecasts scored on it.
 
     ``growth`` [O, H] are the winner's forecasts from ``origins`` [O], of which ``overlap`` in a row
-    have target days in common; ``actual`` is what came;
-    ``widths`` [H] are added and taken away for the interval, and ``coverage`` [H] is the share of
-    origins that it held at each step, None where there are too few to tell. ``models`` are by
-    name, the winner first.
+    have target days in common; ``actual`` [O, H] is what came. The interval is ``growth`` give or
+    take ``widths`` [H], and ``coverage`` [H] is the share of origins where it held at each step,
+    None where there are too few to tell. ``models`` are by name, the winner first.
     """
 
     name: str
@@ -71,14 +70,14 @@ class Report:
 
     study: optuna.Study
     spec: StudySpec
-    winner: Candidate
+    winner: RetrainedTrial
     members: list[int]
     finding: Finding
     evidence: Evidence
     validation: EvaluationSet
     test: EvaluationSet | None
     importances: dict[str, float]
-    openings: list[Opening]
+    openings: list[HeldOutAccess]
 
     @property
     def parts(self) -> list[EvaluationSet]:
@@ -98,17 +97,20 @@ class Report:
 
     @property
     def model_table(self) -> tuple[list[str], list[list[str]]]:
-        """Header and rows of the table of all forecasts, the winner's first."""
-        return model_table({part.name: part.models for part in self.parts})
+        """Header, and one row for each forecast that every part has, the winner's first."""
+        header, models = ["forecast"], [part.models for part in self.parts]
+        for part in self.parts:
+            header += [f"{part.name}: relative MSE", "MASE", "right direction (95 %)"]
+        names = [name for name in models[0] if all(name in others for others in models)]
+        return header, [
+            [name, *(cell for scored in models for cell in _cells(scored[name].metrics))]
+            for name in names
+        ]
 
     def __repr__(self) -> str:
         header, rows = self.model_table
-        table = Table(title=Text(self._title), title_justify="left")
-        for name in header:
-            table.add_column(name.replace(": ", ":\n").replace(" (", "\n("))
-        for row in rows:
-            table.add_row(*row)
-        return as_text(table, self.verdict, width=115)
+        narrow = [name.replace(": ", ":\n").replace(" (", "\n(") for name in header]
+        return as_text(rich_table(self._title, rows, header=narrow), self.verdict, width=115)
 
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
@@ -121,6 +123,14 @@ class Report:
         return f"report on study {self.study.study_name}"
 
 
+def _cells(metrics: Metrics) -> list[str]:
+    direction, low = metrics.directional_accuracy, metrics.directional_low
+    formatted = "none"
+    if direction is not None:
+        formatted = f"{direction:.0%} ({low:.0%} to {metrics.directional_high:.0%})"
+    return [f"{metrics.relative_mse:.4f}", f"{metrics.mase:.2f}", formatted]
+
+
 def make_report(
     study: optuna.Study,
     prices: PriceSeries,
@@ -131,7 +141,7 @@ def make_report(
     on_epoch: OnEpoch | None = None,
     before_opening: Callable[[], None] | None = None,
 ) -> Report:
-    """Judge a study: test for significance, on validation and on request on the sealed test.
+    """Judge a study: test for significance on validation, and on request on the sealed test.
 
     The best ``top`` distinct configs are trained once more, which gives the values they had.
 
@@ -139,7 +149,7 @@ def make_report(
         study: a study of :func:`run_study` with a complete trial.
         prices: the prices it was run on.
         open_test: open the test, and record in the study that it was.
-        sealed: the same turned round, as it was given before; True leaves the test closed.
+        sealed: the opposite of ``open_test``, as the first version asked for it.
         top: how many configs the ensemble has.
         on_epoch: called with (trial number, config, results) after every epoch.
         before_opening: called when all is ready for the test to be opened; what it raises keeps
@@ -151,25 +161,21 @@ def make_report(
     Example:
         >>> make_report(study, load_sample("sp500")).verdict
     """
-    if top < 1:
-        raise ConfigError(f"top must be a whole number of at least 1, but got {top}")
+    require_whole_number("top", top)
     if sealed is not None and sealed == open_test:
         raise ConfigError(
-            "sealed=False no longer opens the test; give open_test=True"
-            if not sealed
-            else "open_test and sealed must not both be True"
+            f"sealed must be the opposite of open_test={open_test}, but got {sealed}; "
+            "open_test=True alone opens the test"
         )
-    spec = required_spec(study)
-    spec.require_prices(prices, study.study_name)
-    best_trial(study)  # refuses a study without one
-    folds = spec.split.development(prices, history=spec.space.history)
-    judged = scored_trials(study)
-    evidence = gather_evidence(judged, folds)
+    spec = required_spec(study, prices)
+    folds = spec.development(prices)
+    scored = scored_trials(study)
+    evidence = gather_evidence(scored, folds)
     with naming(study):
-        candidates = [retrain(t, folds, on_epoch) for t in best_distinct(judged.trials, top)]
-    winner = candidates[0]
-    validation = _validation_part(folds, candidates, evidence)
-    importances = _importances(study, judged)
+        retrained = [retrain(t, folds, on_epoch) for t in best_distinct(scored.trials, top)]
+    winner = retrained[0]
+    validation = _validation_part(folds, retrained, evidence)
+    importances = _importances(study, scored)
     test: EvaluationSet | str | None = None
     if open_test:
         if before_opening is not None:
@@ -177,46 +183,45 @@ def make_report(
         opened = HeldOutTest.open(
             study,
             prices,
-            spec.split.split(len(prices), history=spec.space.history),
+            spec.split_days(len(prices)),
             trial=winner.trial.number,
             config=winner.config,
         )
         # The test is open and that is recorded: whatever it holds, there is a report.
         try:
-            test = _test_part(opened, folds, candidates, validation.widths)
+            test = _test_part(opened, folds, retrained, validation.widths)
         except ForetuneError as error:
             test = str(error)
     return Report(
         study=study,
         spec=spec,
         winner=winner,
-        members=[candidate.trial.number for candidate in candidates],
+        members=[member.trial.number for member in retrained],
         finding=_finding(winner, evidence, test),
         evidence=evidence,
         validation=validation,
         test=test if isinstance(test, EvaluationSet) else None,
         importances=importances,
-        openings=openings(study, prices=prices.digest),
+        openings=test_access_log(study, prices=prices.digest),
     )
 
 
-def model_name(candidate: Candidate) -> str:
-    """Return what tables call a trial's model."""
-    return f"trial {candidate.trial.number}"
-
-
-def _ensemble_name(candidates: Sequence[Candidate]) -> str:
-    return f"ensemble of {len(candidates)}"
+def _named(
+    retrained: Sequence[RetrainedTrial], forecasts: Sequence[list[Growth]]
+) -> dict[str, list[Growth]]:
+    """Return forecasts of each fold by the names in tables: the winner's and the ensemble's."""
+    named = {f"trial {retrained[0].trial.number}": forecasts[0]}
+    if len(retrained) > 1:
+        named[f"ensemble of {len(retrained)}"] = ensemble(forecasts)
+    return named
 
 
 def _validation_part(
-    folds: Sequence[DevelopmentData], candidates: Sequence[Candidate], evidence: Evidence
+    folds: Sequence[DevelopmentData], retrained: Sequence[RetrainedTrial], evidence: Evidence
 ) -> EvaluationSet:
     actuals = [validation_growth(fold) for fold in folds]
-    winner = candidates[0]
-    forecasts = {model_name(winner): winner.forecasts}
-    if len(candidates) > 1:
-        forecasts[_ensemble_name(candidates)] = ensemble([c.forecasts for c in candidates])
+    winner = retrained[0]
+    forecasts = _named(retrained, [member.forecasts for member in retrained])
     assessments = {name: assess_folds(folds, model) for name, model in forecasts.items()}
     growth, actual = np.concatenate(winner.forecasts), np.concatenate(actuals)
     last = folds[-1]
@@ -245,17 +250,21 @@ def _validation_part(
 def _test_part(
     test: HeldOutTest,
     folds: Sequence[DevelopmentData],
-    candidates: Sequence[Candidate],
+    retrained: Sequence[RetrainedTrial],
     widths: NDArray[np.float64],
 ) -> EvaluationSet:
-    train_stop = folds[-1].split.train_stop
-    members = [candidate.forecast_test(test, train_stop) for candidate in candidates]
-    forecasts = {model_name(candidates[0]): members[0]}
-    if len(candidates) > 1:
-        forecasts[_ensemble_name(candidates)] = ensemble([(member,) for member in members])[0]
-    forecasts |= baseline_growth(
-        test.values, train_stop=train_stop, origins=test.origins, horizon=test.split.horizon
-    )
+    places: dict[str, Any] = {
+        "train_stop": folds[-1].split.train_stop,
+        "origins": test.origins,
+        "horizon": test.split.horizon,
+    }
+    members = [
+        evaluate(member.config, member.best[-1].params, test.values, **places).log_growth
+        for member in retrained
+    ]
+    forecasts = _named(retrained, [[member] for member in members])
+    baselines = baseline_growth(test.values, **places)
+    forecasts |= {name: [growth] for name, growth in baselines.items()}
     return EvaluationSet(
         name="test",
         dates=test.dates,
@@ -268,18 +277,30 @@ def _test_part(
         coverage=coverage_by_step(members[0], test.actual, widths),
         models={
             name: assess(
-                [growth],
+                model,
                 [test.actual],
                 daily_change=training_daily_change(folds),
                 overlap=test.split.overlap,
             )
-            for name, growth in forecasts.items()
+            for name, model in forecasts.items()
         },
     )
 
 
-def _finding(winner: Candidate, evidence: Evidence, test: EvaluationSet | str | None) -> Finding:
-    baseline = evidence.best_baseline
+def _finding(
+    winner: RetrainedTrial, evidence: Evidence, test: EvaluationSet | str | None
+) -> Finding:
+    baseline, outcome = evidence.best_baseline, None
+    if isinstance(test, EvaluationSet):
+        model = next(iter(test.models.values()))
+        outcome = OutcomeOnTest(
+            relative_mse=model.metrics.relative_mse,
+            against_persistence=diebold_mariano(
+                model.losses, model.persistence_losses, overlap=test.overlap
+            ),
+            independent=-(-len(test.origins) // test.overlap),
+            baseline_relative_mse=test.models[baseline].metrics.relative_mse,
+        )
     return Finding(
         trial=winner.trial.number,
         relative_mse=winner.relative_mse,
@@ -287,32 +308,15 @@ def _finding(winner: Candidate, evidence: Evidence, test: EvaluationSet | str | 
         baseline=baseline,
         baseline_relative_mse=evidence.baselines[baseline].metrics.relative_mse,
         against_baseline=evidence.against[baseline],
-        test=_outcome(winner, test, baseline) if isinstance(test, EvaluationSet) else None,
+        test=outcome,
         why_not_scored=test if isinstance(test, str) else None,
     )
 
 
-def _outcome(winner: Candidate, test: EvaluationSet, baseline: str) -> OutcomeOnTest:
-    assessment = test.models[model_name(winner)]
-    return OutcomeOnTest(
-        relative_mse=assessment.metrics.relative_mse,
-        against_persistence=diebold_mariano(
-            assessment.losses, assessment.persistence_losses, overlap=test.overlap
-        ),
-        independent=-(-len(test.origins) // test.overlap),
-        baseline_relative_mse=test.models[baseline].metrics.relative_mse,
-    )
-
-
-# Complete trials that it takes to say which parameters matter.
-_ENOUGH_TRIALS = 5
-
-
-def _importances(study: optuna.Study, judged: ScoredTrials) -> dict[str, float]:
-    """Return each parameter's share in the values; none where they cannot be told."""
-    values = {trial.value for trial in judged.trials}
-    # PED-ANOVA compares the best trials with all, and tells nothing of a handful.
-    if len(values) < _ENOUGH_TRIALS:
+def _importances(study: optuna.Study, scored: ScoredTrials) -> dict[str, float]:
+    """Return each parameter's share in the values; none where they are not known."""
+    # PED-ANOVA compares the best trials with all, and a handful tells nothing.
+    if len({trial.value for trial in scored.trials}) < _ENOUGH_TRIALS:
         return {}
     try:
         return get_param_importances(study)

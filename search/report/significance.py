@@ -85,14 +85,14 @@ def spa_test(
 ) -> SPAResult:
     """Test whether any alternative beats the benchmark, all of them counted.
 
-    The best of many draws looks good by chance alone. The test asks how good the best would look
-    if none were better: it resamples blocks of origins of random length (stationary bootstrap)
-    and compares the largest mean gain over the benchmark.
+    The best of many looks good by chance alone. The test asks how good the best would look if none
+    were better: it resamples blocks of origins of random length (stationary bootstrap) and
+    compares the largest mean gain over the benchmark.
 
     Gains are compared as they are, not in units of their standard errors. Look at ``independent``
-    before the p-value: few independent origins resample into hardly anything new, and the p-value
-    is then too small. With 20 of them, and 20 alternatives as good as the benchmark, the test
-    claims a winner at the 5 % level in about one study of seven (the tests simulate some of them).
+    before the p-value: resamples of few independent origins are nearly alike, and the p-value is
+    then too small. With 20 of them, and 20 alternatives as good as the benchmark, the test claims a
+    winner at the 5 % level in about one study of seven (the tests simulate some of them).
 
     Args:
         losses: losses of the K alternatives [T, K].
@@ -125,14 +125,14 @@ def spa_test(
     block = block_length(origins, horizon=horizon, stride=stride)
     lower, consistent, upper = 1.0, 1.0, 1.0
     gains = benchmark[:, None] - losses
-    # Hansen's statistic is cut off at 0: without a gain there is nothing to explain. arch leaves
-    # the cut out, and its strict comparison would find no resample above a gain of exactly 0.
-    # His bound, log log T, needs three origins.
+    # Hansen's statistic is cut off at 0: without a gain there is nothing to test. arch does not cut
+    # it, and its strict comparison would find no resample above a gain of exactly 0. Hansen's
+    # bound, log log T, needs three origins.
     if origins >= 3 and np.max(np.mean(gains, axis=0)) > 0:
         from arch.bootstrap import SPA  # here: it takes longer to import than all of Optuna
 
-        tamed = gains / _unruliness(gains, block)
-        spa = SPA(np.zeros(origins), -tamed, block_size=block, reps=reps, seed=seed)
+        scaled = gains / _units(gains, block)
+        spa = SPA(np.zeros(origins), -scaled, block_size=block, reps=reps, seed=seed)
         spa.compute()
         shares = spa.pvalues[["lower", "consistent", "upper"]].to_numpy(dtype=np.float64)
         lower, consistent, upper = _never_zero(shares, reps).tolist()
@@ -147,17 +147,16 @@ def spa_test(
     )
 
 
-def _unruliness(gains: Losses, block: int) -> Losses:
-    """Return what to divide each column of gains [T, K] by: [K], 1 for all that are alike.
+def _units(gains: Losses, block: int) -> Losses:
+    """Return what to divide each column of gains [T, K] by: [K], 1 for most.
 
-    Hansen divides each gain by its standard error. arch 8 estimates those errors but compares
-    means as they are. Neither will do here. With the few independent origins of a validation split
-    an estimated error is at times far too small: over 60 random-walk studies at horizon 50 with 15
-    independent origins, gains in their own units made 7 claims at the 5 % level, and as they are
-    3. But as they are, one trial that went astray at one origin hides every other: skill was then
-    found in 0 of 40 studies on AR(1) returns. So a gain is scaled down only where its standard
-    error is more than twice the median one: 4 claims of 60, and 35 of 40 found, with such a trial
-    or without.
+    Hansen divides each gain by its standard error; arch 8 compares means as they are. Neither works
+    here. With the few independent origins of a validation split an estimated error can be far too
+    small: over 60 random-walk studies at horizon 50 with 15 independent origins, Hansen's way made
+    7 claims at the 5 % level, arch's 3. But in arch's way one trial with one huge loss hides every
+    other: skill was then found in 0 of 40 studies on AR(1) returns. So a gain is scaled down only
+    where its standard error is more than twice the median one: 4 claims of 60, and 35 of 40 found,
+    with such a trial or without.
     """
     centred = gains - gains.mean(axis=0)
     origins = len(gains)
@@ -170,8 +169,8 @@ def _unruliness(gains: Losses, block: int) -> Losses:
             continue
         variance += 2 * weight * np.sum(centred[:-lag] * centred[lag:], axis=0) / origins
     errors = np.sqrt(np.maximum(variance, 0))
-    usual: Losses = np.maximum(1.0, errors / max(2 * float(np.median(errors)), _TIE_BREAK))
-    return usual
+    units: Losses = np.maximum(1.0, errors / max(2 * float(np.median(errors)), _TIE_BREAK))
+    return units
 
 
 def model_confidence_set(
@@ -209,15 +208,13 @@ def model_confidence_set(
         raise ConfigError("losses must have a column for at least 1 forecast, but have 0")
     if origins < 2:
         raise ConfigError(f"losses must be of at least 2 forecast origins, but are of {origins}")
-    # Twins differ by nothing that could be judged. The sorting also frees the result from the order
-    # of the columns.
+    # Equal columns cannot be compared. Sorting also frees the result from the columns' order.
     distinct, twin = np.unique(losses, axis=1, return_inverse=True)
     if distinct.shape[1] == 1:
         return np.ones(forecasts)
-    # arch divides by the standard deviation of each loss less the average loss, and looks forever
-    # for the worst where both are exactly 0, as for a loss that is the average of the others. Of
-    # two whose mean losses are exactly equal it leaves neither. Noise that no one would notice
-    # prevents both.
+    # arch divides by the standard deviation of each loss less the average loss, and never ends
+    # where both are exactly 0, as for a loss that is the average of the others. Of two with exactly
+    # equal means it keeps neither. Noise far below any difference that matters prevents both.
     noise = np.random.default_rng(seed).standard_normal(distinct.shape)
     distinct = distinct / np.max(np.abs(distinct)) + _TIE_BREAK * noise
     block = block_length(origins, horizon=horizon, stride=stride)
@@ -245,13 +242,13 @@ def in_confidence_set(p_values: NDArray[np.float64], size: float = 0.1) -> NDArr
 def diebold_mariano(losses: Losses, benchmark: Losses, *, overlap: int) -> DieboldMariano:
     """Test whether two forecasts are equally accurate, two-sided.
 
-    For one forecast that was chosen before these losses were seen; the best of many is a
-    matter for :func:`spa_test`.
+    For a forecast that was chosen before these losses were seen; for the best of many see
+    :func:`spa_test`.
 
-    The variance of the mean difference is the sum of its ``overlap - 1`` autocovariances, which
-    need not be positive. Where it is not, they get the weights of Bartlett, whose sum is positive
-    unless the difference never changes. (R's ``forecast::dm.test`` recommends the same, but goes
-    on with ``overlap`` 1 by itself, which takes overlapping forecasts for independent ones.)
+    The variance of the mean difference is the sum of its autocovariances up to lag
+    ``overlap - 1``, which may be negative. They then get Bartlett's weights, whose sum is positive
+    unless the difference never changes. (R's ``forecast::dm.test`` then uses ``overlap`` 1, which
+    takes overlapping forecasts for independent ones.)
 
     Args:
         losses: losses of one forecast [T].
@@ -261,9 +258,8 @@ def diebold_mariano(losses: Losses, benchmark: Losses, *, overlap: int) -> Diebo
     Returns:
         The statistic with its small-sample correction, and its p-value by Student's t with T - 1
         degrees of freedom. The statistic is 0 and the p-value 1 where there is no evidence: the
-        losses are the same, or all forecasts overlap (T <= ``overlap``; the correction is then 0
-        or has lost its meaning). A difference that is the same at every origin, but not 0, is
-        infinitely significant: the statistic is infinite and the p-value 0.
+        losses are the same, or all forecasts overlap (T <= ``overlap``). Where the difference is
+        the same at every origin, but not 0, the statistic is infinite and the p-value 0.
 
     Raises:
         ConfigError: ``overlap`` is below 1, there is no origin, the shapes differ or a loss is not

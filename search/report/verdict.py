@@ -2,14 +2,22 @@
 
 from dataclasses import dataclass
 
+import optuna
+
+from foretune.datasets.common.errors import ForetuneError
+from foretune.search.report.access_log import format_access_log, test_access_log
+from foretune.search.report.evidence import scored_trials, skill_of
 from foretune.search.report.significance import DieboldMariano, SPAResult
+from foretune.search.study.best import best_so_far
+from foretune.search.study.spec import OBJECTIVE_NAME, required_spec
+from foretune.search.study.trials import stored_numbers
 
 # Skill is claimed below this p-value.
 SIGNIFICANCE = 0.05
 
 # With fewer origins that do not overlap nothing is claimed: resampling a handful finds too little
 # variety. On random walks 3 such origins made a false claim in one study of five, 7 in one of
-# eleven, 15 in one of twenty, as many as are meant.
+# eleven, and 15 in one of twenty, which is the level.
 ENOUGH_ORIGINS = 15
 
 # With fewer, even a gain of a fifth is seldom told from luck.
@@ -39,7 +47,7 @@ class OutcomeOnTest:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What the verdict is spoken on.
+    """What the verdict is based on.
 
     ``skill`` is the test of all completed trials against persistence; ``baseline`` the best
     baseline's name and relative MSE, and ``against_baseline`` the same test against it. ``test``
@@ -69,13 +77,18 @@ def is_significant(p: float, independent: int) -> bool:
 
 def verdict(finding: Finding) -> str:
     """Return the verdict: one sentence on the search, then what qualifies it."""
-    sentences = (
-        format_skill(finding.skill, finding.trial, finding.relative_mse),
+    skill = finding.skill
+    sentences = [
+        format_skill(skill, finding.trial, finding.relative_mse),
         _on_the_best_baseline(finding),
         _on_test(finding),
-        _on_few_origins(finding.skill),
-    )
-    return " ".join(sentence for sentence in sentences if sentence)
+    ]
+    if ENOUGH_ORIGINS <= skill.independent < _MANY_ORIGINS:
+        sentences.append(
+            f"With {skill.independent} validation origins that do not overlap, a small gain goes "
+            "unnoticed."
+        )
+    return " ".join(filter(None, sentences))
 
 
 def format_skill(skill: SPAResult, trial: int, relative_mse: float) -> str:
@@ -107,15 +120,15 @@ def _on_the_best_baseline(finding: Finding) -> str:
     if finding.baseline == "persistence" or not finding.claims_skill:
         return ""
     against = finding.against_baseline
-    shown = (
+    baseline = (
         f"{finding.baseline}, which trains nothing ({finding.baseline_relative_mse:.3f}, "
         f"{p_value(against.p_value)})"
     )
     if is_significant(against.p_value, against.independent):
-        return f"It beats {shown} as well."
+        return f"It beats {baseline} as well."
     if finding.baseline_relative_mse < finding.relative_mse:
-        return f"But it is behind {shown}."
-    return f"But it is not told apart from {shown}."
+        return f"But it is behind {baseline}."
+    return f"But it is not told apart from {baseline}."
 
 
 def _on_test(finding: Finding) -> str:
@@ -125,33 +138,64 @@ def _on_test(finding: Finding) -> str:
     if test is None:
         return "This report left the test closed."
     found = p_value(test.against_persistence.p_value)
-    shown = f"relative MSE {test.relative_mse:.3f}, {found}"
+    outcome = f"relative MSE {test.relative_mse:.3f}, {found}"
     if test.independent < ENOUGH_ORIGINS:
-        said = (
+        text = (
             f"The test, opened, has too few origins to judge by ({test.independent} that do not "
             f"overlap): relative MSE {test.relative_mse:.3f}."
         )
     elif finding.claims_skill:
         confirms = "confirms" if test.is_better else "does not confirm"
-        said = f"The test, opened, {confirms} it: {shown}."
+        text = f"The test, opened, {confirms} it: {outcome}."
     elif test.is_better:
-        said = f"Yet on the opened test the winner, trial {finding.trial}, is better: {shown}."
+        text = f"Yet on the opened test the winner, trial {finding.trial}, is better: {outcome}."
     else:
-        said = f"Nor does the winner, trial {finding.trial}, on the opened test: {shown}."
+        text = f"Nor does the winner, trial {finding.trial}, on the opened test: {outcome}."
     if finding.baseline != "persistence" and test.baseline_relative_mse < test.relative_mse:
-        said += f" There {finding.baseline} is ahead of it with {test.baseline_relative_mse:.3f}."
-    return said
-
-
-def _on_few_origins(skill: SPAResult) -> str:
-    if not ENOUGH_ORIGINS <= skill.independent < _MANY_ORIGINS:
-        return ""
-    return (
-        f"With {skill.independent} validation origins that do not overlap, a small gain goes "
-        "unnoticed."
-    )
+        text += f" There {finding.baseline} is ahead of it with {test.baseline_relative_mse:.3f}."
+    return text
 
 
 def p_value(p: float) -> str:
     """Return a p-value as it is printed: "p = 0.041", "p < 0.001"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2f}" if p >= 0.095 else f"p = {p:.3f}"
+
+
+def caveat(study: optuna.Study) -> str:
+    """Say in one paragraph what the best value is, and what it is not."""
+    better, scored = better_than_persistence(study)
+    return (
+        f"{verdict_so_far(study)} {better} of {scored} trials are below 1 (persistence) on "
+        "validation, but the winner was chosen on the same days that it is scored on, so its value "
+        f"flatters it. {openings_of_test(study)} `foretune report` says more."
+    )
+
+
+# Its name in the first version.
+caution = caveat
+
+
+def better_than_persistence(study: optuna.Study) -> tuple[int, int]:
+    """Return how many trials are below 1 on validation, and how many have a value."""
+    values = stored_numbers(study, OBJECTIVE_NAME)
+    return sum(value < 1 for value in values), len(values)
+
+
+def verdict_so_far(study: optuna.Study) -> str:
+    """Say whether the completed trials have beaten persistence beyond chance."""
+    if best_so_far(study) is None:
+        return "No trial is complete yet."
+    try:
+        scored = scored_trials(study)
+        skill = skill_of(scored, required_spec(study).split)
+    except ForetuneError as error:
+        return f"There is no verdict: {error}."
+    best = scored.best
+    assert best.value is not None  # a scored trial has one
+    return f"{format_skill(skill, best.number, best.value)} {scored.format_left_out}".rstrip()
+
+
+def openings_of_test(study: optuna.Study) -> str:
+    """Say how often the study's test has been opened."""
+    log = test_access_log(study, prices=required_spec(study).prices.digest)
+    return format_access_log(log, study.study_name)

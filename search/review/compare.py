@@ -1,16 +1,13 @@
 """Studies side by side: their bests, how sure they are, and where their configs differ."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
 from rich.table import Table
-from rich.text import Text
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError, printable
-from foretune.search.report.evidence import skill_of
-from foretune.search.report.scored_trials import ScoredTrials, scored_trials
+from foretune.search.report.evidence import scored_trials, skill_of
+from foretune.search.report.tables import rich_table
 from foretune.search.report.verdict import p_value
 from foretune.search.study.best import best_trial, naming, trial_config
 from foretune.search.study.spec import StudySpec, required_spec
@@ -33,58 +30,43 @@ def comparison_table(studies: Sequence[optuna.Study]) -> Table:
     if len(studies) < 2:
         raise ConfigError(f"studies to compare must be at least 2, but got {len(studies)}")
     specs = [required_spec(study) for study in studies]
-    judged = [_judged(study) for study in studies]
-    best = [
-        best_trial(study) if one is None else one.best
-        for study, one in zip(studies, judged, strict=True)
-    ]
-    configs = [_config(study, trial) for study, trial in zip(studies, best, strict=True)]
-    table = Table(title="studies side by side", title_justify="left", caption=comparability(specs))
-    table.add_column("")
-    for study in studies:
-        table.add_column(Text(printable(study.study_name)))
-    skills = [_skill(one, spec) for one, spec in zip(judged, specs, strict=True)]
-    for name, values in {
-        "best relative MSE (validation)": [f"{trial.value:.6f}" for trial in best],
-        "some trial beats persistence": skills,
-        "best trial": [str(trial.number) for trial in best],
-        "trials": [str(len(study.get_trials(deepcopy=False))) for study in studies],
-        "left out": ["" if one is None else one.format_left_out for one in judged],
-        "prices": [printable(spec.prices.name) for spec in specs],
-        "digest": [spec.prices.digest[:12] for spec in specs],
-        "horizon, stride, folds": [
-            f"{spec.split.horizon}, {spec.split.stride}, {spec.split.folds}" for spec in specs
-        ],
-    }.items():
-        if any(values):
-            table.add_row(name, *map(Text, values))
-    table.add_section()
-    for name in configs[0]:
-        shown = [str(config[name]) for config in configs]
-        if len(set(shown)) > 1:
-            table.add_row(name, *map(Text, shown))
-    return table
-
-
-def comparability(specs: Sequence[StudySpec]) -> str:
-    """Say whether values of studies with these specs may be compared."""
+    columns = [_column(study, spec) for study, spec in zip(studies, specs, strict=True)]
+    facts, configs = zip(*columns, strict=True)
     days = {(spec.prices.digest, *dict(spec.split).values()) for spec in specs}
-    if len(days) == 1:
-        return "The same prices and the same origins: the values compare."
-    return "Other prices or other origins: the values do not compare."
+    return rich_table(
+        "studies side by side",
+        [row for row in _rows(facts) if any(row[1:])],
+        [row for row in _rows(configs) if len(set(row[1:])) > 1],
+        header=["", *(printable(study.study_name) for study in studies)],
+        caption="The same prices and the same origins: the values compare."
+        if len(days) == 1
+        else "Other prices or other origins: the values do not compare.",
+    )
 
 
-def _judged(study: optuna.Study) -> ScoredTrials | None:
+def _column(study: optuna.Study, spec: StudySpec) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what is known of a study, and its best config, by the names of rows."""
+    split = spec.split
     try:
-        return scored_trials(study)
+        scored = scored_trials(study)
+        best, left_out = scored.best, scored.format_left_out
+        skill = p_value(skill_of(scored, split).p_value)
     except ForetuneError:
-        return None
-
-
-def _config(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+        best, left_out, skill = best_trial(study), "", "not known"
     with naming(study):
-        return trial_config(trial).model_dump(mode="json")
+        config = trial_config(best).model_dump(mode="json")
+    facts = {
+        "best relative MSE (validation)": f"{best.value:.6f}",
+        "some trial beats persistence": skill,
+        "best trial": str(best.number),
+        "trials": str(len(study.get_trials(deepcopy=False))),
+        "left out": left_out,
+        "prices": printable(spec.prices.name),
+        "digest": spec.prices.digest[:12],
+        "horizon, stride, folds": f"{split.horizon}, {split.stride}, {split.folds}",
+    }
+    return facts, {name: str(value) for name, value in config.items()}
 
 
-def _skill(judged: ScoredTrials | None, spec: StudySpec) -> str:
-    return "not known" if judged is None else p_value(skill_of(judged, spec.split).p_value)
+def _rows(columns: Sequence[dict[str, str]]) -> list[tuple[str, ...]]:
+    return [(name, *(column[name] for column in columns)) for name in columns[0]]

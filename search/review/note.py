@@ -2,24 +2,24 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from foretune.datasets.common.errors import ForetuneError
-from foretune.search.report.markdown import plain, table
-from foretune.search.report.verdict_so_far import (
+from foretune.search.report.tables import markdown_table, plain, provenance_rows
+from foretune.search.report.verdict import (
     better_than_persistence,
     openings_of_test,
     verdict_so_far,
 )
-from foretune.search.review.summary_rows import states
 from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.best import best_so_far, trial_config
-from foretune.search.study.provenance import provenance_rows
 from foretune.search.study.spec import required_spec
-from foretune.search.study.target import StudyTarget, finished_trials
+from foretune.search.study.target import StudyTarget
+from foretune.search.study.trials import finished_trials, format_states
 from foretune.search.trial.files import FORECASTS, LEARNING_CURVE
 
 # What a user writes above this line stays.
@@ -45,19 +45,19 @@ class StudyNote:
         self._shown: int | None = None
 
     def trial_ended(self) -> None:
-        """Write the note anew, if the last writing is long enough ago for what it takes."""
+        """Write the note again, if that takes little of the time since it was last written."""
         self._is_current = False
         if self._clock() >= self._due:
             self.write()
 
     def end(self) -> None:
-        """Write the note anew, unless no trial has ended since."""
+        """Write the note again, if a trial has ended since."""
         if not self._is_current:
             self.write()
 
     def write(self) -> None:
         """Write the note, and the figures of a new best trial."""
-        # Only here: it brings a web server with it, and the first trial need not wait for that.
+        # Here: it imports a web server, for which the first trial need not wait.
         from optuna_dashboard import get_note, save_note
 
         begun = self._clock()
@@ -76,12 +76,8 @@ class StudyNote:
         storage = storage_of(self._study)
         names = {FORECASTS, LEARNING_CURVE} & set(artifact_names(storage, best))
         try:
-            files = {
-                # Not drawn before somebody looks: a study may have many best trials in a row.
-                f"best_{name}": load_artifact(storage, best, name, as_written=True)
-                for name in sorted(names)
-            }
-        except ForetuneError:  # deleted or damaged, and no reason to stop
+            files = {f"best_{name}": load_artifact(storage, best, name) for name in sorted(names)}
+        except ForetuneError:  # they were deleted or damaged
             return
         if files:
             save_artifacts(storage, self._study, files)
@@ -89,11 +85,24 @@ class StudyNote:
 
 def note(study: optuna.Study) -> str:
     """Return the note on ``study`` as Markdown."""
-    spec = required_spec(study)
+    spec, target, best = required_spec(study), StudyTarget.stored(study), best_so_far(study)
+    better, scored = better_than_persistence(study)
+    of = "" if target is None else f" of {target.trials}"
+    value = "none yet" if best is None else f"{best.value:.4f} (trial {best.number})"
+    progress = [
+        ["trials done", f"{finished_trials(study)}{of}: {format_states(study)}"],
+        ["best relative MSE on validation", f"{value}; persistence is 1"],
+        ["below 1 on validation", f"{better} of {scored} trials; luck alone puts some there"],
+    ]
+    config = []
+    if best is not None:
+        with suppress(ForetuneError):  # a trial that was added by hand may have no config
+            text = trial_config(best).to_toml().strip()
+            config = ["### The best config so far, to copy", f"```toml\n{text}\n```"]
     sections = [
         f"**{plain(verdict_so_far(study))}** {plain(openings_of_test(study))}",
-        _facts(_progress(study)),
-        *_best(study),
+        _facts(progress),
+        *config,
         "### Where this comes from",
         _facts(provenance_rows(spec)),
     ]
@@ -101,33 +110,5 @@ def note(study: optuna.Study) -> str:
 
 
 def _facts(rows: list[list[str]]) -> str:
-    """Return a table of names and words, which read from the left.
-
-    A colon parts them, because the dashboard leaves no room between columns.
-    """
-    parted = [[f"{name}:", words] for name, words in rows]
-    return table(["", ""], parted).replace("---:", "---")
-
-
-def _progress(study: optuna.Study) -> list[list[str]]:
-    better, judged = better_than_persistence(study)
-    done, target = finished_trials(study), StudyTarget.stored(study)
-    of = "" if target is None else f" of {target.trials}"
-    best = best_so_far(study)
-    shown = "none yet" if best is None else f"{best.value:.4f} (trial {best.number})"
-    return [
-        ["trials done", f"{done}{of}: {states(study)}"],
-        ["best relative MSE on validation", f"{shown}; persistence is 1"],
-        ["below 1 on validation", f"{better} of {judged} trials; luck alone puts some there"],
-    ]
-
-
-def _best(study: optuna.Study) -> list[str]:
-    best = best_so_far(study)
-    if best is None:
-        return []
-    try:
-        config = trial_config(best).to_toml().strip()
-    except ForetuneError:  # added by hand, and no reason to stop
-        return []
-    return ["### The best config so far, to copy", f"```toml\n{config}\n```"]
+    """Return a table of names, with colons as the dashboard puts no space after them, and words."""
+    return markdown_table([[f"{name}:", words] for name, words in rows])

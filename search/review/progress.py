@@ -1,8 +1,10 @@
 """What a running study shows: a bar with the best value and the time left, or plain lines."""
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Protocol
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -11,78 +13,78 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from foretune.models.config import TrialConfig
 from foretune.models.training.results import FoldResults
-from foretune.search.review.notebook_progress import drawn_by_notebook
 from foretune.search.study.best import best_so_far
 from foretune.search.study.spec import OBJECTIVE_NAME
-from foretune.search.study.target import is_finished
+from foretune.search.study.trials import is_finished
 from foretune.search.trial.record import OnEpoch
 
+_NAME = TextColumn("{task.description}", markup=False)
+_NOW = TextColumn("{task.fields[now]}", style="dim")
 
-class StudyProgress(Protocol):
-    """What :func:`run_study` tells."""
-
-    def epoch(self, number: int, epoch: int, epochs: int, value: float) -> None:
-        """An epoch of trial ``number`` has ended, at validation value ``value``."""
-
-    def trial(self, study: optuna.Study, trial: FrozenTrial, total: int) -> None:
-        """A trial of ``study``, which shall have ``total``, has ended."""
-
-
-class Silent:
-    """Shows nothing."""
-
-    def epoch(self, number: int, epoch: int, epochs: int, value: float) -> None:
-        """Show nothing."""
-
-    def trial(self, study: optuna.Study, trial: FrozenTrial, total: int) -> None:
-        """Show nothing."""
+_NOTEBOOK_SECONDS = 0.2  # between two drawings
 
 
 class Bar:
     """A live bar on a terminal or in a notebook; elsewhere one line per trial.
 
-    ``draw`` is called after every change, for a bar that does not draw itself.
+    A notebook draws the bar in its place, and keeps it when it is saved. rich would draw there with
+    ipywidgets, and where they are missing it warns instead, several times a second.
     """
 
-    def __init__(
-        self, bar: Progress, name: str, done: int, total: int, draw: Callable[[], None]
-    ) -> None:
+    def __init__(self, bar: Progress, name: str, done: int, total: int) -> None:
         self._bar = bar
-        self._draw = draw
         self._running: dict[int, str] = {}
         self._task = bar.add_task(
             name, total=total, completed=done, now="first trial: compiling", best=""
         )
+        self._notebook: Any = None
+        self._drawn = time.monotonic()
+        if bar.console.is_jupyter and not bar.console.quiet:
+            from IPython.display import display  # it is there in a notebook, and only there
 
-    def epoch(self, number: int, epoch: int, epochs: int, value: float) -> None:
+            self._notebook = display(bar, display_id=True)  # type: ignore[no-untyped-call]
+
+    def epoch(self, number: int, config: TrialConfig, results: FoldResults) -> None:
         """Show where the running trials are."""
-        self._running[number] = f"trial {number} epoch {epoch}/{epochs} {value:.4f}"
+        self._running[number] = _format_epoch(number, config, results)
         self._show_running()
-
-    def _show_running(self) -> None:
-        shown = list(self._running.values())
-        more = f", and {len(shown) - 4} more" if len(shown) > 4 else ""
-        self._bar.update(self._task, now=", ".join(shown[:4]) + more)
-        self._draw()
 
     def trial(self, study: optuna.Study, trial: FrozenTrial, total: int) -> None:
-        """Show how far the study is, by whosever work, and its best trial so far."""
+        """Show how far the study is, whoever ran its trials, and its best trial so far."""
         self._running.pop(trial.number, None)
-        best = best_so_far(study)
-        shown = "" if best is None else f"best {best.value:.4f} (trial {best.number})"
-        done = sum(map(is_finished, study.get_trials(deepcopy=False)))
-        self._bar.update(self._task, completed=done, total=total, best=shown)
-        self._show_running()
         console = self._bar.console
+        if console.quiet:
+            return
+        best = best_so_far(study)
+        text = "" if best is None else f"best {best.value:.4f} (trial {best.number})"
+        done = sum(map(is_finished, study.get_trials(deepcopy=False)))
+        self._bar.update(self._task, completed=done, total=total, best=text)
+        self._show_running()
         if trial.state == TrialState.FAIL:
+            reason = trial.user_attrs.get("error", "see the traceback")
             # An error may have brackets in it, which rich would read as its marks.
-            console.print(f"trial {trial.number} failed: {_reason(trial)}", markup=False)
+            console.print(f"trial {trial.number} failed: {reason}", markup=False)
         elif not (console.is_terminal or console.is_jupyter):
-            console.print(_line(trial, shown), soft_wrap=True)
+            console.print(_line(trial, text), soft_wrap=True)
+
+    def end(self) -> None:
+        """Leave the last state in a notebook."""
+        self._bar.update(self._task, now="")
+        if self._notebook is not None:
+            self._notebook.update(self._bar)
+
+    def _show_running(self) -> None:
+        running = list(self._running.values())
+        more = f", and {len(running) - 4} more" if len(running) > 4 else ""
+        self._bar.update(self._task, now=", ".join(running[:4]) + more)
+        now = time.monotonic()
+        if self._notebook is not None and now >= self._drawn + _NOTEBOOK_SECONDS:
+            self._notebook.update(self._bar)
+            self._drawn = now
 
 
-def _reason(trial: FrozenTrial) -> str:
-    return str(trial.user_attrs.get("error", "see the traceback"))
+def _format_epoch(number: int, config: TrialConfig, results: FoldResults) -> str:
+    return f"trial {number} epoch {results.epoch}/{config.epochs} {results.relative_mse:.4f}"
 
 
 def _line(trial: FrozenTrial, best: str) -> str:
@@ -95,50 +97,44 @@ def _line(trial: FrozenTrial, best: str) -> str:
 
 
 @contextmanager
-def show_progress(name: str, *, done: int, total: int, show: bool) -> Iterator[StudyProgress]:
-    """Show the progress of study ``name`` while the context lasts."""
-    if not show:
-        yield Silent()
-        return
+def show_progress(name: str, *, done: int, total: int, show: bool) -> Iterator[Bar]:
+    """Show the progress of study ``name`` while the context lasts; nothing without ``show``."""
     columns = (
-        TextColumn("{task.description}", markup=False),
+        _NAME,
         BarColumn(bar_width=20),
         MofNCompleteColumn(),
         TextColumn("{task.fields[best]}", style="bold"),
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[now]}", style="dim"),
+        _NOW,
     )
+    console = Console(stderr=True, quiet=not show)
+    disable = console.is_jupyter or not show
+    with Progress(*columns, console=console, transient=True, disable=disable) as progress:
+        bar = Bar(progress, name, done, total)
+        try:
+            yield bar
+        finally:
+            bar.end()
+
+
+@contextmanager
+def live_line(description: str) -> Iterator[Callable[..., None]]:
+    """Show a line on a terminal while the context lasts.
+
+    Yields:
+        What to call with ``now`` and ``description``, each if it has changed.
+    """
     console = Console(stderr=True)
-    notebook = console.is_jupyter
-    with (
-        Progress(*columns, console=console, transient=True, disable=notebook) as bar,
-        drawn_by_notebook(bar) if notebook else nullcontext(_draws_itself) as draw,
-    ):
-        yield Bar(bar, name, done, total, draw)
-
-
-def _draws_itself() -> None:
-    """Leave the drawing to the bar, as on a terminal."""
+    disable = not console.is_terminal
+    with Progress(_NAME, _NOW, console=console, transient=True, disable=disable) as progress:
+        yield partial(progress.update, progress.add_task(description, now="compiling"))
 
 
 @contextmanager
 def show_training(what: str) -> Iterator[OnEpoch]:
-    """Show the epochs of trials that are trained once more while the context lasts."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        TextColumn("{task.fields[now]}", style="dim"),
-    )
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(what, now="compiling")
-
-        def on_epoch(number: int, config: TrialConfig, results: FoldResults) -> None:
-            shown = f"trial {number} epoch {results.epoch}/{config.epochs}"
-            bar.update(task, now=f"{shown} {results.relative_mse:.4f}")
-
-        yield on_epoch
+    """Show the epochs of trials that are trained again while the context lasts."""
+    with live_line(what) as show:
+        yield lambda *epoch: show(now=_format_epoch(*epoch))
 
 
 @contextmanager

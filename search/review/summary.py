@@ -1,14 +1,20 @@
-"""What a study came to, as an object that a terminal and a notebook show well."""
+"""What a study has found: a table for a terminal, and an object that a notebook shows well."""
 
 from dataclasses import dataclass
 from html import escape
 
 import optuna
+from rich.table import Table
 
 from foretune.datasets.common.html_table import html_table
-from foretune.search.report.text_table import as_text
-from foretune.search.report.verdict_so_far import caveat
-from foretune.search.review.summary_rows import Row, config_rows, result_rows, rows_table
+from foretune.search.report.tables import as_text, rich_table
+from foretune.search.report.verdict import caveat
+from foretune.search.study.best import best_config, best_trial
+from foretune.search.study.spec import OBJECTIVE_NAME
+from foretune.search.study.trials import format_states, stored_number, stored_numbers
+
+# A name and its value.
+Row = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -23,8 +29,13 @@ class StudySummary:
     config: tuple[Row, ...]
     caveat: str
 
+    @property
+    def caution(self) -> str:
+        """The caveat, by its name in the first version."""
+        return self.caveat
+
     def __repr__(self) -> str:
-        return as_text(rows_table(self.name, self.result, self.config), self.caveat)
+        return as_text(rich_table(f"study {self.name}", self.result, self.config), self.caveat)
 
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
@@ -33,7 +44,7 @@ class StudySummary:
 
 
 def summary(study: optuna.Study) -> StudySummary:
-    """Return what ``study`` came to so far; print it, or leave it as a notebook's last line.
+    """Return what ``study`` has found so far; print it, or leave it as a notebook's last line.
 
     Args:
         study: a study of :func:`run_study`.
@@ -48,9 +59,30 @@ def summary(study: optuna.Study) -> StudySummary:
         │ best trial                    │ 0                     │
         ...
     """
-    return StudySummary(
-        name=study.study_name,
-        result=tuple(result_rows(study)),
-        config=tuple(config_rows(study)),
-        caveat=caveat(study),
+    result, config = _rows(study)
+    return StudySummary(name=study.study_name, result=result, config=config, caveat=caveat(study))
+
+
+def summary_table(study: optuna.Study) -> Table:
+    """Return the best config, its value beside persistence, and the trials by state.
+
+    Raises:
+        ConfigError: no trial is complete.
+    """
+    return rich_table(f"study {study.study_name}", *_rows(study))
+
+
+def _rows(study: optuna.Study) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Return what the study has found, and the best trial's config."""
+    trial, config = best_trial(study), best_config(study).model_dump(mode="json")
+    compiled, loaded = (int(sum(stored_numbers(study, n))) for n in ("compiles", "cache_hits"))
+    result = (
+        ("best trial", str(trial.number)),
+        (f"its {OBJECTIVE_NAME} (validation)", f"{trial.value:.6f}"),
+        ("persistence", "1.000000"),
+        ("best epoch", f"{stored_number(trial, 'best_epoch') or 'not stored'}"),
+        ("trials by state", format_states(study)),
+        ("programs compiled", str(compiled - loaded)),
+        ("programs from the cache", str(loaded)),
     )
+    return result, tuple((name, str(value)) for name, value in config.items())

@@ -8,7 +8,14 @@ import optuna
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.models.config import TrialConfig
-from foretune.search.space.space import Dimension, FloatRange, IntRange, SearchSpace
+from foretune.search.space.dimensions import (
+    Dimension,
+    FloatRange,
+    IntRange,
+    can_draw,
+    is_fixed,
+)
+from foretune.search.space.space import SearchSpace
 
 _ROUNDING = 1e-9
 
@@ -51,11 +58,11 @@ def params_of(space: SearchSpace, config: TrialConfig) -> dict[str, Any]:
     params = {}
     for name, (dimension, value) in values.items():
         # How many layers there are, and how wide, is the config's shape: no other will do.
-        if _is_fixed(dimension) and not name.startswith(("layers", "units")):
+        if is_fixed(dimension) and not name.startswith(("layers", "units")):
             continue
-        if not _can_draw(dimension, value):
+        if not can_draw(dimension, value):
             raise ConfigError(f"{name} of the config must be in {dimension!r}, but is {value!r}")
-        if not _is_fixed(dimension):
+        if not is_fixed(dimension):
             params[name] = value
     return params
 
@@ -92,7 +99,7 @@ def space_around(space: SearchSpace, config: TrialConfig, width: float = 0.25) -
 
 def _around(dimension: Dimension, values: tuple[Any, ...], width: float) -> Dimension:
     """Narrow a dimension around one value, or around several that it is drawn for."""
-    if _is_fixed(dimension):
+    if is_fixed(dimension):
         return dimension
     if isinstance(dimension, FloatRange):
         low, high = _interval(dimension, values, width)
@@ -123,16 +130,3 @@ def _interval(
         first, last = max(first - (last - high), low), high
     ends = (float(range_.low), first, low), (float(range_.high), last, high)
     return tuple(exact if abs(at - end) < _ROUNDING else float(back(at)) for exact, at, end in ends)  # type: ignore[return-value]
-
-
-def _is_fixed(dimension: Dimension) -> bool:
-    return not isinstance(dimension, IntRange | FloatRange | tuple)
-
-
-def _can_draw(dimension: Dimension, value: Any) -> bool:
-    if isinstance(dimension, FloatRange):
-        return bool(dimension.low <= value <= dimension.high)
-    if isinstance(dimension, IntRange):
-        inside = dimension.low <= value <= dimension.high
-        return bool(inside and (value - dimension.low) % dimension.step == 0)
-    return value in dimension if isinstance(dimension, tuple) else bool(value == dimension)

@@ -17,18 +17,14 @@ def config_schema() -> dict[str, Any]:
         "$schema": _DIALECT,
         "title": "foretune config",
         "type": "object",
-        "properties": {"config": _of_model(TrialConfig)},
+        "properties": {"config": TrialConfig.model_json_schema()},
         "required": ["config"],
     }
 
 
 def space_schema() -> dict[str, Any]:
     """Return the schema of a search space's TOML file."""
-    return {"$schema": _DIALECT} | _of_model(SearchSpace)
+    return {"$schema": _DIALECT} | SearchSpace.model_json_schema()
 
 
 SCHEMAS = {"config": config_schema, "space": space_schema}
-
-
-def _of_model(model: type[TrialConfig] | type[SearchSpace]) -> dict[str, Any]:
-    return model.model_json_schema(mode="validation")

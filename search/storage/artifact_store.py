@@ -1,6 +1,6 @@
-"""Where artifacts lie: a table of the study's own database, or of one in memory.
+"""Where artifacts are kept: in a table of the study's own database, or of one in memory.
 
-Whoever has the storage's URL has them: driver, report and dashboard need no folder that they share.
+The storage's URL is enough to have them: driver, report and dashboard need no shared folder.
 Optuna's own file store can be left with half a file; here one transaction writes a whole one.
 """
 
@@ -8,7 +8,8 @@ import hashlib
 import io
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any, BinaryIO
 from weakref import WeakKeyDictionary
 
@@ -16,25 +17,22 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import (
     Column,
+    Delete,
     Engine,
     Integer,
     LargeBinary,
     MetaData,
-    Select,
     StaticPool,
     String,
     Table,
     create_engine,
     delete,
     insert,
-    inspect,
     select,
 )
-from sqlalchemy.exc import IntegrityError, ProgrammingError
-from sqlalchemy.schema import CreateTable
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from foretune.datasets.common.errors import ForetuneError
-from foretune.search.figures.deferred import drawn
 from foretune.search.storage.connect import retry_of
 from foretune.search.storage.optuna_internals import behind_cache, reading
 from foretune.search.storage.retry import RetryPolicy
@@ -69,24 +67,15 @@ class DatabaseArtifactStore:
     def __init__(self, engine: Engine, retry: RetryPolicy | None = None) -> None:
         self._engine = engine
         self._retry = retry = retry or RetryPolicy(engine.url, 0.0)
+        # It looks first: a user who may only read a PostgreSQL database may not make a table.
+        make = partial(_ARTIFACTS.create, engine, checkfirst=True)
         try:
-            retry(lambda: _make_table(engine))
-        except (IntegrityError, ProgrammingError):
-            # On PostgreSQL, IF NOT EXISTS fails for all but one of those that make it at once, with
-            # the one error or the other; by then it is there.
-            retry(lambda: _make_table(engine))
+            retry(make)
+        except (IntegrityError, OperationalError, ProgrammingError):
+            retry(make)  # another process has made it meanwhile
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
-        """Return the content of an artifact, to be read as a file; of a recipe, its figure.
-
-        Raises:
-            ArtifactNotFound: there is none of this id.
-            ForetuneError: the content is not what was once written.
-        """
-        return io.BytesIO(drawn(self.read(artifact_id)))
-
-    def read(self, artifact_id: str) -> bytes:
-        """Return the content of an artifact as it was written.
+        """Return the content of an artifact, to be read as a file.
 
         Raises:
             ArtifactNotFound: there is none of this id.
@@ -94,7 +83,12 @@ class DatabaseArtifactStore:
         """
         row = _ARTIFACTS.c
         wanted = select(row.content, row.size, row.sha256).where(row.artifact_id == artifact_id)
-        found = self._retry(lambda: self._read(wanted))
+
+        def read() -> Any:
+            with reading(), self._engine.begin() as connection:
+                return connection.execute(wanted).one_or_none()
+
+        found = self._retry(read)
         if found is None:
             raise ArtifactNotFound(f"no artifact {artifact_id}")
         content, size, sha256 = found
@@ -105,7 +99,7 @@ class DatabaseArtifactStore:
                 f"artifact {artifact_id} must be {size} bytes with SHA-256 {sha256}, but the "
                 f"database has {len(content)} bytes with {_sha256(content)}"
             )
-        return content
+        return io.BytesIO(content)
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:
         """Write an artifact, in the place of the one of this id, if any."""
@@ -113,7 +107,23 @@ class DatabaseArtifactStore:
 
     def write_all(self, contents: Mapping[str, bytes]) -> None:
         """Write artifacts by their ids, all of them in one transaction."""
-        self._retry(lambda: self._replace(contents))
+        rows = [
+            {
+                "artifact_id": artifact_id,
+                "size": len(content),
+                "sha256": _sha256(content),
+                "content": content,
+            }
+            for artifact_id, content in contents.items()
+        ]
+
+        def replace() -> None:
+            with self._engine.begin() as connection:
+                connection.execute(_delete(contents))
+                if rows:
+                    connection.execute(insert(_ARTIFACTS), rows)
+
+        self._retry(replace)
 
     def remove(self, artifact_id: str) -> None:
         """Remove an artifact.
@@ -124,34 +134,14 @@ class DatabaseArtifactStore:
         if not self.remove_all([artifact_id]):
             raise ArtifactNotFound(f"no artifact {artifact_id}")
 
-    def remove_all(self, artifact_ids: Sequence[str]) -> int:
+    def remove_all(self, artifact_ids: Collection[str]) -> int:
         """Remove those of some artifacts that are there, in one transaction; returns how many."""
 
         def remove() -> int:
             with self._engine.begin() as connection:
-                return connection.execute(_delete(*artifact_ids)).rowcount
+                return connection.execute(_delete(artifact_ids)).rowcount
 
         return self._retry(remove)
-
-    def _read(self, wanted: Select[Any]) -> tuple[object, int, str] | None:
-        with reading(), self._engine.begin() as connection:
-            row = connection.execute(wanted).one_or_none()
-        return None if row is None else (row.content, row.size, row.sha256)
-
-    def _replace(self, contents: Mapping[str, bytes]) -> None:
-        rows = [
-            {
-                "artifact_id": artifact_id,
-                "size": len(content),
-                "sha256": _sha256(content),
-                "content": content,
-            }
-            for artifact_id, content in contents.items()
-        ]
-        with self._engine.begin() as connection:
-            connection.execute(_delete(*contents))
-            if rows:
-                connection.execute(insert(_ARTIFACTS), rows)
 
 
 _stores: WeakKeyDictionary[BaseStorage, DatabaseArtifactStore] = WeakKeyDictionary()
@@ -162,38 +152,28 @@ def artifact_store(storage: BaseStorage) -> DatabaseArtifactStore:
     """Return the store of a storage's artifacts, for Optuna's functions and its dashboard.
 
     A storage with a database keeps them there. Any other has one store in the memory of this
-    process for as long as the storage object lives.
+    process for as long as the storage object lives. A trial's figures are stored as recipes, and a
+    dashboard needs ``figures.deferred.DrawnArtifacts`` around the store to show them.
 
     Example:
         >>> storage = open_storage("sqlite:///foretune.db")
-        >>> optuna_dashboard.run_server(storage, artifact_store=artifact_store(storage))
+        >>> store = DrawnArtifacts(artifact_store(storage))
+        >>> optuna_dashboard.run_server(storage, artifact_store=store)
     """
     behind = behind_cache(storage)
     with _stores_lock:  # two threads would make two memories, and the first be lost
-        if behind not in _stores:
-            _stores[behind] = _new_store(behind)
+        if isinstance(behind, RDBStorage) and behind not in _stores:
+            _stores[behind] = DatabaseArtifactStore(behind.engine, retry_of(behind))
+        elif behind not in _stores:
+            engine = create_engine(
+                "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+            )
+            _stores[behind] = DatabaseArtifactStore(engine)
+            weakref.finalize(_stores[behind], engine.dispose)
         return _stores[behind]
 
 
-def _make_table(engine: Engine) -> None:
-    # Looked for first: who may only read a PostgreSQL database may not even ask it for a table.
-    if not inspect(engine).has_table(_ARTIFACTS.name):
-        with engine.begin() as connection:
-            connection.execute(CreateTable(_ARTIFACTS, if_not_exists=True))
-
-
-def _new_store(storage: BaseStorage) -> DatabaseArtifactStore:
-    if isinstance(storage, RDBStorage):
-        return DatabaseArtifactStore(storage.engine, retry_of(storage))
-    engine = create_engine(
-        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
-    )
-    store = DatabaseArtifactStore(engine)
-    weakref.finalize(store, engine.dispose)
-    return store
-
-
-def _delete(*artifact_ids: str) -> Any:
+def _delete(artifact_ids: Collection[str]) -> Delete:
     return delete(_ARTIFACTS).where(_ARTIFACTS.c.artifact_id.in_(artifact_ids))
 
 

@@ -18,10 +18,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError
-from foretune.search.figures.deferred import drawn
 from foretune.search.storage.artifact_store import artifact_store
-from foretune.search.storage.attributes import set_trial_attrs
-from foretune.search.storage.optuna_internals import study_id, trial_id
+from foretune.search.storage.optuna_internals import set_trial_attrs, study_id, trial_id
 
 # Under this name and an artifact's id, Optuna and its dashboard find what they know of it.
 _ATTRIBUTE = "artifacts:"
@@ -34,66 +32,42 @@ _LONGEST_NAME = 200  # bytes; most file systems allow 255
 Owner = Trial | FrozenTrial | Study
 
 
-def save_artifact(
-    storage: BaseStorage,
-    owner: Owner,
-    filename: str,
-    content: bytes | str,
-    *,
-    mimetype: str | None = None,
-) -> str:
-    """Keep a file with a trial that has not finished, or with a study.
+def save_artifacts(
+    storage: BaseStorage, owner: Owner, files: Mapping[str, bytes | str]
+) -> list[str]:
+    """Keep files with a trial that has not finished, or with a study.
 
-    A file that was saved under this name before is replaced in one transaction, and the artifact
-    keeps its id and so its address in the dashboard. The content is written before the dashboard
-    is told of it: a process killed in between leaves at most bytes that nobody refers to.
+    Files that were saved under these names before are replaced, all in one transaction, and keep
+    their ids and so their addresses in the dashboard. The content is written before the dashboard
+    is told of it: a process killed in between leaves at most bytes that nothing refers to.
 
     Args:
         storage: that of ``owner``.
         owner: the trial or study.
-        filename: a plain name of at most 200 bytes, without a folder.
-        content: text is written as UTF-8.
-        mimetype: how a browser takes it; by default guessed from the name.
+        files: contents by filename, a plain name of at most 200 bytes without a folder. Text is
+            written as UTF-8.
 
     Returns:
-        The artifact's id, the same for every file of this name and owner, until the user deletes
-        it in the dashboard.
+        The artifacts' ids, each the same for every file of its name and owner, until the user
+        deletes it in the dashboard.
 
     Raises:
         ConfigError: not such a name.
         UpdateFinishedTrialError: the trial has finished, and Optuna lets nothing be added to it.
 
     Example:
-        >>> save_artifact(storage, trial, "curves.csv", "epoch,loss")
-        '954dd6d9-e77a-5173-85fe-26f12f89e9a4'
-    """
-    (artifact_id,) = save_artifacts(
-        storage, owner, {filename: content}, mimetypes={filename: mimetype} if mimetype else {}
-    )
-    return artifact_id
-
-
-def save_artifacts(
-    storage: BaseStorage,
-    owner: Owner,
-    files: Mapping[str, bytes | str],
-    *,
-    mimetypes: Mapping[str, str] | None = None,
-) -> list[str]:
-    """Keep several files at once, as :func:`save_artifact` keeps one, in one transaction.
-
-    Args:
-        storage: that of ``owner``.
-        owner: the trial or study.
-        files: contents by filename.
-        mimetypes: by filename, where they are not to be guessed.
-
-    Returns:
-        The artifacts' ids.
+        >>> save_artifacts(storage, trial, {"curves.csv": "epoch,loss"})
+        ['954dd6d9-e77a-5173-85fe-26f12f89e9a4']
     """
     for filename in files:
-        _require_plain(filename)
-    _require_unfinished(storage, owner)
+        if not _is_plain(filename):
+            raise ConfigError(
+                f"filename must be a plain name of at most {_LONGEST_NAME} bytes, without / \\ or "
+                f":, but got {filename!r}"
+            )
+    kind, number = _number(owner)
+    if kind == "trial":  # refused before a file is replaced, not when it is announced
+        storage.check_trial_is_updatable(number, storage.get_trial(number).state)
     kept = _filenames(storage, owner)
     ids = {filename: _artifact_id(owner, filename, kept) for filename in files}
     artifact_store(storage).write_all(
@@ -103,32 +77,30 @@ def save_artifacts(
         }
     )
     announced = {}
-    for filename, artifact_id in ids.items():
+    for filename, content in files.items():
         guessed, encoding = guess_type(filename)
-        meta = ArtifactMeta(
-            artifact_id=artifact_id,
-            filename=filename,
-            mimetype=(mimetypes or {}).get(filename) or guessed or "application/octet-stream",
-            encoding=encoding,
-        )
-        announced[_ATTRIBUTE + artifact_id] = json.dumps(asdict(meta))
-    _set_attributes(storage, owner, announced)
+        unknown = "text/plain" if isinstance(content, str) else "application/octet-stream"
+        meta = ArtifactMeta(ids[filename], filename, guessed or unknown, encoding)
+        announced[_ATTRIBUTE + meta.artifact_id] = json.dumps(asdict(meta))
+    if kind == "trial":
+        set_trial_attrs(storage, number, announced, system=True)
+    else:
+        for name, value in announced.items():
+            storage.set_study_system_attr(number, name, value)
     return list(ids.values())
 
 
-def load_artifact(
-    storage: BaseStorage, owner: Owner, filename: str, *, as_written: bool = False
-) -> bytes:
+def load_artifact(storage: BaseStorage, owner: Owner, filename: str) -> bytes:
     """Return the content of the file that was last saved with a trial or study under a name.
 
-    One that :func:`save_artifact` saved goes before those of the same name that came by other
-    ways: uploaded in the dashboard, or copied with a study.
+    One that :func:`save_artifacts` saved goes before those of the same name that came by other
+    ways: uploaded in the dashboard, or copied with a study. Of a trial's figure it is the recipe,
+    which ``figures.deferred.drawn`` makes a PNG file of.
 
     Args:
         storage: that of ``owner``.
         owner: the trial or study.
         filename: its name.
-        as_written: leave the recipe of a figure as it is instead of drawing it.
 
     Raises:
         ConfigError: the owner has none of that name, or its content is not in this storage.
@@ -147,8 +119,7 @@ def load_artifact(
         )
     ours = _artifact_id(owner, filename, kept)
     try:
-        content = artifact_store(storage).read(ours if ours in ids else ids[-1])
-        return content if as_written else drawn(content)
+        return artifact_store(storage).open_reader(ours if ours in ids else ids[-1]).read()
     except ArtifactNotFound:
         raise ConfigError(
             f"artifact {filename!r} of {_shown(owner)} must be in this storage, but only its name "
@@ -161,7 +132,7 @@ def load_artifact(
 def artifact_names(storage: BaseStorage, owner: Owner) -> list[str]:
     """Return the names of a trial's or study's files, sorted.
 
-    Only plain names, which can be written into a folder as they are: :func:`save_artifact` makes
+    Only plain names, which can be written into a folder as they are: :func:`save_artifacts` makes
     no others, but the dashboard's upload may.
 
     Example:
@@ -208,10 +179,9 @@ def _filenames(storage: BaseStorage, owner: Owner) -> dict[str, str | None]:
     """
     kind, number = _number(owner)
     read = storage.get_study_system_attrs if kind == "study" else storage.get_trial_system_attrs
-    attributes = read(number).items()
     return {
         name.removeprefix(_ATTRIBUTE): _filename(value)
-        for name, value in attributes
+        for name, value in read(number).items()
         if name.startswith(_ATTRIBUTE)
     }
 
@@ -224,30 +194,6 @@ def _filename(announced: object) -> str | None:
         return None
     name = meta.get("filename") if isinstance(meta, dict) else None
     return name if isinstance(name, str) else None
-
-
-def _set_attributes(storage: BaseStorage, owner: Owner, attributes: Mapping[str, str]) -> None:
-    kind, number = _number(owner)
-    if kind == "trial":
-        set_trial_attrs(storage, number, system=attributes)
-        return
-    for name, value in attributes.items():
-        storage.set_study_system_attr(number, name, value)
-
-
-def _require_unfinished(storage: BaseStorage, owner: Owner) -> None:
-    """Refuse a finished trial before its file is replaced, not when it is announced."""
-    kind, number = _number(owner)
-    if kind == "trial":
-        storage.check_trial_is_updatable(number, storage.get_trial(number).state)
-
-
-def _require_plain(filename: str) -> None:
-    if not _is_plain(filename):
-        raise ConfigError(
-            f"filename must be a plain name of at most {_LONGEST_NAME} bytes, without / \\ or :, "
-            f"but got {filename!r}"
-        )
 
 
 def _is_plain(name: str) -> bool:

@@ -61,15 +61,38 @@ def open_storage(storage: str | BaseStorage, *, timeout: float = 0.0) -> BaseSto
     backend = url.get_backend_name()
     if backend not in ("sqlite", "postgresql"):
         raise ConfigError(f"storage must be sqlite:// or postgresql://, but got {backend}://")
+    if backend == "sqlite":
+        # SQLAlchemy begins transactions itself, see RetryingStorage.
+        options: dict[str, Any] = {"connect_args": {"timeout": 30, "isolation_level": None}}
+    else:
+        # A ping replaces a lost connection without a word; a driver that waits for the database
+        # has to learn of it, because its lease may have gone with it.
+        options = {"pool_pre_ping": not timeout, "pool_size": 3}
+        if url.get_driver_name() in ("psycopg", "psycopg2"):
+            options["connect_args"] = {k: v for k, v in _POSTGRESQL.items() if k not in url.query}
+    # Another process may be making the database at this moment. Optuna makes its tables one by one
+    # and without a lock, so of several first launches some find half of them.
+    half_made = Retrying(
+        retry=retry_if_exception(_is_half_made),
+        stop=stop_after_attempt(20),
+        wait=wait_fixed(0.3),
+        reraise=True,
+    )
+    whole = url.render_as_string(hide_password=False)
     try:
-        options = _sqlite() if backend == "sqlite" else _postgresql(url, timeout)
-        opened = _opened(url, options, timeout)
-        # With Optuna's cache of finished trials, made once: every Study would make its own.
-        return TrialCache(opened)
+        opened = half_made(RetryingStorage, whole, options, RetryPolicy(url, timeout))
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, TypeError) as error:
         raise ConfigError(
             f"storage {redacted(url)} cannot be opened: {first_line(error)}"
         ) from None
+    # With Optuna's cache of finished trials, made once: every Study would make its own.
+    return TrialCache(opened)
+
+
+def _is_half_made(error: BaseException) -> bool:
+    return isinstance(error, OperationalError | ProgrammingError | IntegrityError) and bool(
+        re.search("already exists|UNIQUE|unique|locked|no such table", str(error))
+    )
 
 
 def has_password(storage: str) -> bool:
@@ -97,47 +120,6 @@ def retry_of(storage: BaseStorage) -> RetryPolicy:
     return RetryPolicy(make_url("sqlite://"), 0.0)
 
 
-def _postgresql(url: URL, timeout: float) -> dict[str, Any]:
-    # A ping replaces a lost connection without a word; who waits for the database has to learn of
-    # it, because its lease may have gone with it.
-    options: dict[str, Any] = {"pool_pre_ping": not timeout, "pool_size": 3}
-    if url.get_driver_name() in ("psycopg", "psycopg2"):
-        options["connect_args"] = {k: v for k, v in _POSTGRESQL.items() if k not in url.query}
-    return options
-
-
-def _sqlite() -> dict[str, Any]:
-    # SQLAlchemy begins transactions itself, see RetryingStorage.
-    return {"connect_args": {"timeout": 30, "isolation_level": None}}
-
-
-def _opened(url: URL, options: dict[str, Any], timeout: float) -> RetryingStorage:
-    """Open a database that another process may be making at this moment.
-
-    Optuna makes its tables one by one and without a lock, so of several first launches some find
-    half of them; a moment later they find all.
-    """
-
-    def create() -> RetryingStorage:
-        whole = url.render_as_string(hide_password=False)
-        return RetryingStorage(whole, options, RetryPolicy(url, timeout))
-
-    half_made = Retrying(
-        retry=retry_if_exception(_is_half_made),
-        stop=stop_after_attempt(20),
-        wait=wait_fixed(0.3),
-        reraise=True,
-    )
-    storage: RetryingStorage = half_made(create)
-    return storage
-
-
-def _is_half_made(error: BaseException) -> bool:
-    return isinstance(error, OperationalError | ProgrammingError | IntegrityError) and bool(
-        re.search("already exists|UNIQUE|unique|locked|no such table", str(error))
-    )
-
-
 def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optuna.Study:
     """Load a study that exists.
 
@@ -146,13 +128,21 @@ def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optun
     """
     require_database(storage)
     opened = open_storage(storage)
-    try:
-        return optuna.load_study(study_name=name, storage=opened)
-    except KeyError:
+    study = find_study(name, opened)
+    if study is None:
         known = ", ".join(sorted(optuna.get_all_study_names(storage=opened))) or "none yet"
         raise ConfigError(
             f"study must be one that is in the storage, but got {name!r}; there: {known}"
-        ) from None
+        )
+    return study
+
+
+def find_study(name: str, storage: BaseStorage) -> optuna.Study | None:
+    """Load a study of an opened storage; None if there is none of that name."""
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        return None
 
 
 def require_database(storage: str | BaseStorage) -> None:

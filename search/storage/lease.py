@@ -1,7 +1,7 @@
 """The lease of a study: one driver at a time works on it, and no killed one can keep it.
 
 Beside an SQLite file it is a lock on a file, on PostgreSQL an advisory lock of a connection of its
-own: who ends, however that comes, lets go of it.
+own: a process that ends, in whatever way, gives it back.
 """
 
 import errno
@@ -12,7 +12,7 @@ import sqlite3
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ from foretune.search.storage.optuna_internals import (
     storage_of,
     study_id,
 )
-from foretune.search.storage.retry import storage_full
+from foretune.search.storage.retry import do_nothing, storage_full
 
 # The attribute of a study that names its driver, for people.
 _DRIVER = "foretune:driver"
@@ -43,8 +43,8 @@ _DRIVER = "foretune:driver"
 # The first of the two numbers of an advisory lock on PostgreSQL; the second is the study's.
 _CLASS = 0x666F7265
 
-# Who looks whether a lease is held takes it for a moment; a connection that was cut is given up by
-# the server after 11 seconds, see _KEEPALIVES.
+# How long to wait for a lease: a look at it may hold it for a moment, and the server gives up a
+# connection that was cut after 11 seconds, see _KEEPALIVES.
 _MOMENT, _CUT_OFF = 3.0, 20.0
 
 _KEEPALIVES = {"idle": 5, "interval": 2, "count": 3}
@@ -53,16 +53,13 @@ _KEEPALIVES = {"idle": 5, "interval": 2, "count": 3}
 # write-ahead log does not work there.
 _NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "lustre", "ceph", "glusterfs", "afs", "gpfs")
 
-# The leases that this process holds on storages that no other one can see.
+# The leases that this process holds on storages of its own.
 _own: dict[tuple[int, int], object] = {}
 
 
 @contextmanager
 def study_lease(study: optuna.Study) -> Iterator[Callable[[], None]]:
     """Hold the lease of ``study`` while the context lasts, and bind its storage to it.
-
-    Args:
-        study: the study.
 
     Yields:
         What to call before a group of writes: it sees that the lease is still held.
@@ -76,11 +73,14 @@ def study_lease(study: optuna.Study) -> Iterator[Callable[[], None]]:
         ...     study.tell(trial, 0.9)
     """
     storage, number = storage_of(study), study_id(study)
-    database = behind_cache(storage)
-    with (
-        _held(database, number, lambda: _taken(study)) as check,
-        _bound(database, number, _study_uuid(storage, number)),
-    ):
+
+    def taken() -> ConfigError:
+        return ConfigError(
+            f"study {study.study_name!r} must have one driver at a time, but has one: "
+            f"{format_driver(_stored_driver(study))}; stop that one, or wait until it has ended"
+        )
+
+    with _held(behind_cache(storage), number, taken) as check, _bound(storage, number):
         if isinstance(storage, TrialCache):
             storage.look_again()
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -91,44 +91,35 @@ def study_lease(study: optuna.Study) -> Iterator[Callable[[], None]]:
 
 def driver_of(study: optuna.Study) -> dict[str, Any] | None:
     """Return what is known of the driver that holds the lease of ``study`` now; None if none."""
-    storage, number = storage_of(study), study_id(study)
-    return _named(storage, number) if _is_held(behind_cache(storage), number) else None
+    is_held = _is_held(behind_cache(storage_of(study)), study_id(study))
+    return _stored_driver(study) if is_held else None
 
 
-def _named(storage: BaseStorage, number: int) -> dict[str, Any]:
-    driver = storage.get_study_system_attrs(number).get(_DRIVER)
+def format_driver(driver: Mapping[str, Any]) -> str:
+    """Return which process of which host a driver is, and since when it has had the study."""
+    host, pid, since = (driver.get(name, "unknown") for name in ("host", "pid", "since"))
+    return f"process {pid} of host {host} since {since}"
+
+
+def _stored_driver(study: optuna.Study) -> dict[str, Any]:
+    driver = storage_of(study).get_study_system_attrs(study_id(study)).get(_DRIVER)
     return driver if isinstance(driver, dict) else {}
 
 
-def _taken(study: optuna.Study) -> ConfigError:
-    driver = _named(storage_of(study), study_id(study))
-    who = f"process {driver.get('pid', 'unknown')} of host {driver.get('host', 'unknown')}"
-    return ConfigError(
-        f"study {study.study_name!r} must have one driver at a time, but {who} has been running it "
-        f"since {driver.get('since', 'an unknown time')}; stop that one, or wait until it has ended"
-    )
-
-
-def _study_uuid(storage: BaseStorage, number: int) -> str:
-    """Return the UUID of a study; one that has none yet is given one."""
-    stored = storage.get_study_system_attrs(number).get(STUDY_UUID)
-    if isinstance(stored, str):
-        return stored
-    new = str(uuid.uuid4())
-    storage.set_study_system_attr(number, STUDY_UUID, new)
-    return new
-
-
 @contextmanager
-def _bound(database: BaseStorage, number: int, study_uuid: str) -> Iterator[None]:
-    if not isinstance(database, RetryingStorage):
-        yield
-        return
-    database.bound[number] = study_uuid
+def _bound(storage: BaseStorage, number: int) -> Iterator[None]:
+    """Let writes reach the study that has this id now, by its UUID, and none made later."""
+    study_uuid = storage.get_study_system_attrs(number).get(STUDY_UUID)
+    if not isinstance(study_uuid, str):  # it is a new study, or an old one's first driver
+        study_uuid = str(uuid.uuid4())
+        storage.set_study_system_attr(number, STUDY_UUID, study_uuid)
+    database = behind_cache(storage)
+    bound = database.bound if isinstance(database, RetryingStorage) else {}
+    bound[number] = study_uuid
     try:
         yield
     finally:
-        database.bound.pop(number, None)
+        del bound[number]
 
 
 @contextmanager
@@ -140,16 +131,44 @@ def _held(
             yield check
     elif place := _sqlite_file(database):
         with _file_lock(_lock_file(place, number), taken), _write_ahead_log(database, place):
-            yield lambda: None
+            yield do_nothing
     else:
         if not isinstance(database, InMemoryStorage | RetryingStorage):
             print(
-                f"foretune: nobody can tell who uses a {type(database).__name__}; see to it that "
-                "no other process runs this study",
+                f"foretune: whether another process runs this study cannot be seen in a "
+                f"{type(database).__name__}; make sure that none does",
                 file=sys.stderr,
             )
-        with _own_lease((id(database), number), taken):
-            yield lambda: None
+        key, mine = (id(database), number), object()
+        if _own.setdefault(key, mine) is not mine:
+            raise taken()
+        try:
+            yield do_nothing
+        finally:
+            del _own[key]
+
+
+def _is_held(database: BaseStorage, number: int) -> bool:
+    if _is_postgresql(database):
+        held = text(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+            "AND classid = :class AND objid = :study "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        with database.engine.connect() as connection:
+            found = connection.execute(held, {"class": _CLASS, "study": number}).scalar()
+            return bool(found)
+    if place := _sqlite_file(database):
+        if not (file := _lock_file(place, number)).exists():
+            return False
+        try:
+            with FileLock(file, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:
+            return False
+    return (id(database), number) in _own
 
 
 def _is_postgresql(database: BaseStorage) -> TypeGuard[RDBStorage]:
@@ -162,17 +181,6 @@ def _sqlite_file(database: BaseStorage) -> Path | None:
         return None
     url = database.engine.url
     return Path(str(url.database)).resolve() if is_on_disk(url) else None
-
-
-@contextmanager
-def _own_lease(key: tuple[int, int], taken: Callable[[], ConfigError]) -> Iterator[None]:
-    mine = object()
-    if _own.setdefault(key, mine) is not mine:
-        raise taken()
-    try:
-        yield
-    finally:
-        del _own[key]
 
 
 def _lock_file(place: Path, number: int) -> Path:
@@ -191,7 +199,9 @@ def _write_ahead_log(database: BaseStorage, place: Path) -> Iterator[None]:
         with suppress(sqlite3.Error), closing(sqlite3.connect(place, timeout=0)) as connection:
             connection.execute(f"PRAGMA journal_mode={mode}")
 
-    if _is_on_network(place):
+    mounts = [p for p in psutil.disk_partitions(all=True) if place.is_relative_to(p.mountpoint)]
+    mount = max(mounts, key=lambda part: len(part.mountpoint), default=None)
+    if mount is not None and mount.fstype.lower().startswith(_NETWORK):
         yield
         return
     switch("WAL")
@@ -201,14 +211,6 @@ def _write_ahead_log(database: BaseStorage, place: Path) -> Iterator[None]:
         if isinstance(database, RDBStorage):
             database.engine.dispose()
         switch("DELETE")
-
-
-def _is_on_network(place: Path) -> bool:
-    mounts = [
-        part for part in psutil.disk_partitions(all=True) if place.is_relative_to(part.mountpoint)
-    ]
-    longest = max(mounts, key=lambda part: len(part.mountpoint), default=None)
-    return longest is not None and longest.fstype.lower().startswith(_NETWORK)
 
 
 @contextmanager
@@ -247,7 +249,7 @@ def _advisory_lock(
             if connection is not None:
                 connection.execute(text("SELECT 1"))
                 return
-        retry.reconnected = _nothing  # it waits for the database itself
+        retry.reconnected = do_nothing  # it waits for the database itself
         try:
             # The server may take this driver's cut connection for alive a while longer.
             connection = retry(lambda: _locked(engine, number, _CUT_OFF))
@@ -260,15 +262,11 @@ def _advisory_lock(
     try:
         yield check
     finally:
-        retry.reconnected = _nothing
+        retry.reconnected = do_nothing
         if connection is not None:
             with suppress(SQLAlchemyError):
                 connection.close()
         engine.dispose()
-
-
-def _nothing() -> None:
-    """Do nothing when a database is back."""
 
 
 def _locked(engine: Engine, number: int, seconds: float) -> Connection | None:
@@ -288,30 +286,3 @@ def _locked(engine: Engine, number: int, seconds: float) -> Connection | None:
         connection.close()
         raise
     return connection
-
-
-def _is_held(database: BaseStorage, number: int) -> bool:
-    if _is_postgresql(database):
-        held = text(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted "
-            "AND classid = :class AND objid = :study "
-            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        )
-        with database.engine.connect() as connection:
-            found = connection.execute(held, {"class": _CLASS, "study": number}).scalar()
-            return bool(found)
-    place = _sqlite_file(database)
-    if place is None:
-        return (id(database), number) in _own
-    file = _lock_file(place, number)
-    if not file.exists():
-        return False
-    lock = FileLock(file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:
-        return False
-    lock.release()
-    return False

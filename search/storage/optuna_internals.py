@@ -6,11 +6,12 @@ import json
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import datetime
 from functools import wraps
-from typing import Any
+from itertools import count
+from typing import Any, TypeVar
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -37,6 +38,12 @@ _LOOK_AGAIN = 1.0
 
 # What an id can be at most: no trial comes after it.
 _LARGEST_ID = 2**31 - 1
+
+_ATTRIBUTE = text(
+    "SELECT value_json FROM study_system_attributes WHERE study_id = :id AND key = :key"
+)
+
+T = TypeVar("T")
 
 _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
@@ -117,21 +124,20 @@ class RetryingStorage(RDBStorage):
             storage = itself()
             if storage is not None and not _reading.get():
                 for study, uuid in storage.bound.items():
-                    _require_uuid(connection, study, uuid)
+                    row = {"id": study, "key": STUDY_UUID}
+                    if connection.execute(_ATTRIBUTE, row).scalar() != f'"{uuid}"':
+                        raise ConfigError("the study must be in the storage, but was deleted")
 
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
         """Create a trial; one that carries marks of its own is known again and not made twice."""
-        attempts = 0
-        marks = None if template_trial is None else template_trial.system_attrs
+        attempts = count()
+        marks = {} if template_trial is None else template_trial.system_attrs
 
         def attempt() -> FrozenTrial:
-            nonlocal attempts
-            attempts += 1
-            if attempts > 1 and template_trial is not None and marks:
-                running = super(RetryingStorage, self).get_all_trials(study_id, deepcopy=False)
-                for trial in running:
+            if next(attempts) and template_trial is not None and marks:
+                for trial in super(RetryingStorage, self).get_all_trials(study_id, deepcopy=False):
                     same = trial.state == template_trial.state
                     if same and marks.items() <= trial.system_attrs.items():
                         return trial
@@ -166,115 +172,75 @@ class RetryingStorage(RDBStorage):
                 row.state, row.datetime_start = TrialState.RUNNING, datetime.now()
                 return True
 
-        try:
-            return self.retry(attempt)
-        finally:
-            self.changed.add(trial_id)
+        return self._change(trial_id, attempt)
 
-    def write_attributes(
-        self, trial_id: int, user: Mapping[str, Any], system: Mapping[str, Any]
-    ) -> None:
-        """Write user and system attributes of a trial in one transaction, a statement for each."""
+    def write_attributes(self, trial_id: int, values: Mapping[str, Any], *, system: bool) -> None:
+        """Write user or system attributes of a trial in one transaction, in one statement."""
+        model: Any = models.TrialSystemAttributeModel if system else models.TrialUserAttributeModel
         insert: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[self.engine.name]
-        kinds: list[tuple[Any, Mapping[str, Any]]] = [
-            (models.TrialUserAttributeModel.__table__, user),
-            (models.TrialSystemAttributeModel.__table__, system),
+        statement = insert(model.__table__)
+        statement = statement.on_conflict_do_update(
+            index_elements=["trial_id", "key"], set_={"value_json": statement.excluded.value_json}
+        )
+        rows = [
+            {"trial_id": trial_id, "key": name, "value_json": json.dumps(value)}
+            for name, value in values.items()
         ]
 
         def write() -> None:
             with _create_scoped_session(self.scoped_session, True) as session:
                 row: Any = models.TrialModel.find_or_raise_by_id(trial_id, session)
                 self.check_trial_is_updatable(trial_id, row.state)
-                for table, values in kinds:
-                    rows = [
-                        {"trial_id": trial_id, "key": name, "value_json": json.dumps(value)}
-                        for name, value in values.items()
-                    ]
-                    statement = insert(table)
-                    replaced = {"value_json": statement.excluded.value_json}
-                    statement = statement.on_conflict_do_update(
-                        index_elements=["trial_id", "key"], set_=replaced
-                    )
-                    if rows:
-                        session.execute(statement, rows)
+                if rows:
+                    session.execute(statement, rows)
 
-        try:
-            self.retry(write)
-        finally:
-            self.changed.add(trial_id)
+        self._change(trial_id, write)
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Any = None) -> bool:
         """Set a trial's state, as Optuna does; an earlier attempt that arrived counts."""
-        attempts = 0
+        attempts = count()
 
         def attempt() -> bool:
-            nonlocal attempts
-            attempts += 1
+            is_first = next(attempts) == 0
             try:
                 return super(RetryingStorage, self).set_trial_state_values(trial_id, state, values)
             except UpdateFinishedTrialError:
                 stored = self.get_trial(trial_id)
                 same = values is None or stored.values == list(values)
-                if attempts > 1 and stored.state == state and same:
+                if not is_first and stored.state == state and same:
                     return True
                 raise
 
+        return self._change(trial_id, attempt)
+
+    def _change(self, trial_id: int, call: Callable[[], T]) -> T:
         try:
-            return self.retry(attempt)
+            return self.retry(call)
         finally:
             self.changed.add(trial_id)
 
 
-def _require_uuid(connection: Connection, study: int, uuid: str) -> None:
-    row = connection.execute(
-        text("SELECT value_json FROM study_system_attributes WHERE study_id = :id AND key = :key"),
-        {"id": study, "key": STUDY_UUID},
-    ).scalar()
-    if row != f'"{uuid}"':
-        raise ConfigError("the study must be in the storage, but was deleted")
-
-
 def _with_retry(name: str) -> Callable[..., Any]:
     call = getattr(RDBStorage, name)
-    reads = name.startswith(("get_", "_get"))
-    changes_trial = name.startswith(("set_trial", "_set_trial"))
 
     @wraps(call)
     def method(self: RetryingStorage, *args: Any, **kwargs: Any) -> Any:
         def attempt() -> Any:
-            if not reads:
-                return call(self, *args, **kwargs)
-            with reading():
+            with reading() if name.startswith(("get_", "_get")) else nullcontext():
                 return call(self, *args, **kwargs)
 
-        try:
+        if not name.startswith(("set_trial", "_set_trial")):
             return self.retry(attempt)
-        finally:
-            if changes_trial:
-                self.changed.add(kwargs["trial_id"] if "trial_id" in kwargs else args[0])
+        return self._change(kwargs["trial_id"] if "trial_id" in kwargs else args[0], attempt)
 
     return method
 
 
-# What the cache calls beside the public methods.
-_ALSO = {"_set_trial_param", "_get_trials", "_get_best_trial_id"}
-for _name in {name for name in vars(BaseStorage) if name.startswith(("get_", "set_", "create_"))}:
-    if _name not in vars(RetryingStorage) and _name != "create_new_trial":
-        _ALSO.add(_name)
-for _name in _ALSO | {"delete_study"}:
+# Optuna's public methods, and what its cache calls beside them.
+_RETRIED = {"delete_study", "_set_trial_param", "_get_trials", "_get_best_trial_id"}
+_RETRIED |= {name for name in vars(BaseStorage) if name.startswith(("get_", "set_", "create_"))}
+for _name in _RETRIED - {*vars(RetryingStorage), "create_new_trial"}:
     setattr(RetryingStorage, _name, _with_retry(_name))
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Spare the collector tens of thousands of new rows: 1,000 trials load three times as fast."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 class TrialCache(_CachedStorage):
@@ -302,8 +268,14 @@ class TrialCache(_CachedStorage):
     def _read_trials_from_remote_storage(self, study_id: int) -> None:
         now = time.monotonic()
         if now - self._looked.get(study_id, -_LOOK_AGAIN) >= _LOOK_AGAIN:
-            with _without_garbage_collection():
+            # Spare the collector tens of thousands of rows: 1,000 trials load three times as fast.
+            collects = gc.isenabled()
+            gc.disable()
+            try:
                 super()._read_trials_from_remote_storage(study_id)
+            finally:
+                if collects:
+                    gc.enable()
             self._looked[study_id] = now
             return
         with self._lock:
@@ -320,13 +292,9 @@ def start_trial(
 ) -> Trial:
     """Start the first trial that waits, or else a new one: ``study.ask()`` with attributes.
 
-    A new trial is never there without its marks: it is written in one transaction. The trials that
-    the sampler is shown are read anew.
-
-    Args:
-        study: the study.
-        marks: system attributes that tell whose it is, no two trials' the same.
-        waiting: the trials that wait.
+    A new trial is never there without its ``marks``, system attributes that tell whose it is and
+    that no other trial has: it is written in one transaction. The sampler sees the trials as they
+    are now.
     """
     storage = study._storage
     study._thread_local.cached_all_trials = None
@@ -342,20 +310,35 @@ def _take_waiting_trial(storage: BaseStorage, trial_id: int, marks: Mapping[str,
     database = behind_cache(storage)
     if isinstance(database, RetryingStorage):
         return database.take_waiting_trial(trial_id, marks)
-    for name, value in marks.items():
-        storage.set_trial_system_attr(trial_id, name, value)
-    if storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-        return True
-    for name in marks:  # another program was quicker, and runs it
-        storage.set_trial_system_attr(trial_id, name, None)
-    return False
+    if not storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+        return False  # another program was quicker, and runs it
+    set_trial_attrs(storage, trial_id, marks, system=True)
+    return True
+
+
+def set_trial_attrs(
+    storage: BaseStorage, trial_id: int, values: Mapping[str, Any], *, system: bool = False
+) -> None:
+    """Write user or system attributes of a trial, in one transaction where foretune opened it.
+
+    Optuna commits each by itself, which on a disk takes as long as all of them together.
+
+    Raises:
+        UpdateFinishedTrialError: the trial has finished.
+    """
+    database = behind_cache(storage)
+    if isinstance(database, RetryingStorage):
+        database.write_attributes(trial_id, values, system=system)
+        return
+    write = storage.set_trial_system_attr if system else storage.set_trial_user_attr
+    for name, value in values.items():
+        write(trial_id, name, value)
 
 
 def resumed_trial(study: optuna.Study, trial: FrozenTrial, marks: Mapping[str, Any]) -> Trial:
     """Return a trial that an earlier driver left running, marked anew."""
     study._thread_local.cached_all_trials = None
-    for name, value in marks.items():
-        study._storage.set_trial_system_attr(trial._trial_id, name, value)
+    set_trial_attrs(study._storage, trial._trial_id, marks, system=True)
     return Trial(study, trial._trial_id)
 
 

@@ -2,9 +2,9 @@
 
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +29,7 @@ from foretune.datasets.common.errors import ForetuneError
 
 T = TypeVar("T")
 
-# What a database raises that does not answer, or not as it should, through Optuna or beside it.
+# What a database that does not answer, or not properly, raises, through Optuna or directly.
 STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)
 
 # How long a study waits for its database, in seconds, before it gives up.
@@ -45,10 +45,10 @@ _FULL = 256 * 1024
 # operator intervention, system.
 _PASSING = ("08", "25006", "40", "53", "57P", "58")
 
-# Of these, those that waiting does not cure: a database that was dropped.
+# Of these, those that do not pass: a database that was dropped.
 _LASTING = ("57P04",)
 
-# Those of the class of no connection at all that do not pass by waiting.
+# Failed connections that do not pass by waiting.
 _REFUSED = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
 
 # libpq's settings that are secret, as they may stand in the query of a URL.
@@ -60,10 +60,10 @@ class StorageFullError(ForetuneError):
 
 
 class StorageAwayError(ForetuneError):
-    """A database was away for longer than anybody waits."""
+    """A database was away for longer than the timeout."""
 
 
-def _nothing() -> None:
+def do_nothing() -> None:
     """Do nothing; a function of its own, because a storage must be picklable."""
 
 
@@ -82,9 +82,9 @@ class RetryPolicy:
     def __init__(self, url: URL, timeout: float) -> None:
         self._url = url
         self.timeout = timeout
-        self.check_stop: Callable[[], None] = _nothing
+        self.check_stop: Callable[[], None] = do_nothing
         """Called while waiting; raises to stop that."""
-        self.reconnected: Callable[[], None] = _nothing
+        self.reconnected: Callable[[], None] = do_nothing
         """Called before a call is made again."""
 
     def __call__(self, call: Callable[[], T]) -> T:
@@ -94,34 +94,26 @@ class RetryPolicy:
             StorageAwayError: the database was away for ``timeout`` seconds.
             StorageFullError: an SQLite database has no room to grow.
         """
-        try:
-            return call()
-        except STORAGE_ERRORS as error:
-            self._require_room(error)
-            if not (self.timeout and is_outage(error)):
-                raise
-        began, said = time.monotonic(), threading.Event()
-
-        def announce(state: RetryCallState) -> None:
-            error = None if state.outcome is None else state.outcome.exception()
-            if (
-                error is not None
-                and not said.is_set()
-                and time.monotonic() - began > _ANNOUNCE_AFTER
-            ):
-                said.set()
-                self._say(
-                    f"cannot be reached ({first_line(error)}); trying again for "
-                    f"{self.timeout:g} s, Ctrl-C stops"
-                )
+        began, attempts, announced = time.monotonic(), count(), False
 
         def attempt() -> T:
             try:
-                self.reconnected()
+                if next(attempts):
+                    self.reconnected()
                 return call()
             except STORAGE_ERRORS as error:
                 self._require_room(error)
                 raise
+
+        def announce(state: RetryCallState) -> None:
+            nonlocal announced
+            error = state.outcome and state.outcome.exception()
+            if error and not announced and time.monotonic() - began > _ANNOUNCE_AFTER:
+                announced = True
+                self._say(
+                    f"cannot be reached ({first_line(error)}); trying again for "
+                    f"{self.timeout:g} s, Ctrl-C stops"
+                )
 
         retrying = Retrying(
             retry=retry_if_exception(is_outage),
@@ -134,14 +126,14 @@ class RetryPolicy:
         try:
             answer = retrying(attempt)
         except STORAGE_ERRORS as error:
-            if not is_outage(error):
+            if not (self.timeout and is_outage(error)):
                 raise
             raise StorageAwayError(
                 f"storage {redacted(self._url)} could not be reached for {self.timeout:g} s "
                 f"({first_line(error)}); nothing that was stored is lost: run the same again to "
                 "go on"
             ) from None
-        if said.is_set():
+        if announced:
             self._say(f"is back after {time.monotonic() - began:.0f} s")
         return answer
 
@@ -162,7 +154,8 @@ class RetryPolicy:
             free = shutil.disk_usage(file.parent).free
         except OSError:
             return
-        if "is full" in first_line(error) or (free < _FULL and _is_operational(error)):
+        is_operational = OperationalError in (type(error), type(error.__cause__))
+        if "is full" in first_line(error) or (free < _FULL and is_operational):
             raise storage_full(file, free) from None
 
 
@@ -199,10 +192,6 @@ def is_outage(error: BaseException) -> bool:
     if type(cause.orig).__module__.startswith("sqlite3"):
         return "locked" in message or "busy" in message
     return not any(words in message for words in _REFUSED)
-
-
-def _is_operational(error: BaseException) -> bool:
-    return isinstance(error, OperationalError) or isinstance(error.__cause__, OperationalError)
 
 
 def first_line(error: BaseException) -> str:

@@ -98,7 +98,7 @@ def save_best(
 
     Args:
         study: a study with a complete trial. One that foretune did not make knows nothing of its
-            prices, and the document is the config and its result alone.
+            prices, and the document holds only the config and its result.
         path: the file.
         prices: the study's prices, for the days at which the parts begin and end; None to read
             them where the study knows them to be. Where they are not, those days are left out.
@@ -121,12 +121,16 @@ def save_best(
         tables = {"config": config, "result": result}
         text = tomli_w.dumps({name: table.model_dump() for name, table in tables.items()})
     else:
+        prices = prices or _prices_at_hand(study, spec)
+        parts = None
+        if prices is not None and prices.digest == spec.prices.digest:
+            parts = PartsTable.of(prices, spec.split_days(len(prices)))
         text = BestDocument(
             config=config,
             result=result,
             prices=PricesTable(**spec.prices.model_dump()),
             split=spec.split,
-            parts=_parts(spec, prices or _prices_at_hand(study, spec)),
+            parts=parts,
             seed=spec.seed,
             versions=spec.versions,
         ).to_toml()
@@ -157,9 +161,3 @@ def _prices_at_hand(study: optuna.Study, spec: StudySpec) -> PriceSeries | None:
         return study_prices(study)
     except ForetuneError:
         return None
-
-
-def _parts(spec: StudySpec, prices: PriceSeries | None) -> PartsTable | None:
-    if prices is None or prices.digest != spec.prices.digest:
-        return None
-    return PartsTable.of(prices, spec.split.split(len(prices), history=spec.space.history))

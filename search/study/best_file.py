@@ -1,16 +1,15 @@
 """``best.toml``: a study's best config, its value, and the prices and days that it comes from."""
 
-import os
+import contextlib
 from datetime import date
 from itertools import pairwise
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-import tomli_w
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from foretune.datasets.common.errors import ConfigError, ForetuneError
-from foretune.datasets.common.records import StrictModel, format_validation_error, list_to_tuple
-from foretune.datasets.common.toml_files import parse_toml, read_text
+from foretune.datasets.common.errors import ConfigError
+from foretune.datasets.common.records import StrictModel, list_to_tuple
+from foretune.datasets.common.toml_files import TomlModel
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.load import load_prices, load_prices_of
 from foretune.datasets.splits import Split, walk_forward
@@ -25,13 +24,10 @@ def _require_table(value: Any) -> Any:
 
 
 def _require_day(value: str) -> str:
-    try:
-        written: str | None = date.fromisoformat(value).isoformat()
-    except ValueError:
-        written = None
-    if value != written:
-        raise ValueError("a day written YYYY-MM-DD")
-    return value
+    with contextlib.suppress(ValueError):
+        if date.fromisoformat(value).isoformat() == value:
+            return value
+    raise ValueError("a day written YYYY-MM-DD")
 
 
 FirstAndLast = Annotated[tuple[date, date], BeforeValidator(list_to_tuple)]
@@ -85,10 +81,10 @@ class PartsTable(StrictModel):
         )
 
 
-class BestDocument(StrictModel):
+class BestDocument(TomlModel):
     """Everything in ``best.toml``.
 
-    ``parts`` is left out where the prices were not at hand when it was written. ``seed`` is that
+    ``parts`` is left out where the prices were not found when it was written. ``seed`` is that
     of the study's sampler; the model's own is in ``config``.
 
     Example:
@@ -97,6 +93,8 @@ class BestDocument(StrictModel):
         (0.9449, 50)
     """
 
+    _WHAT: ClassVar[str] = "a best config"
+
     config: TrialConfig
     result: ResultTable
     prices: PricesTable
@@ -104,33 +102,6 @@ class BestDocument(StrictModel):
     parts: PartsTable | None = None
     seed: int = Field(ge=0, lt=2**32)
     versions: dict[str, str]
-
-    def to_toml(self) -> str:
-        """Return the document as TOML."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read the document in ``path``.
-
-        Raises:
-            ConfigError: it cannot be read, has an unknown key, a wrong type or value, or two that
-                contradict one another; names file and key.
-        """
-        text = read_text(path, "a best config")
-        try:
-            return cls._parsed(parse_toml(text, "a best config"))
-        except ForetuneError as error:
-            raise ConfigError(f"{path}: {error}") from None
-
-    @classmethod
-    def _parsed(cls, table: dict[str, Any]) -> Self:
-        try:
-            document = cls.model_validate(table)
-        except ValidationError as error:
-            raise ConfigError(format_validation_error(error, cls)) from None
-        document._require_consistent()
-        return document
 
     def split_of(self, prices: PriceSeries) -> Split:
         """Split ``prices`` as the study's were; of several folds, the last one.
@@ -157,17 +128,13 @@ class BestDocument(StrictModel):
                 does not make ``parts`` of the study's prices.
             DataError: there are no prices.
         """
-        prices = self._prices_of_study() if where is None else load_prices(where)
+        study, source = self.result.study, self.prices.source
+        prices = load_prices_of(study, source) if where is None else load_prices(where)
         if self.is_of(prices):
             self._require_parts(prices)
-        return prices
-
-    def _prices_of_study(self) -> PriceSeries:
-        source = self.prices.source
-        prices = load_prices_of(self.result.study, source)
-        if not self.is_of(prices):
+        elif where is None:
             raise ConfigError(
-                f"prices must be those of study {self.result.study!r} (prices.digest "
+                f"prices must be those of study {study!r} (prices.digest "
                 f"{self.prices.digest[:12]}), but {source} has {prices.digest[:12]}; give the "
                 "study's or others as --data"
             )
@@ -175,8 +142,7 @@ class BestDocument(StrictModel):
 
     def _whole_split(self, days: int) -> Split:
         # What the config needs; the study's space may have needed more.
-        history = self.config.unroll_length + self.config.label_offset - 1
-        return self.split.split(days, history=history)
+        return self.split.split(days, history=self.config.history)
 
     def _require_consistent(self) -> None:
         """Refuse values that each may have, but not together."""
@@ -204,9 +170,9 @@ class BestDocument(StrictModel):
             return
         made = PartsTable.of(prices, self._whole_split(len(prices)))
         for name, days in made:
-            told = getattr(self.parts, name)
-            if told != days:
+            found = getattr(self.parts, name)
+            if found != days:
                 raise ConfigError(
                     f"parts.{name} must be {days[0]} to {days[1]}, as the split makes it, but got "
-                    f"{told[0]} to {told[1]}"
+                    f"{found[0]} to {found[1]}"
                 )

@@ -1,12 +1,12 @@
-"""A sampler whose draws depend on the study's seed and the trial's number alone."""
+"""A sampler whose draws depend only on the study's seed and the trial's number."""
 
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import optuna
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -14,9 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 def default_sampler(seed: int) -> BaseSampler:
     """Return TPE that models the conditional ``units_2`` jointly with what it depends on."""
-    with warnings.catch_warnings():
-        # `group` is experimental; without it conditional parameters fall out of the joint model.
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    # `group` is experimental; without it conditional parameters fall out of the joint model.
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
         return TPESampler(seed=seed, multivariate=True, group=True)
 
 
@@ -24,9 +23,8 @@ class TrialSeededSampler(BaseSampler):
     """Gives every trial a sampler of its own, seeded by (study's seed, trial number).
 
     A seeded Optuna sampler starts its random numbers again in every process, so that a resumed
-    study repeats the first trials. Here a trial number is asked for
-    once in a study's life, so no draw repeats, and a study stopped between two trials goes on
-    as if it had not been. (A space of few discrete configs can still draw one twice.)
+    study repeats the first trials. Here no draw repeats, and a study stopped between two trials
+    goes on as if it had not been. (A space of few discrete configs can still draw one twice.)
 
     Args:
         seed: the study's seed.

@@ -1,16 +1,16 @@
 """StudySpec: what a study is about, stored in the study itself."""
 
 import warnings
-from importlib.metadata import version
+from collections.abc import Mapping
 from typing import Any, Self
 
 import optuna
-from optuna.storages import BaseStorage
+from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from pydantic import Field, model_validator
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.common.records import StrictModel
+from foretune.datasets.common.records import StrictModel, versions
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.load import load_prices, load_prices_of
 from foretune.datasets.splits import (
@@ -28,8 +28,6 @@ OBJECTIVE_NAME = "relative_mse"
 _ATTRIBUTE = "foretune_spec"
 # What no series has and no study trains: a document with more is not one of foretune's.
 MAX_DAYS, MAX_FOLDS = 10_000_000, 1000
-
-_VERSIONED = ("foretune", "jax", "flax", "optax", "optuna", "numpy")
 
 
 class PricesSpec(StrictModel):
@@ -88,10 +86,6 @@ class SplitSpec(StrictModel):
         """Split ``days`` days, with ``history`` days before the first origin."""
         return chronological_split(days, history=history, **self.model_dump(exclude={"folds"}))
 
-    def development(self, prices: PriceSeries, *, history: int) -> tuple[DevelopmentData, ...]:
-        """Return the days of ``prices`` that trials may see, of each fold."""
-        return development_folds(prices, self.split(len(prices), history=history), self.folds)
-
 
 class StudySpec(StrictModel):
     """Everything that the value of a trial depends on besides its parameters."""
@@ -113,17 +107,13 @@ class StudySpec(StrictModel):
         except ConfigError as error:
             raise ConfigError(f"{_ATTRIBUTE} of study {study.study_name!r}: {error}") from None
 
-    def require_prices(self, prices: PriceSeries, study_name: str) -> None:
-        """Refuse other prices than the study's.
+    def split_days(self, days: int) -> Split:
+        """Split so many days as the study does."""
+        return self.split.split(days, history=self.space.history)
 
-        Raises:
-            ConfigError: names both digests.
-        """
-        if self.prices.digest != prices.digest:
-            raise ConfigError(
-                f"prices must be those of study {study_name!r} (digest "
-                f"{self.prices.digest[:12]}), but got {prices.digest[:12]}"
-            )
+    def development(self, prices: PriceSeries) -> tuple[DevelopmentData, ...]:
+        """Return the days of ``prices`` that trials may see, of each fold."""
+        return development_folds(prices, self.split_days(len(prices)), self.split.folds)
 
     def require_same(self, other: "StudySpec", study_name: str) -> None:
         """Refuse to go on with a study under another spec; versions may differ.
@@ -144,50 +134,59 @@ class StudySpec(StrictModel):
 
 
 def agreed_spec(
-    name: str,
-    storage: BaseStorage,
+    study: optuna.Study | None,
     prices: PriceSeries,
+    split: Mapping[str, int | None],
     *,
-    space: SearchSpace | None = None,
-    epochs: int | None = None,
-    horizon: int | None = None,
-    stride: int | None = None,
-    folds: int | None = None,
-    seed: int | None = None,
+    space: SearchSpace | None,
+    epochs: int | None,
+    seed: int | None,
 ) -> StudySpec:
-    """Return the spec that study ``name`` has, or would get; nothing is written.
+    """Return the spec that ``study`` has, or that a new one would get; nothing is written.
 
-    What is None is taken from the study, or is the default for a new one.
+    ``split`` holds fields of :class:`SplitSpec`. What is None is taken from the study, or is the
+    default for a new one.
 
     Raises:
-        ConfigError: a value out of range, or one that contradicts the study's own.
+        ConfigError: a value out of range, or one that contradicts the study's own; or the study
+            is another program's.
     """
-    stored = _stored_spec(name, storage)
+    stored = None if study is None else StudySpec.stored(study)
     space = space or (stored.space if stored else SearchSpace())
-    asked = {"horizon": horizon, "stride": stride, "folds": folds}
-    given = {key: value for key, value in asked.items() if value is not None}
+    given = {key: value for key, value in split.items() if value is not None}
     spec = StudySpec(
         prices=PricesSpec.of(prices),
         split=SplitSpec(**(stored.split.model_dump() if stored else {}) | given),
         space=space if epochs is None else space.fix(epochs=epochs),
         seed=(stored.seed if stored else 0) if seed is None else seed,
-        versions=versions(),
+        versions=versions("optuna"),
     )
-    if stored is None:
+    if study is None:
         return spec
-    stored.require_same(spec, name)
-    return stored
+    if stored is not None:
+        stored.require_same(spec, study.study_name)
+        return stored
+    if study.get_trials(deepcopy=False) or study.directions != [StudyDirection.MINIMIZE]:
+        raise ConfigError(
+            f"study {study.study_name!r} was not made by foretune; give another study name"
+        )
+    return spec
 
 
-def required_spec(study: optuna.Study) -> StudySpec:
+def required_spec(study: optuna.Study, prices: PriceSeries | None = None) -> StudySpec:
     """Return the spec of ``study``.
 
     Raises:
-        ConfigError: foretune did not make the study.
+        ConfigError: foretune did not make the study, or ``prices`` are not its own.
     """
     spec = StudySpec.stored(study)
     if spec is None:
         raise ConfigError(f"study {study.study_name!r} must be one that foretune made")
+    if prices is not None and spec.prices.digest != prices.digest:
+        raise ConfigError(
+            f"prices must be those of study {study.study_name!r} (digest "
+            f"{spec.prices.digest[:12]}), but got {prices.digest[:12]}"
+        )
     return spec
 
 
@@ -203,38 +202,17 @@ def study_prices(study: optuna.Study, where: str | None = None) -> PriceSeries:
         ConfigError: foretune did not make the study, or these are other prices.
         DataError: there are no prices.
     """
-    spec = required_spec(study)
-    if where is None:
-        prices = load_prices_of(study.study_name, spec.prices.source)
-    else:
-        prices = load_prices(where)
-    spec.require_prices(prices, study.study_name)
+    source = required_spec(study).prices.source
+    prices = load_prices_of(study.study_name, source) if where is None else load_prices(where)
+    required_spec(study, prices)
     return prices
 
 
 def store_spec(study: optuna.Study, spec: StudySpec) -> None:
     """Store ``spec`` in a new study, and name its objective for the dashboard."""
     study.set_user_attr(_ATTRIBUTE, spec.model_dump(mode="json"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
         study.set_metric_names([OBJECTIVE_NAME])
-
-
-def _stored_spec(name: str, storage: BaseStorage) -> StudySpec | None:
-    try:
-        study = optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
-        return None
-    stored = StudySpec.stored(study)
-    minimises = study.directions == [StudyDirection.MINIMIZE]
-    if stored is None and (study.get_trials(deepcopy=False) or not minimises):
-        raise ConfigError(f"study {name!r} was not made by foretune; give another study name")
-    return stored
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what computes a trial's value."""
-    return {name: version(name) for name in _VERSIONED}
 
 
 def _differences(

@@ -1,4 +1,4 @@
-"""What version 1 left in studies: trials in its workers' hands, retries, checkpoints.
+"""What version 1 left in studies: trials that its workers ran, retries, checkpoints.
 
 Its workers took trials by tickets, and gave up those of a lost worker: the trial failed, and
 another one repeated it.
@@ -18,7 +18,6 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.common.folders import check_folder
 
 _OWNER, _BEAT = "foretune:owner", "foretune:beat"
 _GIVEN_UP, _REPEATS, _LOSSES = "foretune:given_up", "foretune:repeats", "foretune:losses"
@@ -27,7 +26,7 @@ _MOST_LOSSES = 3
 # The names under which Optuna and its dashboard know a trial that is run again.
 _FIXED, _HISTORY = "fixed_params", "retry_history"
 
-# A worker of version 1 gave a sign of life every ten seconds, and was lost without six of them.
+# A worker of version 1 wrote a sign of life every ten seconds; after six missing ones it was lost.
 _SIGN_OF_LIFE = 60.0
 
 
@@ -44,7 +43,7 @@ def was_running(trial: FrozenTrial) -> bool:
     """Whether a worker of version 1 has left ``trial`` running.
 
     Raises:
-        ConfigError: as far as can be seen it is at work on it still.
+        ConfigError: that worker still seems to run it.
     """
     owner = trial.system_attrs.get(_OWNER)
     if trial.state != TrialState.RUNNING or owner is None:
@@ -61,7 +60,7 @@ def was_running(trial: FrozenTrial) -> bool:
 
 
 def repeat_given_up_trials(study: optuna.Study) -> None:
-    """Let every trial that version 1 gave up and did not repeat yet wait once more."""
+    """Enqueue every trial that version 1 gave up and has not repeated yet."""
     trials = study.get_trials(deepcopy=False)
     repeated = {trial.system_attrs.get(_REPEATS) for trial in trials}
     for trial in trials:
@@ -111,5 +110,5 @@ def read_checkpoint(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
                 tar.extractall(folder, filter="data")
         except tarfile.TarError as error:
             raise ConfigError(f"its checkpoint cannot be read: {error}") from None
-        file = check_folder(folder, ["checkpoint.json"]) / "checkpoint.json"
-        return json.loads(file.read_text(encoding="utf-8")), read_arrays(folder / "arrays")
+        document = (folder / "checkpoint.json").read_text(encoding="utf-8")
+        return json.loads(document), read_arrays(folder / "arrays")

@@ -14,11 +14,11 @@ from optuna.trial import FrozenTrial, Trial
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
-from foretune.models.forecasts.assessment import Assessment, validation_growth
 from foretune.models.forecasts.intervals import conformal_widths
+from foretune.models.forecasts.metrics import Assessment, validation_growth
 from foretune.models.training.results import EpochResult
 from foretune.search.figures.deferred import recipe
-from foretune.search.figures.forecast_window import ForecastWindow
+from foretune.search.figures.forecasts import ForecastWindow
 from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 
 CONFIG = "config.toml"
@@ -41,13 +41,8 @@ def save_trial_files(
 ) -> None:
     """Store the files of a running trial, all of them in one transaction.
 
-    Args:
-        trial: the trial.
-        config: what it trained.
-        history: every epoch of each fold.
-        best: the best epoch of each fold that it has seen.
-        folds: those folds.
-        assessment: of their forecasts.
+    ``history`` holds every epoch of each fold; ``best``, ``folds`` and ``assessment`` are of those
+    folds that the trial has seen.
     """
     title = (
         f"trial {trial.number}: relative MSE {assessment.metrics.relative_mse:.4f} on validation"
@@ -63,7 +58,6 @@ def save_trial_files(
             FORECASTS: recipe("forecasts", title=title, window=_window(best, folds).to_json()),
             LEARNING_CURVE: recipe("learning curve", title=title, folds=_curves(history, best)),
         },
-        mimetypes={CONFIG: "text/plain"},
     )
 
 
@@ -122,34 +116,22 @@ def losses_by_origin(assessment: Assessment, folds: Sequence[DevelopmentData]) -
 
 
 def load_losses(
-    storage: BaseStorage,
-    trial: FrozenTrial,
-    column: str = "loss",
-    *,
-    origins: int | None = None,
-) -> NDArray[np.float64]:
-    """Return a trial's losses by origin [O], to the last bit as they were stored.
+    storage: BaseStorage, trial: FrozenTrial, *columns: str, origins: int | None = None
+) -> list[NDArray[np.float64]]:
+    """Return columns of a trial's losses by origin [O], to the last bit as they were stored.
 
     Args:
         storage: the study's.
         trial: one that has ended.
-        column: ``loss``, or ``persistence_loss`` for those of persistence.
+        columns: ``loss``, or ``persistence_loss`` for those of persistence.
         origins: how many there must be, O; None for any number.
 
     Raises:
         ConfigError: the trial has stored none, or the file is not what foretune writes.
     """
-    (losses,) = load_loss_columns(storage, trial, column, origins=origins)
-    return losses
-
-
-def load_loss_columns(
-    storage: BaseStorage, trial: FrozenTrial, *columns: str, origins: int | None = None
-) -> list[NDArray[np.float64]]:
-    """Return several columns of a trial's losses by origin, each as :func:`load_losses` does."""
     if LOSSES_BY_ORIGIN not in artifact_names(storage, trial):
         raise ConfigError(f"trial {trial.number} must have stored {LOSSES_BY_ORIGIN}, but has not")
-    content = load_artifact(storage, trial, LOSSES_BY_ORIGIN, as_written=True)
+    content = load_artifact(storage, trial, LOSSES_BY_ORIGIN)
     what = f"{LOSSES_BY_ORIGIN} of trial {trial.number}"
     try:
         rows = list(csv.DictReader(io.StringIO(content.decode())))

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 import optuna
-from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.trial import Trial, TrialState
 
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.training.results import NonFiniteLossError
 from foretune.models.training.tasks import Budget, DataRef, Missing, advance
 from foretune.search.space.space import SearchSpace
-from foretune.search.storage.optuna_internals import trial_id
 from foretune.search.trial.record import SNAPSHOT_SECONDS, OnEpoch, TrialRecord
 
 # A task of this process ends after the epoch in which it has taken so long.
@@ -58,11 +56,10 @@ class Objective:
             trial,
             self._space.suggest(trial),
             self._folds,
-            one_by_one=trains_one_by_one(trial.study.pruner, len(self._folds)),
             snapshot_seconds=self._snapshot_seconds,
         )
         budget = Budget(seconds=CHUNK_SECONDS)
-        progress, ended = None, None
+        ended = None
         try:
             while ended is None:
                 answer = advance((record.state,), self._data, budget)
@@ -74,15 +71,9 @@ class Objective:
             record.end()
             raise
         record.end()
-        record.remove_snapshots(trial.storage.get_trial(trial_id(trial)))
+        record.remove_snapshots()
         if ended == TrialState.PRUNED:
             raise optuna.TrialPruned
         if ended == TrialState.FAIL:
-            assert progress is not None
             raise NonFiniteLossError(progress.error)
         return record.value
-
-
-def trains_one_by_one(pruner: BasePruner, folds: int) -> bool:
-    """Whether folds are trained one after another, because the pruner compares them singly."""
-    return folds > 1 and isinstance(pruner, WilcoxonPruner)

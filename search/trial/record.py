@@ -3,17 +3,22 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from optuna.pruners import WilcoxonPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
-from foretune.models.forecasts.assessment import assess_folds
+from foretune.models.forecasts.metrics import assess_folds
 from foretune.models.training.results import EpochResult, FoldResults, mean_over_folds
 from foretune.models.training.tasks import Progress, TrainingState
-from foretune.search.storage.attributes import set_trial_attrs
-from foretune.search.storage.optuna_internals import study_id, trial_at_start, trial_id
+from foretune.search.storage.optuna_internals import (
+    set_trial_attrs,
+    trial_at_start,
+    trial_id,
+)
 from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.trial.files import save_trial_files
 from foretune.search.trial.snapshots import (
@@ -35,12 +40,13 @@ class TrialRecord:
 
     The attributes are also those of a pruned trial, whose Optuna value is only its last report.
 
+    Under a pruner that compares trials fold by fold, a fold begins when the one before it has
+    ended, and each fold's best value is a step that the pruner sees.
+
     Args:
         trial: a running trial; one that was interrupted goes on from its snapshot.
         config: what it trains.
         folds: training and validation days of each fold.
-        one_by_one: whether a fold begins when the one before it has ended, and each fold's best
-            value is a step that the pruner sees.
         snapshot_seconds: between two snapshots, and before the first.
     """
 
@@ -50,14 +56,13 @@ class TrialRecord:
         config: TrialConfig,
         folds: Sequence[DevelopmentData],
         *,
-        one_by_one: bool = False,
         snapshot_seconds: float = SNAPSHOT_SECONDS,
     ) -> None:
         self.trial = trial
         self.config = config
-        self.state = TrainingState(config=config, one_by_one=one_by_one)
+        self._one_by_one = len(folds) > 1 and isinstance(trial.study.pruner, WilcoxonPruner)
+        self.state = TrainingState(config=config, one_by_one=self._one_by_one)
         self._folds = folds
-        self._one_by_one = one_by_one
         self._best: dict[int, EpochResult] = {}
         self._history: dict[int, list[EpochResult]] = defaultdict(list)
         self._measured: dict[str, float] = defaultdict(float)
@@ -103,7 +108,7 @@ class TrialRecord:
         return None
 
     def save_snapshot(self) -> None:
-        """Store where the trial is, for whoever goes on with it."""
+        """Store where the trial is, so that it can go on from there."""
         if not self.state.folds or not self._best:
             return
         numbers = range(len(self.state.folds))
@@ -113,16 +118,16 @@ class TrialRecord:
             [self._history[fold] for fold in numbers],
             [self._best[fold] for fold in numbers],
         )
-        save_snapshot(self.trial.storage, trial_id(self.trial), snapshot)
+        save_snapshot(self.trial, snapshot)
         self._saved_at, self._has_snapshot = time.monotonic(), True
 
-    def remove_snapshots(self, ended: FrozenTrial) -> None:
-        """Remove what was kept of the trial, once its end is stored."""
+    def remove_snapshots(self) -> None:
+        """Remove the trial's snapshots, once its end is stored."""
         if self._has_snapshot:
-            remove_snapshots(self.trial.storage, study_id(self.trial.study), ended)
+            remove_snapshots(self.trial)
 
     def fail(self, error: BaseException | str, **attributes: Any) -> None:
-        """Note why the trial has failed, with other attributes that shall say so."""
+        """Note why the trial has failed, with further attributes to store."""
         if isinstance(error, BaseException):
             error = f"{type(error).__name__}: {error}".strip(": ")
         self._error = {"error": error} | attributes
@@ -140,7 +145,7 @@ class TrialRecord:
         } | self._error
         if self._best:
             attributes |= self._store_files(list(self._best.values()))
-        set_trial_attrs(self.trial.storage, trial_id(self.trial), user=attributes)
+        set_trial_attrs(self.trial.storage, trial_id(self.trial), attributes)
 
     @property
     def value(self) -> float:
@@ -152,15 +157,12 @@ class TrialRecord:
         begun = self._one_by_one or self._reported
         if not begun and "retry_history" not in stored.system_attrs:
             return
-        storage, study = self.trial.storage, study_id(self.trial.study)
-        found = load_snapshot(storage, study, stored, self.config)
+        found = load_snapshot(self.trial, self.config)
         if found is None:
             return
         for fold, (history, best) in enumerate(zip(found.history, found.best, strict=True)):
             self._history[fold], self._best[fold] = list(history), best
-        self.state = TrainingState(
-            config=self.config, one_by_one=self._one_by_one, folds=found.folds
-        )
+        self.state = replace(self.state, folds=found.folds)
         self._has_snapshot = True
         if self._one_by_one:
             values = {fold + 1: best.relative_mse for fold, best in self._best.items()}
@@ -215,8 +217,10 @@ class TrialRecord:
             values = (result.relative_mse for result in best)
             numbers |= {f"relative_mse_fold_{n}": value for n, value in enumerate(values, 1)}
         save_trial_files(self.trial, self.config, self._history, best, folds, assessment)
-        exact = {name: value for name, value in numbers.items() if name.startswith(OBJECTIVE_NAME)}
-        return {name: _rounded(value) for name, value in numbers.items()} | exact
+        for name, value in numbers.items():
+            if isinstance(value, float) and not name.startswith(OBJECTIVE_NAME):
+                numbers[name] = float(f"{value:.6g}")  # what a reader of a table can take in
+        return numbers
 
 
 def _reported_by(histories: Sequence[Sequence[EpochResult]]) -> dict[int, float]:
@@ -231,8 +235,3 @@ def _reported_by(histories: Sequence[Sequence[EpochResult]]) -> dict[int, float]
         ]
         steps[epoch] = mean_over_folds(at)
     return steps
-
-
-def _rounded(value: float) -> float:
-    """Round to what a reader of a table can take in."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -10,15 +10,14 @@ from typing import Any
 
 import numpy as np
 from optuna.artifacts.exceptions import ArtifactNotFound
-from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
+from optuna.trial import Trial
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.models.config import TrialConfig
 from foretune.models.training.plateau import Plateau
 from foretune.models.training.results import NO_FORECASTS, EpochResult, FoldProgress, Snapshot
 from foretune.search.storage.artifact_store import artifact_store
-from foretune.search.storage.optuna_internals import trial_id
+from foretune.search.storage.optuna_internals import study_id, trial_at_start, trial_id
 from foretune.search.study import version1
 
 # They are no artifacts of the trial's: their ids are announced nowhere, and the dashboard does not
@@ -27,8 +26,7 @@ _NAMESPACE = uuid.UUID("5a3c2d0e-0c55-4a53-9a0b-d7a1f1f7f0c4")
 
 _DOCUMENT = "document"
 
-_ARRAYS = {"forecasts", "params"}
-_NUMBERS = [field.name for field in fields(EpochResult) if field.name not in _ARRAYS]
+_NUMBERS = [f.name for f in fields(EpochResult) if f.name not in ("forecasts", "params")]
 
 
 @dataclass(frozen=True)
@@ -114,22 +112,20 @@ def _fold(
     return FoldProgress(snapshot, best.without_arrays()), history, best
 
 
-def save_snapshot(storage: BaseStorage, number: int, snapshot: TrialSnapshot) -> None:
-    """Store the snapshot of a trial, given Optuna's number of it in the storage."""
-    artifact_store(storage).write_all({_snapshot_id(number): snapshot.to_bytes()})
+def save_snapshot(trial: Trial, snapshot: TrialSnapshot) -> None:
+    """Store the latest snapshot of ``trial``."""
+    artifact_store(trial.storage).write_all({_snapshot_ids(trial)[0]: snapshot.to_bytes()})
 
 
-def load_snapshot(
-    storage: BaseStorage, study: int, trial: FrozenTrial, config: TrialConfig
-) -> TrialSnapshot | None:
+def load_snapshot(trial: Trial, config: TrialConfig) -> TrialSnapshot | None:
     """Return the latest snapshot of ``trial``, or of the trials that it repeats; None without one.
 
-    One that cannot be used is spoken of, and the trial begins anew.
+    One that cannot be read is reported, and the trial begins anew.
     """
-    store = artifact_store(storage)
-    for artifact_id in _snapshot_ids(storage, study, trial):
+    store = artifact_store(trial.storage)
+    for artifact_id in _snapshot_ids(trial):
         try:
-            snapshot = TrialSnapshot.from_bytes(store.read(artifact_id))
+            snapshot = TrialSnapshot.from_bytes(store.open_reader(artifact_id).read())
         except ArtifactNotFound:
             continue
         except ForetuneError as error:
@@ -140,18 +136,14 @@ def load_snapshot(
     return None
 
 
-def remove_snapshots(storage: BaseStorage, study: int, trial: FrozenTrial) -> None:
-    """Remove what was kept of a trial that has ended, and of those that it repeats."""
-    artifact_store(storage).remove_all(_snapshot_ids(storage, study, trial))
+def remove_snapshots(trial: Trial) -> None:
+    """Remove the snapshots of ``trial``, and of the trials that it repeats."""
+    artifact_store(trial.storage).remove_all(_snapshot_ids(trial))
 
 
-def _snapshot_id(number: int) -> str:
-    return str(uuid.uuid5(_NAMESPACE, f"trial/{number}"))
-
-
-def _snapshot_ids(storage: BaseStorage, study: int, trial: FrozenTrial) -> list[str]:
-    earlier = [
-        storage.get_trial_id_from_study_id_trial_number(study, number)
-        for number in reversed(version1.earlier_trials(trial))
-    ]
-    return [_snapshot_id(number) for number in (trial_id(trial), *earlier)]
+def _snapshot_ids(trial: Trial) -> list[str]:
+    storage, study = trial.storage, study_id(trial.study)
+    ids = [trial_id(trial)]
+    for number in reversed(version1.earlier_trials(trial_at_start(trial))):
+        ids.append(storage.get_trial_id_from_study_id_trial_number(study, number))
+    return [str(uuid.uuid5(_NAMESPACE, f"trial/{number}")) for number in ids]

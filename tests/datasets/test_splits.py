@@ -182,10 +182,10 @@ def test_just_enough_days_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"horizon": 0}, "horizon must be whole days, at least 1, but got 0"),
-        ({"stride": -3}, "stride must be whole days, at least 1, but got -3"),
-        ({"horizon": 2.5}, "horizon must be whole days, at least 1, but got 2.5"),
-        ({"history": 0}, "history must be whole days, at least 1, but got 0"),
+        ({"horizon": 0}, "horizon must be a whole number of at least 1, but got 0"),
+        ({"stride": -3}, "stride must be a whole number of at least 1, but got -3"),
+        ({"horizon": 2.5}, "horizon must be a whole number of at least 1, but got 2.5"),
+        ({"history": 0}, "history must be a whole number of at least 1, but got 0"),
         ({"train_fraction": 0.0}, "got 0.0 and 0.2"),
         ({"train_fraction": 0.9}, "got 0.9 and 0.2"),
         ({"validation_fraction": -0.1}, "got 0.6 and -0.1"),

@@ -27,7 +27,7 @@ from foretune.search import (
     load_study,
     run_study,
 )
-from foretune.search.study.target import MARK
+from foretune.search.study.trials import MARK
 
 COUNTED_PER_RUN = ("seconds", "compiles", "cache_hits")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from foretune.search.cli.options import run_command
+from foretune.search.cli.main import run_command
 from foretune.studies import calibration
 from foretune.studies.calibration import Outcome, Setting, calibrate, summary
 

@@ -12,9 +12,9 @@ from scipy import stats
 
 from foretune.datasets import chronological_split, development, load_sample
 from foretune.models import fit
-from foretune.models.forecasts.evaluation import evaluate
+from foretune.models.forecasts.predict import evaluate
 from foretune.search import FloatRange, SearchSpace, best_config
-from foretune.search.cli.options import run_command
+from foretune.search.cli.main import run_command
 from foretune.studies import leakage
 
 TINY = SearchSpace(

@@ -17,7 +17,7 @@ from foretune.datasets import DataError, PriceSeries, load_sample, read_prices
 from foretune.datasets.sources.samples import random_walk
 from foretune.models import TrialConfig
 from foretune.models.forecasts.scoring import scale
-from foretune.search.cli.options import run_command
+from foretune.search.cli.main import run_command
 from foretune.studies import tutorial
 
 # One shape for all tests here, small enough to run in moments.

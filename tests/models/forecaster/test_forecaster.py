@@ -16,11 +16,10 @@ from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.history import History
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.samples import ar1
-from foretune.datasets.splits import Split
+from foretune.datasets.splits import Split, split_without_test
 from foretune.models import EpochResult, Forecaster, TrialConfig, best_epoch, fit
-from foretune.models.forecasts.evaluation import evaluate
+from foretune.models.forecasts.predict import evaluate
 from foretune.models.networks.stacked import Architecture
-from foretune.models.training.refit import split_without_test
 
 HORIZON = 5
 
@@ -190,10 +189,10 @@ def test_the_split_without_a_test_is_three_quarters_a_gap_and_the_rest() -> None
     assert split_without_test(1000).validation_stop == 1000
     # The shortest one: 4 horizons outside the gap leave one for validation.
     assert split_without_test(25, horizon=5, history=13).validation_start == 20
-    with pytest.raises(DataError, match=r"^24 days leave 14 for .* 5 for the val.* 15 and a fore"):
+    with pytest.raises(DataError, match=r"^24 days leave 14 for the training part, but .* 15;"):
         split_without_test(24, horizon=5, history=13)
     assert split_without_test(24, horizon=5, history=12).train_stop == 14
-    with pytest.raises(DataError, match=r"^23 days leave 14 for .* 4 for the validation part"):
+    with pytest.raises(DataError, match=r"^23 days leave 4 for the validation part, but .* 5;"):
         split_without_test(23, horizon=5, history=12)
 
 
@@ -349,13 +348,13 @@ def test_a_notebook_shows_what_one_wants_to_know(
     [
         ({"coverage": 0.0}, r"coverage must be above 0 and below 1, but is 0\.0"),
         ({"coverage": float("nan")}, "coverage must be above 0 and below 1, but is nan"),
-        ({"horizon": 0}, "horizon must be whole days, at least 1, but got 0"),
-        ({"horizon": 2.5}, "horizon must be whole days"),
-        ({"horizon": True}, "horizon must be whole days"),
-        ({"days": 0}, "days must be whole days, at least 1, but got 0"),
-        ({"days": 301}, "days must be at most 300, those that there are, but got 301"),
+        ({"horizon": 0}, "horizon must be a whole number of at least 1, but got 0"),
+        ({"horizon": 2.5}, "horizon must be a whole number"),
+        ({"horizon": True}, "horizon must be a whole number"),
+        ({"days": 0}, "days must be a whole number from 1 to 300, but got 0"),
+        ({"days": 301}, "days must be a whole number from 1 to 300, but got 301"),
         ({"days": 20}, "20 days leave 11 for the training part"),
-        ({"horizon": 100}, "300 days leave 150 for the training part and 50 for the validation"),
+        ({"horizon": 100}, "300 days leave 50 for the validation part"),
         ({"split": True, "days": 200}, "days must not be given beside a split, but got 200"),
         ({"split": True, "horizon": 7}, "horizon must be the split's, 5, but got 7"),
     ],

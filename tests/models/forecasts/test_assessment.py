@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.splits import Split, development_folds
-from foretune.models.forecasts.assessment import assess, assess_folds, training_daily_change
+from foretune.models.forecasts.metrics import assess, assess_folds, training_daily_change
 
 Array = NDArray[np.float64]
 

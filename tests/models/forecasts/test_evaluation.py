@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from foretune.models.config import TrialConfig
-from foretune.models.forecasts.evaluation import evaluate
+from foretune.models.forecasts.predict import evaluate
 from foretune.models.forecasts.scoring import Scores
 from foretune.models.networks.params import initial_params
 from foretune.models.networks.stacked import Architecture

@@ -12,7 +12,6 @@ from scipy.stats import binomtest
 
 from foretune.models.forecasts.metrics import (
     direction_hits,
-    mean_daily_change,
     mean_squared_error,
     proportion_interval,
     relative_mse,
@@ -54,11 +53,6 @@ def test_persistence_is_one_and_the_truth_is_zero() -> None:
     assert relative_mse(np.zeros((2, 2)), actual) == 1.0
     assert relative_mse(actual, actual) == 0.0
     assert relative_mse(2 * actual, actual) == 1.0
-
-
-def test_mean_daily_change_by_hand() -> None:
-    # Changes 2, -1, 3, 0.
-    assert mean_daily_change(np.array([0.0, 2.0, 1.0, 4.0, 4.0])) == (2 + 1 + 3 + 0) / 4
 
 
 def test_direction_hits_by_hand() -> None:

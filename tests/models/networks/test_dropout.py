@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from foretune.models.networks.dropout import dropout_masks
 from foretune.models.networks.randomness import fold_in, random_key
-from foretune.models.runtime.compile_count import compile_count
+from foretune.models.runtime.compile import compile_count
 
 SHAPE = (50, 40, 50)
 SIZE = 100_000

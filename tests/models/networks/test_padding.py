@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foretune.models.config import CellName, TrialConfig
-from foretune.models.networks.padding import crop_params, pad_params, padded_architecture
-from foretune.models.networks.params import initial_params
+from foretune.models.networks.params import initial_params, resize_params
 from foretune.models.networks.stacked import Architecture
-from foretune.models.runtime.compile_count import compile_count
+from foretune.models.runtime.compile import compile_count
 from foretune.models.training.epoch import train_epoch
 from foretune.models.training.loop import TrainingRun, fit
 
@@ -37,18 +36,18 @@ def test_padding_moves_every_weight_and_cropping_brings_it_back(
         numbered[-1] = numbered[-1].reshape(leaf.shape)
         last += leaf.size
     params = jax.tree.unflatten(structure, numbered)
-    padded = pad_params(params, narrow, wide)
+    padded = resize_params(params, narrow, wide)
     values = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(padded)])
     assert sorted(values[values != 0].tolist()) == list(range(1, last + 1))
-    back = crop_params(padded, wide, narrow)
+    back = resize_params(padded, wide, narrow)
     for ours, expected in zip(jax.tree.leaves(back), numbered, strict=True):
         np.testing.assert_array_equal(ours, expected)
 
 
 def test_units_are_rounded_up() -> None:
     config = TrialConfig(units=(20, 32, 33), pad_units_to=16)
-    assert padded_architecture(config).units == (32, 32, 48)
-    assert padded_architecture(TrialConfig(units=(20, 5))).units == (20, 5)
+    assert Architecture.padded(config).units == (32, 32, 48)
+    assert Architecture.padded(TrialConfig(units=(20, 5))).units == (20, 5)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,7 @@ def test_padded_weights_stay_exactly_zero(small: SimpleNamespace) -> None:
     run = TrainingRun(config, small.data)
     state = run.first_state()
     ones = jax.tree.map(np.ones_like, initial_params(Architecture.of(config), 0))
-    places = pad_params(ones, Architecture.of(config), run.program.architecture)
+    places = resize_params(ones, Architecture.of(config), run.program.architecture)
     for _ in range(2):
         for leaf, place in zip(jax.tree.leaves(state.params), jax.tree.leaves(places), strict=True):
             assert not np.asarray(leaf)[np.asarray(place) == 0].any()

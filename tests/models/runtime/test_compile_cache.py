@@ -9,8 +9,8 @@ import pytest
 
 PROGRAM = """
 import jax, logging
-from foretune.models.runtime.compile_cache import use_compile_cache
-from foretune.models.runtime.compile_count import cache_hits, compile_count
+from foretune.models.runtime.compile import use_compile_cache
+from foretune.models.runtime.compile import cache_hits, compile_count
 print(use_compile_cache(on={on}))
 jax.jit(lambda x: 3 * x + 1)(1.0)
 print(cache_hits(), compile_count())

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from foretune.models.runtime.compile_count import compile_count
+from foretune.models.runtime.compile import compile_count
 from foretune.models.training.loop import fit
 
 # A shape that no other test uses: what is compiled here was not compiled before.

@@ -11,8 +11,8 @@ import pytest
 
 from foretune.datasets.sources.samples import random_walk
 from foretune.datasets.splits import DevelopmentData, development_folds
-from foretune.models.runtime.compile_count import compile_count
-from foretune.models.training.folds import fit_folds
+from foretune.models.runtime.compile import compile_count
+from foretune.models.training.folds import FoldsTraining
 from foretune.models.training.loop import fit
 from foretune.models.training.results import EpochResult, FoldResults
 
@@ -49,7 +49,7 @@ def test_every_fold_is_trained_as_if_alone(
     small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
 ) -> None:
     config = small.changed()
-    together = list(fit_folds(config, folds))
+    together = list(FoldsTraining(config, folds))
     assert [result.epoch for result in together] == [1, 2, 3]
     assert [result.is_last for result in together] == [False, False, True]
     for number, fold in enumerate(folds):
@@ -70,7 +70,7 @@ def test_a_fold_that_has_ended_repeats_its_best_result(
     assert min(lengths) < max(lengths) < config.epochs
     assert len({tuple(result.learning_rate for result in run[:3]) for run in alone}) > 1
 
-    together = list(fit_folds(config, folds))
+    together = list(FoldsTraining(config, folds))
     assert [result.epoch for result in together] == list(range(1, max(lengths) + 1))
     assert [result.is_last for result in together] == [False] * (max(lengths) - 1) + [True]
     for number, run in enumerate(alone):
@@ -83,7 +83,7 @@ def test_a_fold_that_has_ended_repeats_its_best_result(
 def test_the_value_is_the_mean_over_the_folds(
     small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
 ) -> None:
-    for result in fit_folds(small.changed(**STAGGERED), folds):
+    for result in FoldsTraining(small.changed(**STAGGERED), folds):
         values = [fold.relative_mse for fold in result.folds]
         assert len(values) == FOLDS
         assert result.relative_mse == pytest.approx(sum(values) / FOLDS, rel=1e-14)
@@ -93,7 +93,7 @@ def test_one_fold_is_a_plain_training(
     small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
 ) -> None:
     config = small.changed(**STAGGERED)
-    alone, together = list(fit(config, folds[0])), list(fit_folds(config, folds[:1]))
+    alone, together = list(fit(config, folds[0])), list(FoldsTraining(config, folds[:1]))
     for plain, rolled in zip(alone, together, strict=True):
         for result in (rolled, FoldResults.of_one(plain)):
             assert bits(*result.folds) == bits(plain)
@@ -111,7 +111,7 @@ def test_all_folds_share_one_compiled_program(
     config = small.changed(units=(2,), batch_size=6)
     before = compile_count()
     with jax.log_compiles(), caplog.at_level(logging.WARNING, logger="jax"):
-        list(fit_folds(config, folds))
+        list(FoldsTraining(config, folds))
     start = "Finished XLA compilation of "
     logged = [
         record.getMessage().removeprefix(start).split(" in ")[0]
@@ -134,10 +134,10 @@ def test_the_validation_prices_of_a_fold_do_not_reach_its_first_weights(
         mid = small.prices.mid.copy()
         mid[start:stop] = 1.5 * random_walk(len(mid), seed=77).mid[start:stop]
         prices = small.series_of_mids(mid, small.prices)
-        (result,) = fit_folds(config, development_folds(prices, small.data.split, FOLDS))
+        (result,) = FoldsTraining(config, development_folds(prices, small.data.split, FOLDS))
         return result
 
-    (before,) = fit_folds(config, folds)
+    (before,) = FoldsTraining(config, folds)
     after = first_epoch(split.validation_start, split.validation_stop)
     for fold, (ours, theirs) in enumerate(zip(before.folds, after.folds, strict=True)):
         if fold < number:  # the past does not know

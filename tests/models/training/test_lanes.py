@@ -7,10 +7,11 @@ import jax
 import numpy as np
 import pytest
 
-from foretune.models.runtime.compile_count import compile_count
-from foretune.models.training.lanes import Lanes, LaneShape
-from foretune.models.training.loop import TrainingRun, fit
-from foretune.models.training.results import EpochResult, NonFiniteLossError
+from foretune.models.runtime.compile import compile_count
+from foretune.models.training.lanes import Lanes
+from foretune.models.training.loop import fit
+from foretune.models.training.results import EpochResult, FoldResults, NonFiniteLossError
+from foretune.models.training.tasks import TrainingState
 
 DIFFERENT = (
     {"learning_rate": 0.01, "dropout": 0.0, "seed": 1},
@@ -23,6 +24,11 @@ DIFFERENT = (
 def configs(small: SimpleNamespace, **changes: Any) -> list[Any]:
     common = {"units": (3,), "pad_units_to": 4, "epochs": 4, **changes}
     return [small.changed(**common | different) for different in DIFFERENT]
+
+
+def start(chosen: list[Any], small: SimpleNamespace, spare: int = 0) -> Lanes:
+    work = [TrainingState(config=config) for config in chosen]
+    return Lanes(work, small.data, len(work) + spare)
 
 
 def same(ours: EpochResult, alone: EpochResult) -> None:
@@ -42,52 +48,47 @@ def same(ours: EpochResult, alone: EpochResult) -> None:
 @pytest.mark.parametrize("cell", ["lstm", "peephole_lstm", "gru"])
 def test_four_lanes_are_four_runs(cell: Any, small: SimpleNamespace) -> None:
     chosen = configs(small, cell=cell)
-    lanes = Lanes([TrainingRun(config, small.data) for config in chosen])
+    lanes = start(chosen, small, spare=1)
     alone = [list(fit(config, small.data)) for config in chosen]
     # Not vacuous: they end at different epochs.
     assert len({len(results) for results in alone}) > 1
     for epoch in range(4):
-        live = [epoch < len(results) for results in alone]
-        for outcome, results in zip(lanes.epoch(live), alone, strict=True):
-            if epoch < len(results):
-                assert isinstance(outcome, EpochResult)
-                same(outcome, results[epoch])
-            else:
-                assert outcome is None
+        live = [lane for lane, results in enumerate(alone) if epoch < len(results)]
+        for lane, outcome in zip(live, lanes.epoch(live), strict=True):
+            assert isinstance(outcome, FoldResults)
+            same(*outcome.folds, alone[lane][epoch])
 
 
 def test_a_refilled_lane_starts_anew_and_disturbs_nobody(small: SimpleNamespace) -> None:
     first, second, third, _ = configs(small)
-    lanes = Lanes([TrainingRun(config, small.data) for config in (first, second)])
-    lanes.epoch([True, True])
+    lanes = start([first, second], small)
+    lanes.epoch([0, 1])
     before = compile_count()
-    lanes.refill(1, TrainingRun(third, small.data))
-    outcomes = lanes.epoch([True, True])
+    lanes.refill(1, TrainingState(config=third), small.data)
+    outcomes = lanes.epoch([0, 1])
     assert compile_count() == before
     *_, expected = (r for r in fit(first, small.data) if r.epoch <= 2)
-    assert isinstance(outcomes[0], EpochResult)
-    same(outcomes[0], expected)
-    assert isinstance(outcomes[1], EpochResult)
-    same(outcomes[1], next(fit(third, small.data)))
+    assert isinstance(outcomes[0], FoldResults)
+    same(*outcomes[0].folds, expected)
+    assert isinstance(outcomes[1], FoldResults)
+    same(*outcomes[1].folds, next(fit(third, small.data)))
 
 
 def test_a_lane_that_blows_up_ends_alone(small: SimpleNamespace) -> None:
     sound, wild = small.changed(), small.changed(learning_rate=10.0, clip_norm=1e30, seed=5)
     wild = wild.replace(optimizer="sgd_momentum", steps_per_epoch=40, scaling="log_returns")
     sound = sound.replace(optimizer="sgd_momentum", steps_per_epoch=40)
-    lanes = Lanes([TrainingRun(wild, small.data), TrainingRun(sound, small.data)])
-    seen = [lanes.epoch([epoch == 0, True]) for epoch in range(3)]
+    lanes = start([wild, sound], small)
+    seen = [lanes.epoch([0, 1] if epoch == 0 else [1]) for epoch in range(3)]
     assert isinstance(seen[0][0], NonFiniteLossError)
-    assert [outcomes[0] for outcomes in seen[1:]] == [None, None]
-    for outcomes, expected in zip(seen, fit(sound, small.data), strict=False):
-        assert isinstance(outcomes[1], EpochResult)
-        same(outcomes[1], expected)
+    for (*_, outcome), expected in zip(seen, fit(sound, small.data), strict=False):
+        assert isinstance(outcome, FoldResults)
+        same(*outcome.folds, expected)
 
 
-def test_runs_of_another_shape_are_refused(small: SimpleNamespace) -> None:
-    run, other = (TrainingRun(small.changed(units=(units,)), small.data) for units in (3, 4))
-    assert LaneShape.of(run) != LaneShape.of(other)
+def test_configs_of_another_shape_are_refused(small: SimpleNamespace) -> None:
+    config, other = (small.changed(units=(units,)) for units in (3, 4))
     with pytest.raises(ValueError, match="must be of shape"):
-        Lanes([run, other])
+        start([config, other], small)
     with pytest.raises(ValueError, match="must be of shape"):
-        Lanes([run]).refill(0, other)
+        start([config], small).refill(0, TrainingState(config=other), small.data)

@@ -11,8 +11,9 @@ import pytest
 from foretune.datasets import PriceSeries
 from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
 from foretune.models import TrialConfig, fit
-from foretune.models.training import lane_tasks, tasks
-from foretune.models.training.folds import fit_folds
+from foretune.models.networks.params import parameter_count
+from foretune.models.training import lanes, tasks
+from foretune.models.training.folds import FoldsTraining
 from foretune.models.training.tasks import (
     Budget,
     DataRef,
@@ -37,7 +38,7 @@ def forget() -> None:
     """Be another process, as far as tasks can tell."""
     tasks._trainings.clear()
     tasks._data.clear()
-    lane_tasks._held = None
+    lanes._held = None
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_folds_go_on_where_they_were(one_by_one: bool, walk: PriceSeries) -> Non
     forget()
     folds = development_folds(walk, chronological_split(len(walk), horizon=5, history=8), 2)
     data = DataRef.of(folds)
-    expected = list(fit_folds(CONFIG, folds, one_by_one=one_by_one))
+    expected = list(FoldsTraining(CONFIG, folds, one_by_one=one_by_one))
     state = TrainingState(config=CONFIG, one_by_one=one_by_one)
     found: list[Any] = []
     while not (found and found[-1].is_last):
@@ -139,7 +140,11 @@ def test_the_digest_tells_data_apart(walk: PriceSeries, tiny_data: DevelopmentDa
 
 
 def test_lanes_go_on_here_and_elsewhere(data: DataRef, tiny_data: DevelopmentData) -> None:
-    configs = [CONFIG.model_copy(update={"learning_rate": rate}) for rate in (1e-3, 1e-2)]
+    padded = CONFIG.model_copy(update={"pad_units_to": 4})
+    configs = [
+        padded.model_copy(update={"learning_rate": rate, "units": (units,)})
+        for rate, units in ((1e-3, 3), (1e-2, 4))
+    ]
     expected = [list(fit(config, tiny_data)) for config in configs]
     states = [TrainingState(config=config) for config in configs]
     budget = Budget(seconds=LONG, epochs=2, lanes=3)
@@ -155,6 +160,7 @@ def test_lanes_go_on_here_and_elsewhere(data: DataRef, tiny_data: DevelopmentDat
         ordered = answer if turn == 1 else answer[::-1]
         for lane, made in enumerate(ordered):
             found[lane] += [results.relative_mse for results in made.epochs]
+            assert made.parameters == parameter_count(expected[lane][0].params)
             if made.state is not None:
                 states[lane] = made.state
     for values, results in zip(found, expected, strict=True):
@@ -166,13 +172,13 @@ def test_lanes_go_on_here_and_elsewhere(data: DataRef, tiny_data: DevelopmentDat
 
 def test_lanes_of_one_shape(data: DataRef) -> None:
     same = CONFIG.model_copy(update={"learning_rate": 0.5, "dropout": 0.4, "seed": 3})
-    assert lane_tasks.lane_shape(same) == lane_tasks.lane_shape(CONFIG)
+    assert tasks.lane_shape(same) == tasks.lane_shape(CONFIG)
     for change in ({"units": (5,)}, {"unroll_length": 9}, {"optimizer": "adamw"}, {"cell": "gru"}):
         other = CONFIG.model_copy(update=change)
-        assert lane_tasks.lane_shape(other) != lane_tasks.lane_shape(CONFIG)
+        assert tasks.lane_shape(other) != tasks.lane_shape(CONFIG)
     padded = CONFIG.model_copy(update={"units": (5,), "pad_units_to": 8})
     wide = CONFIG.model_copy(update={"units": (8,), "pad_units_to": 8})
-    assert lane_tasks.lane_shape(padded) == lane_tasks.lane_shape(wide)
+    assert tasks.lane_shape(padded) == tasks.lane_shape(wide)
 
 
 def test_a_state_travels_without_jax(data: DataRef) -> None:

@@ -22,13 +22,13 @@ sys.meta_path.insert(0, Interrupting())
 sys.argv = ["foretune", *{arguments}]
 {before}
 from foretune.search.cli.entry import main
-assert "numpy" not in sys.modules
+assert not {{"click", "numpy"}} & set(sys.modules)
 main()
 """
 
 
 def started(
-    signal: str, *arguments: str, package: str = "pandas", before: str = ""
+    signal: str, *arguments: str, package: str = "click", before: str = ""
 ) -> subprocess.CompletedProcess[str]:
     code = INTERRUPTED.format(signal=signal, arguments=arguments, package=package, before=before)
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -36,7 +36,7 @@ def started(
 
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize(
-    ("arguments", "package"), [(("--version",), "pandas"), (("worker", "--help"), "jax")]
+    ("arguments", "package"), [(("--version",), "click"), (("run", "--help"), "jax")]
 )
 def test_an_interrupt_during_the_imports_is_one_line(
     arguments: tuple[str, ...], package: str, signal: str

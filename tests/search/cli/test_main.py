@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import click
 import matplotlib.image
 import numpy as np
 import optuna
@@ -17,8 +18,8 @@ from foretune.datasets import load_prices
 from foretune.models import TrialConfig
 from foretune.search import load_study
 from foretune.search.cli import report as cli_report
-from foretune.search.report import report
-from foretune.search.report.openings import openings
+from foretune.search.cli.main import cli
+from foretune.search.report import access_log, report
 
 SPACE = """
 layers = 1
@@ -138,6 +139,24 @@ def test_best_into_a_missing_folder_is_one_line(run: Run) -> None:
     assert "no/where/best.toml cannot be written" in err
 
 
+def test_the_help_lists_the_commands_that_there_are(run: Run) -> None:
+    """Its lines stand in a table, so that it imports none of them."""
+    code, out, _ = run("--help")
+    assert code == 0
+    listed = [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines()]
+    assert listed == cli.list_commands(click.Context(cli))
+    for name in listed:
+        code, out, _ = run(name, "--help")
+        assert (code, out.split()[:3]) == (0, ["Usage:", "foretune", name])
+
+
+def test_worker_says_what_took_its_place(run: Run) -> None:
+    code, out, err = run("worker", "--study", "s", "anything")
+    assert (code, out) == (2, "")
+    assert err.startswith("foretune: `foretune worker` is gone: ")
+    assert err.count("\n") == 1
+
+
 def test_the_installed_command_answers() -> None:
     command = FORETUNE
     done = subprocess.run([command, "run", "--help"], capture_output=True, text=True, check=True)
@@ -228,7 +247,7 @@ def test_ctrl_c_is_heeded_until_the_test_is_opened(
     assert_interrupted(run("replay", "--study", "s", "--trial", "0"))
     assert seen == [0, 0], "it went on after the first epoch"
     study = load_study("s", "sqlite:///foretune.db")
-    assert openings(study, prices=load_prices("acme.csv").digest) == []
+    assert access_log.test_access_log(study, prices=load_prices("acme.csv").digest) == []
     assert not Path("results/s/report.md").exists()
 
 

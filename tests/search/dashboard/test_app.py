@@ -30,12 +30,11 @@ from optuna_dashboard.artifact import get_artifact_path
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.search.cli.main import main
-from foretune.search.dashboard.app import TOKEN_VARIABLE, ArtifactsToRead, serve
+from foretune.search.dashboard import app as dashboard
+from foretune.search.dashboard.app import TOKEN_VARIABLE, ArtifactsToRead, dashboard_app, serve
 from foretune.search.dashboard.guard import guarded
-from foretune.search.dashboard.repair import with_content
-from foretune.search.dashboard.server import Server
 from foretune.search.storage.artifact_store import artifact_store
-from foretune.search.storage.artifacts import save_artifact
+from foretune.search.storage.artifacts import save_artifacts
 from foretune.search.storage.connect import open_storage
 
 HOST = "127.0.0.1:8080"
@@ -74,7 +73,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Place:
     study = optuna.create_study(study_name="s", storage=open_storage(f"sqlite:///{file}"))
     trial = study.ask()
     trial.suggest_float("x", 0, 1)
-    page = save_artifact(trial.storage, trial, "page.html", PAGE)
+    (page,) = save_artifacts(trial.storage, trial, {"page.html": PAGE})
     return Place(file, get_artifact_path(trial, page))
 
 
@@ -337,7 +336,7 @@ def test_read_only_does_not_even_make_the_table_of_artifacts(
     storage = open_storage(url)
     trial = optuna.create_study(storage=storage).ask()
     before = file.read_bytes()
-    monkeypatch.setattr(Server, "serve_forever", lambda _: None)
+    monkeypatch.setattr(dashboard, "_run", lambda *_: None)
     serve(url, port=0, read_only=True)
     assert file.read_bytes() == before
     store = ArtifactsToRead(storage)
@@ -348,7 +347,7 @@ def test_read_only_does_not_even_make_the_table_of_artifacts(
     serve(url, port=0)
     assert file.read_bytes() != before
     # An artifact that comes later is shown.
-    saved = save_artifact(storage, trial, "a.csv", "1")
+    (saved,) = save_artifacts(storage, trial, {"a.csv": "1"})
     assert store.open_reader(saved).read() == b"1"
     with pytest.raises(ArtifactNotFound):
         ArtifactsToRead(InMemoryStorage()).open_reader(saved)
@@ -393,7 +392,7 @@ def test_other_origins_neither_read_nor_frame(place: Place) -> None:
 
 
 def test_what_succeeded_has_content_for_the_pages_to_read(place: Place) -> None:
-    app = with_content(place.app)
+    app = dashboard_app(open_storage(place.url))
     note = json.dumps({"version": 1, "body": "seen"}).encode()
     itself = ask(place.app, place.path + "/note", "PUT", body=note)
     assert (itself.status, itself.body) == (204, b"")  # json() of that fails in the page
@@ -419,19 +418,11 @@ REFUSED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("asked", REFUSED)
 def test_the_guards_own_answers_are_whole(place: Place, asked: dict[str, Any]) -> None:
-    """The standard library's validator finds nothing, and the body of the request is read."""
+    """The standard library's validator finds nothing."""
     app = guarded(place.app, hosts=[HOST], token=TOKEN, read_only=True)
-    left: list[bytes] = []
-
-    def then_look(environ: Any, start_response: Any) -> Any:
-        answer = app(environ, start_response)
-        left.append(environ["wsgi.input"].read(10))
-        return answer
-
-    asked = {"path": "/api/studies", "body": b"x" * 10_000} | asked
-    reply = ask(validator(then_look), **asked)
+    asked = {"path": "/api/studies"} | asked
+    reply = ask(validator(app), **asked)
     assert reply.status in (303, 401, 403, 405, 421)
-    assert left == [b""]
     assert reply.one("Content-Length") == str(len(reply.body))
     assert reply.one("Content-Type") == "text/plain; charset=utf-8"
     assert reply.one("Cache-Control") == "no-store"
@@ -483,6 +474,15 @@ def fetch(url: str, method: str = "GET", **headers: str) -> tuple[int, bytes]:
             return error.code, error.read()
 
 
+def sent(url: str, request: bytes) -> bytes:
+    """Send a request as it is; return the whole answer."""
+    address = urllib.parse.urlsplit(url)
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(request)
+        with connection.makefile("rb") as answer:
+            return answer.read()
+
+
 @pytest.fixture
 def running(place: Place) -> Iterator[subprocess.Popen[str]]:
     process = command(place.url)
@@ -505,6 +505,19 @@ def test_the_command_serves_until_ctrl_c(place: Place, running: subprocess.Popen
     localhost = url.replace("127.0.0.1", "localhost")
     assert fetch(localhost + "api/studies")[0] == 200
     assert fetch(url + place.path[1:], "DELETE", Origin="http://evil.example")[0] == 403
+    # What the server itself refuses has the guard's headers too; no answer names the server.
+    for line, status in (("BREW \u2615", b"400"), ("GET / HTTP/1.1", b"421")):
+        answer = sent(url, f"{line}\r\nConnection: close\r\n\r\n".encode())
+        assert answer.split()[1] == status
+        assert b"\r\nX-Content-Type-Options: nosniff\r\n" in answer
+        assert b"\r\nContent-Security-Policy: sandbox\r\n" in answer
+        assert b"\r\nServer:" not in answer
+        assert b"waitress" not in answer
+    # A refusal arrives whole, however much was sent before it.
+    for size in (10_000, 3_000_000):
+        head = f"POST / HTTP/1.0\r\nHost: evil.example\r\nContent-Length: {size}\r\n\r\n"
+        answer = sent(url, head.encode() + b"x" * size)
+        assert answer.endswith(b"foretune dashboard --host-name NAME")
     # A browser that goes away in the middle of an answer is no news.
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", int(url.split(":")[-1][:-1]))) as gone:
@@ -526,7 +539,7 @@ def test_many_ask_at_once(place: Place, running: subprocess.Popen[str]) -> None:
     with socket.create_connection((address.hostname, address.port)) as slow:
         slow.sendall(b"GET /api/studies HTTP/1.1\r\n")
         assert fetch(url + "api/studies")[0] == 200
-        slow.sendall(f"Host: {address.netloc}\r\n\r\n".encode())
+        slow.sendall(f"Host: {address.netloc}\r\nConnection: close\r\n\r\n".encode())
         with slow.makefile("rb") as answer:
             assert b"200 OK" in answer.readline()
             answer.read()
@@ -597,7 +610,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 @pytest.fixture
 def unserved(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is let through by mistake fails the test, and does not serve for ever."""
-    monkeypatch.setattr(Server, "serve_forever", lambda _: pytest.fail("it serves"))
+    monkeypatch.setattr(dashboard, "_run", lambda *_: pytest.fail("it serves"))
 
 
 @pytest.mark.parametrize(("options", "message"), MISTAKES)

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from socketserver import ThreadingMixIn
 from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import matplotlib.image
 import numpy as np
@@ -30,9 +32,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, run_study
-from foretune.search.dashboard.server import Server
 from foretune.search.storage.artifact_store import artifact_store
-from foretune.search.storage.artifacts import save_artifact
+from foretune.search.storage.artifacts import save_artifacts
 from foretune.search.storage.connect import open_storage
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
@@ -98,7 +99,7 @@ def original(
     failed.set_user_attr("error", REASON)
     study.tell(failed, state=TrialState.FAIL)
     runs = study.ask()
-    page = get_artifact_path(runs, save_artifact(storage, runs, "page.html", PAGE))
+    page = get_artifact_path(runs, save_artifacts(storage, runs, {"page.html": PAGE})[0])
     optuna.create_study(study_name="other", storage=storage)
     return Shown(file, len(study.trials), page[1:])
 
@@ -126,12 +127,21 @@ def dashboard(url: str, *options: str) -> Iterator[str]:
         assert process.communicate() == ("\nThe dashboard has ended.\n", "")
 
 
+class ThreadingServer(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class QuietHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
 @contextmanager
 def unguarded(url: str) -> Iterator[str]:
     """Serve optuna-dashboard as it is; yields its address."""
     storage = open_storage(url)
-    with Server("127.0.0.1", 0) as server:
-        server.set_app(optuna_dashboard.wsgi(storage, artifact_store=artifact_store(storage)))
+    app = optuna_dashboard.wsgi(storage, artifact_store=artifact_store(storage))
+    with make_server("127.0.0.1", 0, app, ThreadingServer, QuietHandler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -305,7 +315,7 @@ def test_the_token_lets_a_browser_in_and_leaves_its_address(
     monkeypatch.setenv("FORETUNE_DASHBOARD_TOKEN", TOKEN)
     with dashboard(shown.url) as address:
         browser.open(address + "dashboard/studies/1")
-        browser.sees("The dashboard wants its token.")
+        browser.sees("The dashboard needs its token.")
         browser.picture("no token")
         browser.open(f"{address}dashboard/studies/1?token={TOKEN}")
         browser.sees("History", "Best Trial")

@@ -13,6 +13,7 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ from foretune.search import (
     study_status,
 )
 from foretune.search.engine import driver as engine
-from foretune.search.study.target import MARK, StudyTarget
+from foretune.search.study.target import StudyTarget
+from foretune.search.study.trials import MARK
 
 
 @pytest.fixture
@@ -64,12 +66,7 @@ def values(study: optuna.Study) -> list[Any]:
 
 def with_chunks_of(epochs: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every task end after so many epochs, or train all of them."""
-    plan = engine.Plan
-
-    def planned(**kwargs: Any) -> engine.Plan:
-        return plan(**kwargs, epochs=epochs)
-
-    monkeypatch.setattr("foretune.search.run.Plan", planned)
+    monkeypatch.setattr(engine, "Budget", partial(engine.Budget, epochs=epochs))
     monkeypatch.setattr("foretune.search.engine.executors.InProcess.chunk_seconds", 1e9)
 
 
@@ -457,7 +454,7 @@ def test_workers_that_all_die_at_once_end_the_study(
             future.set_exception(BrokenExecutor("out of memory"))
             return future
 
-    with pytest.raises(ConfigError, match=r"every worker of its first trial .* memory too small"):
+    with pytest.raises(ConfigError, match=r"every worker of it was .* memory too small"):
         search(walk, n_trials=5, space=tiny_space, executor=Dying(forecasts=shape))
 
 
@@ -566,7 +563,9 @@ def test_a_second_driver_is_told_of_the_first(
     first.start()
     while not executor.tasks:
         time.sleep(0.01)
-    with pytest.raises(ConfigError, match=r"process \d+ of host .* has been running it since"):
+    with pytest.raises(
+        ConfigError, match=r"one driver at a time, but has one: process \d+ of host .* since"
+    ):
         search(walk, **options)
     assert study_status(load_study("s", url)).state == "running"
     release.set()

@@ -33,27 +33,13 @@ WHOLE: dict[str, tuple[str | bytes, str]] = {
     "NULs": (bytes(4096), "valid TOML"),
     "noise": (bytes(range(256)), "readable text file"),
     "carriage returns": ("[config]\repochs = 3\r", "valid TOML"),
-    "10 MB": ("# nothing\n" * 10**6, "must have at most"),
-    "10 MB in one line": ("a = '" + "x" * 10**7, "must have at most"),
     "deep arrays": ("a = " + "[" * 50_000, "valid TOML"),
     "deep tables": ("a = " + "{a = " * 50_000, "valid TOML"),
-    "a deep key": ("a." * 100_000 + "a = 1", "keys of at most 16 parts"),
-    "a deep header": ("[" + "a." * 100_000 + "a]\nb = 1", "keys of at most 16 parts"),
-    "a deep key in a table": ("a = {" + "a." * 100_000 + "a = 1}", "keys of at most 16 parts"),
-    "a deep key in quotes": ("'a'.\"b\"." * 20_000 + "a = 1", "keys of at most 16 parts"),
     "many open quotes": ('a = "' + '\\"' * 100_000, "valid TOML"),
 }
 # Before a valid document, so that all of it is at the top: what the line must say.
 BEFORE: dict[str, tuple[str, str]] = {
     "a digit more than is counted": ("x = " + "9" * 5000, "valid TOML"),
-    "a whole number of 1000 digits": ("x = " + "9" * 1000, "x must be a whole number of at most"),
-    "a hexadecimal number": (
-        "x = 0x" + "f" * 100_000,
-        "x must be a whole number of at most 64 bits",
-    ),
-    "2**63": ("x = 9223372036854775808", "x must be a whole number of at most 64 bits"),
-    "a huge number inside": ("x = [{y = -9223372036854775809}]", "x.0.y must be a whole number"),
-    "arrays in arrays": ("x = " + "[" * 100 + "]" * 100, "nested at most 16 deep"),
     "a key twice": ("x = 1\nx = 2", "valid TOML"),
     "a key twice in other quotes": ("x = 1\n'x' = 2", "valid TOML"),
     "a table twice": ("[x]\n[x]", "valid TOML"),
@@ -172,22 +158,22 @@ def test_what_is_no_file_is_refused_and_never_waited_for(
         refused(kinds[kind].load, tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["forecaster.toml", "history.npy", "SHA256SUMS"])
 @pytest.mark.parametrize("what", ["pipe", "zero"])
-def test_a_model_with_a_pipe_or_a_device_in_it_is_refused(
-    name: str, what: str, kinds: dict[str, Any], refused: Callable[..., str], tmp_path: Path
+def test_a_model_with_a_pipe_or_a_device_for_its_document_is_refused(
+    what: str, kinds: dict[str, Any], refused: Callable[..., str], tmp_path: Path
 ) -> None:
     from foretune.models import Forecaster
 
     (tmp_path / "good.toml").write_text(kinds["forecaster"].text)
     kinds["forecaster"].load(tmp_path / "good.toml")
-    file = tmp_path / "model" / name
+    file = tmp_path / "model" / "forecaster.toml"
     file.unlink()
     if what == "pipe":
         os.mkfifo(file)
     else:
         file.symlink_to("/dev/zero")
-    assert f"{name} must be a regular file" in refused(Forecaster.load, tmp_path / "model")
+    message = refused(Forecaster.load, tmp_path / "model")
+    assert "forecaster.toml: a forecaster must be a regular file" in message
 
 
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:

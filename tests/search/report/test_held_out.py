@@ -13,9 +13,8 @@ from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.splits import chronological_split
 from foretune.models import TrialConfig
 from foretune.search import SearchSpace, best_config, run_study
-from foretune.search.report import held_out
+from foretune.search.report import access_log, held_out
 from foretune.search.report.held_out import HeldOutTest
-from foretune.search.report.openings import openings
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.trial.files import load_losses
 
@@ -69,8 +68,8 @@ def test_test_origins_are_used_behind_the_door_and_in_two_demonstrations() -> No
         if "test_origins" in file.read_text()
     }
     shown = {"studies/leakage.py", "studies/tutorial.py"}  # what a leak does
-    # models/forecasts/evaluation.py has it in its docstring's example.
-    assert users - {"models/forecasts/evaluation.py"} == {
+    # models/forecasts/predict.py has it in its docstring's example.
+    assert users - {"models/forecasts/predict.py"} == {
         "datasets/splits.py",
         "search/report/held_out.py",
         *shown,
@@ -80,10 +79,10 @@ def test_test_origins_are_used_behind_the_door_and_in_two_demonstrations() -> No
 def test_an_opening_is_recorded_with_time_trial_and_config(walk: PriceSeries) -> None:
     study = optuna.create_study()
     split = chronological_split(len(walk), horizon=5, history=8)
-    assert openings(study, prices=walk.digest) == []
+    assert access_log.test_access_log(study, prices=walk.digest) == []
     opened = HeldOutTest.open(study, walk, split, trial=3, config=TrialConfig(seed=1))
     HeldOutTest.open(study, walk, split, trial=4, config=TrialConfig(seed=2))
-    first, second = openings(study, prices=walk.digest)
+    first, second = access_log.test_access_log(study, prices=walk.digest)
     assert {first.trial, second.trial} == {3, 4}
     assert first.time <= second.time
     assert len({first.config_digest, second.config_digest}) == 2
@@ -105,7 +104,7 @@ def test_an_opening_counts_even_if_what_follows_fails(
     split = chronological_split(len(walk), horizon=5, history=8)
     with pytest.raises(RuntimeError):
         HeldOutTest.open(study, walk, split, trial=0, config=TrialConfig())
-    assert len(openings(study, prices=walk.digest)) == 1
+    assert len(access_log.test_access_log(study, prices=walk.digest)) == 1
 
 
 def test_no_opening_is_lost_when_processes_open_at_once(tmp_path: Path) -> None:
@@ -127,8 +126,8 @@ for number in range(10):
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     digest = load_sample("random_walk", length=500).digest
     study = optuna.load_study(study_name="s", storage=url)
-    assert len(openings(study, prices=digest)) == 20
-    assert openings(study, prices="another") == []
+    assert len(access_log.test_access_log(study, prices=digest)) == 20
+    assert access_log.test_access_log(study, prices="another") == []
 
 
 def test_other_test_prices_change_nothing_in_any_fold(
@@ -147,7 +146,9 @@ def test_other_test_prices_change_nothing_in_any_fold(
             storage=optuna.storages.InMemoryStorage(),
             show_progress_bar=False,
         )
-        losses = [load_losses(storage_of(study), trial).tobytes() for trial in study.trials]
+        losses = [
+            load_losses(storage_of(study), trial, "loss")[0].tobytes() for trial in study.trials
+        ]
         values = [(t.value, t.intermediate_values, t.params) for t in study.trials]
         return values, losses, best_config(study)
 

@@ -13,7 +13,7 @@ from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.common.errors import ConfigError
 from foretune.search import SearchSpace, run_study
 from foretune.search.report.replay import replay
-from foretune.search.storage.artifacts import load_artifact, save_artifact
+from foretune.search.storage.artifacts import load_artifact, save_artifacts
 from foretune.search.storage.connect import load_study
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.trial.files import LOSSES_BY_ORIGIN
@@ -113,7 +113,7 @@ def test_one_changed_number_is_found(
         copy.set_user_attr(name, value)
     for step, value in values.items():
         copy.report(value, step)
-    save_artifact(storage_of(study), copy, LOSSES_BY_ORIGIN, losses)
+    save_artifacts(storage_of(study), copy, {LOSSES_BY_ORIGIN: losses})
     study.tell(copy, trial.value)
     outcome = replay(study, 1, prices)
     assert not outcome.is_identical

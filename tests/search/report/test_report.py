@@ -21,15 +21,16 @@ from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import chronological_split
 from foretune.datasets.transforms import log_growth_between
 from foretune.models import best_epoch, fit
-from foretune.models.forecasts.evaluation import evaluate
+from foretune.models.forecasts.predict import evaluate
 from foretune.search import SearchSpace, run_study, trial_config
-from foretune.search.report.candidates import best_distinct, ensemble
+from foretune.search.report import access_log
+from foretune.search.report.access_log import HeldOutAccess, format_access_log
 from foretune.search.report.document import html, markdown
 from foretune.search.report.files import forecasts_table, metrics_table, write_report
-from foretune.search.report.markdown import plain
-from foretune.search.report.openings import Opening, format_openings, openings
 from foretune.search.report.report import Report, make_report
+from foretune.search.report.retrain import best_distinct, ensemble
 from foretune.search.report.significance import diebold_mariano, spa_test
+from foretune.search.report.tables import plain
 
 HORIZON, TRIALS = 5, 6
 
@@ -56,7 +57,7 @@ def study(prices: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
 @pytest.fixture(scope="module")
 def sealed(study: optuna.Study, prices: PriceSeries) -> Report:
     report = make_report(study, prices, sealed=True, top=3)
-    assert openings(study, prices=prices.digest) == []
+    assert access_log.test_access_log(study, prices=prices.digest) == []
     return report
 
 
@@ -78,7 +79,7 @@ def test_every_opening_is_counted(study: optuna.Study, prices: PriceSeries, open
     assert opened.openings[0].trial == opened.winner.trial.number
     again = make_report(study, prices, open_test=True, top=1)
     assert len(again.openings) == 2
-    said = format_openings(again.openings, "skill")
+    said = format_access_log(again.openings, "skill")
     assert said.startswith("The test has been opened 2 times, first")
 
 
@@ -90,8 +91,8 @@ def test_the_winner_is_the_best_trial_trained_again(study: optuna.Study, opened:
 
 def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened: Report) -> None:
     """By the way of the library: train, keep the best epoch, evaluate on the test."""
-    split = opened.spec.split.split(len(prices), history=opened.spec.space.history)
-    (data,) = opened.spec.split.development(prices, history=opened.spec.space.history)
+    split = opened.spec.split_days(len(prices))
+    (data,) = opened.spec.development(prices)
     scores = evaluate(
         opened.winner.config,
         best_epoch(fit(opened.winner.config, data)).params,
@@ -114,7 +115,7 @@ def test_significance_counts_all_complete_trials(
     study: optuna.Study, prices: PriceSeries, sealed: Report
 ) -> None:
     """The losses that the trials stored, against those of each trial trained here."""
-    (data,) = sealed.spec.split.development(prices, history=sealed.spec.space.history)
+    (data,) = sealed.spec.development(prices)
     origins = data.split.validation_origins
     actual = log_growth_between(data.values, origins, HORIZON)
     trials = [t for t in study.trials if t.state == TrialState.COMPLETE]
@@ -132,7 +133,7 @@ def test_significance_counts_all_complete_trials(
 
 
 def test_the_ensemble_is_the_mean_forecast(prices: PriceSeries, opened: Report) -> None:
-    (data,) = opened.spec.split.development(prices, history=opened.spec.space.history)
+    (data,) = opened.spec.development(prices)
     actual = log_growth_between(data.values, data.split.validation_origins, HORIZON)
     trials = best_distinct(opened.study.trials, 3)
     assert opened.members == [t.number for t in trials]
@@ -244,7 +245,7 @@ def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> Non
             assert f"{model.metrics.relative_mse:.4f}" in text
     assert opened.spec.prices.digest in text
     assert opened.winner.config.to_toml().strip() in text
-    assert format_openings(opened.openings, "skill") in text
+    assert format_access_log(opened.openings, "skill") in text
     assert f"jax {opened.spec.versions['jax']}" in text
     assert f"moved by {opened.shrinkage:+.4f}" in text
     assert "came out to the last bit" in text
@@ -314,16 +315,18 @@ def test_marks_of_any_source_stay_text(sealed: Report) -> None:
     spec = sealed.spec.model_copy(
         update={"versions": {evil: evil}, "prices": sealed.spec.prices.model_copy(update=fields)}
     )
-    opening = Opening.read(None, evil)
+    opening = HeldOutAccess.read(None, evil)
     shown = dataclasses.replace(sealed, spec=spec, openings=[opening])
-    page = html(markdown(shown, []), "title", {})
+    page = html(markdown(shown), "title", {})
     # Seven in the table of provenance, and one in the opening's.
     assert page.count(escape(evil, quote=True).replace("&#x27;", "'")) == 8
-    assert not re.search(r"<(b|i|a|img)[ >]", page)
+    assert not re.search(r"<(b|i|a)[ >]", page)
+    names = ("forecasts", "errors_by_step", "history", "importance")  # the report's own images
+    assert page.count("<img ") == sum(f'<img src="figures/{name}.png"' in page for name in names)
 
 
 def test_openings_in_words() -> None:
-    opening = Opening(
+    opening = HeldOutAccess(
         time="2026-01-02T03:04:05+00:00",
         study="s",
         trial=1,
@@ -332,12 +335,12 @@ def test_openings_in_words() -> None:
         test_start="2020-01-01",
     )
     sealed = "The test is sealed: no study of this storage has opened it."
-    assert format_openings([], "s") == sealed
-    once = format_openings([opening], "s")
+    assert format_access_log([], "s") == sealed
+    once = format_access_log([opening], "s")
     assert once.startswith("The test has been opened once, at 2026-01-02T03:04:05+00:00; whatever")
-    assert "once by study 's', at" in format_openings([opening], "t")
-    assert "opened 3 times, first" in format_openings([opening] * 3, "s")
-    assert "3 times (3 of them by other studies of" in format_openings([opening] * 3, "t")
+    assert "once by study 's', at" in format_access_log([opening], "t")
+    assert "opened 3 times, first" in format_access_log([opening] * 3, "s")
+    assert "3 times (3 of them by other studies of" in format_access_log([opening] * 3, "t")
 
 
 @pytest.mark.parametrize(
@@ -348,9 +351,9 @@ def test_an_opening_of_another_shape_counts(record: object) -> None:
     study = optuna.create_study(study_name="s")
     other = optuna.create_study(study_name="[/b]", storage=study._storage)
     other.set_user_attr("test_opening:x", record)
-    (opening,) = found = openings(study, prices="d")
+    (opening,) = found = access_log.test_access_log(study, prices="d")
     assert (opening.study, opening.prices, opening.is_complete) == ("[/b]", None, False)
-    said = format_openings(found, "s")
+    said = format_access_log(found, "s")
     assert said.startswith("The test has been opened once by study '[/b]', at an unknown time; ")
     assert said.endswith(
         "Of 1 of these openings the record does not say when or of which prices; "
@@ -373,7 +376,9 @@ def test_a_look_by_another_study_of_the_same_prices_counts(
             show_progress_bar=False,
         )
         make_report(study, prices, open_test=True, top=1)
-    assert [opening.study for opening in openings(study, prices=prices.digest)] == [
+    assert [
+        opening.study for opening in access_log.test_access_log(study, prices=prices.digest)
+    ] == [
         "first",
         "second",
     ]
@@ -391,7 +396,7 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
         show_progress_bar=False,
     )
     report = make_report(study, prices, open_test=True, top=2)
-    folds = report.spec.split.development(prices, history=report.spec.space.history)
+    folds = report.spec.development(prices)
     counts = [len(fold.split.validation_origins) for fold in folds]
     assert report.evidence.skill.origins == sum(counts) == len(report.validation.origins)
     assert report.winner.is_same
@@ -502,6 +507,11 @@ def test_a_test_that_cannot_be_scored_still_leaves_a_report(
 def test_mistakes_are_named(prices: PriceSeries, study: optuna.Study, walk: PriceSeries) -> None:
     with pytest.raises(ConfigError, match="prices must be those of study 'skill'"):
         make_report(study, walk)
+    for opposite in ({"sealed": False}, {"sealed": True, "open_test": True}):
+        with pytest.raises(ConfigError, match="sealed must be the opposite of open_test="):
+            make_report(study, prices, **opposite)
+    with pytest.raises(ConfigError, match="top must be a whole number of at least 1, but got 0"):
+        make_report(study, prices, top=0)
     foreign = optuna.create_study()
     with pytest.raises(ConfigError, match="must be one that foretune made"):
         make_report(foreign, prices)

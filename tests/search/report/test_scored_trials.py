@@ -20,11 +20,11 @@ from foretune.search import (
     save_best,
     write_report,
 )
-from foretune.search.report.scored_trials import scored_trials
-from foretune.search.report.text_table import as_text
+from foretune.search.report.evidence import scored_trials
+from foretune.search.report.tables import as_text
 from foretune.search.review.compare import comparison_table
 from foretune.search.review.note import StudyNote
-from foretune.search.storage.artifacts import load_artifact, save_artifact
+from foretune.search.storage.artifacts import load_artifact, save_artifacts
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.trial.files import LOSSES_BY_ORIGIN
 
@@ -81,7 +81,7 @@ def test_a_trial_with_a_damaged_file_is_left_out_and_named(
         copy = study.ask()
         for name, value in trial.user_attrs.items():
             copy.set_user_attr(name, value)
-        save_artifact(storage, copy, LOSSES_BY_ORIGIN, damage(text.splitlines(keepends=True)))
+        save_artifacts(storage, copy, {LOSSES_BY_ORIGIN: damage(text.splitlines(keepends=True))})
         study.tell(copy, 0.1)
     judged = scored_trials(study)
     np.testing.assert_array_equal(judged.losses, before.losses)

@@ -8,6 +8,7 @@ from optuna_dashboard import get_note, save_note
 
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, make_report, run_study
+from foretune.search.figures.deferred import drawn
 from foretune.search.review.note import MARK, StudyNote, note
 from foretune.search.storage.artifacts import artifact_names, load_artifact
 from foretune.search.storage.optuna_internals import storage_of
@@ -50,8 +51,9 @@ def test_the_best_trials_figures_are_the_studys(study: optuna.Study) -> None:
     storage = storage_of(study)
     assert artifact_names(storage, study) == ["best_forecasts.png", "best_learning_curve.png"]
     for name in artifact_names(storage, study):
-        picture = load_artifact(storage, study, name)
-        assert picture == load_artifact(storage, study.best_trial, name.removeprefix("best_"))
+        kept = load_artifact(storage, study, name)
+        assert kept == load_artifact(storage, study.best_trial, name.removeprefix("best_"))
+        picture = drawn(kept)
         width, height = struct.unpack(">II", picture[16:24])
         assert (width, height) == (1080, 504)
 

@@ -4,7 +4,27 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from foretune.search.review.progress import Bar, show_progress
+from foretune.models import TrialConfig
+from foretune.models.training.results import NO_FORECASTS, EpochResult, FoldResults
+from foretune.search.review.progress import show_progress
+
+FIRST_EPOCH = (
+    TrialConfig(epochs=3),
+    FoldResults.of_one(
+        EpochResult(
+            epoch=1,
+            train_loss=0.5,
+            relative_mse=0.9,
+            persistence_mse=1.0,
+            half_mse=0.5,
+            learning_rate=0.01,
+            is_best=True,
+            is_last=False,
+            forecasts=NO_FORECASTS,
+            params={},
+        )
+    ),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +39,7 @@ def test_the_reason_of_a_failed_trial_is_said_as_it_is(capsys: pytest.CaptureFix
     trial.set_user_attr("error", reason)
     frozen = study.tell(trial, state=TrialState.FAIL)
     with show_progress("s", done=0, total=1, show=True) as progress:
-        progress.epoch(0, 1, 3, 0.9)
+        progress.epoch(0, *FIRST_EPOCH)
         progress.trial(study, frozen, 1)
     assert f"trial 0 failed: {reason}\n" in capsys.readouterr().err
 
@@ -40,8 +60,7 @@ def test_the_bar_counts_the_study_and_not_this_launch() -> None:
     study = optuna.create_study(study_name="s")
     elsewhere, trial = [study.ask(), study.ask()], study.ask()
     with show_progress("s", done=0, total=2, show=True) as progress:
-        assert isinstance(progress, Bar)
-        progress.epoch(elsewhere[0].number, 1, 3, 0.9)
+        progress.epoch(elsewhere[0].number, *FIRST_EPOCH)
         for other in elsewhere:
             study.tell(other, 0.9)
         frozen = study.tell(trial, state=TrialState.FAIL)

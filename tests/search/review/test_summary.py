@@ -15,9 +15,8 @@ from foretune.search import (
     summary,
     summary_table,
 )
-from foretune.search.report.evidence import skill_of
-from foretune.search.report.scored_trials import scored_trials
-from foretune.search.report.text_table import as_text
+from foretune.search.report.evidence import scored_trials, skill_of
+from foretune.search.report.tables import as_text
 from foretune.search.study.spec import required_spec
 
 
@@ -78,6 +77,7 @@ def test_a_summary_says_the_same_as_text_and_in_a_notebook(
         assert f">{value}</td>" in page
     assert caveat(study) in " ".join(text.split())
     assert "<p>" in page.split("</table>")[1]
+    assert shown.caution == shown.caveat  # its name in the first version
 
 
 def test_marks_in_names_are_shown_and_not_read() -> None:

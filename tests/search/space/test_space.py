@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.models import TrialConfig
-from foretune.models.networks.padding import padded_architecture
+from foretune.models.networks.stacked import Architecture
 from foretune.search import FloatRange, IntRange, SearchSpace
 
 int_dimensions = st.one_of(
@@ -162,7 +162,7 @@ def test_a_range_of_units_is_padded_to_at_most_four_widths(units: Any, padding: 
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configs = [space.suggest(study.ask()) for _ in range(50)]
     assert {config.pad_units_to for config in configs} == {padding}
-    widths = {padded_architecture(config).units for config in configs}
+    widths = {Architecture.padded(config).units for config in configs}
     assert len(widths) <= 4
     chosen = space.fix(pad_units_to=7)
     assert chosen.suggest(study.ask()).pad_units_to == 7

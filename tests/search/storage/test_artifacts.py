@@ -33,7 +33,7 @@ from foretune.search.storage.artifact_store import (
     DatabaseArtifactStore,
     artifact_store,
 )
-from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifact
+from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.storage.connect import open_storage
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
@@ -67,9 +67,9 @@ def test_what_is_saved_is_loaded(make: Callable[[Path], BaseStorage], tmp_path: 
     storage = make(tmp_path)
     study = optuna.create_study(storage=storage)
     trial, other = study.ask(), study.ask()
-    save_artifact(storage, trial, "curves.csv", "epoch,loss\n0,µ\n")
-    save_artifact(storage, trial, "figure.png", PNG)
-    save_artifact(storage, study, "figure.png", b"")
+    save_artifacts(storage, trial, {"curves.csv": "epoch,loss\n0,µ\n"})
+    save_artifacts(storage, trial, {"figure.png": PNG})
+    save_artifacts(storage, study, {"figure.png": b""})
     assert load_artifact(storage, trial, "curves.csv") == "epoch,loss\n0,µ\n".encode()
     assert load_artifact(storage, trial, "figure.png") == PNG
     assert load_artifact(storage, study, "figure.png") == b""
@@ -88,10 +88,10 @@ def test_optunas_own_functions_see_the_same_artifacts(
     storage = make(tmp_path)
     study = optuna.create_study(storage=storage)
     trial = study.ask()
-    saved = save_artifact(storage, trial, "curves.csv", "epoch,loss")
+    (saved,) = save_artifacts(storage, trial, {"curves.csv": "epoch,loss"})
     (meta,) = get_all_artifact_meta(trial)
     assert (meta.artifact_id, meta.filename, meta.mimetype) == (saved, "curves.csv", "text/csv")
-    save_artifact(storage, study, "config.toml", "a = 1", mimetype="text/plain")
+    save_artifacts(storage, study, {"config.toml": "a = 1"})
     (meta,) = get_all_artifact_meta(study)
     assert (meta.filename, meta.mimetype) == ("config.toml", "text/plain")
     store, got = artifact_store(storage), tmp_path / "got"
@@ -108,9 +108,9 @@ def test_a_file_of_the_same_name_is_replaced_and_nothing_piles_up(tmp_path: Path
     storage = in_database(tmp_path)
     study = optuna.create_study(storage=storage)
     for owner in (study, study.ask()):
-        ids = {save_artifact(storage, owner, "a.png", os.urandom(100_000)) for _ in range(20)}
+        ids = {save_artifacts(storage, owner, {"a.png": os.urandom(100_000)})[0] for _ in range(20)}
         last = os.urandom(100_000)
-        assert ids == {save_artifact(storage, owner, "a.png", last)}
+        assert ids == {*save_artifacts(storage, owner, {"a.png": last})}
         assert load_artifact(storage, owner, "a.png") == last
         assert len(get_all_artifact_meta(owner)) == 1
     assert rows(storage) == 2
@@ -121,12 +121,12 @@ def test_a_finished_trials_artifacts_stay_as_they_are(tmp_path: Path) -> None:
     storage = in_database(tmp_path)
     study = optuna.create_study(storage=storage)
     trial = study.ask()
-    save_artifact(storage, trial, "a.csv", b"old")
+    save_artifacts(storage, trial, {"a.csv": b"old"})
     study.tell(trial, 1.0)
     for owner in (trial, study.trials[0]):
         for name in ("a.csv", "b.csv"):
             with pytest.raises(UpdateFinishedTrialError):
-                save_artifact(storage, owner, name, b"new")
+                save_artifacts(storage, owner, {name: b"new"})
     assert load_artifact(storage, trial, "a.csv") == b"old"
     assert rows(storage) == 1
 
@@ -134,13 +134,13 @@ def test_a_finished_trials_artifacts_stay_as_they_are(tmp_path: Path) -> None:
 def test_the_copy_of_a_study_does_not_write_over_the_original(tmp_path: Path) -> None:
     storage = in_database(tmp_path)
     study = optuna.create_study(study_name="a", storage=storage)
-    save_artifact(storage, study, "a.png", b"original")
+    save_artifacts(storage, study, {"a.png": b"original"})
     optuna.copy_study(
         from_study_name="a", from_storage=storage, to_study_name="b", to_storage=storage
     )
     copy = optuna.load_study(study_name="b", storage=storage)
     assert load_artifact(storage, copy, "a.png") == b"original"
-    save_artifact(storage, copy, "a.png", b"copy")
+    save_artifacts(storage, copy, {"a.png": b"copy"})
     assert load_artifact(storage, copy, "a.png") == b"copy"
     assert load_artifact(storage, study, "a.png") == b"original"
 
@@ -201,7 +201,7 @@ def test_a_storage_without_a_database_has_one_memory_while_it_lives(tmp_path: Pa
     file = str(tmp_path / "journal")
     journal, again = (JournalStorage(JournalFileBackend(file)) for _ in range(2))
     study = optuna.create_study(study_name="s", storage=journal)
-    save_artifact(journal, study, "a.csv", b"1")
+    save_artifacts(journal, study, {"a.csv": b"1"})
     assert load_artifact(journal, study, "a.csv") == b"1"
     with pytest.raises(ConfigError, match=r"'a.csv' of study 's' must be in this storage"):
         load_artifact(again, study, "a.csv")
@@ -211,7 +211,7 @@ def test_what_is_not_there_is_one_line_that_says_what_is(tmp_path: Path) -> None
     storage = in_database(tmp_path)
     study = optuna.create_study(study_name="s", storage=storage)
     trial = study.ask()
-    save_artifact(storage, trial, "a.csv", b"1")
+    save_artifacts(storage, trial, {"a.csv": b"1"})
     with pytest.raises(ConfigError, match=r"one of trial 0, but got 'b.csv'; there: a.csv"):
         load_artifact(storage, trial, "b.csv")
     with pytest.raises(ConfigError, match=r"one of study 's', but got 'a.csv'; there: none"):
@@ -231,7 +231,7 @@ def test_what_is_not_there_is_one_line_that_says_what_is(tmp_path: Path) -> None
 def test_a_damaged_artifact_is_refused(damage: str, tmp_path: Path) -> None:
     storage = in_database(tmp_path)
     trial = optuna.create_study(storage=storage).ask()
-    artifact_id = save_artifact(storage, trial, "curves.csv", "epoch,loss")
+    (artifact_id,) = save_artifacts(storage, trial, {"curves.csv": "epoch,loss"})
     execute(storage, damage)
     with pytest.raises(ForetuneError, match=r"must be (1[01] bytes with SHA-256|bytes)") as error:
         load_artifact(storage, trial, "curves.csv")
@@ -239,7 +239,7 @@ def test_a_damaged_artifact_is_refused(damage: str, tmp_path: Path) -> None:
     with pytest.raises(ForetuneError, match=artifact_id):
         artifact_store(storage).open_reader(artifact_id)
     # Saved again, it is whole again.
-    save_artifact(storage, trial, "curves.csv", "epoch")
+    save_artifacts(storage, trial, {"curves.csv": "epoch"})
     assert load_artifact(storage, trial, "curves.csv") == b"epoch"
 
 
@@ -251,7 +251,7 @@ def test_a_filename_must_be_a_plain_name(filename: str) -> None:
     storage = InMemoryStorage()
     study = optuna.create_study(storage=storage)
     with pytest.raises(ConfigError, match="filename must be a plain name") as error:
-        save_artifact(storage, study, filename, b"")
+        save_artifacts(storage, study, {filename: b""})
     assert "\n" not in str(error.value)
     # One that came by another way is not offered as a name to write a file under.
     meta = {"artifact_id": "c0ffee", "filename": filename, "mimetype": "a/b", "encoding": None}
@@ -264,7 +264,7 @@ def test_any_plain_name_will_do() -> None:
     study = optuna.create_study(storage=storage)
     names = sorted(["..a", "a..b", ".hidden", "loss curve (1).png", "größe.csv", "é" * 100])
     for name in names:
-        save_artifact(storage, study, name, name)
+        save_artifacts(storage, study, {name: name})
     assert artifact_names(storage, study) == names
     assert [load_artifact(storage, study, name).decode() for name in names] == names
 
@@ -296,7 +296,7 @@ HEAD = """
     import os, signal, sys
     import optuna
     from foretune.search.storage.artifact_store import artifact_store
-    from foretune.search.storage.artifacts import save_artifact
+    from foretune.search.storage.artifacts import save_artifacts
     from foretune.search.storage.connect import open_storage
     optuna.logging.disable_default_handler()
     url = sys.argv[1]
@@ -310,9 +310,9 @@ SAVE_BESIDE_ANOTHER = """
     study = optuna.create_study(study_name="s", storage=storage, load_if_exists=True)
     trial = study.ask()
     for number in range(5):
-        save_artifact(storage, trial, f"{number}.csv", f"{me} {number}" * 1000)
-        save_artifact(storage, study, f"{me}-{number}.csv", f"{me} {number}" * 1000)
-        save_artifact(storage, study, "of all.csv", me * 1000)
+        save_artifacts(storage, trial, {f"{number}.csv": f"{me} {number}" * 1000})
+        save_artifacts(storage, study, {f"{me}-{number}.csv": f"{me} {number}" * 1000})
+        save_artifacts(storage, study, {"of all.csv": me * 1000})
 """
 
 
@@ -360,8 +360,8 @@ KILLED_BEFORE_EACH_STATEMENT = """
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        save_artifact(storage, study, "a.png", b"a" * 300_000)
-        save_artifact(storage, study, "a.png", b"b" * 300_000)
+        save_artifacts(storage, study, {"a.png": b"a" * 300_000})
+        save_artifacts(storage, study, {"a.png": b"b" * 300_000})
 
     open_storage("sqlite:///:memory:")  # what the first opening loads, for all children
     for before in range(100):
@@ -399,8 +399,8 @@ SAVE_UNTIL_KILLED = """
     trial = study.ask()
     for number in range(100_000):
         letter = b"abcdefghij"[number % 10 :][:1]
-        save_artifact(storage, trial, f"{number % 50}.png", letter * 300_000)
-        save_artifact(storage, study, f"{number}.png", letter * 300_000)
+        save_artifacts(storage, trial, {f"{number % 50}.png": letter * 300_000})
+        save_artifacts(storage, study, {f"{number}.png": letter * 300_000})
         if number == 3:
             print("saving", flush=True)
 """
@@ -442,8 +442,8 @@ def test_the_dashboard_shows_artifacts(make: Callable[[Path], BaseStorage], tmp_
     storage = make(tmp_path)
     study = optuna.create_study(storage=storage)
     trial = study.ask()
-    of_trial = save_artifact(storage, trial, "curves.csv", "epoch,loss")
-    of_study = save_artifact(storage, study, "figure.png", PNG)
+    (of_trial,) = save_artifacts(storage, trial, {"curves.csv": "epoch,loss"})
+    (of_study,) = save_artifacts(storage, study, {"figure.png": PNG})
     app = optuna_dashboard.wsgi(storage, artifact_store=artifact_store(storage))
     got = request(app, get_artifact_path(trial, of_trial))
     assert got == ("200 OK", "text/csv", b"epoch,loss")
@@ -454,7 +454,7 @@ def test_the_dashboard_shows_artifacts(make: Callable[[Path], BaseStorage], tmp_
     (shown,) = listed["trials"]
     assert [each["artifact_id"] for each in shown["artifacts"]] == [of_trial]
     # The page's address for a file stays when the file is replaced.
-    save_artifact(storage, study, "figure.png", PNG * 2)
+    save_artifacts(storage, study, {"figure.png": PNG * 2})
     assert request(app, get_artifact_path(study, of_study))[2] == PNG * 2
 
 
@@ -463,7 +463,7 @@ def test_what_the_dashboard_deletes_is_gone_until_it_is_saved_again(tmp_path: Pa
     study = optuna.create_study(storage=storage)
     app = optuna_dashboard.wsgi(storage, artifact_store=artifact_store(storage))
     for owner in (study, study.ask()):
-        artifact_id = save_artifact(storage, owner, "a.csv", b"1")
+        (artifact_id,) = save_artifacts(storage, owner, {"a.csv": b"1"})
         path = get_artifact_path(owner, artifact_id)
         assert request(app, "/api" + path, "DELETE")[0].startswith("204")
         assert artifact_names(storage, owner) == []
@@ -472,7 +472,7 @@ def test_what_the_dashboard_deletes_is_gone_until_it_is_saved_again(tmp_path: Pa
             load_artifact(storage, owner, "a.csv")
         assert rows(storage) == 0
         # The dashboard never again shows what it has deleted: this is another.
-        again = {save_artifact(storage, owner, "a.csv", content) for content in (b"2", b"3")}
+        again = {save_artifacts(storage, owner, {"a.csv": content})[0] for content in (b"2", b"3")}
         (path,) = {get_artifact_path(owner, artifact_id) for artifact_id in again}
         assert request(app, path)[2] == b"3"
         assert load_artifact(storage, owner, "a.csv") == b"3"

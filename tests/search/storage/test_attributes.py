@@ -7,9 +7,8 @@ import pytest
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, InMemoryStorage
 
-from foretune.search.storage.attributes import set_trial_attrs
 from foretune.search.storage.connect import open_storage
-from foretune.search.storage.optuna_internals import behind_cache
+from foretune.search.storage.optuna_internals import behind_cache, set_trial_attrs
 
 USER = {"value": 0.1, "name": 'ü "<b>"', "list": [1, None, {"a": True}]}
 SYSTEM = {"artifacts:1": "{}", "fixed": 3}
@@ -28,9 +27,10 @@ def test_optuna_reads_what_was_written_last(storage: BaseStorage) -> None:
     trial, other = study.ask(), study.ask()
     trial.set_user_attr("value", "before")
     trial.set_user_attr("stays", 1)
-    set_trial_attrs(storage, trial._trial_id, user=USER, system=SYSTEM)
-    set_trial_attrs(storage, trial._trial_id, user={"name": "again"})
-    set_trial_attrs(storage, trial._trial_id)
+    set_trial_attrs(storage, trial._trial_id, USER)
+    set_trial_attrs(storage, trial._trial_id, SYSTEM, system=True)
+    set_trial_attrs(storage, trial._trial_id, {"name": "again"})
+    set_trial_attrs(storage, trial._trial_id, {})
     read = optuna.load_study(study_name="s", storage=storage).trials
     assert read[0].user_attrs == {"stays": 1} | USER | {"name": "again"}
     assert read[0].system_attrs == SYSTEM
@@ -42,13 +42,14 @@ def test_a_finished_trial_stays_as_it_is(storage: BaseStorage) -> None:
     trial = study.ask()
     study.tell(trial, 1.0)
     with pytest.raises(UpdateFinishedTrialError):
-        set_trial_attrs(storage, trial._trial_id, user=USER)
+        set_trial_attrs(storage, trial._trial_id, USER)
     assert study.trials[0].user_attrs == {}
 
 
 def test_a_storage_without_a_database_has_them_one_by_one() -> None:
     storage = InMemoryStorage()
     trial = optuna.create_study(storage=storage).ask()
-    set_trial_attrs(storage, trial._trial_id, user=USER, system=SYSTEM)
+    set_trial_attrs(storage, trial._trial_id, USER)
+    set_trial_attrs(storage, trial._trial_id, SYSTEM, system=True)
     assert storage.get_trial(trial._trial_id).user_attrs == USER
     assert storage.get_trial(trial._trial_id).system_attrs == SYSTEM

@@ -29,7 +29,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.orm import Session
 
 from foretune.search.storage import retry as retry_module
-from foretune.search.storage.artifacts import load_artifact, save_artifact
+from foretune.search.storage.artifacts import load_artifact, save_artifacts
 from foretune.search.storage.connect import open_storage, retry_of
 from foretune.search.storage.optuna_internals import RetryingStorage, end_trial, start_trial
 from foretune.search.storage.retry import (
@@ -402,7 +402,7 @@ def test_an_artifact_and_attributes_are_written_once(database_url: str) -> None:
     trial = study.ask()
     for content in ("first", "second"):
         with failing_commit(study._storage, arrives=True):
-            save_artifact(study._storage, trial, "file.txt", content)
+            save_artifacts(study._storage, trial, {"file.txt": content})
         with failing_commit(study._storage, arrives=True):
             trial.set_user_attr("content", content)
     assert load_artifact(open_storage(database_url), trial, "file.txt") == b"second"
@@ -444,7 +444,7 @@ def test_a_server_that_crashes_during_calls(new_postgresql: PostgreSQL) -> None:
             x = trial.suggest_float("x", 0.0, 1.0)
             trial.report(x, step=1)
             trial.set_user_attr("x", x)
-            save_artifact(study._storage, trial, "x.txt", str(x))
+            save_artifacts(study._storage, trial, {"x.txt": str(x)})
             end_trial(trial, TrialState.COMPLETE, x)
             told[trial.number] = x
     finally:

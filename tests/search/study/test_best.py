@@ -13,12 +13,13 @@ import tomli_w
 
 from foretune.datasets import PriceSeries, load_prices, load_sample
 from foretune.datasets.common.errors import ConfigError, DataError
+from foretune.datasets.common.records import versions
 from foretune.models import TrialConfig
 from foretune.search import SearchSpace, save_best, write_results
 from foretune.search.cli.main import main
 from foretune.search.study import best_file, spec
 from foretune.search.study.best_file import BestDocument
-from foretune.search.study.spec import PricesSpec, SplitSpec, StudySpec, store_spec, versions
+from foretune.search.study.spec import PricesSpec, SplitSpec, StudySpec, store_spec
 
 CONFIG = TrialConfig(units=(4,), unroll_length=8, batch_size=8, epochs=3, steps_per_epoch=5)
 
@@ -34,7 +35,7 @@ def study_of(
             split=split or SplitSpec(horizon=5),
             space=SearchSpace(unroll_length=8),
             seed=11,
-            versions=versions(),
+            versions=versions("optuna"),
         )
         store_spec(study, about)
     trial = study.ask()
@@ -71,7 +72,7 @@ def test_everything_is_in_it_and_comes_back(
     assert written["prices"]["digest"] == walk.digest
     assert written["seed"] == 11
     assert written["split"]["horizon"] == 5
-    assert written["versions"] == versions()
+    assert written["versions"] == versions("optuna")
     # By hand: of 490 days outside two gaps of 5, 294 train and 98 validate.
     days = [walk.dates[day].item() for day in (0, 293, 299, 396, 402, 499)]
     assert written["parts"] == {

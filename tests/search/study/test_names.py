@@ -13,7 +13,7 @@ from optuna.storages import InMemoryStorage
 from foretune.datasets import PriceSeries
 from foretune.datasets.common.errors import ConfigError
 from foretune.search import run_study
-from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifact
+from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 
 HOSTILE = [
     *("", " ", ".", "..", "...", "/", "\\", "../a", "a/../../b", "/etc/passwd", "C:\\a", "C:a"),
@@ -58,7 +58,7 @@ def test_an_artifact_has_a_name_that_a_file_can_have_or_is_refused(
     study = optuna.create_study(storage=storage)
     refusal = ""
     try:
-        save_artifact(storage, study, name, b"content")
+        save_artifacts(storage, study, {name: b"content"})
     except ConfigError as error:
         refusal = str(error)
     if refusal:

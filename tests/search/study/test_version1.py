@@ -29,7 +29,7 @@ from foretune.search import (
     run_study,
     study_status,
 )
-from foretune.search.review.summary_rows import states
+from foretune.search.study.trials import format_states
 from foretune.search.study.version1 import was_running
 
 FOLDER = Path(__file__).parent / "version1"
@@ -92,7 +92,7 @@ def test_a_study_of_every_state_goes_on(old_studies: str, walk: PriceSeries) -> 
     assert (shown.state, shown.finished, shown.wanted) == ("done", 18, 18)
     counted = sum(shown.states.values())
     assert counted == len(trials) - 2
-    assert f"{shown.states['complete']} complete" in states(study)
+    assert f"{shown.states['complete']} complete" in format_states(study)
     assert replay(study, 14, walk).difference < 1e-6
 
 

@@ -13,7 +13,7 @@ from foretune.datasets import PriceSeries
 from foretune.models import TrialConfig
 from foretune.search import SearchSpace, run_study
 from foretune.search.figures.deferred import drawn, recipe
-from foretune.search.figures.forecast_window import ForecastWindow
+from foretune.search.figures.forecasts import ForecastWindow
 from foretune.search.storage.artifacts import artifact_names, load_artifact
 from foretune.search.storage.connect import open_storage
 from foretune.search.storage.optuna_internals import storage_of
@@ -54,7 +54,7 @@ def test_every_trial_leaves_its_files(study: optuna.Study) -> None:
         config = load_artifact(storage, trial, "config.toml").decode()
         assert TrialConfig.from_toml(config) == TrialConfig.from_toml(trial.user_attrs["config"])
         for name in ("forecasts.png", "learning_curve.png"):
-            content = load_artifact(storage, trial, name)
+            content = drawn(load_artifact(storage, trial, name))
             assert content.startswith(b"\x89PNG\r\n")
             assert struct.unpack(">II", content[16:24]) == (1080, 504)
             assert imread(io.BytesIO(content)).std() > 0.05  # not blank

@@ -194,4 +194,5 @@ def test_every_trial_stores_its_metrics_and_curves(
         assert origins["origin"].tolist() == dates
         assert origins["loss"].mean() == pytest.approx(stored["relative_mse"])
         assert origins["persistence_loss"].mean() == pytest.approx(1.0)
-        assert load_losses(storage, trial).tolist() == pytest.approx(origins["loss"].tolist())
+        (losses,) = load_losses(storage, trial, "loss")
+        assert losses.tolist() == pytest.approx(origins["loss"].tolist())

@@ -13,15 +13,15 @@ from foretune.models.config import TrialConfig
 from foretune.search.storage.optuna_internals import storage_of
 
 # One attribute an opening: two reports at the same moment do not overwrite one another.
-_OPENING = "test_opening:"
+_ATTRIBUTE = "test_opening:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opening:
-    """One look at the test: when (UTC), by which study, for which trial with which config.
+class HeldOutAccess:
+    """One opening of the test: when (UTC), by which study, for which trial with which config.
 
     ``prices`` is their digest and ``test_start`` the first test day: whichever study opens them,
-    the same days are seen. None is what a record does not say, written by other hands or another
+    the same days are seen. None is what a record does not say, written by hand or by another
     version.
     """
 
@@ -40,35 +40,32 @@ class Opening:
     @classmethod
     def read(cls, record: object, study_name: str) -> Self:
         """Read a record of any shape that study ``study_name`` has: each is an opening."""
-        said = record if isinstance(record, dict) else {}
-        trial = said.get("trial")
+        stored = record if isinstance(record, dict) else {}
+
+        def text(name: str) -> str | None:
+            value = stored.get(name)
+            return value if isinstance(value, str) and value else None
+
+        trial, time = stored.get("trial"), text("time")
+        try:
+            time = time and datetime.fromisoformat(time).isoformat(timespec="seconds")
+        except ValueError:
+            time = None
         return cls(
-            time=_time(said.get("time")),
-            study=_text(said.get("study")) or study_name,
+            time=time,
+            study=text("study") or study_name,
             trial=trial if isinstance(trial, int) else None,
-            config_digest=_text(said.get("config_digest")),
-            prices=_text(said.get("prices")),
-            test_start=_text(said.get("test_start")),
+            config_digest=text("config_digest"),
+            prices=text("prices"),
+            test_start=text("test_start"),
         )
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _time(value: object) -> str | None:
-    text = _text(value)
-    try:
-        return text and datetime.fromisoformat(text).isoformat(timespec="seconds")
-    except ValueError:
-        return None
-
-
-def record_opening(
+def record_access(
     study: optuna.Study, trial: int, config: TrialConfig, *, prices: str, test_start: str
 ) -> None:
     """Write down in ``study`` that its test is opened now, for a trial and its config."""
-    opening = Opening(
+    access = HeldOutAccess(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         study=study.study_name,
         trial=trial,
@@ -76,10 +73,10 @@ def record_opening(
         prices=prices,
         test_start=test_start,
     )
-    study.set_user_attr(f"{_OPENING}{uuid.uuid4().hex}", asdict(opening))
+    study.set_user_attr(f"{_ATTRIBUTE}{uuid.uuid4().hex}", asdict(access))
 
 
-def openings(study: optuna.Study, *, prices: str) -> list[Opening]:
+def test_access_log(study: optuna.Study, *, prices: str) -> list[HeldOutAccess]:
     """Return every opening of these prices' test by any study of the storage, the first one first.
 
     One whose record does not say of which prices is among them: it may have been of these.
@@ -89,39 +86,33 @@ def openings(study: optuna.Study, *, prices: str) -> list[Opening]:
         prices: digest of its prices.
     """
     found = (
-        Opening.read(value, other.study_name)
+        HeldOutAccess.read(value, other.study_name)
         for other in storage_of(study).get_all_studies()
         for name, value in other.user_attrs.items()
-        if name.startswith(_OPENING)
+        if name.startswith(_ATTRIBUTE)
     )
-    mine = (opening for opening in found if opening.prices in (prices, None))
-    return sorted(mine, key=lambda opening: opening.time or "")
+    ours = (access for access in found if access.prices in (prices, None))
+    return sorted(ours, key=lambda access: access.time or "")
 
 
-def format_openings(found: Sequence[Opening], study_name: str) -> str:
+def format_access_log(log: Sequence[HeldOutAccess], study_name: str) -> str:
     """Say how often the test has been opened, and what that means for study ``study_name``."""
-    if not found:
+    if not log:
         return "The test is sealed: no study of this storage has opened it."
-    others = sum(opening.study != study_name for opening in found)
-    by = f" ({others} of them by other studies of the same prices)" if others else ""
-    times = [opening.time for opening in found if opening.time is not None]
+    others = sum(access.study != study_name for access in log)
+    times = [access.time for access in log if access.time is not None]
     first = times[0] if times else "an unknown time"
-    if len(found) == 1:
-        by = f" by study {found[0].study!r}" if others else ""
-        said = f"once{by}, at {first}"
+    if len(log) == 1:
+        by = f" by study {log[0].study!r}" if others else ""
+        opened = f"once{by}, at {first}"
     else:
-        said = f"{len(found)} times{by}, first at {first}"
-    return (
-        f"The test has been opened {said}; whatever was decided after that may have seen it."
-        f"{_on_incomplete(found)}"
-    )
-
-
-def _on_incomplete(found: Sequence[Opening]) -> str:
-    count = sum(not opening.is_complete for opening in found)
-    if count == 0:
-        return ""
-    return (
-        f" Of {count} of these openings the record does not say when or of which prices; they "
-        "count all the same."
-    )
+        by = f" ({others} of them by other studies of the same prices)" if others else ""
+        opened = f"{len(log)} times{by}, first at {first}"
+    text = f"The test has been opened {opened}; whatever was decided after that may have seen it."
+    incomplete = sum(not access.is_complete for access in log)
+    if incomplete:
+        text += (
+            f" Of {incomplete} of these openings the record does not say when or of which prices; "
+            "they count all the same."
+        )
+    return text

@@ -1,0 +1,36 @@
+"""Checks of what a user gives that more than one function makes."""
+
+from numbers import Integral
+
+from foretune.datasets.common.errors import ConfigError, ForetuneError
+
+
+def require_whole_number(
+    name: str,
+    value: object,
+    least: int = 1,
+    most: int | None = None,
+    *,
+    error: type[ForetuneError] = ConfigError,
+) -> None:
+    """Refuse what is not a whole number, Python's or NumPy's, from ``least`` to ``most``.
+
+    Args:
+        name: of the parameter.
+        value: what was given for it.
+        least: the smallest number allowed.
+        most: the largest; None where there is none.
+        error: what is raised.
+
+    Raises:
+        ConfigError: names parameter, value and rule.
+
+    Example:
+        >>> require_whole_number("folds", 0)
+        Traceback (most recent call last):
+        ConfigError: folds must be a whole number of at least 1, but got 0
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
+        allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise error(f"{name} must be a whole number {allowed}, but got {value!r}")

@@ -1,0 +1,37 @@
+"""Recipes of figures in a store, and the store that a dashboard shows."""
+
+import io
+from typing import Any
+
+import optuna
+import pytest
+from optuna.artifacts.exceptions import ArtifactNotFound
+
+from foretune.search.figures.deferred import DrawnArtifacts, recipe
+from foretune.search.storage.artifact_store import artifact_store
+from foretune.search.storage.artifacts import load_artifact, save_artifacts
+
+CURVE: dict[str, Any] = {
+    "fold": 1,
+    "epochs": [1, 2],
+    "values": [1.1, 0.9],
+    "losses": [2.0, 1.0],
+    "best": 2,
+}
+
+
+def test_a_dashboards_store_draws_what_is_stored_as_a_recipe() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    study = optuna.create_study(storage=storage)
+    written = recipe("learning curve", title="t", folds=[CURVE])
+    (figure,) = save_artifacts(storage, study, {"a.png": written})
+    (table,) = save_artifacts(storage, study, {"b.csv": "1,2"})
+    assert load_artifact(storage, study, "a.png") == written
+    store = DrawnArtifacts(artifact_store(storage))
+    assert store.open_reader(figure).read().startswith(b"\x89PNG")
+    assert store.open_reader(table).read() == b"1,2"
+    store.write(table, io.BytesIO(b"3"))
+    assert load_artifact(storage, study, "b.csv") == b"3"
+    store.remove(table)
+    with pytest.raises(ArtifactNotFound):
+        store.open_reader(table)
