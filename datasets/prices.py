@@ -1,6 +1,6 @@
-"""`PriceSeries`: a validated daily price history, the one thing everything else starts from.
+"""``PriceSeries``: a validated daily price history, the one thing everything else starts from.
 
-Shapes: `N` is the number of trading days.
+Shapes: ``N`` is the number of trading days.
 """
 
 import dataclasses
@@ -31,10 +31,10 @@ def bad_prices(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Mark the values that are no price: NaN, infinite, zero or negative.
 
     Args:
-        values: prices in the currency of their source, `[N]`.
+        values: prices in the currency of their source, [N].
 
     Returns:
-        `[N]`, true where the value breaks `PRICE_RULE`.
+        [N], true where the value breaks ``PRICE_RULE``.
 
     Example:
         >>> bad_prices(np.array([1.5, 0.0, np.nan])).tolist()
@@ -47,10 +47,10 @@ def bad_volumes(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Mark the values that are no volume: NaN, infinite or negative.
 
     Args:
-        values: shares or contracts a day, `[N]`.
+        values: shares or contracts a day, [N].
 
     Returns:
-        `[N]`, true where the value breaks `VOLUME_RULE`.
+        [N], true where the value breaks ``VOLUME_RULE``.
 
     Example:
         >>> bad_volumes(np.array([0.0, -1.0])).tolist()
@@ -64,17 +64,17 @@ class PriceSeries:
     """Daily prices of one instrument: validated, immutable, in ascending order of date.
 
     The arrays are copied, cast and made read-only, so a series never changes after it was
-    checked. Open and close may lie outside `[low, high]`: rounding of adjusted prices does that
-    in real files. Two series are the same data when their `digest`s are equal.
+    checked. Open and close may lie outside ``[low, high]``: rounding of adjusted prices does that
+    in real files. Two series are the same data when their ``digest``s are equal.
 
     Args:
         name: a short label, such as "sp500".
-        dates: one day per row, strictly increasing, of the years 1000 to 8999, `[N]` with N >= 1.
-        open: first price of the day, `[N]`, in the currency of the source; finite and above 0.
-        high: highest price of the day, `[N]`.
-        low: lowest price of the day, `[N]`, at most `high`.
-        close: last price of the day, `[N]`.
-        volume: shares traded, `[N]`, at least 0; None where the source has none.
+        dates: one day per row, strictly increasing, of the years 1000 to 8999, [N] with N >= 1.
+        open: first price of the day, [N], in the currency of the source; finite and above 0.
+        high: highest price of the day, [N].
+        low: lowest price of the day, [N], at most ``high``.
+        close: last price of the day, [N].
+        volume: shares traded, [N], at least 0; None where the source has none.
         source: where the data come from, in words: a sample's or a file's name.
         dropped: rows that a reader left out because a cell was missing; not part of the digest.
 
@@ -105,7 +105,7 @@ class PriceSeries:
             label = getattr(self, field)
             if not isinstance(label, str) or not label.strip():
                 raise DataError(
-                    f"{field} of a price series must be a non-empty string, but got {label!r}."
+                    f"{field} of a price series must be a non-empty string, but got {label!r}"
                 )
         object.__setattr__(self, "dates", _checked_dates(self.name, self.dates))
         for field in (*PRICE_FIELDS, "volume"):
@@ -125,7 +125,7 @@ class PriceSeries:
 
     @cached_property
     def mid(self) -> NDArray[np.float64]:
-        """Middle of each day's range, `(high + low) / 2`, `[N]`: the price that is forecast."""
+        """Middle of each day's range, ``(high + low) / 2``, [N]: the price that is forecast."""
         middle = (self.high + self.low) / 2
         middle.setflags(write=False)
         return middle
@@ -134,7 +134,7 @@ class PriceSeries:
     def digest(self) -> str:
         """SHA-256 of the dates, prices and volumes in hex: the same on every machine.
 
-        Name, source and `dropped` take no part, so a renamed or reordered file keeps its digest.
+        Name, source and ``dropped`` take no part, so a renamed or reordered file keeps its digest.
         """
         content = hashlib.sha256(b"foretune prices 1\n")
         content.update(self.dates.astype("<M8[D]").tobytes())
@@ -147,17 +147,17 @@ class PriceSeries:
         return content.hexdigest()
 
     def slice(self, start: int, stop: int) -> Self:
-        """Take rows `start` to `stop - 1`.
+        """Take rows ``start`` to ``stop - 1``.
 
         Args:
             start: first row, counted from 0.
-            stop: the row after the last one, at most `len(self)`.
+            stop: the row after the last one, at most ``len(self)``.
 
         Returns:
-            A series of `stop - start` rows with the same name and source.
+            A series of ``stop - start`` rows with the same name and source.
 
         Raises:
-            DataError: unless `0 <= start < stop <= len(self)`.
+            DataError: unless ``0 <= start < stop <= len(self)``.
 
         Example:
             >>> from foretune.datasets.sources.samples import ar1
@@ -167,7 +167,7 @@ class PriceSeries:
         if not 0 <= start < stop <= len(self):
             raise DataError(
                 f"{self.name}: a slice must satisfy 0 <= start < stop <= {len(self)} (its rows), "
-                f"but got {start=}, {stop=}."
+                f"but got {start=}, {stop=}"
             )
         changes: dict[str, Any] = {
             field: getattr(self, field)[start:stop] for field in ("dates", *PRICE_FIELDS)
@@ -177,11 +177,11 @@ class PriceSeries:
         return dataclasses.replace(self, **changes)
 
     def head(self, n: int) -> Self:
-        """Take the first `n` rows; `n` must be from 1 to `len(self)`, else `DataError`."""
+        """Take the first ``n`` rows; ``n`` must be from 1 to ``len(self)``, else ``DataError``."""
         return self.slice(0, n)
 
     def to_frame(self) -> "pd.DataFrame":
-        """Copy into a DataFrame: index `date`, columns open, high, low, close (and volume)."""
+        """Copy into a DataFrame: index ``date``, columns open, high, low, close (and volume)."""
         columns = {field: getattr(self, field) for field in PRICE_FIELDS}
         if self.volume is not None:
             columns["volume"] = self.volume
@@ -191,13 +191,13 @@ class PriceSeries:
 
 
 def _cast(name: str, field: str, values: ArrayLike, dtype: str) -> NDArray[Any]:
-    """Copy to a read-only vector of `dtype`."""
+    """Copy to a read-only vector of ``dtype``."""
     try:
         array: NDArray[Any] = np.array(values, dtype=dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{name}: {field} cannot be read as {dtype}: {error}.") from None
+        raise DataError(f"{name}: {field} cannot be read as {dtype}: {error}") from None
     if array.ndim != 1:
-        raise DataError(f"{name}: {field} must be one-dimensional, but got shape {array.shape}.")
+        raise DataError(f"{name}: {field} must be one-dimensional, but got shape {array.shape}")
     array.setflags(write=False)
     return array
 
@@ -205,22 +205,22 @@ def _cast(name: str, field: str, values: ArrayLike, dtype: str) -> NDArray[Any]:
 def _checked_dates(name: str, values: ArrayLike) -> NDArray[np.datetime64]:
     dates = _cast(name, "dates", values, "datetime64[D]")
     if not len(dates):
-        raise DataError(f"{name}: a price series needs at least one row, but got none.")
+        raise DataError(f"{name}: a price series needs at least one row, but got none")
     if np.isnat(dates).any():
-        raise DataError(f"{name}: dates[{np.isnat(dates).argmax()}] must be a date, but got NaT.")
+        raise DataError(f"{name}: dates[{np.isnat(dates).argmax()}] must be a date, but got NaT")
     years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
     wrong = (years < FIRST_YEAR) | (years > LAST_YEAR)
     if wrong.any():
         raise DataError(
             f"{name}: dates must be of the years {FIRST_YEAR} to {LAST_YEAR}, but got "
-            f"{dates[wrong.argmax()]}."
+            f"{dates[wrong.argmax()]}"
         )
     wrong = dates[1:] <= dates[:-1]
     if wrong.any():
         row = int(wrong.argmax())
         raise DataError(
             f"{name}: dates must be strictly increasing, but {dates[row]} is followed by "
-            f"{dates[row + 1]}."
+            f"{dates[row + 1]}"
         )
     return dates
 
@@ -229,14 +229,14 @@ def _check_values(series: PriceSeries, field: str, values: NDArray[np.float64]) 
     if len(values) != len(series):
         raise DataError(
             f"{series.name}: {field} must hold one value per date, but got {len(values)} values "
-            f"for {len(series)} dates."
+            f"for {len(series)} dates"
         )
     is_volume = field == "volume"
     bad = bad_volumes(values) if is_volume else bad_prices(values)
     if bad.any():
         row, rule = int(bad.argmax()), VOLUME_RULE if is_volume else PRICE_RULE
         raise DataError(
-            f"{series.name}: {field} on {series.dates[row]} must be {rule}, but got {values[row]}."
+            f"{series.name}: {field} on {series.dates[row]} must be {rule}, but got {values[row]}"
         )
 
 
@@ -246,5 +246,5 @@ def _check_range(series: PriceSeries) -> None:
         row = int(wrong.argmax())
         raise DataError(
             f"{series.name}: high on {series.dates[row]} must be at least the low of "
-            f"{series.low[row]}, but got {series.high[row]}."
+            f"{series.low[row]}, but got {series.high[row]}"
         )

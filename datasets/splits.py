@@ -168,7 +168,7 @@ def default_stride(horizon: int) -> int:
 
 
 def _require_room(days: int, history: int, horizon: int, **parts: int) -> None:
-    """Refuse parts, of so many of the ``days`` each, that hold no unroll or no forecast."""
+    """Refuse parts of ``days`` that are too short for an unroll or a forecast."""
     forecast = horizon, f"a forecast over a horizon of {horizon} days"
     # An unroll needs one more day for its last label, and returns need one day before it.
     unroll = history + 2, f"an unroll of {history} days"

@@ -79,7 +79,7 @@ class StandardisedLogReturns:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowedMinMax:
-    """Min-max to [0, 1], anew for each window of training days (the tutorial's step 5).
+    """Min-max to [0, 1], separately for each window of training days (the tutorial's step 5).
 
     Days after the training part use the last window's extremes, so they can leave [0, 1]; and
     each window knows its own future extremes. Both are the tutorial's faults, kept to

@@ -1,7 +1,6 @@
 """TrialConfig: everything that determines one trained model."""
 
 import os
-from html import escape
 from typing import Annotated, Any, ClassVar, Literal
 
 import tomli_w
@@ -9,6 +8,7 @@ from pydantic import Field
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.files import write_atomically
+from foretune.datasets.common.html_table import html_table
 from foretune.datasets.common.records import Listed
 from foretune.datasets.common.toml_files import TomlModel
 from foretune.datasets.transforms import ScalingName
@@ -45,7 +45,7 @@ class TrialConfig(TomlModel):
         default=1,
         ge=1,
         le=MAX_UNITS,
-        description="units of each layer are filled up with zero weights to a multiple of this, so "
+        description="units of each layer are padded with zero weights to a multiple of this, so "
         "that several widths share a compiled program; the network is the same",
     )
     unroll_length: int = Field(
@@ -54,12 +54,8 @@ class TrialConfig(TomlModel):
         le=4096,
         description="days unrolled for one gradient, and read before a forecast",
     )
-    batch_size: int = Field(
-        default=64, ge=1, le=65536, description="segment cursors read side by side"
-    )
-    learning_rate: float = Field(
-        default=1e-3, gt=0, le=10, description="learning rate at the start"
-    )
+    batch_size: int = Field(default=64, ge=1, le=65536, description="sequences read side by side")
+    learning_rate: float = Field(default=1e-3, gt=0, le=10, description="initial learning rate")
     dropout: float = Field(
         default=0.2, ge=0, lt=1, description="share of each layer's outputs and state set to zero"
     )
@@ -89,9 +85,9 @@ class TrialConfig(TomlModel):
         default=1,
         ge=1,
         le=1000,
-        description="labels lie 1 to this many days after their input, drawn anew each time",
+        description="labels lie 1 to this many days after their input, drawn again each time",
     )
-    epochs: int = Field(default=12, ge=1, le=100_000, description="epochs at most")
+    epochs: int = Field(default=12, ge=1, le=100_000, description="maximum number of epochs")
     steps_per_epoch: int = Field(
         default=60, ge=1, le=MAX_COUNT, description="gradient steps an epoch"
     )
@@ -99,7 +95,7 @@ class TrialConfig(TomlModel):
         default=0.5,
         gt=0,
         le=1,
-        description="factor on the learning rate when validation stands still",
+        description="factor applied to the learning rate when validation stops improving",
     )
     decay_patience: int = Field(
         default=2,
@@ -130,12 +126,9 @@ class TrialConfig(TomlModel):
 
     def _repr_html_(self) -> str:
         """Show the config as a table in a notebook; hovering over a name explains it."""
-        rows = "".join(
-            f"<tr><th title='{escape(str(field.description), quote=True)}'>{name}</th>"
-            f"<td>{escape(str(getattr(self, name)))}</td></tr>"
-            for name, field in type(self).model_fields.items()
-        )
-        return f"<table>{rows}</table>"
+        fields = type(self).model_fields
+        hints = (str(field.description) for field in fields.values())
+        return html_table([(name, str(getattr(self, name))) for name in fields], hints=hints)
 
     def to_toml(self) -> str:
         """Return the config as TOML: one ``[config]`` table with every field."""

@@ -1,4 +1,4 @@
-"""Many configs in, a reviewed study out. The façade of foretune."""
+"""Many configs in, a reviewed study out. The facade of foretune."""
 
 from .engine.status import StudyStatus, study_status
 from .report.files import write_report

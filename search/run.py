@@ -19,17 +19,11 @@ from foretune.datasets.prices import PriceSeries
 from foretune.models.config import TrialConfig
 from foretune.search.engine.devices import find_devices, slot_environments
 from foretune.search.engine.driver import Driver, DriverStudy, Plan, say
-from foretune.search.engine.executors import (
-    DaskSlots,
-    GivenExecutor,
-    InProcess,
-    LokySlots,
-    Slots,
-)
+from foretune.search.engine.executors import InProcess, LokySlots, Slots, given_slots
 from foretune.search.engine.signals import StopRequest, stop_on_signal
 from foretune.search.review.note import StudyNote
 from foretune.search.review.progress import quiet_optuna, show_progress
-from foretune.search.space.known_configs import enqueue_configs
+from foretune.search.space.known_configs import enqueue_configs, params_of
 from foretune.search.space.space import SearchSpace
 from foretune.search.storage.connect import DEFAULT_STORAGE, find_study, open_storage, retry_of
 from foretune.search.storage.lease import study_lease
@@ -44,7 +38,7 @@ from foretune.search.study.trials import finished_trials
 # Letters and digits of any script, and what a file name can hold everywhere.
 NAME_PATTERN = re.compile(r"\w[\w .=+-]{0,199}")
 
-# Before a study is made, its sampler is tried in memory with so many draws more than it makes at
+# Before a study is made, its sampler is tried in memory with this many more draws than it makes at
 # random, so that its model has run.
 _MORE = 2
 
@@ -74,10 +68,10 @@ def run_study(
 ) -> optuna.Study:
     """Search until the study ``name`` holds ``n_trials`` trials, and return it.
 
-    A study that exists is resumed: only the missing trials are run, trials that were interrupted go
-    on from their last snapshot, and no draw is repeated. The test part of ``prices`` is cut off
-    before anything is trained. Ctrl-C (or SIGTERM) stops after the running epochs, says how to go
-    on, and returns the study.
+    A study that exists is resumed: only the missing trials are run, trials that were interrupted
+    continue from their last snapshot, and no draw is repeated. The test part of ``prices`` is cut
+    off before anything is trained. Ctrl-C (or SIGTERM) stops after the running epochs, says how to
+    continue, and returns the study.
 
     Only this process talks to the storage and to Optuna, so that any sampler and pruner works;
     trials are trained in short tasks wherever ``workers`` or ``executor`` say.
@@ -87,7 +81,7 @@ def run_study(
         prices: daily prices; which days train, validate and test is decided by the split.
         n_trials: trials in total, those of earlier runs included.
         space: what to search; None for the study's own, or the default for a new study.
-        epochs: epochs a trial at most, in place of the space's.
+        epochs: maximum epochs per trial, in place of the space's.
         horizon: days forecast from each origin; None for the study's own, or 50.
         stride: days from one forecast origin to the next; None for the study's own, or a
             fifth of the horizon.
@@ -97,7 +91,7 @@ def run_study(
         storage: URL (SQLite or PostgreSQL) or an Optuna storage.
         storage_timeout: seconds to wait for a database that is away, before giving up.
         start_from: known configs that are trained first, if the study has not trained them yet.
-        sampler: an Optuna sampler; by default TPE, seeded anew for each trial number.
+        sampler: an Optuna sampler; by default TPE, seeded for each trial number.
         pruner: an Optuna pruner; None for the study's own, or the median rule.
             ``optuna.pruners.WilcoxonPruner`` compares trials fold by fold.
         workers: processes of this machine that train side by side: one thread each on a CPU, one
@@ -105,7 +99,7 @@ def run_study(
             this process. With an ``executor``: how many tasks it runs at a time.
         executor: any ``concurrent.futures.Executor`` to train on instead, such as that of a Dask
             client or an MPI pool.
-        task_timeout: seconds after which a task of a few epochs is taken for hung and its worker is
+        task_timeout: seconds after which a task of a few epochs counts as hung and its worker is
             ended; None for 20 times the longest one so far, and 5 minutes at least.
         lanes: trials of one shape that a worker trains side by side; ``"auto"`` is 1 on a CPU and
             with several folds, 16 on an accelerator.
@@ -149,6 +143,7 @@ def run_study(
             raise ConfigError("folds must be at least 2 for the Wilcoxon pruner, but got 1")
         if sampler is not None:
             _require_working(sampler, spec.space)
+        _require_in_space(start_from, spec.space)  # before there is a study
         optuna.create_study(study_name=name, storage=opened, load_if_exists=True)
         study = DriverStudy(
             name, opened, sampler=sampler or TrialSeededSampler(spec.seed), pruner=chosen
@@ -166,6 +161,15 @@ def run_study(
                 missing = n_trials - finished_trials(study)
                 if missing <= 0:
                     return study
+                for what, default, given in (
+                    ("sampler", "TPE", sampler),
+                    ("pruner", "the median rule", pruner),
+                ):
+                    if own is not None and given is None and getattr(own, what) == CUSTOM:
+                        say(
+                            f"study {name!r} began with a {what} of its own, which is not stored; "
+                            f"this run uses {default} unless you give {what}="
+                        )
                 slots = _slots(executor, workers, -(-missing // plan.lanes), cache)
                 try:
                     _drive(study, plan, target, slots, stop, check_lease, show=show_progress_bar)
@@ -184,8 +188,8 @@ def run_study(
             with suppress(*STORAGE_ERRORS):  # the database may be away
                 stored = f"{finished_trials(study)} of {n_trials} trials"
             say(
-                f"interrupted: {stored} of study {name!r} are stored; run the same again to go on "
-                "from there"
+                f"interrupted: {stored} of study {name!r} are stored; run the same command again "
+                "to continue from there"
             )
         finally:
             retry.check_stop, retry.timeout = of_others
@@ -226,13 +230,26 @@ def _drive(
     target.model_copy(update={"exhausted": study.stopped}).store(study)
     if study.stopped and finished_trials(study) < total:
         say(
-            f"the sampler has nothing left to ask for: study {study.study_name!r} ends with "
+            f"the sampler has nothing left to suggest: study {study.study_name!r} ends with "
             f"{finished_trials(study)} of {total} trials"
         )
     with suppress(*STORAGE_ERRORS):
         note.end()
     if stopped:
         raise KeyboardInterrupt
+
+
+def _require_in_space(configs: Sequence[TrialConfig], space: SearchSpace) -> None:
+    for number, config in enumerate(configs, 1):
+        if not isinstance(config, TrialConfig):
+            raise ConfigError(
+                f"start_from must be a list of TrialConfig, but number {number} is {config!r}; "
+                "TrialConfig.load reads a file"
+            )
+        try:
+            params_of(space, config)
+        except ConfigError as error:
+            raise ConfigError(f"start_from, number {number}: {error}") from None
 
 
 def _target(
@@ -250,10 +267,9 @@ def _target(
 
 
 def _slots(executor: Executor | None, workers: int | None, most: int, cache: bool) -> Slots:
-    """Return where to train; at most so many slots are of use."""
+    """Return where to train; no more than this many slots are of use."""
     if executor is not None:
-        is_dask = type(executor).__module__.startswith("distributed.")
-        return DaskSlots(executor, workers) if is_dask else GivenExecutor(executor, workers)
+        return given_slots(executor, workers)
     if workers == 1:
         return InProcess(cache=cache)
     devices = find_devices()
@@ -310,8 +326,8 @@ def _require_working(sampler: BaseSampler, space: SearchSpace) -> None:
 def _require_valid(name: str, n_trials: int, workers: int | None) -> None:
     if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name) or len(name.encode()) > 200:
         raise ConfigError(
-            "study name must be at most 200 bytes of letters, digits, spaces or . _ = + -, from "
-            f"a letter or digit, but got {name!r}"
+            "study name must be at most 200 bytes of letters, digits, spaces or . _ = + -, "
+            f"starting with a letter or digit, but got {name!r}"
         )
     require_whole_number("n_trials", n_trials)
     if workers == 0:

@@ -22,23 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from foretune.datasets import load_sample
-from foretune.datasets.common.files import make_folder, require_writable, write_atomically
+from foretune.datasets.common.files import make_folder, require_folder_place, write_atomically
 from foretune.models.forecasts.intervals import COVERAGE
-from foretune.search import FloatRange, SearchSpace, run_study
+from foretune.search import make_report, run_study
 from foretune.search.cli.main import run_command
+from foretune.search.cli.options import POSITIVE
 from foretune.search.engine.devices import usable_cores
-from foretune.search.report.report import make_report
 from foretune.search.report.verdict import SIGNIFICANCE
-
-SPACE = SearchSpace(
-    layers=1,
-    units=16,
-    unroll_length=25,
-    learning_rate=FloatRange(low=1e-3, high=3e-2, log=True),
-    dropout=FloatRange(low=0.0, high=0.5),
-    epochs=8,
-    steps_per_epoch=40,
-)
+from foretune.studies.leakage import SPACE
 
 
 @dataclass(frozen=True)
@@ -152,24 +143,16 @@ def summary(found: dict[Setting, list[Outcome]]) -> Table:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--studies",
-    type=click.IntRange(min=1),
-    default=40,
-    show_default=True,
-    help="Studies on random walks, for each horizon.",
+    "--studies", type=POSITIVE, default=40, show_default=True, help="Studies of each random walk."
 )
 @click.option(
-    "--found",
-    type=click.IntRange(min=1),
-    default=10,
-    show_default=True,
-    help="Studies on each series that can be forecast.",
+    "--found", type=POSITIVE, default=10, show_default=True, help="Studies of each other series."
 )
-@click.option("--trials", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--trials", type=POSITIVE, default=8, show_default=True)
 @click.option("--out", default="results/calibration", show_default=True, type=click.Path())
 def calibration(studies: int, found: int, trials: int, out: str) -> None:
     """Count how often skill is claimed where there is none, and where there is some."""
-    folder = require_writable(out)
+    folder = require_folder_place(out)
     outcomes = {
         setting: calibrate(setting, found if setting.skill else studies, trials, click.echo)
         for setting in SETTINGS

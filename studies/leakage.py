@@ -5,7 +5,7 @@
 Once the test days decay the learning rate, pick the epoch and pick the trial, as in the tutorial;
 once the validation days do, and the test is opened for the winner alone. Both report a relative
 MSE on the same test days, for the same training days, sampler and seed. Their difference is what
-the leak flatters. Simulated prices are drawn anew for each seed, so that the interval covers their
+the leak flatters. Simulated prices are drawn again for each seed, so that the interval covers their
 chance too; for real prices it covers the seeds of sampler and network only.
 """
 
@@ -20,7 +20,7 @@ import optuna
 from scipy import stats
 
 from foretune.datasets import SAMPLES, PriceSeries, load_prices, load_sample
-from foretune.datasets.common.files import make_folder, require_writable, write_atomically
+from foretune.datasets.common.files import make_folder, require_folder_place, write_atomically
 from foretune.datasets.splits import DevelopmentData, Split, chronological_split, development
 from foretune.models import NonFiniteLossError, best_epoch, fit
 from foretune.models.forecasts.predict import evaluate
@@ -118,7 +118,7 @@ def measure(where: str, seeds: int, trials: int, say: Callable[[str], None]) -> 
 @click.option("--out", default="results/leakage", show_default=True, type=click.Path())
 def leakage(prices: str, seeds: int, trials: int, out: str) -> None:
     """Measure how much a search flatters itself whose decisions are made on test."""
-    folder = require_writable(out)
+    folder = require_folder_place(out)
     with quiet_optuna():
         found = measure(prices, seeds, trials, click.echo)
     click.echo(

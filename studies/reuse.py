@@ -13,16 +13,9 @@ import click
 from rich.console import Console
 
 from foretune.datasets import load_prices
-from foretune.datasets.common.files import make_folder, require_writable
+from foretune.datasets.common.files import make_folder, require_folder_place
 from foretune.models import Forecaster
-from foretune.search import (
-    FloatRange,
-    SearchSpace,
-    best_config,
-    run_study,
-    save_best,
-    space_around,
-)
+from foretune.search import FloatRange, SearchSpace, best_config, run_study, save_best, space_around
 from foretune.search.cli.main import run_command
 from foretune.search.cli.options import print_written_files
 from foretune.search.review.compare import comparison_table
@@ -45,7 +38,7 @@ SPACE = SearchSpace(
 @click.option("--out", default="results/reuse", show_default=True, type=click.Path())
 def reuse(prices: str, trials: int, out: str) -> None:
     """Search, forecast with the best config, and search on around it."""
-    require_writable(out)
+    require_folder_place(out)
     series, console = load_prices(prices), Console()
     folder = Path(make_folder(out))
     storage = f"sqlite:///{folder / 'studies.db'}"

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from foretune.datasets import DataError, PriceSeries, load_prices, load_sample
-from foretune.datasets.common.files import make_folder, require_writable, write_atomically
+from foretune.datasets.common.files import make_folder, require_folder_place, write_atomically
 from foretune.datasets.splits import DevelopmentData, Split, chronological_split, development
 from foretune.datasets.transforms import log_growth_between
 from foretune.models import EpochResult, TrialConfig, best_epoch, fit
@@ -229,7 +229,7 @@ def tutorial(prices: str | None, epochs: int | None, out: str, full: bool, seed:
     How fast the training loss falls depends on the first weights, and so on the seed: the
     tutorial's printed numbers are one draw.
     """
-    folder = require_writable(out)
+    folder = require_folder_place(out)
     series = load_sample("sp500") if prices is None else load_prices(prices)
     data = tutorial_data(series)
     print(series.head(5).to_frame().to_string())

@@ -11,7 +11,7 @@ import numpy as np
 from foretune.models.config import TrialConfig
 from foretune.models.training.plateau import Plateau
 from foretune.models.training.results import EpochResult, FoldProgress, FoldResults, Snapshot
-from foretune.models.training.tasks import Budget, DataRef, Progress, TrainingState
+from foretune.models.training.tasks import Budget, DataRef, Progress, TaskState
 
 Value = Callable[[TrialConfig, int], float]
 
@@ -63,14 +63,14 @@ class StubExecutor(Executor):
         return future
 
     def _answer(
-        self, work: tuple[TrainingState, ...], _data: DataRef, budget: Budget
+        self, work: tuple[TaskState, ...], _data: DataRef, budget: Budget
     ) -> tuple[Progress, ...]:
         began = time.perf_counter()
         time.sleep(self._seconds)
         self.spans.append((began, time.perf_counter()))
         return tuple(self._train(state, budget.epochs or self._epochs) for state in work)
 
-    def _train(self, state: TrainingState, count: int) -> Progress:
+    def _train(self, state: TaskState, count: int) -> Progress:
         config = state.config
         plateau = Plateau.start(config)
         if state.folds:

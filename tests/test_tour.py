@@ -19,7 +19,7 @@ def test_the_tour_runs_as_it_is_printed(tmp_path: Path) -> None:
     said = " ".join(" ".join(ran).split())
     assert "as in the study" in said
     assert "This report left the test closed." in said
-    assert "the values compare" in said
+    assert "the values are comparable" in said
     forecast = pd.read_csv(tmp_path / "forecast.csv")
     assert list(forecast.columns) == ["date", "forecast", "lower", "upper"]
     assert len(forecast) == 10

@@ -1,5 +1,6 @@
 """What is installed: an editable install would hide a package or a file that the wheel lacks."""
 
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -41,7 +42,12 @@ def test_a_wheel_in_an_empty_environment_runs_a_study(tmp_path: Path) -> None:
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout
 
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, ROOT)
+    source = tmp_path / "source"  # a build leaves files beside what it builds
+    for part in PARTS:
+        shutil.copytree(ROOT / part, source / part)
+    for file in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / file, source)
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, source)
     (wheel,) = tmp_path.glob("foretune-*.whl")
     EnvBuilder(with_pip=True).create(tmp_path / "environment")
     commands = tmp_path / "environment" / "bin"

@@ -9,7 +9,7 @@ from foretune.datasets.common.errors import ConfigError
 
 
 def require_file_place(path: str | os.PathLike[str]) -> Path:
-    """Refuse a path that no file could be written to: before the work whose result it is to hold.
+    """Refuse a path that no file can be written to, before the work whose result it is for.
 
     Args:
         path: the file, or a link to it.
@@ -30,7 +30,7 @@ def require_file_place(path: str | os.PathLike[str]) -> Path:
         if place.is_symlink():  # from Python 3.13 on, pathlib leaves such a link as it is
             raise RuntimeError
         if place.exists() and not place.is_file():
-            raise ConfigError(f"{path} cannot be written: it is there and not a regular file")
+            raise ConfigError(f"{path} cannot be written: it exists and is not a regular file")
         if not place.parent.is_dir():
             raise ConfigError(f"{path} cannot be written: {place.parent} is not a folder")
         if not os.access(place.parent, os.W_OK):
@@ -71,21 +71,21 @@ def write_atomically(
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def require_writable(path: str | os.PathLike[str]) -> Path:
+def require_folder_place(path: str | os.PathLike[str]) -> Path:
     """Refuse a folder that could not be made and written to, without making it.
 
     Raises:
-        ConfigError: something on the way to it is no folder or is read-only.
+        ConfigError: a part of the path is not a folder, or is read-only.
     """
     folder = Path(path)
     try:
-        # No folder can be made of a link that leads nowhere, either.
+        # A link that leads nowhere cannot become a folder either.
         ways = (folder, *folder.absolute().parents)
         existing = next(way for way in ways if way.exists() or way.is_symlink())
     except OSError as error:
-        raise ConfigError(f"out must be a folder's path: {error.strerror or error}") from None
+        raise ConfigError(f"{path} cannot be a folder: {error.strerror or error}") from None
     if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise ConfigError(f"out must be a folder to write to, but {existing} is not one")
+        raise ConfigError(f"{path} must be a writable folder, but {existing} is not")
     return folder
 
 
@@ -95,9 +95,9 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     Raises:
         ConfigError: it cannot be made.
     """
-    folder = require_writable(path)
+    folder = require_folder_place(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"out cannot be made: {folder}: {error.strerror or error}") from None
+        raise ConfigError(f"{path} cannot be made: {error.strerror or error}") from None
     return folder

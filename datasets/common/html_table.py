@@ -2,10 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import chain, repeat
 
 
 def html_table(
-    rows: Iterable[Sequence[str]], *, header: Sequence[str] = (), caption: str = ""
+    rows: Iterable[Sequence[str]],
+    *,
+    header: Sequence[str] = (),
+    caption: str = "",
+    hints: Iterable[str] = (),
 ) -> str:
     """Return rows of cells as an HTML table.
 
@@ -13,6 +18,7 @@ def html_table(
         rows: the cells of each row; the first one names it.
         header: names of the columns.
         caption: of the table; none where it is empty.
+        hints: what hovering over each row shows.
 
     Example:
         >>> html_table([("units", "32 & 64")])
@@ -20,7 +26,11 @@ def html_table(
     """
     above = _cells("caption", [caption] if caption else [])
     top = f"<tr>{_cells('th', header)}</tr>" if header else ""
-    lines = (f"<tr>{_cells('th', row[:1])}{_cells('td', row[1:])}</tr>" for row in rows)
+    titles = (f' title="{escape(hint)}"' for hint in hints)
+    lines = (
+        f"<tr{title}>{_cells('th', row[:1])}{_cells('td', row[1:])}</tr>"
+        for row, title in zip(rows, chain(titles, repeat("")), strict=False)
+    )
     return f"<table>{above}{top}{''.join(lines)}</table>"
 
 

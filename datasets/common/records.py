@@ -2,16 +2,11 @@
 
 import re
 import reprlib
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from foretune.datasets.common.errors import ConfigError
-
-# The tags that tell pydantic which of a fixed value, choices and a range was given.
-FIXED, CHOICES, RANGE = "fixed", "choices", "range"
-_UNION_TAGS = (FIXED, CHOICES, RANGE)
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxlong = _REPR.maxother = 100
@@ -36,6 +31,9 @@ class StrictModel(BaseModel):
         frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True
     )
 
+    # Tags of unions in the fields: the user wrote no such keys.
+    _TAGS: ClassVar[tuple[str, ...]] = ()
+
     # Hidden from type checkers so that they keep seeing one keyword per field.
     if not TYPE_CHECKING:
 
@@ -53,12 +51,6 @@ class StrictModel(BaseModel):
         return type(self)(**{**dict(self), **changes})
 
 
-def versions(*packages: str) -> dict[str, str]:
-    """Return the versions of what computes, and of further ``packages``, for a document to keep."""
-    computing = ("foretune", "jax", "flax", "optax", "numpy")
-    return {name: version(name) for name in (*computing, *packages)}
-
-
 def list_to_tuple(value: Any) -> Any:
     """Return a list, which is all that TOML and JSON have, as the tuple that a model wants."""
     return tuple(value) if isinstance(value, list) else value
@@ -68,15 +60,14 @@ Item = TypeVar("Item")
 Listed = Annotated[tuple[Item, ...], BeforeValidator(list_to_tuple), Field(min_length=1)]
 
 
-def format_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
+def format_validation_error(error: ValidationError, model: type[StrictModel]) -> str:
     """Return one line for all mistakes in ``error``, e.g. ``epochs must be ..., but got -3``."""
     details = error.errors(include_url=False, include_context=False)
     return "; ".join(_format_one(detail, model) for detail in details)
 
 
-def _format_one(detail: Any, model: type[BaseModel]) -> str:
-    # The names in _UNION_TAGS say which kind of value was read; the user wrote no such key.
-    key = ".".join(str(part) for part in detail["loc"] if part not in _UNION_TAGS)
+def _format_one(detail: Any, model: type[StrictModel]) -> str:
+    key = ".".join(str(part) for part in detail["loc"] if part not in model._TAGS)
     if detail["type"] == "extra_forbidden":
         fields = f"; allowed are {', '.join(model.model_fields)}" if len(detail["loc"]) == 1 else ""
         return f"unknown key {_REPR.repr(key)}{fields}"

@@ -15,6 +15,7 @@ class TomlModel(StrictModel):
     """A record that is kept as a TOML file."""
 
     _WHAT: ClassVar[str]  # what messages call such a file
+    _MOST_BYTES: ClassVar[int] = 2**18
 
     def to_toml(self) -> str:
         """Return the record as TOML."""
@@ -47,7 +48,12 @@ class TomlModel(StrictModel):
         try:
             if path.exists() and not path.is_file():  # a pipe may never end
                 raise ConfigError(f"{path}: {cls._WHAT} must be a regular file")
-            text = path.read_bytes().decode()
+            with path.open("rb") as file:
+                content = file.read(cls._MOST_BYTES + 1)
+            if len(content) > cls._MOST_BYTES:
+                most = cls._MOST_BYTES >> 10
+                raise ConfigError(f"{path}: {cls._WHAT} must have at most {most} KiB")
+            text = content.decode("utf-8-sig")  # Notepad begins a file with a mark
         except (OSError, ValueError) as error:  # ValueError: not UTF-8, or a NUL in the path
             raise ConfigError(
                 f"{path}: {cls._WHAT} must be a readable text file: {error}"

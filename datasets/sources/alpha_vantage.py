@@ -1,4 +1,4 @@
-"""`download_prices`: daily prices from Alpha Vantage, downloaded once and then read from a file."""
+"""``download_prices``: daily prices from Alpha Vantage, downloaded once and kept in a file."""
 
 import contextlib
 import dataclasses
@@ -24,6 +24,7 @@ from foretune.datasets.sources.readers import read_prices
 
 DEFAULT_URL = "https://www.alphavantage.co/query"
 KEY_VARIABLE = "ALPHAVANTAGE_API_KEY"
+PREFIX = "alphavantage:"  # before the symbol, where prices are named in one word
 
 _ROWS = "Time Series (Daily)"
 _FIELDS = {name: f"{i}. {name}" for i, name in enumerate((*PRICE_FIELDS, "volume"), start=1)}
@@ -52,13 +53,13 @@ def download_prices(
 ) -> PriceSeries:
     """Download the daily prices of a symbol, or read them from the file of an earlier download.
 
-    The file is read whenever it exists, whatever `outputsize` it was downloaded with, and needs
+    The file is read whenever it exists, whatever ``outputsize`` it was downloaded with, and needs
     no key. It is written only once all prices have been checked, so a failure leaves it as it
-    was. The key goes to the host in `url` and into no message, log or file.
+    was. The key goes to the host in ``url`` and into no message, log or file.
 
     Args:
         symbol: letters, digits and . - ^ =, at most 20 of them, such as "AAL".
-        api_key: the key; by default the environment variable `ALPHAVANTAGE_API_KEY`.
+        api_key: the key; by default the environment variable ``ALPHAVANTAGE_API_KEY``.
         outputsize: "compact" for the latest 100 days; "full" for 20 years, with a paid key only.
         cache: the file; by default "stock_market_data-SYMBOL.csv" in the current folder.
         refresh: download and replace the file even if it exists.
@@ -66,10 +67,10 @@ def download_prices(
         timeout: seconds to connect, and seconds until the whole answer has to be there.
         retries: how often to try again after HTTP 429 or 5xx or a broken connection, 0 to 20.
         backoff: seconds before the first of those tries, doubled for each further one. A
-            `Retry-After` of the server counts if it is longer; no wait is longer than 60 s.
+            ``Retry-After`` of the server counts if it is longer; no wait is longer than 60 s.
 
     Returns:
-        The series, named `symbol`, not adjusted for splits and dividends. Its source is
+        The series, named ``symbol``, not adjusted for splits and dividends. Its source is
         "alphavantage:SYMBOL" and its digest the same when it comes from the file.
 
     Raises:
@@ -85,7 +86,7 @@ def download_prices(
     """
     _check_arguments(symbol, outputsize, timeout, retries, backoff)
     path = Path(f"stock_market_data-{symbol}.csv" if cache is None else cache)
-    source = f"alphavantage:{symbol}"
+    source = f"{PREFIX}{symbol}"
     if os.path.exists(path) and not refresh:
         return dataclasses.replace(read_prices(path, name=symbol), source=source)
     key = _key(api_key)
@@ -95,7 +96,7 @@ def download_prices(
         # A place that cannot take the file would cost one of the day's 25 requests.
         if os.path.isdir(path) or not os.path.isdir(path.parent) or path.suffix.lower() == ".gz":
             rule = "a file in an existing folder, not ending in .gz"
-            raise DataError(f"cache must be {rule}, but got {str(path)!r}.")
+            raise DataError(f"cache must be {rule}, but got {str(path)!r}")
         label = f"{symbol}: {_host(url)}"
         address = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
         with _unlogged():
@@ -129,17 +130,17 @@ def _check_arguments(
         ("backoff", backoff, 0 <= backoff <= 3600, "from 0 to 3600 seconds"),
     ):
         if not allowed:
-            raise DataError(f"{name} must be {rule}, but got {value!r}.")
+            raise DataError(f"{name} must be {rule}, but got {value!r}")
 
 
 def _key(api_key: str | None) -> str:
     key = (api_key or os.environ.get(KEY_VARIABLE, "")).strip()
     if not key:
         raise DataError(
-            f"api_key must be given, as an argument or in the environment variable {KEY_VARIABLE}."
+            f"api_key must be given, as an argument or in the environment variable {KEY_VARIABLE}"
         )
     if not _KEY.fullmatch(key):
-        raise DataError("api_key must be printable ASCII without blanks, quotes and backslashes.")
+        raise DataError("api_key must be printable ASCII without blanks, quotes and backslashes")
     return key
 
 
@@ -151,7 +152,7 @@ def _host(url: str) -> str:
         if usable and parts.port != 0 and re.fullmatch(r"[!-~]+", url):
             return str(parts.hostname)
     # Without the value, which may hold a password or a key.
-    raise DataError("url must be http:// or https://, a host and a path, without a user name.")
+    raise DataError("url must be http:// or https://, a host and a path, without a user name")
 
 
 def _without(key: str, message: str) -> str:
@@ -194,13 +195,13 @@ def _fetch(
         if tried < retries:
             wait = min(max(backoff * 2**tried, seconds), _LONGEST_WAIT)
             reason = _without(key, reason)
-            _log.warning("%s gave no answer: %s; trying again in %g s.", label, reason, wait)
+            _log.warning("%s gave no answer: %s; trying again in %g s", label, reason, wait)
             time.sleep(wait)
-    raise DataError(f"{label} gave no answer: {reason} (tries: {retries + 1}).")
+    raise DataError(f"{label} gave no answer: {reason} (tries: {retries + 1})")
 
 
 def _ask(label: str, address: str, timeout: float) -> bytes:
-    """Ask once; `timeout` is for the connection, and then for the whole answer."""
+    """Ask once; ``timeout`` is for the connection, and then for the whole answer."""
     import httpx
 
     late, streams = threading.Event(), list[Any]()
@@ -232,15 +233,15 @@ def _ask(label: str, address: str, timeout: float) -> bytes:
             for chunk in response.iter_raw():
                 body += chunk
                 if len(body) > MAX_BYTES:
-                    raise DataError(f"{label} sent more than {MAX_BYTES >> 20} MiB.")
+                    raise DataError(f"{label} sent more than {MAX_BYTES >> 20} MiB")
     except httpx.TransportError as error:
         origin = next(iter(getattr(error.__cause__, "args", ())), error)  # what httpcore met
         if isinstance(origin, ssl.SSLCertVerificationError):
-            raise DataError(f"{label} has no valid certificate: {origin.verify_message}.") from None
+            raise DataError(f"{label} has no valid certificate: {origin.verify_message}") from None
         reason = getattr(origin, "strerror", None) or str(origin).rstrip(".")
         raise _BusyError("timed out" if late.is_set() else reason, 0.0) from None
     except (httpx.InvalidURL, ValueError) as error:  # ValueError: not a host name
-        raise DataError(f"{label} cannot be asked by HTTP: {type(error).__name__}.") from None
+        raise DataError(f"{label} cannot be asked by HTTP: {type(error).__name__}") from None
     finally:
         deadline.cancel()
     if late.is_set():  # an answer of unknown length ends where the connection does
@@ -255,7 +256,7 @@ def _check_status(label: str, status: int, retry_after: str) -> None:
     if status != 200:
         # A redirect would take the key along, to wherever it leads.
         note = ", a redirect, which is not followed" if 300 <= status < 400 else ""
-        raise DataError(f"{label} answered with HTTP {status}{note}.")
+        raise DataError(f"{label} answered with HTTP {status}{note}")
 
 
 def _write(path: Path, series: PriceSeries) -> None:
@@ -264,9 +265,9 @@ def _write(path: Path, series: PriceSeries) -> None:
     try:
         write_atomically(path, "\n".join(["Date,Open,High,Low,Close,Volume", *rows, ""]))
     except ConfigError as error:
-        raise DataError(f"{error}.") from None
+        raise DataError(f"{error}") from None
     except ValueError as error:  # a NUL in the path
-        raise DataError(f"{str(path)!r} cannot be written: {error}.") from None
+        raise DataError(f"{str(path)!r} cannot be written: {error}") from None
 
 
 def _rows(label: str, body: bytes) -> dict[str, Any]:
@@ -274,19 +275,17 @@ def _rows(label: str, body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body.decode())
     except (ValueError, RecursionError):  # ValueError: no UTF-8, no JSON or an endless number
-        raise DataError(
-            f"{label} must answer in JSON, but its {len(body)} bytes are not."
-        ) from None
+        raise DataError(f"{label} must answer in JSON, but its {len(body)} bytes are not") from None
     if not isinstance(answer, dict):
-        raise DataError(f"{label} must answer with a JSON object, but got {_formatted(answer)}.")
+        raise DataError(f"{label} must answer with a JSON object, but got {_formatted(answer)}")
     for refusal in ("Error Message", "Information", "Note"):
         if refusal in answer:
-            raise DataError(f"{label} answered {refusal!r}: {_formatted(answer[refusal])}.")
+            raise DataError(f"{label} answered {refusal!r}: {_formatted(answer[refusal])}")
     rows = answer.get(_ROWS)
     if not isinstance(rows, dict):
-        raise DataError(f"{label} must answer with {_ROWS!r}, but got the keys {list(answer)}.")
+        raise DataError(f"{label} must answer with {_ROWS!r}, but got the keys {list(answer)}")
     if len(rows) < 2:
-        raise DataError(f"{label} must answer with at least 2 days, but got {len(rows)}.")
+        raise DataError(f"{label} must answer with at least 2 days, but got {len(rows)}")
     return rows
 
 
@@ -294,17 +293,17 @@ def _date(symbol: str, day: str) -> date:
     with contextlib.suppress(ValueError):
         if _DATE.fullmatch(day):
             return date.fromisoformat(day)
-    raise DataError(f"{symbol}: each day must be a date written YYYY-MM-DD, but got {day!r}.")
+    raise DataError(f"{symbol}: each day must be a date written YYYY-MM-DD, but got {day!r}")
 
 
 def _number(symbol: str, day: str, title: str, row: Any) -> float:
     if isinstance(row, dict) and title not in row:
-        raise DataError(f"{symbol}: {title!r} on {day} is missing.")
+        raise DataError(f"{symbol}: {title!r} on {day} is missing")
     value = row[title] if isinstance(row, dict) else row
     said = _formatted(value)
     text = value if isinstance(value, str) else said
     if not _NUMBER.fullmatch(text):
-        raise DataError(f"{symbol}: {title!r} on {day} must be a number, but got {said}.")
+        raise DataError(f"{symbol}: {title!r} on {day} must be a number, but got {said}")
     return float(text)
 
 

@@ -40,33 +40,33 @@ _Rows = Iterator[tuple[int, list[str]]]
 
 
 def _content(label: str, path: str | os.PathLike[str]) -> bytes:
-    """Read at most `MAX_BYTES` bytes, before and after decompression."""
+    """Read at most ``MAX_BYTES`` bytes, before and after decompression."""
     try:
         about = os.stat(path)
         if not stat.S_ISREG(about.st_mode):
             kind = "a directory" if stat.S_ISDIR(about.st_mode) else "not a regular file"
-            raise DataError(f"{label}: must be a CSV file, but is {kind}.")
+            raise DataError(f"{label}: must be a CSV file, but is {kind}")
         _check_size(label, about.st_size)
         with open(path, "rb") as file:
             content = _decompressed(label, file)
     except FileNotFoundError:
-        raise DataError(f"{label}: there is no such file.") from None
+        raise DataError(f"{label}: there is no such file") from None
     except DataError:
         raise
     except OSError as error:
-        raise DataError(f"{label}: cannot be read: {error.strerror or error}.") from None
+        raise DataError(f"{label}: cannot be read: {error.strerror or error}") from None
     except ValueError:
-        raise DataError(f"{label}: cannot be read: its name has a NUL in it.") from None
+        raise DataError(f"{label}: cannot be read: its name has a NUL in it") from None
     _check_size(label, len(content))
     if not content:
-        raise DataError(f"{label}: the file is empty (0 bytes).")
+        raise DataError(f"{label}: the file is empty (0 bytes)")
     return content
 
 
 def _check_size(label: str, size: int) -> None:
     if size > MAX_BYTES:
         raise DataError(
-            f"{label}: a price file holds at most {MAX_BYTES >> 20} MiB, this one more."
+            f"{label}: a price file holds at most {MAX_BYTES >> 20} MiB, but this one is larger"
         )
 
 
@@ -79,7 +79,7 @@ def _decompressed(label: str, file: BinaryIO) -> bytes:
         with gzip.GzipFile(fileobj=file) as unzipped:
             return unzipped.read(MAX_BYTES + 1)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{label}: is not a valid gzip file: {error}.") from None
+        raise DataError(f"{label}: is not a valid gzip file: {error}") from None
 
 
 def _text(label: str, content: bytes) -> str:
@@ -95,22 +95,22 @@ def _text(label: str, content: bytes) -> str:
         lines = io.StringIO(content[:wrong].decode() + "|", newline=None).readlines()
         raise DataError(
             f"{label}, line {len(lines)}, character {len(lines[-1])}: must be UTF-8 text, but has "
-            f"the byte 0x{content[wrong]:02x}."
+            f"the byte 0x{content[wrong]:02x}"
         )
     return text
 
 
 @dataclass(frozen=True)
 class Table:
-    """The columns in use: `cells` is `[rows, columns]`, `lines` the line of each row, `[rows]`."""
+    """The columns in use: ``cells`` is [rows, columns], ``lines`` the line of each row, [rows]."""
 
     label: str
-    titles: dict[str, str]  # column -> its name in the file, in the order of `cells`
+    titles: dict[str, str]  # column -> its name in the file, in the order of ``cells``
     cells: NDArray[np.object_]
     lines: NDArray[np.int64]
 
     def column(self, column: str) -> NDArray[np.object_]:
-        """Return the cells of one column, `[rows]`."""
+        """Return the cells of one column, [rows]."""
         cells: NDArray[np.object_] = self.cells[:, list(self.titles).index(column)]
         return cells
 
@@ -119,9 +119,9 @@ class Table:
         return f"{self.label}, line {self.lines[row]}, column {short(self.titles[column])}"
 
     def error(self, row: int, column: str, rule: str, note: str = "") -> DataError:
-        """Return the error that a cell breaks `rule`."""
+        """Return the error that a cell breaks ``rule``."""
         value = short(self.column(column)[row])
-        return DataError(f"{self.where(row, column)}: must be {rule}, but got {value}{note}.")
+        return DataError(f"{self.where(row, column)}: must be {rule}, but got {value}{note}")
 
 
 def read_table(label: str, path: str | os.PathLike[str]) -> Table:
@@ -141,7 +141,7 @@ def _table(label: str, text: str) -> Table:
     rows = _rows(label, text)
     line, header = next(rows, (0, []))
     if not header:
-        raise DataError(f"{label}: must start with a header line, but holds only blank lines.")
+        raise DataError(f"{label}: must start with a header line, but holds only blank lines")
     if _plain(header[0]) == "price" and not set(_ALIASES["date"]) & set(map(_plain, header)):
         header, rows = _yfinance_header(label, header, rows)
     positions = _positions(label, line, header)
@@ -150,7 +150,7 @@ def _table(label: str, text: str) -> Table:
         lines.append(line)
         cells.append([row[position].strip() for position in positions.values()])
     if not cells:
-        raise DataError(f"{label}: holds no rows below its header.")
+        raise DataError(f"{label}: holds no rows below its header")
     titles = {column: header[position].strip() for column, position in positions.items()}
     table = Table(label, titles, np.array(cells, dtype=object), np.array(lines))
     _check_one_symbol(table)
@@ -172,17 +172,17 @@ def _rows(label: str, text: str) -> _Rows:
             if not width and len(row) > MAX_COLUMNS:
                 raise DataError(
                     f"{label}, line {start}: must have at most {MAX_COLUMNS} columns, but has "
-                    f"{len(row)}."
+                    f"{len(row)}"
                 )
             width = width or len(row)
             if len(row) != width:
                 raise DataError(
                     f"{label}, line {start}: must have {width} cells like the header, but got "
-                    f"{len(row)}."
+                    f"{len(row)}"
                 )
             yield start, row
     except csv.Error as error:
-        raise DataError(f"{label}, line {line + 1}: is not valid CSV: {error}.") from None
+        raise DataError(f"{label}, line {line + 1}: is not valid CSV: {error}") from None
 
 
 def _yfinance_header(label: str, header: list[str], rows: _Rows) -> tuple[list[str], _Rows]:
@@ -193,7 +193,7 @@ def _yfinance_header(label: str, header: list[str], rows: _Rows) -> tuple[list[s
     symbols = sorted({ticker.strip() for ticker in tickers[1:]} - {""})
     if len(symbols) > 1:
         raise DataError(
-            f"{label}, line {line}: must hold one symbol, but got {short(', '.join(symbols))}."
+            f"{label}, line {line}: must hold one symbol, but got {short(', '.join(symbols))}"
         )
     third = list(islice(rows, 1))
     if not third or not any(third[0][1][1:]):
@@ -208,19 +208,19 @@ def _positions(label: str, line: int, header: list[str]) -> dict[str, int]:
     for column in (*REQUIRED, "volume", "symbol"):
         name = next((alias for alias in _ALIASES[column] if alias in names), None)
         if name is not None and names.count(name) > 1:
-            raise DataError(f"{label}, line {line}: column {name!r} is there more than once.")
+            raise DataError(f"{label}, line {line}: column {name!r} appears more than once")
         if name is not None:
             positions[column] = names.index(name)
     absent = [column.capitalize() for column in REQUIRED if column not in positions]
     if not positions and any(map(NUMBER.fullmatch, names)):
         raise DataError(
             f"{label}, line {line}: must be a header that names the columns {', '.join(absent)}, "
-            f"but got {short(','.join(header))}."
+            f"but got {short(','.join(header))}"
         )
     if absent:
         raise DataError(
             f"{label}, line {line}: no column {' or '.join(absent)}; the columns found are "
-            f"{short(', '.join(title.strip() for title in header), 200)}."
+            f"{short(', '.join(title.strip() for title in header), 200)}"
         )
     return positions
 
@@ -230,7 +230,7 @@ def _plain(title: str) -> str:
 
 
 def short(value: str, most: int = 40) -> str:
-    """Quote a value from the file, cut to `most` characters."""
+    """Quote a value from the file, cut to ``most`` characters."""
     return repr(value if len(value) <= most else value[: most - 3] + "...")
 
 

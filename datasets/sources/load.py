@@ -4,15 +4,13 @@ from pathlib import Path
 
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources.alpha_vantage import download_prices
+from foretune.datasets.sources.alpha_vantage import PREFIX, download_prices
 from foretune.datasets.sources.readers import read_prices
 from foretune.datasets.sources.samples import SAMPLES, load_sample, load_simulated
 
-_ALPHA_VANTAGE = "alphavantage:"
-
 
 def load_prices(where: str) -> PriceSeries:
-    """Load prices from where a ``--prices`` option says.
+    """Load prices from where a ``--data`` option says.
 
     Args:
         where: a sample's name, a simulation such as ``ar1(length=4000, seed=3)``,
@@ -27,11 +25,16 @@ def load_prices(where: str) -> PriceSeries:
     """
     if where in SAMPLES:
         return load_sample(where)
-    if where.startswith(_ALPHA_VANTAGE):
+    if is_download(where):
         # A free key gets 100 days, too few for any split; `full` needs a paid one.
-        return download_prices(where.removeprefix(_ALPHA_VANTAGE), outputsize="full")
+        return download_prices(where.removeprefix(PREFIX), outputsize="full")
     simulated = load_simulated(where)
     return read_prices(where) if simulated is None else simulated
+
+
+def is_download(where: str) -> bool:
+    """Whether prices are downloaded."""
+    return where.startswith(PREFIX)
 
 
 def load_prices_of(study: str, source: str) -> PriceSeries:
@@ -54,7 +57,9 @@ def load_prices_of(study: str, source: str) -> PriceSeries:
 
 
 def require_name(source: str) -> str:
-    r"""Refuse a path where a document names its prices; the document may come from elsewhere.
+    r"""Refuse a path where a document names its prices.
+
+    The document may come from someone else.
 
     Raises:
         ConfigError: ``source`` has a / or a \\ in it.
@@ -65,7 +70,7 @@ def require_name(source: str) -> str:
     """
     if Path(source).name != source or "\\" in source:
         raise ConfigError(
-            "prices.source must be a name and not a path, for it may come from elsewhere, but got "
-            f"{source!r}; give --prices"
+            "prices.source must be a name and not a path, because the document may come from "
+            f"someone else, but got {source!r}; give --data"
         )
     return source

@@ -1,4 +1,4 @@
-"""`read_prices`: daily prices from the CSV files of many sources.
+"""``read_prices``: daily prices from the CSV files of many sources.
 
 A table of cells goes in, checked columns come out; the first cell that cannot be accepted is named.
 """
@@ -65,7 +65,7 @@ def read_prices(
     Args:
         path: the file.
         missing: what to do with a row whose date or price is missing: "raise" an error, or "drop"
-            the row, log a warning on the logger "foretune" and count it in `PriceSeries.dropped`.
+            the row, log a warning on the logger "foretune" and count it in ``PriceSeries.dropped``.
         name: label of the series; by default the name of the file without its suffix.
 
     Returns:
@@ -79,14 +79,14 @@ def read_prices(
         PriceSeries('hpq.us', 12075 rows, 1970-01-02 to 2017-11-10)
     """
     if missing not in ("raise", "drop"):
-        raise DataError(f"missing must be 'raise' or 'drop', but got {missing!r}.")
+        raise DataError(f"missing must be 'raise' or 'drop', but got {missing!r}")
     # Names that are not valid Unicode could neither be printed nor stored.
     label = os.fspath(path).encode(errors="replace").decode()
     complete = read_table(label, path)
     table = _without_missing(complete, missing)
     if len(table.lines) < 2:
         raise DataError(
-            f"{label}: a price series needs at least 2 rows, but got {len(table.lines)}."
+            f"{label}: a price series needs at least 2 rows, but got {len(table.lines)}"
         )
     file = PurePath(label)
     if name is None:
@@ -120,7 +120,7 @@ def _without_missing(table: Table, missing: Literal["raise", "drop"]) -> Table:
         )
         raise table.error(row, column, "a date" if column == "date" else PRICE_RULE, note)
     _log.warning(
-        "%s: left out %d of %d rows, which miss a date or a price.",
+        "%s: left out %d of %d rows that lack a date or a price",
         table.label,
         count,
         len(table.lines),
@@ -210,5 +210,5 @@ def _check_duplicates(table: Table, dates: NDArray[np.datetime64], order: NDArra
         first, second = order[same.argmax()], order[same.argmax() + 1]
         raise DataError(
             f"{table.where(second, 'date')}: must be a new date, but {dates[second]} is in line "
-            f"{table.lines[first]} already."
+            f"{table.lines[first]} already"
         )

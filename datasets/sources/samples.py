@@ -6,8 +6,8 @@ A forecaster that is much better than a sample's best achievable value has seen 
 
 Simulated prices start near 100 on the business days from 1970-01-02. Every mid price is the
 simulated path rounded to single precision (6e-8, relative): maths libraries that differ in the
-last bit then still give the same digest. High and low are `mid * (1 + s_t)` and
-`mid * (1 - s_t)`, exactly, for a random s_t of 0.1 to 0.5 percent; open and close lie between.
+last bit then still give the same digest. High and low are ``mid * (1 + s_t)`` and
+``mid * (1 - s_t)``, exactly, for a random s_t of 0.1 to 0.5 percent; open and close lie between.
 """
 
 import dataclasses
@@ -29,10 +29,10 @@ _MAX_LENGTH = 1_000_000
 
 
 def load_sample(name: str, *, length: int | None = None, seed: int = 0) -> PriceSeries:
-    """Load the sample called `name`.
+    """Load the sample called ``name``.
 
     Args:
-        name: "sp500" (embedded: S&P 500, 13,594 days from 1962 to 2015; `datasets/data/README.md`
+        name: "sp500" (embedded: S&P 500, 13,594 days from 1962 to 2015; ``datasets/data/README.md``
             says where it is from), "random_walk", "ar1" or "noisy_sine" (simulated).
         length: days to simulate, 4000 by default; not for "sp500".
         seed: seed of the simulation; not for "sp500".
@@ -48,12 +48,12 @@ def load_sample(name: str, *, length: int | None = None, seed: int = 0) -> Price
         PriceSeries('sp500', 13594 rows, 1962-01-02 to 2015-12-31)
     """
     if name not in SAMPLES:
-        raise DataError(f"name of a sample must be one of {', '.join(SAMPLES)}, but got {name!r}.")
+        raise DataError(f"name of a sample must be one of {', '.join(SAMPLES)}, but got {name!r}")
     if name in _SIMULATED:
         return _SIMULATED[name](4000 if length is None else length, seed=seed)
     if length is not None or seed != 0:
         raise DataError(
-            f"{name} is recorded: it takes no length or seed, but got {length=}, {seed=}."
+            f"{name} is recorded: it takes no length or seed, but got {length=}, {seed=}"
         )
     embedded = resources.files("foretune.datasets").joinpath("data/sp500.csv.gz")
     with resources.as_file(embedded) as path:
@@ -91,16 +91,16 @@ def random_walk(length: int = 4000, *, seed: int = 0, volatility: float = 0.01) 
 def ar1(
     length: int = 4000, *, seed: int = 0, phi: float = 0.6, volatility: float = 0.01
 ) -> PriceSeries:
-    """Simulate autoregressive log returns, `r_t = phi r_{t-1} + eps_t`, from their stationary law.
+    """Simulate autoregressive log returns, ``r_t = phi r_{t-1} + eps_t``, from the stationary law.
 
-    Best achievable relative MSE: `ar1_best_relative_mse(phi, horizon)`, below 1.
+    Best achievable relative MSE: ``ar1_best_relative_mse(phi, horizon)``, below 1.
 
     Args:
         length: days, at least 2.
         seed: seed of the simulation, at least 0.
         phi: correlation of a return with the one before, in (-1, 1).
-        volatility: standard deviation of a daily log return, in (0, 1]; that of `eps_t` is
-            `volatility * sqrt(1 - phi^2)`.
+        volatility: standard deviation of a daily log return, in (0, 1]; that of ``eps_t`` is
+            ``volatility * sqrt(1 - phi^2)``.
 
     Returns:
         The series, named "ar1".
@@ -123,12 +123,12 @@ def ar1(
 
 
 def ar1_best_relative_mse(phi: float, horizon: int) -> float:
-    """Compute the best relative MSE that any forecaster can reach on `ar1` prices.
+    """Compute the best relative MSE that any forecaster can reach on ``ar1`` prices.
 
-    With `g_k = 1 + phi + ... + phi^(k-1)`, the log price h days ahead moves by the sum of the
-    next h returns, `phi g_h r_t + sum_{k=1..h} g_k eps_{t+h+1-k}`. The first term is known at the
-    origin and is the conditional mean, the optimal forecast. With `Var r = 1`, hence
-    `Var eps = 1 - phi^2`, the errors at step h are
+    With ``g_k = 1 + phi + ... + phi^(k-1)``, the log price h days ahead moves by the sum of the
+    next h returns, ``phi g_h r_t + sum_{k=1..h} g_k eps_{t+h+1-k}``. The first term is known at the
+    origin and is the conditional mean, the optimal forecast. With ``Var r = 1``, hence
+    ``Var eps = 1 - phi^2``, the errors at step h are
 
       optimal:      e_h = (1 - phi^2) (g_1^2 + ... + g_h^2)
       persistence:  e_h + (phi g_h)^2
@@ -140,7 +140,7 @@ def ar1_best_relative_mse(phi: float, horizon: int) -> float:
         horizon: H, the number of forecast steps, at least 1.
 
     Returns:
-        The relative MSE, in (0, 1]; 1 for `phi = 0`, a random walk.
+        The relative MSE, in (0, 1]; 1 for ``phi = 0``, a random walk.
 
     Raises:
         DataError: an argument is not allowed.
@@ -167,7 +167,7 @@ def noisy_sine(
     amplitude: float = 0.1,
     noise: float = 0.01,
 ) -> PriceSeries:
-    """Simulate a sine with white noise: log price `log 100 + a sin(2 pi t / period) + noise z_t`.
+    """Simulate a sine with white noise: log price ``log 100 + a sin(2 pi t / period) + noise z_t``.
 
     Best achievable relative MSE, over whole periods and H steps:
 
@@ -175,7 +175,7 @@ def noisy_sine(
 
     The noise is independent of the past, so the best forecast is the sine itself and misses by
     noise^2 at every step. Persistence misses by the noise of both days, 2 noise^2, and by the
-    sine's move, whose square `a^2 (sin(w(t+h)) - sin(w t))^2` averages to `a^2 (1 - cos(w h))`.
+    sine's move, whose square ``a^2 (sin(w(t+h)) - sin(w t))^2`` averages to ``a^2 (1 - cos(w h))``.
 
     Args:
         length: days, at least 2.
@@ -215,7 +215,7 @@ SAMPLES: tuple[str, ...] = ("sp500", *_SIMULATED)
 
 
 def load_simulated(source: str) -> PriceSeries | None:
-    """Simulate again what the `source` of a simulated series says; None if it is not of one.
+    """Simulate again what the ``source`` of a simulated series says; None if it is not of one.
 
     Args:
         source: a simulation with its arguments, such as "ar1(length=4000, seed=3, phi=0.6)".
@@ -253,11 +253,11 @@ def _argument(source: str, text: str) -> tuple[str, float]:
 def _series(
     name: str, source: str, log_path: NDArray[np.float64], rng: np.random.Generator
 ) -> PriceSeries:
-    """Put a day's range around `100 exp(log_path)`, `[N]`."""
+    """Put a day's range around ``100 exp(log_path)``, [N]."""
     # Paths out of range become infinities or zeros here; PriceSeries then names the first one.
     with np.errstate(all="ignore"):
         mid = (100 * np.exp(log_path)).astype(np.float32).astype(np.float64)
-        # Multiples of 2^-20 keep both products exact: (high + low) / 2 is `mid` to the bit.
+        # Multiples of 2^-20 keep both products exact: (high + low) / 2 is ``mid`` to the bit.
         spread = rng.integers(1049, 5243, len(mid)) / 2**20
         high, low = mid * (1 + spread), mid * (1 - spread)
         first, last = low + rng.random((2, len(mid))) * (high - low)
@@ -281,4 +281,4 @@ def _generator(length: int, seed: int) -> np.random.Generator:
 
 def _check_number(name: str, value: float, rule: str, holds: bool) -> None:
     if not (holds and math.isfinite(value)):
-        raise DataError(f"{name} must be {rule} and finite, but got {value!r}.")
+        raise DataError(f"{name} must be {rule} and finite, but got {value!r}")

@@ -1,6 +1,8 @@
-"""Arrays in a folder, by orbax: nothing is pickled, and loading runs nothing."""
+"""Arrays by name as a file: nothing is pickled, and loading runs nothing."""
 
 import hashlib
+import io
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,48 +14,51 @@ from foretune.datasets.common.errors import ConfigError
 from foretune.models.networks.params import Arrays
 
 
-def write_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays by name into a new folder."""
-    import orbax.checkpoint as ocp  # half a second that only saving and loading wait for
-
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), dict(arrays))
-    # Says where the temporary folder was, and nothing else; stores without rename need it.
-    (folder / "commit_success.txt").unlink(missing_ok=True)
+def encode_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return arrays by name as an ``.npz`` file, the same bytes for the same arrays."""
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **dict(arrays))
+    return content.getvalue()
 
 
-def read_arrays(folder: Path) -> Arrays:
-    """Return the arrays that :func:`write_arrays` wrote.
+def decode_arrays(file: Path, content: bytes) -> Arrays:
+    """Return the arrays that :func:`encode_arrays` wrote.
+
+    Raises:
+        ConfigError: it is no such content; names the file.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return dict(arrays.items())
+    except Exception as error:  # whatever zip files and NumPy raise, of which there is much
+        raise ConfigError(f"{file} must be an .npz file of NumPy: {first_line(error)}") from None
+
+
+def read_orbax(folder: Path) -> Arrays:
+    """Return the arrays of a folder that orbax wrote, as the first version did.
 
     Raises:
         ConfigError: they cannot be restored; names the folder.
     """
-    import orbax.checkpoint as ocp
+    import orbax.checkpoint as ocp  # half a second that only old files wait for
 
+    log = logging.getLogger("absl")  # logs every error that is raised
+    silence = logging.Filter("nothing")
+    log.addFilter(silence)
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            restored = checkpointer.restore(folder.absolute())
+        checkpointer = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+        restored = checkpointer.restore(folder.absolute())
     except Exception as error:  # whatever orbax and its storage raise, which they do not document
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ConfigError(f"{folder} cannot be restored: {reason[0][:200]}") from None
+        raise ConfigError(f"{folder} cannot be restored: {first_line(error)}") from None
+    finally:
+        log.removeFilter(silence)
     return {name: np.asarray(array) for name, array in restored.items()}
 
 
-def folder_digest(folder: Path) -> str:
-    """Return the SHA-256 of the names and the bytes of all files in a folder.
-
-    Raises:
-        ConfigError: there is something else than files and folders; names it.
-    """
-    content = hashlib.sha256(b"foretune arrays 1\n")
-    for path in (folder, *sorted(folder.rglob("*"))):
-        # A link leads anywhere, and reading a pipe may never end.
-        if path.is_symlink() or (path.exists() and not path.is_dir() and not path.is_file()):
-            raise ConfigError(f"{path} must be a regular file or folder")
-        if path.is_file():
-            data = path.read_bytes()
-            content.update(f"{path.relative_to(folder).as_posix()} {len(data)}\n".encode() + data)
-    return content.hexdigest()
+def first_line(error: Exception) -> str:
+    """Return the first line of what ``error`` says, or its kind where it says nothing."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
 
 
 def weights_digest(arrays: Arrays) -> str:

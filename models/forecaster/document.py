@@ -1,9 +1,8 @@
 """``forecaster.toml``: all about a saved forecaster that is not an array of days or weights."""
 
-from dataclasses import asdict
 from datetime import date
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -14,7 +13,7 @@ from foretune.datasets.transforms import Scaling, StandardisedLogReturns, Window
 from foretune.models.config import TrialConfig
 
 Price = Annotated[float, Field(gt=0)]
-Day = Annotated[int, Field(ge=0)]
+DayIndex = Annotated[int, Field(ge=0)]
 Width = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -29,9 +28,16 @@ class LogReturnsDocument(StrictModel):
 class MinMaxDocument(StrictModel):
     """A fitted :class:`WindowedMinMax`."""
 
-    starts: Listed[Day]
+    starts: Listed[DayIndex]
     minima: Listed[Price]
     maxima: Listed[Price]
+
+
+# What each table of a :class:`ScalingDocument` describes, under the name that configs use.
+_FITTED: dict[str, type[Any]] = {
+    "log_returns": StandardisedLogReturns,
+    "windowed_min_max": WindowedMinMax,
+}
 
 
 class ScalingDocument(StrictModel):
@@ -43,17 +49,15 @@ class ScalingDocument(StrictModel):
     @classmethod
     def of(cls, scaling: Scaling) -> Self:
         """Describe ``scaling``."""
-        if isinstance(scaling, StandardisedLogReturns):
-            return cls(log_returns=LogReturnsDocument(**asdict(scaling)))
-        assert isinstance(scaling, WindowedMinMax)
-        return cls(windowed_min_max=MinMaxDocument(**asdict(scaling)))
+        name = next(name for name, kind in _FITTED.items() if isinstance(scaling, kind))
+        tables: dict[str, Any] = {name: vars(scaling)}
+        return cls(**tables)
 
     def fitted(self) -> Scaling:
         """Return the scaling."""
-        if self.log_returns is not None:
-            return StandardisedLogReturns(**dict(self.log_returns))
-        assert self.windowed_min_max is not None
-        return WindowedMinMax(**dict(self.windowed_min_max))
+        ((name, table),) = ((name, table) for name, table in self if table is not None)
+        scaling: Scaling = _FITTED[name](**dict(table))
+        return scaling
 
 
 class TrainingDocument(StrictModel):
@@ -102,7 +106,7 @@ class WeightsDocument(StrictModel):
 class ForecasterDocument(TomlModel):
     """A saved forecaster without its arrays.
 
-    ``arrays`` is the SHA-256 of the files of all arrays, weights and days. Format 1 had none.
+    ``arrays`` is the SHA-256 of the file of all arrays, weights and days. Format 1 had none.
 
     Example:
         >>> document = ForecasterDocument.from_toml(text)
@@ -111,6 +115,7 @@ class ForecasterDocument(TomlModel):
     """
 
     _WHAT: ClassVar[str] = "a forecaster"
+    _MOST_BYTES: ClassVar[int] = 2**23  # it holds a width a step
 
     format: Literal[1, 2] = 2
     arrays: Digest | None = None
@@ -130,7 +135,7 @@ class ForecasterDocument(TomlModel):
         rules = (
             (
                 (self.arrays is None) == (self.format == 1),
-                "arrays must be the SHA-256 of the arrays in format 2, and in format 1 be left out",
+                "arrays must be the SHA-256 of the arrays in format 2, and left out in format 1",
             ),
             (
                 scalings == [self.config.scaling],
@@ -150,7 +155,7 @@ class ForecasterDocument(TomlModel):
             (
                 windows is None or _are_windows(windows),
                 "scaling.windowed_min_max must have windows that start at 0, one after another, "
-                "each with a minimum and a maximum that is no less",
+                "each with a maximum that is not below its minimum",
             ),
         )
         for holds, message in rules:

@@ -1,14 +1,17 @@
-"""A forecaster's folder: ``forecaster.toml`` and the arrays that it names by their digest.
+"""A forecaster's folder: ``forecaster.toml`` and the file of arrays that it names by its digest.
 
-A save writes new arrays, then renames the document that names them into its place, then removes the
-arrays of the one before: a process that is killed leaves the old forecaster or the new one, whole.
+A save writes a new file of arrays, then the document that names it, each whole or not at all, and
+then removes the arrays of the one before: a process that is killed leaves the old forecaster or the
+new one. The arrays are NumPy's ``.npz``, so that a file is written in one step; orbax writes many.
 Nothing here is pickled: loading a file runs none of it.
 """
 
 import contextlib
+import hashlib
 import os
+import re
 import shutil
-import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +21,11 @@ from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.common.files import write_atomically
 from foretune.datasets.history import History
 from foretune.models.forecaster.arrays import (
-    folder_digest,
-    read_arrays,
+    decode_arrays,
+    encode_arrays,
+    first_line,
+    read_orbax,
     weights_digest,
-    write_arrays,
 )
 from foretune.models.forecaster.document import ForecasterDocument
 from foretune.models.networks.params import Params, initial_params, named_arrays, tree_of
@@ -29,7 +33,11 @@ from foretune.models.networks.stacked import Architecture
 
 DOCUMENT = "forecaster.toml"
 
+# What a save that was killed leaves beside the document.
+_LEFT = re.compile(r"arrays-[0-9a-f]{12}\.npz|\.writing-\w+")
+_FINDER = ".DS_Store"  # the file that macOS leaves in every folder that it shows
 _DATES, _VALUES = "history.dates", "history.values"
+_SAVE = "save"  # random bytes: each save has a file of its own, which no other one removes
 # Format 1 kept the days in a file of their own, and the sums of all files.
 _WEIGHTS_1, _HISTORY_1, _SUMS_1 = "weights", "history.npy", "SHA256SUMS"
 _DAY_1 = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
@@ -48,16 +56,19 @@ def require_model_place(folder: str | os.PathLike[str]) -> Path:
         >>> require_model_place("model")
         PosixPath('/home/ada/model')
     """
-    place = Path(folder).resolve()
+    names: list[str] = []
     try:
-        names = sorted(os.listdir(place)) if place.exists() else []
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from None
+        # Not Path.resolve: what it does with a link to itself depends on the version of Python.
+        place = Path(os.path.realpath(folder))
+        with contextlib.suppress(FileNotFoundError):
+            names = sorted(os.listdir(place))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{folder} cannot be written: {reason}") from None
     around = place if place.exists() else place.parent
     if not around.is_dir() or not os.access(around, os.W_OK):
-        raise ConfigError(f"{folder} cannot be written: {around} is not a folder to write to")
-    # A first save that was killed leaves these.
-    foreign = [name for name in names if not name.startswith(("arrays-", ".writing-"))]
+        raise ConfigError(f"{folder} cannot be written: {around} is not a writable folder")
+    foreign = [name for name in names if name != _FINDER and not _LEFT.fullmatch(name)]
     if foreign and DOCUMENT not in names:
         raise ConfigError(
             f"{folder} must be a new folder, or one with a {DOCUMENT}, but it holds {foreign[0]}"
@@ -74,28 +85,34 @@ def save_model(
         ConfigError: it cannot be written, or something else is in its place; names it.
     """
     place = require_model_place(folder)
-    is_new, replaced, new = not place.exists(), _names_of_arrays(place), None
+    is_new = not place.exists()
+    days = {_DATES: history.dates.astype(np.int64), _VALUES: history.values}
+    save = {_SAVE: np.frombuffer(os.urandom(16), np.uint8)}
+    content = encode_arrays(named_arrays(params) | days | save)
+    document = document.replace(arrays=hashlib.sha256(content).hexdigest())
+    new = place / _arrays_of(document)
     try:
         place.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place, prefix=".writing-") as scratch:
-            days = {_DATES: history.dates.astype(np.int64), _VALUES: history.values}
-            write_arrays(Path(scratch) / "arrays", named_arrays(params) | days)
-            document = document.replace(arrays=folder_digest(Path(scratch) / "arrays"))
-            new = (Path(scratch) / "arrays").rename(place / _arrays_folder(document))
+        replaced = _names_of_arrays(place)
+        write_atomically(new, content)
         write_atomically(place / DOCUMENT, document.to_toml())
     except BaseException as error:
-        if new is not None and new.name not in _names_of_arrays(place):
-            shutil.rmtree(new, ignore_errors=True)
+        if new.name not in _names_of_arrays(place):
+            with contextlib.suppress(OSError):
+                new.unlink()
         if is_new:
             with contextlib.suppress(OSError):
                 place.rmdir()
         if isinstance(error, OSError):
             raise ConfigError(f"{folder} cannot be written: {error.strerror or error}") from None
         raise
-    for name in replaced:
-        shutil.rmtree(place / name, ignore_errors=True)
+    live = _names_of_arrays(place)
+    for path in place.iterdir():
         with contextlib.suppress(OSError):
-            (place / name).unlink()
+            # Saves that were killed left it; what another process is saving now is younger.
+            left = _LEFT.fullmatch(path.name) and path.lstat().st_mtime < time.time() - 3600
+            if path.name not in live and (left or path.name in replaced):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Params, History]:
@@ -105,17 +122,31 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Para
         ConfigError: a file is missing, damaged or not what :func:`save_model` writes; names it.
     """
     folder = Path(folder)
-    if not (folder / DOCUMENT).exists():
+    if not os.path.exists(folder / DOCUMENT):  # for a path that is too long, too
         raise ConfigError(f"{folder} must be a folder of a saved forecaster, with a {DOCUMENT}")
     document = ForecasterDocument.load(folder / DOCUMENT)
-    place = folder / _arrays_folder(document)
-    if document.format == 2 and folder_digest(place) != document.arrays:
-        raise ConfigError(f"{place} is damaged: it must have the SHA-256 that {DOCUMENT} says")
-    arrays = read_arrays(place)
+    while True:
+        try:
+            return document, *_read(folder, document)
+        except ConfigError:
+            # Another process may have saved since then, and removed what this document names.
+            read, document = document, ForecasterDocument.load(folder / DOCUMENT)
+            if document == read:
+                raise
+
+
+def _read(folder: Path, document: ForecasterDocument) -> tuple[Params, History]:
+    """Read the arrays that ``document`` names."""
+    place = folder / _arrays_of(document)
     if document.format == 1:
+        arrays = read_orbax(place)
         days = _days_1(folder / _HISTORY_1)
         history = _checked_history(folder / _HISTORY_1, days["date"], days["mid"], document)
     else:
+        arrays = decode_arrays(place, _content(place, document))
+        if missing := {_DATES, _VALUES} - set(arrays):
+            raise ConfigError(f"{place} must hold {min(missing)}, but does not")
+        arrays.pop(_SAVE, None)
         dates = arrays.pop(_DATES).astype("<M8[D]")
         history = _checked_history(place, dates, arrays.pop(_VALUES), document)
     most = len(history) - document.scaling.fitted().lag
@@ -136,14 +167,14 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Para
         )
     if weights_digest(arrays) != document.weights.digest:
         raise ConfigError(
-            f"{place} must hold weights of SHA-256 {document.weights.digest[:12]}..., as in "
+            f"{place} must hold weights with SHA-256 {document.weights.digest[:12]}..., as in "
             f"{DOCUMENT}, but has {weights_digest(arrays)[:12]}..."
         )
-    return document, tree_of(structure, arrays), history
+    return tree_of(structure, arrays), history
 
 
-def _arrays_folder(document: ForecasterDocument) -> str:
-    return _WEIGHTS_1 if document.arrays is None else f"arrays-{document.arrays[:12]}"
+def _arrays_of(document: ForecasterDocument) -> str:
+    return _WEIGHTS_1 if document.arrays is None else f"arrays-{document.arrays[:12]}.npz"
 
 
 def _names_of_arrays(place: Path) -> set[str]:
@@ -153,18 +184,34 @@ def _names_of_arrays(place: Path) -> set[str]:
     except ConfigError:
         return set()
     of_format_1 = {_HISTORY_1, _SUMS_1} if document.format == 1 else set()
-    return {_arrays_folder(document)} | of_format_1
+    return {_arrays_of(document)} | of_format_1
+
+
+def _content(file: Path, document: ForecasterDocument) -> bytes:
+    """Read a regular file: reading a pipe may never end."""
+    try:
+        if file.is_symlink() or (file.exists() and not file.is_file()):
+            raise ConfigError(f"{file} must be a regular file")
+        content = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from None
+    if hashlib.sha256(content).hexdigest() != document.arrays:
+        raise ConfigError(f"{file} is damaged: its SHA-256 must be the one in {DOCUMENT}")
+    return content
 
 
 def _days_1(file: Path) -> NDArray[np.void]:
     """Read the days as format 1 kept them [N]."""
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{file} must be a regular file")
     try:
-        if file.exists() and not file.is_file():
-            raise ConfigError(f"{file} must be a regular file")
-        days = np.load(file, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise ConfigError(f"{file} must be an array that np.save wrote: {error}") from None
-    if not isinstance(days, np.ndarray) or days.dtype != _DAY_1 or days.ndim != 1:
+        with file.open("rb") as opened:
+            days = np.lib.format.read_array(opened, allow_pickle=False)
+    except Exception as error:  # whatever NumPy raises for a damaged file
+        raise ConfigError(
+            f"{file} must be an array that np.save wrote: {first_line(error)}"
+        ) from None
+    if days.dtype != _DAY_1 or days.ndim != 1:
         raise ConfigError(f"{file} must hold a date and a mid price a day")
     return days
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.common.html_table import html_table
-from foretune.datasets.common.records import versions
 from foretune.datasets.history import History
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import Split, development, split_without_test
@@ -32,6 +31,7 @@ from foretune.models.forecasts.intervals import COVERAGE, conformal_widths, inte
 from foretune.models.forecasts.metrics import validation_growth
 from foretune.models.forecasts.predict import growth_ahead
 from foretune.models.networks.params import Params, named_arrays, parameter_count
+from foretune.models.runtime.versions import versions
 from foretune.models.training.refit import OnEpoch, train_and_refit
 
 
@@ -46,7 +46,7 @@ class Forecaster:
         params: the weights.
         scaling: fitted to the days that trained.
         history: the known days; a forecast begins after the last one.
-        training: which days trained, for how many epochs, and what validation said.
+        training: which days it was trained on, for how many epochs, and the validation result.
         widths: half-widths of the intervals in log growth, one a step [H].
         coverage: share of outcomes that the intervals were made to cover, step by step.
         versions: of what trained.
@@ -88,15 +88,15 @@ class Forecaster:
     ) -> Self:
         """Train ``config`` twice: validation chooses the epoch, then its days are trained on too.
 
-        Which days train:
+        Which days are trained on:
 
-        - As it is: all of them. This is for someone who wants to forecast tomorrow. The first
+        - By default: all. This is for someone who wants to forecast tomorrow. The first
           three quarters train while the last quarter, after a gap of ``horizon`` days, chooses the
           epoch; then all train, for as many epochs and at the same learning rates.
-        - ``days=n``: the same with the first n days. Later ones train and decide nothing; they are
+        - ``days=n``: the same with the first n days. Later ones are used for neither; they are
           only known, so that a forecast begins after the last of them.
         - ``split=``: its training part, then with its gap and its validation part. Its test days
-          train and decide nothing: so a study's test stays what it was. ``foretune fit best.toml``
+          are not used: so a study's test stays what it was. ``foretune fit best.toml``
           does this.
 
         The intervals are as wide as the errors on validation of the model that had not seen it
@@ -111,7 +111,7 @@ class Forecaster:
             split: where training and validation lie, in place of ``days``.
             refit: False keeps the weights of the first training at the chosen epoch: those of
                 ``best_epoch(fit(config, data))``, bit for bit.
-            coverage: share of outcomes that the intervals shall cover.
+            coverage: share of outcomes that the intervals should cover.
             on_epoch: called with the stage, "choice" or "refit", and the result of every epoch.
 
         Raises:
@@ -197,7 +197,7 @@ class Forecaster:
             if not np.all(np.isfinite(values) & (values > 0)):
                 raise DataError(
                     f"the {name} after {self.history.dates[-1]} must be finite prices above 0, but "
-                    "is not; the scaling, the weights or the widths are not those of a training"
+                    "is not; the scaling, the weights or the widths did not come from training"
                 )
         ahead = {name: values[:steps] for name, values in prices.items()}
         return pd.DataFrame({"date": self.history.days_ahead(steps)} | ahead)

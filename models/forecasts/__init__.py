@@ -1,1 +1,1 @@
-"""Forecasts, baselines, and what either is worth."""
+"""Forecasts, baselines, and how good they are."""

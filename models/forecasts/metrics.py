@@ -20,11 +20,16 @@ def mean_squared_error(forecast: Growth, actual: Growth) -> float:
     return float(np.mean(np.square(forecast - actual)))
 
 
+def persistence_mse(actual: Growth) -> float:
+    """Return the error of "nothing changes" for actual growth [O, H]."""
+    return float(np.mean(np.square(actual)))
+
+
 def relative_mse(forecast: Growth, actual: Growth) -> float:
     """Return the MSE of log-price errors divided by that of persistence, the study's objective.
 
     1.0 is no better than "tomorrow is like today"; below 1 beats it. It has no unit, so trials
-    with different scalings compare.
+    with different scalings can be compared.
 
     Args:
         forecast: forecast log growth since the origin [O, H].
@@ -33,10 +38,10 @@ def relative_mse(forecast: Growth, actual: Growth) -> float:
     Raises:
         DataError: the prices stood still after every origin: persistence was never wrong.
     """
-    persistence = mean_squared_error(np.zeros_like(actual), actual)
+    persistence = persistence_mse(actual)
     if persistence == 0:
         raise DataError(
-            f"prices must change after one of the {len(actual)} forecast origins, but stand still"
+            f"prices must change after some of the {len(actual)} forecast origins, but stand still"
         )
     return mean_squared_error(forecast, actual) / persistence
 
@@ -82,7 +87,7 @@ class Metrics:
     """The numbers that rank forecasts; errors are of log prices.
 
     ``relative_mse`` is the mean over folds of MSE / persistence MSE. ``mae`` is the mean absolute
-    error (0.01 is about 1 % of the price); ``mase`` is it in units of the mean absolute daily
+    error (0.01 is about 1 % of the price); ``mase`` is the same in units of the mean absolute daily
     change of the training days (Hyndman & Koehler 2006). ``directional_accuracy`` is the share of
     origins where the price ended on the forecast side of the origin's, with a 95 % binomial
     interval; None where nothing has a direction, as in persistence.
@@ -138,7 +143,6 @@ def assess(
     """
     pairs = list(zip(forecasts, actuals, strict=True))
     relative = [relative_mse(forecast, actual) for forecast, actual in pairs]
-    units = [mean_squared_error(np.zeros_like(actual), actual) for actual in actuals]
     error = np.concatenate([forecast - actual for forecast, actual in pairs])
     moves = np.concatenate(actuals)
     hits, directed = direction_hits(np.concatenate(forecasts)[:, -1], moves[:, -1])
@@ -155,10 +159,10 @@ def assess(
             directional_high=high,
         ),
         losses=np.concatenate(
-            [_by_origin(f - a) / unit for (f, a), unit in zip(pairs, units, strict=True)]
+            [np.mean((f - a) ** 2, axis=1) / persistence_mse(a) for f, a in pairs]
         ),
         persistence_losses=np.concatenate(
-            [_by_origin(actual) / unit for actual, unit in zip(actuals, units, strict=True)]
+            [np.mean(a**2, axis=1) / persistence_mse(a) for a in actuals]
         ),
         mse_by_step=np.mean(error**2, axis=0),
         persistence_mse_by_step=np.mean(moves**2, axis=0),
@@ -194,8 +198,3 @@ def training_daily_change(folds: Sequence[DevelopmentData]) -> float:
 def validation_growth(fold: DevelopmentData) -> Growth:
     """Return the actual log growth since each validation origin [O, H]."""
     return log_growth_between(fold.values, fold.split.validation_origins, fold.split.horizon)
-
-
-def _by_origin(error: Growth) -> NDArray[np.float64]:
-    losses: NDArray[np.float64] = np.mean(np.square(error), axis=1)
-    return losses

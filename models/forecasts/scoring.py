@@ -12,7 +12,7 @@ from foretune.datasets.transforms import (
     log_growth_between,
 )
 from foretune.models.config import TrialConfig
-from foretune.models.forecasts.metrics import mean_squared_error, relative_mse
+from foretune.models.forecasts.metrics import mean_squared_error, persistence_mse, relative_mse
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +75,7 @@ class Scorer:
         self._origins = origins
         self._scaling = scaled.scaling
         self._growth = log_growth_between(values, origins, horizon)
+        self._persistence_mse = persistence_mse(self._growth)
         self._levels = scaled.targets[origins[:, None] - scaled.lag + np.arange(1, horizon + 1)]
 
     def __call__(self, forecasts: NDArray[np.float64]) -> Scores:
@@ -83,6 +84,6 @@ class Scorer:
         return Scores(
             log_growth=growth,
             relative_mse=relative_mse(growth, self._growth),
-            persistence_mse=mean_squared_error(np.zeros_like(self._growth), self._growth),
+            persistence_mse=self._persistence_mse,
             half_mse=0.5 * mean_squared_error(forecasts, self._levels),
         )

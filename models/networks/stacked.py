@@ -94,8 +94,8 @@ class StackedRNN(nnx.Module):
             state: one layer state each, from :meth:`zero_state` or the unroll before.
             inputs: scaled values [T, B].
             dropout_key: draws the masks; without it nothing is dropped.
-            dropout: share of every layer's outputs and carried h set to zero, each day anew
-                (the tutorial's step 11). Traced.
+            dropout: share of every layer's outputs and carried h set to zero, drawn for
+                each day (the tutorial's step 11). Traced.
 
         Returns:
             Outputs [T, B] and the state after the last day.

@@ -1,4 +1,4 @@
-"""What trains here: the device's name, which a trial stores so that a replay can compare."""
+"""The device that trains: its name, which a trial stores so that a replay can compare."""
 
 import contextlib
 import hashlib
@@ -15,7 +15,7 @@ def device_name() -> str:
     """Return what trains here, such as "cpu AMD EPYC 7B13 (3f2a90c1)".
 
     The number in brackets stands for the instructions that a CPU knows: the same model can have
-    some of them turned off, and other instructions round otherwise.
+    some of them turned off, and different instructions round differently.
     """
     first = jax.devices()[0]
     if first.platform != "cpu":

@@ -21,7 +21,7 @@ class FoldsTraining(Iterator[FoldResults]):
     Args:
         config: what to train.
         folds: training and validation days of each fold.
-        resumed: where each fold was when an earlier training was interrupted; none to begin anew.
+        resumed: where each fold was when an earlier training was interrupted; none for a new one.
         one_by_one: begin a fold when the one before it has ended.
 
     Raises:
@@ -49,7 +49,7 @@ class FoldsTraining(Iterator[FoldResults]):
             self._begin()
 
     def __next__(self) -> FoldResults:
-        """Train every fold that goes on for one epoch."""
+        """Train every unfinished fold for one epoch."""
         if self._ended:
             raise StopIteration
         if all(training.finished for training in self._trainings):
@@ -63,7 +63,7 @@ class FoldsTraining(Iterator[FoldResults]):
         return FoldResults(epoch, results, self._ended)
 
     def progress(self) -> tuple[FoldProgress, ...]:
-        """Return where every fold is that was begun."""
+        """Return where every fold is that has begun."""
         return tuple(
             FoldProgress(training.snapshot(), training.best and training.best.without_arrays())
             for training in self._trainings

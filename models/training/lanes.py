@@ -24,20 +24,8 @@ from foretune.models.training.epoch import (
     one_epoch,
 )
 from foretune.models.training.loop import TrainingRun
-from foretune.models.training.results import (
-    FoldProgress,
-    FoldResults,
-    NonFiniteLossError,
-    Snapshot,
-)
-from foretune.models.training.tasks import (
-    Answer,
-    Budget,
-    Missing,
-    TaskLog,
-    TrainingState,
-    lane_shape,
-)
+from foretune.models.training.results import FoldProgress, FoldResults, NonFiniteLossError, Snapshot
+from foretune.models.training.tasks import Answer, Budget, Missing, TaskLog, TaskState, lane_shape
 
 # Every lane has its own value of every traced scalar but the number of steps: lanes that stopped at
 # different steps would have to be frozen by a selection of all their weights at every step.
@@ -63,12 +51,12 @@ class Lanes:
         count: how many lanes; those without a config of their own train the first one along.
 
     Example:
-        >>> lanes = Lanes([TrainingState(config=config) for config in configs], data, 8)
+        >>> lanes = Lanes([TaskState(config=config) for config in configs], data, 8)
         >>> results = lanes.epoch(range(len(configs)))
-        >>> lanes.refill(2, TrainingState(config=another), data)
+        >>> lanes.refill(2, TaskState(config=another), data)
     """
 
-    def __init__(self, work: Sequence[TrainingState], fold: DevelopmentData, count: int) -> None:
+    def __init__(self, work: Sequence[TaskState], fold: DevelopmentData, count: int) -> None:
         self.shape = _shape(work[0].config, fold)
         self.tokens: list[str | None] = [None] * count  # of the states that the lanes hold
         filled = [*work, *[work[0]] * (count - len(work))]
@@ -76,7 +64,7 @@ class Lanes:
         self._state = _stacked([run.first_state() for run in self._runs])
         self._data = jax.device_put(_stacked([run.data for run in self._runs]))
 
-    def refill(self, lane: int, state: TrainingState, fold: DevelopmentData) -> None:
+    def refill(self, lane: int, state: TaskState, fold: DevelopmentData) -> None:
         """Give ``lane`` to another config.
 
         Raises:
@@ -87,7 +75,7 @@ class Lanes:
         self._state = _with_lane(self._state, lane, run.first_state())
         self._data = jax.device_put(_with_lane(self._data, lane, run.data))
 
-    def place(self, work: Sequence[TrainingState], fold: DevelopmentData) -> list[int]:
+    def place(self, work: Sequence[TaskState], fold: DevelopmentData) -> list[int]:
         """Return a lane for each of ``work``: the one that holds its state, or a refilled one."""
         wanted = {state.token for state in work}
         free = [n for n, token in enumerate(self.tokens) if token is None or token not in wanted]
@@ -137,7 +125,7 @@ class Lanes:
             for lane in places
         ]
 
-    def _run(self, state: TrainingState, fold: DevelopmentData) -> TrainingRun:
+    def _run(self, state: TaskState, fold: DevelopmentData) -> TrainingRun:
         shape = _shape(state.config, fold)
         if shape != self.shape:
             raise ValueError(f"a config must be of shape {self.shape}, but got {shape}")
@@ -168,7 +156,7 @@ _lock = threading.Lock()
 
 
 def advance_lanes(
-    work: tuple[TrainingState, ...], fold: DevelopmentData, budget: Budget, device: str
+    work: tuple[TaskState, ...], fold: DevelopmentData, budget: Budget, device: str
 ) -> Answer:
     """Train configs of one shape side by side, until one of them ends or the budget is spent."""
     global _held

@@ -50,7 +50,7 @@ class TrainingRun:
         snapshot: Snapshot | None = None,
     ) -> None:
         if learning_rates is not None and not len(learning_rates):
-            raise ConfigError("learning_rates must hold one rate an epoch, but is empty")
+            raise ConfigError("learning_rates must hold one rate per epoch, but is empty")
         self.config = config
         self.program = Program(
             architecture=Architecture.padded(config),
@@ -185,7 +185,7 @@ class Training(Iterator[EpochResult]):
         return self._run.finished
 
     def snapshot(self) -> Snapshot:
-        """Return all that the next epoch depends on: :func:`fit` goes on from there."""
+        """Return all that the next epoch depends on: :func:`fit` continues from there."""
         return self._run.snapshot(self._state)
 
 
@@ -207,7 +207,7 @@ def fit(
         config: what to train.
         data: training and validation days.
         criterion: the validation value that decays, stops and chooses.
-        learning_rates: one an epoch, to train just so many epochs with them; validation then
+        learning_rates: one per epoch, to train exactly that many epochs; validation then
             decides neither the rates nor the end. None for the decay and the stop of ``config``.
         snapshot: where an earlier training with the same arguments was; its next epochs follow,
             the same bit for bit as if it had not been interrupted.

@@ -36,7 +36,7 @@ def train_and_refit(
     refit: bool = True,
     on_epoch: OnEpoch | None = None,
 ) -> Trained:
-    """Train with validation deciding; then train anew on training, gap and validation days.
+    """Train with validation deciding; then train again on training, gap and validation days.
 
     The second training has no days left to decide on. It replays the first: as many epochs as
     validation chose, each with the learning rate that it had. The weights start at the same draw;

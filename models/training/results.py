@@ -1,4 +1,4 @@
-"""The results of an epoch, and the snapshot that training goes on from; without JAX."""
+"""The results of an epoch, and the snapshot that training continues from; without JAX."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -41,7 +41,7 @@ class DataRef:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingState:
+class TaskState:
     """Where the training of one config is.
 
     A worker may still hold the state that ``token`` names; ``folds`` hold all that another one
@@ -53,7 +53,7 @@ class TrainingState:
     token: str | None = None
     folds: tuple[FoldProgress, ...] | None = ()
 
-    def by_token(self) -> "TrainingState":
+    def by_token(self) -> "TaskState":
         """Return the state for the worker that holds it."""
         return self if self.token is None else replace(self, folds=None)
 
@@ -83,11 +83,11 @@ class Progress:
     """What a task did for one config.
 
     ``epochs`` hold numbers, and forecasts where an epoch is a fold's best so far. ``error`` says
-    why no epoch can follow. ``state`` is where it goes on; None after an error.
+    why no epoch can follow. ``state`` is where it continues; None after an error.
     """
 
     epochs: tuple[FoldResults, ...]
-    state: TrainingState | None
+    state: TaskState | None
     error: str | None
     parameters: int
     device: str
@@ -99,7 +99,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Missing:
-    """The answer of a worker that lacks the data, or a state that it was to go on from."""
+    """The answer of a worker that lacks the data, or a state that it was to continue from."""
 
 
 Answer = tuple[Progress, ...] | Missing
@@ -142,7 +142,7 @@ def prepare(cache: bool = True) -> str:
         ) from None
 
 
-def advance(work: tuple[TrainingState, ...], data: DataRef, budget: Budget) -> Answer:
+def advance(work: tuple[TaskState, ...], data: DataRef, budget: Budget) -> Answer:
     """Train configs onward from where they are.
 
     Args:
@@ -171,7 +171,7 @@ def advance(work: tuple[TrainingState, ...], data: DataRef, budget: Budget) -> A
 class TaskLog:
     """What a task does for each of its configs, epoch by epoch."""
 
-    def __init__(self, work: tuple[TrainingState, ...], budget: Budget, device: str) -> None:
+    def __init__(self, work: tuple[TaskState, ...], budget: Budget, device: str) -> None:
         from foretune.models.runtime.compile import cache_hits, compile_count
 
         self._work, self._budget, self._device = work, budget, device
@@ -224,7 +224,7 @@ class TaskLog:
 
 
 def _advance_one(
-    state: TrainingState, folds: tuple[DevelopmentData, ...], budget: Budget, device: str
+    state: TaskState, folds: tuple[DevelopmentData, ...], budget: Budget, device: str
 ) -> Answer:
     from foretune.models.training.folds import FoldsTraining
 

@@ -18,12 +18,7 @@ from foretune.models.forecaster.forecaster import Forecaster
 from foretune.models.runtime.compile import use_compile_cache
 from foretune.models.training.refit import OnEpoch, Stage
 from foretune.models.training.results import EpochResult, NonFiniteLossError
-from foretune.search.cli.options import (
-    POSITIVE,
-    out_option,
-    prices_option,
-    print_written_files,
-)
+from foretune.search.cli.options import POSITIVE, out_option, prices_option, print_written_files
 from foretune.search.engine.signals import StopRequest, stop_on_signal
 from foretune.search.figures.forecasts import forecast_figure
 from foretune.search.figures.style import save_figure
@@ -36,14 +31,14 @@ _SHOWN = 5
 
 @click.command()
 @click.argument("best_toml", metavar="BEST.toml", type=click.Path())
-@prices_option("Other prices than the study's, or where the study's are.")
+@prices_option("Other prices, or the study's if they have moved.")
 @out_option("Folder of the model.", "model")
-@click.option("--no-refit", is_flag=True, help="Keep the weights that validation has seen.")
+@click.option("--no-refit", is_flag=True, help="Keep the weights of the chosen epoch.")
 def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
     """Train a study's best config on its training and validation days, to forecast with.
 
-    Validation chooses the epoch; then its days are trained on as well. The test days train and
-    decide nothing: they are only known, so that a forecast begins after the last of them.
+    Validation chooses the epoch; then its days are trained on as well. The test days are
+    used for neither; they are only known, so that a forecast begins after the last of them.
     """
     document = BestDocument.load(best_toml)
     require_model_place(out)
@@ -55,9 +50,9 @@ def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
         known = document.prices
         _say(
             console,
-            f"these are other prices than the study's ({known.name} to {known.last_date}, digest "
+            f"these are not the study's prices ({known.name} to {known.last_date}, digest "
             f"{known.digest[:12]}): {series.name} to {series.dates[-1]}, digest "
-            f"{series.digest[:12]}, split anew in the same proportions",
+            f"{series.digest[:12]}, split again in the same proportions",
         )
     try:
         with stop_on_signal() as stop, _show_epochs(stop) as on_epoch:
@@ -75,7 +70,7 @@ def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
 @click.command()
 @click.argument("model", metavar="MODEL", type=click.Path())
 @prices_option("Newer prices of the same instrument, which continue its own.")
-@click.option("--steps", type=POSITIVE, help="Days ahead (all that the model was trained for).")
+@click.option("--steps", type=POSITIVE, help="Days ahead (as many as the model was trained for).")
 @click.option("--csv", type=click.Path(), help="CSV file to write.")
 @click.option("--plot", type=click.Path(), help="PNG figure to write.")
 def forecast(
@@ -110,7 +105,7 @@ def _require_places(model: str, prices: str | None, csv: str | None, plot: str |
         if place.is_relative_to(Path(model).resolve()):
             raise ConfigError(f"{option} must lie outside the model {model}, but got {file}")
         if prices is not None and place == Path(prices).resolve():
-            raise ConfigError(f"{option} must be another file than --data, but got {file}")
+            raise ConfigError(f"{option} must be a different file from --data, but got {file}")
     if plot is not None and Path(plot).suffix.lower() != ".png":
         raise ConfigError(f"--plot must be a file named .png, but got {plot}")
     if len(set(places.values())) < len(places):
@@ -137,7 +132,7 @@ def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
         f"{training.last_date}",
     ]
     if left:
-        lines.append(f"the {left} days after, to {history.dates[-1]}, trained nothing")
+        lines.append(f"the {left} days after that, up to {history.dates[-1]}, were not trained on")
     return lines
 
 

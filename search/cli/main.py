@@ -12,7 +12,7 @@ from foretune.search.cli.entry import FAILED, INTERRUPTED, MISTAKE
 # The module of each command, and its line in the help, which so imports none of them.
 _COMMANDS = {
     "run": ("run", "Run or resume a study."),
-    "status": ("study", "Show how far a study is."),
+    "status": ("study", "Show how far along a study is."),
     "report": ("report", "Judge a study: is its winner more than luck?"),
     "replay": ("report", "Train a stored trial again, and compare every number."),
     "best": ("study", "Write the config of a study's best trial."),

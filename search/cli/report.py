@@ -1,10 +1,7 @@
 """``foretune report`` and ``foretune replay``: what a study's numbers are worth."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -20,7 +17,7 @@ from foretune.search.cli.options import (
     storage_option,
     study_option,
 )
-from foretune.search.engine.signals import StopRequest, stop_on_signal
+from foretune.search.engine.signals import stop_on_signal
 from foretune.search.report.access_log import format_access_log
 from foretune.search.report.files import require_report_place, write_report
 from foretune.search.report.replay import replay as train_again
@@ -29,7 +26,6 @@ from foretune.search.review.progress import show_training
 from foretune.search.run import NAME_PATTERN
 from foretune.search.storage.connect import load_study
 from foretune.search.study.spec import study_prices
-from foretune.search.trial.record import OnEpoch
 
 _prices_option = prices_option("The study's prices, if they are not where the study found them.")
 
@@ -40,7 +36,7 @@ _prices_option = prices_option("The study's prices, if they are not where the st
 @_prices_option
 @out_option("Folder for the report (results/STUDY).")
 @click.option("--open-test", is_flag=True, help="Open the test, and record that it was.")
-@click.option("--sealed", is_flag=True, help="Leave the test closed, as by default.")
+@click.option("--sealed", is_flag=True, help="Leave the test closed (the default).")
 @click.option("--top", type=POSITIVE, default=5, show_default=True, help="Configs to average.")
 def report(
     name: str,
@@ -57,14 +53,17 @@ def report(
     forecasts.csv.
     """
     if open_test and sealed:
-        raise ConfigError("--open-test and --sealed must not be given both")
+        raise ConfigError("--open-test and --sealed must not both be given")
     study = load_study(name, storage)
-    folder = require_report_place(out or _own_folder(name))
+    # A study that another program named may be called ../../elsewhere.
+    if not (out or NAME_PATTERN.fullmatch(name)):
+        raise ConfigError(f"--out must be given for study {name!r}: its name cannot be a folder's")
+    folder = require_report_place(out or Path("results") / name)
     series = study_prices(study, prices)
     use_compile_cache()
     console = Console(highlight=False, markup=False)
     with stop_on_signal() as stop:
-        with _show(f"study {name}: training its best configs once more", stop) as on_epoch:
+        with show_training(f"study {name}: training its best configs once more", stop) as on_epoch:
             made = make_report(
                 study,
                 series,
@@ -87,7 +86,7 @@ def report(
 
 @click.command()
 @study_option
-@click.option("--trial", "number", type=click.IntRange(min=0), required=True, help="Its number.")
+@click.option("--trial", "number", type=click.IntRange(min=0), required=True, help="Trial number.")
 @storage_option
 @_prices_option
 def replay(name: str, number: int, storage: str, prices: str | None) -> None:
@@ -100,32 +99,10 @@ def replay(name: str, number: int, storage: str, prices: str | None) -> None:
     use_compile_cache()
     with (
         stop_on_signal() as stop,
-        _show(f"study {name}: training trial {number} again", stop) as on_epoch,
+        show_training(f"study {name}: training trial {number} again", stop) as on_epoch,
     ):
         outcome = train_again(study, number, series, on_epoch=on_epoch)
         stop.check_stop()
     click.echo(outcome)
     if not outcome.is_identical:
         sys.exit(FAILED)
-
-
-def _own_folder(name: str) -> Path:
-    """Return results/STUDY; a study that another program named may be called ../../elsewhere."""
-    if not NAME_PATTERN.fullmatch(name):
-        raise ConfigError(f"--out must be given for study {name!r}: its name cannot be a folder's")
-    return Path("results") / name
-
-
-@contextmanager
-def _show(what: str, stop: StopRequest) -> Iterator[OnEpoch]:
-    """Show the epochs while the context lasts, and stop after the one of the user's Ctrl-C.
-
-    A KeyboardInterrupt would be lost where JAX calls back into Python.
-    """
-    with show_training(what) as show:
-
-        def on_epoch(*epoch: Any) -> None:
-            show(*epoch)
-            stop.check_stop()
-
-        yield on_epoch

@@ -1,15 +1,15 @@
 """``foretune run``: run or resume a study."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
-import optuna
 from rich.console import Console
 
 from foretune.datasets import SAMPLES, load_prices
-from foretune.datasets.common.files import require_writable
+from foretune.datasets.common.files import require_folder_place
 from foretune.models.config import TrialConfig
 from foretune.search.cli.entry import INTERRUPTED
 from foretune.search.cli.options import (
@@ -23,6 +23,7 @@ from foretune.search.cli.options import (
 from foretune.search.engine.executors import dask_executor
 from foretune.search.engine.signals import stop_on_signal
 from foretune.search.report.verdict import caveat
+from foretune.search.review.progress import show_training
 from foretune.search.review.results import write_results
 from foretune.search.review.summary import summary_table
 from foretune.search.run import run_study
@@ -39,7 +40,7 @@ from foretune.search.study.target import has_enough
 )
 @study_option
 @click.option("--trials", type=POSITIVE, default=30, show_default=True, help="Trials in total.")
-@click.option("--epochs", type=POSITIVE, help="Epochs a trial at most.")
+@click.option("--epochs", type=POSITIVE, help="Maximum epochs per trial.")
 @click.option("--horizon", type=POSITIVE, help="Days to forecast from each origin (50).")
 @click.option(
     "--stride", type=POSITIVE, help="Days between forecast origins (a fifth of the horizon)."
@@ -52,7 +53,7 @@ from foretune.search.study.target import has_enough
     "known",
     type=click.Path(),
     multiple=True,
-    help="TOML file of a config to train first, such as best.toml; may be given again.",
+    help="TOML file of a config to train first, such as best.toml; may be repeated.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
 @click.option(
@@ -77,7 +78,7 @@ from foretune.search.study.target import has_enough
     help="Seconds after which a worker that does not answer is ended (20 times the longest task).",
 )
 @click.option("--lanes", type=POSITIVE, help="Trials a worker trains at a time (1 on a CPU).")
-@click.option("--no-cache", is_flag=True, help="Leave the folder of compiled programs alone.")
+@click.option("--no-cache", is_flag=True, help="Do not use the cache of compiled programs.")
 @out_option("Folder for the results (results/STUDY).")
 def run(
     prices: str,
@@ -95,37 +96,35 @@ def run(
 ) -> None:
     """Run or resume a study, then write best.toml, trials.csv and figures.
 
-    The same command again goes on where the study stopped.
+    The same command continues where the study stopped.
     """
     series = load_prices(prices)
     space = None if space_file is None else SearchSpace.load(space_file)
     folder = Path("results") / name if out is None else Path(out)
-    require_writable(folder)
-    with dask_executor(dask, dask_scheduler_file) as executor, stop_on_signal() as stop:
-        study = run_study(
-            name,
-            series,
-            n_trials=trials,
-            space=space,
-            start_from=[TrialConfig.load(file) for file in known],
-            pruner=PRUNERS[pruner]() if pruner else None,
-            executor=executor,
-            lanes=lanes or "auto",
-            cache=not no_cache,
-            **settings,
-        )
-    if stop.requested or not _has_enough(study, trials):
-        sys.exit(INTERRUPTED)
-    files = write_results(study, series, folder)
+    require_folder_place(folder)
+    with stop_on_signal() as stop:
+        with dask_executor(dask, dask_scheduler_file) as executor:
+            study = run_study(
+                name,
+                series,
+                n_trials=trials,
+                space=space,
+                start_from=[TrialConfig.load(file) for file in known],
+                pruner=PRUNERS[pruner]() if pruner else None,
+                executor=executor,
+                lanes=lanes or "auto",
+                cache=not no_cache,
+                **settings,
+            )
+        complete = False
+        with suppress(*STORAGE_ERRORS):  # a database that is gone by now interrupted the run
+            complete = has_enough(study, trials)
+        if stop.requested or not complete:
+            sys.exit(INTERRUPTED)
+        with show_training(f"study {name}: training its best config once more", stop) as on_epoch:
+            files = write_results(study, series, folder, on_epoch=on_epoch)
+        stop.check_stop()
     console = Console()
     console.print(summary_table(study))
     console.print(caveat(study), highlight=False, markup=False)
     print_written_files(console, files)
-
-
-def _has_enough(study: optuna.Study, trials: int) -> bool:
-    """Whether the run is complete; a database that is gone by now interrupted it."""
-    try:
-        return has_enough(study, trials)
-    except STORAGE_ERRORS:
-        return False

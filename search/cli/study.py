@@ -24,7 +24,7 @@ from foretune.search.study.best import save_best
 @storage_option
 @study_option
 def status(storage: str, name: str) -> None:
-    """Show how far a study is: whether anybody runs it, trials by state, rate, best value."""
+    """Show how far along a study is: whether it is running, trials by state, rate, best value."""
     from foretune.search.engine.status import study_status
 
     Console().print(study_status(load_study(name, storage)).table())
@@ -49,7 +49,7 @@ def best(name: str, storage: str, out: str) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="STUDY STUDY ...")
 @storage_option
 def compare(names: tuple[str, ...], storage: str) -> None:
-    """Show the bests of studies side by side, and where their configs differ."""
+    """Show the best trials of studies side by side, and where their configs differ."""
     from foretune.search.review.compare import comparison_table
 
     Console().print(comparison_table([load_study(name, storage) for name in names]))

@@ -21,7 +21,7 @@ from waitress.task import ErrorTask
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.search.dashboard.guard import ON_EVERY_ANSWER, SANDBOX, guarded
-from foretune.search.storage.artifact_store import artifact_store
+from foretune.search.storage.artifact_store import TABLE, artifact_store
 from foretune.search.storage.connect import DEFAULT_STORAGE, open_storage, require_database
 from foretune.search.storage.optuna_internals import behind_cache
 
@@ -60,7 +60,7 @@ def serve(
 
     Example:
         >>> serve("sqlite:///foretune.db", port=8081, read_only=True)
-        The dashboard is at http://127.0.0.1:8081/ (Ctrl-C ends it)
+        The dashboard is at http://127.0.0.1:8081/ (press Ctrl-C to stop)
     """
     _require_token(host, token)
     require_database(storage_url)
@@ -75,7 +75,7 @@ def serve(
         # The name of the variable, never what is in it: terminals are logged and shared.
         query = f"?token=${TOKEN_VARIABLE}" if token else ""
         where = f"http://{_shown(host)}:{port}/{query}"
-        _run(app, listening, f"The dashboard is at {where} (Ctrl-C ends it)")
+        _run(app, listening, f"The dashboard is at {where} (press Ctrl-C to stop)")
 
 
 def _require_token(host: str, token: str | None) -> None:
@@ -107,7 +107,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError, UnicodeError) as error:
         listening.close()
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise ConfigError(f"port must be one that is free, but {port} is taken") from None
+            raise ConfigError(f"port must be free, but {port} is taken") from None
         raise ConfigError(
             "host and port must be an address of this machine to listen on, but got "
             f"{host!r} and {port}: {getattr(error, 'strerror', None) or error}"
@@ -139,16 +139,20 @@ def _run(app: WSGIApplication, listening: socket.socket, greeting: str) -> None:
         threads=8,
         ident=None,
         log_socket_errors=False,
+        # Visitors who say nothing must not keep others out.
+        connection_limit=1000,
+        channel_timeout=20,
+        asyncore_use_poll=True,
     )
     assert isinstance(server, BaseWSGIServer)  # as of one socket
     server.channel_class = _Channel
     print(greeting, flush=True)
     try:
-        wasyncore.loop(timeout=1, map=connections)
+        wasyncore.loop(timeout=1, use_poll=True, map=connections)
     except KeyboardInterrupt:
         # server.run() would wait five seconds for an answer that takes long.
         server.task_dispatcher.shutdown(timeout=1)
-        print("\nThe dashboard has ended.", flush=True)
+        print("\nThe dashboard has stopped.", flush=True)
     finally:
         wasyncore.close_all(connections)
 
@@ -208,9 +212,7 @@ class ArtifactsToRead:
             ArtifactNotFound: there is none of this id.
         """
         behind = behind_cache(self._storage)
-        if isinstance(behind, RDBStorage) and not inspect(behind.engine).has_table(
-            "foretune_artifacts"
-        ):
+        if isinstance(behind, RDBStorage) and not inspect(behind.engine).has_table(TABLE.name):
             raise ArtifactNotFound(f"no artifact {artifact_id}")
         return artifact_store(self._storage).open_reader(artifact_id)
 

@@ -1,4 +1,4 @@
-"""The guard before the dashboard: who may ask, who may change, and what an answer may do.
+"""The guard in front of the dashboard: who may read, who may change, what answers may do.
 
 optuna-dashboard 0.21 answers whoever reaches its port, under any name, lets any page in the same
 browser delete a study, and runs the script of an HTML artifact as its own. All of that is refused
@@ -63,8 +63,8 @@ def guarded(
         host = name.lower()
         if host not in known:
             text = (
-                f"The dashboard does not answer to the name {name!r}. If you trust it, start with "
-                "it: foretune dashboard --host-name NAME"
+                f"The dashboard does not answer to the name {name!r}. If you trust it, "
+                "restart with foretune dashboard --host-name NAME"
             )
             return "421 Misdirected Request", text, []
         if token is not None and (answer := _check_token(environ, token)):
@@ -84,6 +84,7 @@ def guarded(
     def guard(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         answer = refusal(environ)
         if answer is None:
+            environ.setdefault("HTTP_ACCEPT_ENCODING", "")  # optuna-dashboard fails without it
             return app(environ, _hardened(environ, start_response))
         status, text, headers = answer
         body = text.encode()
@@ -102,7 +103,10 @@ def _check_token(environ: WSGIEnvironment, token: str) -> Answer | None:
     """Return None if a request brings the token; one in its address is answered with a cookie."""
     query = parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)
     brought = [value for name, value in query if name == "token"]
-    cookie = _cookie(token)
+    # A browser shows a cookie to every port of a host. So the token itself is not in it, and two
+    # dashboards on one host have cookies of different names.
+    digest = hmac.new(token.encode(), b"foretune dashboard", hashlib.sha256).hexdigest()
+    cookie = f"foretune-{digest[:8]}={digest[8:]}"
     cookies = [each.strip() for each in environ.get("HTTP_COOKIE", "").split(";")]
     bearer = environ.get("HTTP_AUTHORIZATION", "")
     if brought and environ["REQUEST_METHOD"] in _READING:
@@ -121,16 +125,6 @@ def _check_token(environ: WSGIEnvironment, token: str) -> Answer | None:
         "The dashboard needs its token. Open it once with ?token=TOKEN at the end of the address.",
         [("WWW-Authenticate", 'Bearer realm="foretune dashboard"')],
     )
-
-
-def _cookie(token: str) -> str:
-    """Return NAME=VALUE, from which the token cannot be read.
-
-    A browser shows a cookie to every port of a host. So the token itself is not in it, and two
-    dashboards on one host have cookies of different names.
-    """
-    digest = hmac.new(token.encode(), b"foretune dashboard", hashlib.sha256).hexdigest()
-    return f"foretune-{digest[:8]}={digest[8:]}"
 
 
 def _same(shown: str, expected: str) -> bool:

@@ -20,7 +20,7 @@ _LANES = 16
 # NumPy's thread pools are told before they are made.
 _NUMPY_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-# A worker that has grown by so many bytes is replaced: every compiled shape leaves some behind.
+# A worker that has grown by this many bytes is replaced: every compiled shape leaves some behind.
 _GROWTH = {"LOKY_MAX_MEMORY_LEAK_SIZE": str(2**30)}
 
 
@@ -51,7 +51,7 @@ def find_devices() -> Devices:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         ids: Iterable[str] = ()
         if visible is not None:
-            # CUDA reads the list up to the first that cannot be, such as -1.
+            # CUDA reads the list up to the first invalid entry, such as -1.
             names = map(str.strip, visible.split(","))
             ids = takewhile(lambda name: name and not name.startswith("-"), names)
         else:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -21,32 +21,35 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.training.tasks import Budget, DataRef, Missing, advance, lane_shape
-from foretune.search.engine.executors import Slots
+from foretune.search.engine.executors import Slots, is_dask
 from foretune.search.engine.signals import StopRequest
 from foretune.search.space.space import SearchSpace
+from foretune.search.storage.lease import StudyTakenError
 from foretune.search.storage.optuna_internals import (
+    FIXED_PARAMS,
     end_trial,
     is_used_up,
     resumed_trial,
     start_trial,
     storage_of,
+    trial_at_start,
     trial_id,
 )
-from foretune.search.storage.retry import STORAGE_ERRORS, StorageAwayError
+from foretune.search.storage.retry import STORAGE_ERRORS, StorageAwayError, is_outage
 from foretune.search.study import version1
-from foretune.search.study.trials import LOST, MARK, finished_trials, is_finished
+from foretune.search.study.trials import DRIVER_MARK, LOST, finished_trials, is_finished
 from foretune.search.trial.record import OnEpoch, TrialRecord
 
-# So many workers may be lost with a trial, one after another, before it fails.
+# A trial fails when it has lost this many workers in a row.
 _MOST_LOSSES = 3
 
-# A task is late after so many seconds: that of a new shape, which compiles, and others at least.
+# Seconds after which a task is late: one of a new shape, which compiles; any other, at least.
 _FIRST_TASK, _LEAST_TIMEOUT, _TIMES_LONGEST = 1800.0, 300.0, 20.0
 
 # How often a waiting driver looks for signals, new workers and late tasks.
 _POLL_SECONDS = 0.1
 
-# After so many seconds without a worker the driver says that it waits.
+# Seconds without a worker after which the driver says that it waits.
 _ANNOUNCE_AFTER = 15.0
 
 
@@ -56,7 +59,7 @@ class DriverStudy(optuna.Study):
     stopped = False
 
     def stop(self) -> None:
-        """Note that the sampler has nothing left to ask for."""
+        """Note that the sampler has nothing left to suggest."""
         self.stopped = True
 
 
@@ -117,9 +120,10 @@ class Driver:
         self._shapes: set[Hashable] = set()  # those that a task has compiled
         self._longest_task = self._longest_epoch = 0.0
         self._idle_since: float | None = None
+        self._said_waiting = False
 
     def run(self) -> bool:
-        """Run trials until the study has enough, or the sampler has nothing left to ask for.
+        """Run trials until the study has enough, or the sampler has nothing left to suggest.
 
         Returns:
             Whether the user has stopped it before that.
@@ -134,7 +138,7 @@ class Driver:
                     if slot not in self._jobs and not self._submit(slot, []):
                         break
                 if self._jobs:
-                    self._idle_since = None
+                    self._idle_since, self._said_waiting = None, False
                 elif not self._await_workers():
                     return False
                 running = {job.future: slot for slot, job in self._jobs.items()}
@@ -147,7 +151,7 @@ class Driver:
             for slot, job in list(self._jobs.items()):
                 if job.future.done() and not job.future.cancelled() and not job.future.exception():
                     self._collect(slot)
-        except StorageAwayError:
+        except (StorageAwayError, StudyTakenError):
             self._records.clear()  # they stay marked, and the next driver goes on with them
             raise
         finally:
@@ -161,7 +165,7 @@ class Driver:
         version1.repeat_given_up_trials(self.study)
         left = self.plan.n_trials - finished_trials(self.study)
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if not (trial.system_attrs.get(MARK) or version1.was_running(trial)):
+            if not (trial.system_attrs.get(DRIVER_MARK) or version1.was_running(trial)):
                 continue  # somebody's own program runs it
             if left > 0:
                 left -= self._begin(resumed_trial(self.study, trial, _new_mark()))
@@ -187,9 +191,10 @@ class Driver:
         """Prepare a started trial for a task; False if no config can have its parameters."""
         try:
             config = self.plan.space.suggest(trial)
+        except StudyTakenError:
+            raise
         except (ConfigError, ValueError) as error:
-            stored = trial.storage.get_trial(trial_id(trial))
-            enqueued = "fixed_params" in stored.system_attrs
+            enqueued = FIXED_PARAMS in trial_at_start(trial).system_attrs
             reason = f"enqueued parameters: {error}" if enqueued else str(error)
             trial.set_user_attr("error", reason)
             self.on_trial(end_trial(trial, TrialState.FAIL))
@@ -213,16 +218,21 @@ class Driver:
         return bool(records)
 
     def _send(
-        self, slot: int, records: list[TrialRecord], held: Sequence[TrialRecord] | None
+        self,
+        slot: int,
+        records: list[TrialRecord],
+        held: Sequence[TrialRecord] = (),
+        *,
+        with_data: bool = False,
     ) -> None:
-        """Start a task. ``held`` are trials whose states the slot has; with None it gets all."""
-        data = self._data if held is None else replace(self._data, folds=None)
-        work = tuple(r.state.by_token() if r in (held or ()) else r.state for r in records)
+        """Start a task. The slot still has the states of the trials in ``held``."""
+        data = self._data if with_data else replace(self._data, folds=None)
+        work = tuple(r.state.by_token() if r in held else r.state for r in records)
         future = self.slots.submit(slot, advance, work, data, self._budget)
         self._jobs[slot] = _Job(records, future)
 
     def _group(self, going: list[TrialRecord]) -> list[TrialRecord]:
-        """Return what a slot trains next: what goes on there, filled up with trials of its shape.
+        """Return what a slot trains next: ``going``, filled up with trials of the same shape.
 
         What is asked for at once is asked without the results of what was asked with it.
         """
@@ -253,8 +263,8 @@ class Driver:
         try:
             answer = job.future.result()
         except BaseException as error:
-            cut_off = type(error).__module__.startswith("distributed.")
-            if cut_off or isinstance(error, BrokenExecutor | CancelledError | ConnectionError):
+            lost = BrokenExecutor | CancelledError | ConnectionError
+            if is_dask(error) or isinstance(error, lost):
                 self.slots.end(slot, job.future)
                 self._charge(job, "was killed, ran out of memory or was cut off")
                 return
@@ -263,7 +273,7 @@ class Driver:
             raise
         if isinstance(answer, Missing):
             if not self.stop.requested:
-                self._send(slot, job.records, held=None)
+                self._send(slot, job.records, with_data=True)
             return
         self._longest_task = max(self._longest_task, time.monotonic() - job.started)
         going = []
@@ -283,8 +293,8 @@ class Driver:
             self._queue += going
 
     def _finish(self, record: TrialRecord, state: TrialState) -> None:
-        record.end()
         self.check_lease()
+        record.end()
         value = record.value if state == TrialState.COMPLETE else None
         told = end_trial(record.trial, state, value)
         record.remove_snapshots()
@@ -309,20 +319,20 @@ class Driver:
             self._finish(record, TrialState.FAIL)
 
     def _charge(self, job: _Job, why: str) -> None:
-        """Charge the trials of a task with the loss of its worker, and let them go on elsewhere."""
+        """Charge the trials of a task with the loss of its worker, and continue them elsewhere."""
         for record in job.records:
             number = record.trial.number
             self._losses[number] += 1
             if self._losses[number] < _MOST_LOSSES:
-                say(f"a worker of trial {number} {why}; the trial goes on from its last snapshot")
+                say(f"a worker of trial {number} {why}; the trial continues from its last snapshot")
                 self._queue.insert(0, record)
                 continue
             reason = f"its worker {why}, {_MOST_LOSSES} times in a row"
             self._fail(record, reason, **{LOST: _MOST_LOSSES})
             if not self._shapes:
                 raise ConfigError(
-                    f"the first trial of study {self.study.study_name!r} must train, but every "
-                    f"worker of it {why}; was the memory too small, or the timeout?"
+                    f"the first trial of study {self.study.study_name!r} could not be trained: "
+                    f"every worker that ran it {why}; was the memory or the timeout too small?"
                 )
 
     def _end_late(self) -> None:
@@ -354,8 +364,9 @@ class Driver:
             return True
         self._idle_since = self._idle_since or time.monotonic()
         waited = time.monotonic() - self._idle_since
-        if waited >= _ANNOUNCE_AFTER > waited - _POLL_SECONDS:
-            say("waiting for a worker; Ctrl-C stops")
+        if waited >= _ANNOUNCE_AFTER and not self._said_waiting:
+            self._said_waiting = True
+            say("waiting for a worker; press Ctrl-C to stop")
         if waited > _FIRST_TASK:
             raise ConfigError(f"a worker must start, but none did for {waited / 60:.0f} minutes")
         time.sleep(_POLL_SECONDS)
@@ -367,22 +378,24 @@ class Driver:
         """Leave the unfinished trials to the next driver, with their snapshots."""
         for job in self._jobs.values():
             job.future.cancel()
-        # The user has to see the error that ended this driver, not one from here.
-        with suppress(*STORAGE_ERRORS, ForetuneError, KeyError):
-            for record in self._records.values():
-                with suppress(UpdateFinishedTrialError):
-                    record.save_snapshot()
-                    self._let_wait(record.trial)
+        for record in self._records.values():
+            # The user has to see the error that ended this driver, not one from here.
+            try:
+                record.save_snapshot()
+                self._let_wait(record.trial)
+            except (*STORAGE_ERRORS, ForetuneError, KeyError, UpdateFinishedTrialError) as error:
+                if isinstance(error, StorageAwayError | StudyTakenError) or is_outage(error):
+                    break
 
     def _let_wait(self, trial: Trial | FrozenTrial) -> None:
         """Let a trial wait, without a driver's mark: another program may take it next."""
         storage = storage_of(self.study)
         storage.set_trial_state_values(trial_id(trial), TrialState.WAITING)
-        storage.set_trial_system_attr(trial_id(trial), MARK, None)
+        storage.set_trial_system_attr(trial_id(trial), DRIVER_MARK, None)
 
 
 def _new_mark() -> dict[str, str]:
-    return {MARK: uuid4().hex}
+    return {DRIVER_MARK: uuid4().hex}
 
 
 def say(message: str) -> None:

@@ -18,7 +18,7 @@ from foretune.models.training.tasks import prepare
 from foretune.search.engine.signals import signals_blocked
 from foretune.search.trial.objective import CHUNK_SECONDS
 
-# Across a network a task trains for so many seconds.
+# Across a network a task trains for this many seconds.
 _REMOTE_CHUNK = 5.0
 
 # How many workers in a row may end before they have started.
@@ -119,8 +119,8 @@ class LokySlots(Slots):
                 self._failed_starts += 1
                 if self._failed_starts >= _MOST_FAILED_STARTS:
                     raise ConfigError(
-                        f"workers must start, but {self._failed_starts} of them ended before they "
-                        "did; they may have said why above, or was the memory too small?"
+                        f"workers must start, but {self._failed_starts} of them ended first; "
+                        "they may have said why above, or was the memory too small?"
                     ) from None
                 self._replace(slot)
         if found:
@@ -254,7 +254,7 @@ class DaskSlots(Slots):
         if self._client.status == "closed":
             raise ConfigError("the Dask scheduler must answer, but its connection was closed")
         if self._client.status != "running":
-            return ()  # it connects anew
+            return ()  # it is reconnecting
         if time.monotonic() - self._looked > 1:
             with suppress(OSError):  # cut off for a moment
                 look = self._client.scheduler.ncores
@@ -299,6 +299,16 @@ class DaskSlots(Slots):
         return [worker for worker in self._threads if worker not in self._stuck]
 
 
+def is_dask(thing: object) -> bool:
+    """Whether an executor or an error is Dask's, which need not be installed."""
+    return type(thing).__module__.startswith("distributed.")
+
+
+def given_slots(executor: Executor, size: int | None) -> Slots:
+    """Return the slots of an executor that the user gives."""
+    return DaskSlots(executor, size) if is_dask(executor) else GivenExecutor(executor, size)
+
+
 @contextmanager
 def dask_executor(address: str | None, scheduler_file: str | None) -> Iterator[Executor | None]:
     """Connect to the Dask scheduler at an address or of a file, while the context lasts.
@@ -313,7 +323,7 @@ def dask_executor(address: str | None, scheduler_file: str | None) -> Iterator[E
         yield None
         return
     if address is not None and scheduler_file is not None:
-        raise ConfigError("--dask and --dask-scheduler-file must not be given both")
+        raise ConfigError("--dask and --dask-scheduler-file must not both be given")
     try:
         from distributed import Client
     except ImportError:

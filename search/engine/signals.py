@@ -27,7 +27,7 @@ class StopRequest:
         """Handle a signal."""
         self.check_stop()
         self.requested = True
-        print("\nStopping after this epoch; once more to stop at once.", file=sys.stderr)
+        print("\nStopping after this epoch; press Ctrl-C again to stop at once.", file=sys.stderr)
 
     def check_stop(self) -> None:
         """Stop here if that was asked for.

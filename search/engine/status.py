@@ -1,4 +1,4 @@
-"""How far a study is: whether it runs, trials by state, rate, time left, best value."""
+"""How far along a study is: whether it runs, trials by state, rate, time left, best value."""
 
 import time
 from collections import Counter
@@ -15,16 +15,16 @@ from foretune.search.storage.lease import driver_of, format_driver
 from foretune.search.study.best import best_so_far
 from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec
 from foretune.search.study.target import StudyTarget
-from foretune.search.study.trials import MARK, counted_trials, is_finished
+from foretune.search.study.trials import DRIVER_MARK, counted_trials, is_finished
 
 State = Literal["running", "stopped", "done", "exhausted"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyStatus:
-    """How far a study is.
+    """How far along a study is.
 
-    ``state`` is ``exhausted`` where the sampler has nothing left to ask for. ``driver`` names the
+    ``state`` is ``exhausted`` where the sampler has nothing left to suggest. ``driver`` names the
     process that runs the study, None if there is none. ``wanted`` and ``left`` are None where
     no run has said how many trials it is to have. ``trials_per_hour`` is None while nothing runs or
     before a trial has finished, as is ``left``. Tries that were run again as another trial
@@ -53,9 +53,9 @@ class StudyStatus:
         table.add_row("trials by state", counts or "none")
         if self.state == "running":
             rate = self.trials_per_hour
-            table.add_row("rate", "unknown yet" if rate is None else f"{rate:.4g} trials an hour")
+            table.add_row("rate", "not known yet" if rate is None else f"{rate:.4g} trials an hour")
             left = self.left
-            table.add_row("time left", "unknown yet" if left is None else _format_duration(left))
+            table.add_row("time left", "not known yet" if left is None else _format_duration(left))
         best = "none yet"
         if self.best_value is not None:
             best = f"{self.best_value:.6f} (trial {self.best_number}; persistence is 1)"
@@ -64,7 +64,7 @@ class StudyStatus:
 
 
 def study_status(study: optuna.Study) -> StudyStatus:
-    """Return how far ``study`` is.
+    """Return how far along ``study`` is.
 
     Example:
         >>> study_status(load_study("sp500")).state
@@ -103,8 +103,9 @@ def _states(trials: list[FrozenTrial], *, runs: bool) -> dict[str, int]:
     """Count trials by state; one that a killed driver has left waits for the next one."""
 
     def name(trial: FrozenTrial) -> str:
-        left = trial.state == TrialState.RUNNING and not runs and bool(trial.system_attrs.get(MARK))
-        return "waiting" if left else trial.state.name.lower()
+        left = not runs and trial.state == TrialState.RUNNING
+        waits = left and trial.system_attrs.get(DRIVER_MARK)
+        return "waiting" if waits else trial.state.name.lower()
 
     return dict(Counter(map(name, trials)).most_common())
 

@@ -1,4 +1,4 @@
-"""Figures kept as recipes: what is to be drawn, drawn when somebody looks.
+"""Figures kept as recipes, which are drawn when somebody looks.
 
 Drawing the figures of a trial takes as long as a tenth of a small trial's training, and most of
 them are never looked at. So a trial keeps their data as an artifact under the name of a PNG file,
@@ -22,6 +22,7 @@ from foretune.search.figures.style import (
     legend_below,
     literal,
     page_figure,
+    png,
     whole_number_ticks,
 )
 
@@ -80,12 +81,10 @@ class DrawnArtifacts:
 @lru_cache(maxsize=64)
 def _draw(content: bytes) -> bytes:
     document = json.loads(content.removeprefix(_MAGIC))
-    written = io.BytesIO()
     with _drawing:
         figure = page_figure(4.2)
         _DRAWINGS[document["kind"]](figure, **document["data"])
-        figure.savefig(written, format="png", dpi=120)
-    return written.getvalue()
+        return png(figure)
 
 
 def _forecasts(figure: Figure, *, title: str, window: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""Forecasts with their intervals, over the prices that came or after those that led to them.
+"""Forecasts with their intervals, over the actual prices or after those that led to them.
 
-Readable without colour: line styles and grey values keep apart.
+Readable without colour: line styles and grey values can be told apart.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,7 @@ from numpy.typing import NDArray
 
 from foretune.datasets.transforms import prices_after
 from foretune.models.forecasts.intervals import COVERAGE, interval
-from foretune.search.figures.style import (
-    BLACK,
-    BLUE,
-    ORANGE,
-    legend_below,
-    literal,
-    page_figure,
-)
+from foretune.search.figures.style import BLACK, BLUE, ORANGE, legend_below, literal, page_figure
 
 if TYPE_CHECKING:  # it imports JAX, and a driver draws no forecast
     from foretune.models.forecaster.forecaster import Forecaster
@@ -73,7 +66,8 @@ class ForecastWindow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the window as what JSON knows."""
-        fields = {name: getattr(self, name).tolist() for name in ("origins", "growth", "widths")}
+        fields = {name: getattr(self, name).tolist() for name in ("origins", "growth")}
+        fields["widths"] = None if self.widths is None else self.widths.tolist()
         # Prices are called mid, as in the first version.
         return fields | {"mid": self.values.tolist(), "dates": self.dates.astype(str).tolist()}
 
@@ -85,7 +79,7 @@ class ForecastWindow:
             values=np.array(document["mid"]),
             origins=np.array(document["origins"], np.int32),
             growth=np.array(document["growth"]),
-            widths=np.array(document["widths"]),
+            widths=None if document["widths"] is None else np.array(document["widths"]),
         )
 
     def draw(self, axes: Axes) -> None:

@@ -22,6 +22,7 @@ from foretune.search.figures.style import (
     page_figure,
     whole_number_ticks,
 )
+from foretune.search.study.best import best_trial
 from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.study.trials import stored_number
 
@@ -87,24 +88,27 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
     """Draw all trials' validation values by epoch, and the best trial's training loss."""
     figure = page_figure(4.0)
     left, right = figure.subplots(1, 2)
-    trials = study.get_trials(deepcopy=False)
-    curves = [t.intermediate_values for t in trials if t.intermediate_values]
-    for number, curve in enumerate(curves):
-        label = "other trials" if number == 0 else None
+    best, look = best_trial(study), {"color": ORANGE, "marker": "o", "markersize": 3}
+    curves = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
+    drawn = [value for curve in curves.values() for value in curve.values()]
+    values, label = curves.pop(best.number), "other trials"
+    for curve in filter(None, curves.values()):
         left.plot(list(curve), list(curve.values()), color=GREY, linewidth=0.8, label=label)
-    epochs = [result.epoch for result in best_run]
-    values = [result.relative_mse for result in best_run]
-    left.plot(epochs, values, color=ORANGE, marker="o", markersize=3, label="best trial")
+        label = ""
+    left.plot(list(values), list(values.values()), label="best trial", **look)
     left.axhline(1.0, color=BLACK, linestyle="--", linewidth=1, label="persistence")
-    left.set(xlabel="epoch", ylabel=_VALUE, title="validation, all trials")
-    _clip_outliers(left, [value for curve in curves for value in curve.values()])
+    # Under the Wilcoxon pruner the steps are folds.
+    of_folds = {n: best.user_attrs.get(f"{OBJECTIVE_NAME}_fold_{n}") for n in values}
+    step = "fold" if values and values == of_folds else "epoch"
+    left.set(xlabel=step, ylabel=_VALUE, title="validation, all trials")
+    _clip_outliers(left, drawn)
     left.legend(loc="upper right")
-    losses = [result.train_loss for result in best_run]
-    right.plot(epochs, losses, color=ORANGE, marker="o", markersize=3)
+    right.plot([r.epoch for r in best_run], [r.train_loss for r in best_run], **look)
+    last = ", last fold" if f"{OBJECTIVE_NAME}_fold_1" in best.user_attrs else ""
     right.set(
         xlabel="epoch",
         ylabel="training loss (½ squared scaled error,\nsummed over the unroll)",
-        title="training, best trial",
+        title=f"training, best trial{last}",
     )
     for axes in (left, right):
         whole_number_ticks(axes)
@@ -114,7 +118,7 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
 def forecasts_figure(
     data: DevelopmentData, forecasts: NDArray[np.float64], *, title: str
 ) -> Figure:
-    """Draw validation forecasts over the prices that came, and below the last few of them.
+    """Draw validation forecasts over the actual prices, and below the last few of them.
 
     Args:
         data: training and validation days.

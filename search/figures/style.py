@@ -1,5 +1,6 @@
 """The look that all figures share."""
 
+import io
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from foretune.datasets.common.files import write_atomically
 
 WIDTH = 9.0  # inches: a page's width at the default font size
 
-# Colours that keep apart in greyscale and for colour-blind readers (Okabe & Ito).
+# Colours that can be told apart in greyscale and for colour-blind readers (Okabe & Ito).
 BLACK, BLUE, ORANGE, GREY = "#000000", "#0072B2", "#D55E00", "#999999"
 
 
@@ -34,6 +35,13 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def png(figure: Figure) -> bytes:
+    """Return ``figure`` as a PNG file."""
+    written = io.BytesIO()
+    figure.savefig(written, format="png", dpi=150)
+    return written.getvalue()
+
+
 def save_figure(path: Path, figure: Figure) -> None:
-    """Write ``figure`` as PNG, whole or not at all."""
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="png", dpi=150))
+    """Write ``figure`` as a PNG file, whole or not at all."""
+    write_atomically(path, png(figure))

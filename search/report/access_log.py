@@ -1,4 +1,4 @@
-"""Who has opened a test, and when: what the studies of a storage say of it."""
+"""Who has opened a test, and when: what the studies of a storage record."""
 
 import hashlib
 import uuid
@@ -76,7 +76,7 @@ def record_access(
     study.set_user_attr(f"{_ATTRIBUTE}{uuid.uuid4().hex}", asdict(access))
 
 
-def test_access_log(study: optuna.Study, *, prices: str) -> list[HeldOutAccess]:
+def read_access_log(study: optuna.Study, *, prices: str) -> list[HeldOutAccess]:
     """Return every opening of these prices' test by any study of the storage, the first one first.
 
     One whose record does not say of which prices is among them: it may have been of these.
@@ -112,7 +112,7 @@ def format_access_log(log: Sequence[HeldOutAccess], study_name: str) -> str:
     incomplete = sum(not access.is_complete for access in log)
     if incomplete:
         text += (
-            f" Of {incomplete} of these openings the record does not say when or of which prices; "
-            "they count all the same."
+            f" For {incomplete} of these openings the record does not say when or for which "
+            "prices; they count nevertheless."
         )
     return text

@@ -18,8 +18,8 @@ from foretune.search.study.trials import format_states
 FOLDER = "figures"
 
 _CAPTIONS = {
-    "forecasts": "Forecasts of the winner with their intervals, over the prices that came. On "
-    "validation the intervals were made from these same errors.",
+    "forecasts": "Forecasts of the winner with their intervals, over the actual prices. On "
+    "validation the intervals were computed from these same errors.",
     "errors_by_step": "Squared error by step ahead, in units of persistence's: below 1 is better.",
     "importance": "How much each parameter matters for being among the best trials (PED-ANOVA).",
     "history": "Every trial's value on validation.",
@@ -166,15 +166,17 @@ def _coverage(report: Report) -> str:
         )
     if test is None or test.coverage is None:
         return held
-    return f"{held}; of the test's they held in {np.mean(test.coverage):.0%}, steps averaged"
+    return f"{held}; on the test they held in {np.mean(test.coverage):.0%}, averaged over the steps"
 
 
 def _search(report: Report) -> str:
     folds, winner = report.spec.split.folds, report.winner
     members = ", ".join(map(str, report.members))
-    same = "to the last bit"
+    same = "identical to the last bit"
     if not winner.is_same:
-        same = f"with relative MSE {winner.relative_mse:.6f}, stored was {winner.trial.value:.6f}"
+        same = (
+            f"with relative MSE {winner.relative_mse:.6f}, not {winner.trial.value:.6f} as before"
+        )
     ways = "one validation part" if folds == 1 else f"{folds} walk-forward folds"
     count = len(report.study.get_trials(deepcopy=False))
     return (

@@ -47,7 +47,7 @@ class ScoredTrials:
         return min(self.trials, key=rank)
 
     @property
-    def format_left_out(self) -> str:
+    def left_out_text(self) -> str:
         """Name the trials that are left out; empty without any."""
         if not self.left_out:
             return ""
@@ -108,7 +108,7 @@ def _losses(
 def _format_reasons(reasons: Mapping[int, str]) -> str:
     """Return the first few reasons, and how many more there are."""
     given = list(reasons.values())
-    more = f"; and so on, {len(given)} trials" if len(given) > _REASONS else ""
+    more = f"; and so on, {len(given)} trials in all" if len(given) > _REASONS else ""
     return "; ".join(given[:_REASONS]) + more
 
 
@@ -177,6 +177,6 @@ def gather_evidence(scored: ScoredTrials, folds: Sequence[DevelopmentData]) -> E
         trials=numbers,
         against={name: skill_of(scored, split, model.losses) for name, model in baselines.items()},
         in_set=in_set,
-        left_out=scored.format_left_out,
+        left_out=scored.left_out_text,
         baselines=baselines,
     )

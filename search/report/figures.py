@@ -24,7 +24,7 @@ from foretune.search.report.report import EvaluationSet, Report
 # Every figure there may be; a search too small to tell lacks the last one.
 FIGURES = ("forecasts", "errors_by_step", "history", "importance")
 
-# Line styles that keep apart without colour; the winner's first.
+# Line styles that can be told apart without colour; the winner's first.
 _STYLES = (("-", "o", ORANGE), ("--", "s", BLUE), ("-.", "^", GREY))
 
 

@@ -1,6 +1,5 @@
 """A report as files: one HTML page, the same as Markdown, tables as CSV, figures as PNG."""
 
-import io
 import os
 from pathlib import Path
 
@@ -10,11 +9,12 @@ import pandas as pd
 from foretune.datasets.common.files import (
     make_folder,
     require_file_place,
-    require_writable,
+    require_folder_place,
     write_atomically,
 )
 from foretune.datasets.transforms import prices_after
 from foretune.models.forecasts.intervals import interval
+from foretune.search.figures.style import png
 from foretune.search.report.document import FOLDER, html, markdown
 from foretune.search.report.figures import FIGURES, report_figures
 from foretune.search.report.report import EvaluationSet, Report
@@ -34,8 +34,8 @@ def require_report_place(out: str | os.PathLike[str]) -> Path:
     Raises:
         ConfigError: it cannot be made or written to, or there is no place for one of the files.
     """
-    folder = require_writable(out)
-    require_writable(folder / FOLDER)
+    folder = require_folder_place(out)
+    require_folder_place(folder / FOLDER)
     for file in (folder / name for name in _FILES):
         # A folder that is missing will be made.
         if file.parent.exists():
@@ -62,11 +62,8 @@ def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
     """
     folder = make_folder(require_report_place(out))
     make_folder(folder / FOLDER)
-    images: dict[str, bytes] = {}
-    for name, figure in report_figures(report).items():
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=150)
-        images[f"{FOLDER}/{name}.png"] = drawn.getvalue()
+    figures = report_figures(report)
+    images = {f"{FOLDER}/{name}.png": png(figure) for name, figure in figures.items()}
     document = markdown(report)
     files: dict[str, str | bytes] = {
         "report.html": html(document, report.study.study_name, images),

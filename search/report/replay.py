@@ -7,14 +7,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.common.records import versions
 from foretune.datasets.prices import PriceSeries
 from foretune.models.forecasts.metrics import assess_folds
 from foretune.models.runtime.device import device_name
+from foretune.models.runtime.versions import versions
 from foretune.search.report.retrain import retrain
 from foretune.search.storage.artifacts import artifact_names
 from foretune.search.storage.optuna_internals import storage_of
-from foretune.search.study.best import naming
+from foretune.search.study.best import errors_naming
 from foretune.search.study.spec import OBJECTIVE_NAME, required_spec
 from foretune.search.study.trials import stored_number
 from foretune.search.trial.files import LOSSES_BY_ORIGIN, load_losses
@@ -39,7 +39,7 @@ class Replay:
 
     @property
     def is_identical(self) -> bool:
-        """Whether every number came out to the last bit."""
+        """Whether every number came out identical to the last bit."""
         return self.difference == 0
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ def replay(
     )
     fold_values = [value for value in stored_folds if value is not None]
     folds = folds[: len(fold_values)] or folds
-    with naming(study):
+    with errors_naming(study):
         losses = None  # those that are damaged are refused before anything trains
         if LOSSES_BY_ORIGIN in artifact_names(storage_of(study), trial):
             origins = sum(len(fold.split.validation_origins) for fold in folds)
@@ -138,7 +138,7 @@ def _why_without(trial: FrozenTrial) -> str:
     if trial.state == TrialState.FAIL:
         return str(trial.user_attrs.get("error", "no reason is stored"))
     if OBJECTIVE_NAME in trial.user_attrs:
-        return f"its {OBJECTIVE_NAME} is {trial.user_attrs[OBJECTIVE_NAME]!r:.100}, no number"
+        return f"its {OBJECTIVE_NAME} is {trial.user_attrs[OBJECTIVE_NAME]!r:.100}, not a number"
     return f"it stored no {OBJECTIVE_NAME}"
 
 
@@ -147,12 +147,12 @@ def _reasons(trial: FrozenTrial, then: dict[str, str]) -> tuple[str, ...]:
     reasons = []
     before, now = trial.user_attrs.get("device", "unknown"), device_name()
     if before != now:
-        reasons.append(f"it was trained on {before}, this is {now}")
+        reasons.append(f"it was trained on {before}, not on {now}")
     if "lanes" in trial.user_attrs:
-        reasons.append(f"it was trained in {trial.user_attrs['lanes']} lanes, this is one alone")
+        reasons.append(f"it was trained in {trial.user_attrs['lanes']} lanes and alone here")
     here = versions("optuna")
     reasons += [
-        f"{name} was {version} when the study began, this is {here.get(name, 'without it')}"
+        f"{name} was {version} when the study began and is {here.get(name, 'not installed')} here"
         for name, version in then.items()
         if here.get(name) != version
     ]

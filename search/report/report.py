@@ -27,14 +27,14 @@ from foretune.models.forecasts.metrics import (
     validation_growth,
 )
 from foretune.models.forecasts.predict import evaluate
-from foretune.search.report.access_log import HeldOutAccess, test_access_log
+from foretune.search.report.access_log import HeldOutAccess, read_access_log
 from foretune.search.report.evidence import Evidence, ScoredTrials, gather_evidence, scored_trials
 from foretune.search.report.held_out import HeldOutTest
 from foretune.search.report.retrain import RetrainedTrial, best_distinct, ensemble, retrain
 from foretune.search.report.significance import diebold_mariano
 from foretune.search.report.tables import as_text, rich_table
 from foretune.search.report.verdict import Finding, OutcomeOnTest, verdict
-from foretune.search.study.best import naming
+from foretune.search.study.best import errors_naming
 from foretune.search.study.spec import StudySpec, required_spec
 from foretune.search.trial.record import OnEpoch
 
@@ -171,7 +171,7 @@ def make_report(
     folds = spec.development(prices)
     scored = scored_trials(study)
     evidence = gather_evidence(scored, folds)
-    with naming(study):
+    with errors_naming(study):
         retrained = [retrain(t, folds, on_epoch) for t in best_distinct(scored.trials, top)]
     winner = retrained[0]
     validation = _validation_part(folds, retrained, evidence)
@@ -202,7 +202,7 @@ def make_report(
         validation=validation,
         test=test if isinstance(test, EvaluationSet) else None,
         importances=importances,
-        openings=test_access_log(study, prices=prices.digest),
+        openings=read_access_log(study, prices=prices.digest),
     )
 
 

@@ -228,7 +228,7 @@ def model_confidence_set(
             mcs.compute()
         except RuntimeWarning as error:
             raise ConfigError(
-                f"reps must be so many that resamples of {origins} origins differ, but is {reps}"
+                f"reps must be enough for resamples of {origins} origins to differ, but is {reps}"
             ) from error
     shares = mcs.pvalues["Pvalue"].sort_index().to_numpy(dtype=np.float64)
     return _never_zero(shares, reps)[twin.reshape(-1)]

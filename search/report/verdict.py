@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import optuna
 
 from foretune.datasets.common.errors import ForetuneError
-from foretune.search.report.access_log import format_access_log, test_access_log
+from foretune.search.report.access_log import format_access_log, read_access_log
 from foretune.search.report.evidence import scored_trials, skill_of
 from foretune.search.report.significance import DieboldMariano, SPAResult
 from foretune.search.study.best import best_so_far
@@ -71,7 +71,7 @@ class Finding:
 
 
 def is_significant(p: float, independent: int) -> bool:
-    """Whether a p-value, as it is printed, from so many independent origins supports a claim."""
+    """Whether a p-value, as it is printed, from this many independent origins supports a claim."""
     return round(p, 3) < SIGNIFICANCE and independent >= ENOUGH_ORIGINS
 
 
@@ -85,8 +85,8 @@ def verdict(finding: Finding) -> str:
     ]
     if ENOUGH_ORIGINS <= skill.independent < _MANY_ORIGINS:
         sentences.append(
-            f"With {skill.independent} validation origins that do not overlap, a small gain goes "
-            "unnoticed."
+            f"With {skill.independent} validation origins that do not overlap, a small gain "
+            "would go unnoticed."
         )
     return " ".join(filter(None, sentences))
 
@@ -103,7 +103,7 @@ def format_skill(skill: SPAResult, trial: int, relative_mse: float) -> str:
     if skill.independent < ENOUGH_ORIGINS:
         return (
             f"There are too few forecast origins to tell skill from luck: {skill.independent} on "
-            f"validation that do not overlap, and it takes {ENOUGH_ORIGINS}."
+            f"validation do not overlap, and it takes {ENOUGH_ORIGINS}."
         )
     if not is_significant(skill.p_value, skill.independent):
         return (
@@ -121,32 +121,32 @@ def _on_the_best_baseline(finding: Finding) -> str:
         return ""
     against = finding.against_baseline
     baseline = (
-        f"{finding.baseline}, which trains nothing ({finding.baseline_relative_mse:.3f}, "
+        f"{finding.baseline}, which needs no training ({finding.baseline_relative_mse:.3f}, "
         f"{p_value(against.p_value)})"
     )
     if is_significant(against.p_value, against.independent):
         return f"It beats {baseline} as well."
     if finding.baseline_relative_mse < finding.relative_mse:
         return f"But it is behind {baseline}."
-    return f"But it is not told apart from {baseline}."
+    return f"But it cannot be told apart from {baseline}."
 
 
 def _on_test(finding: Finding) -> str:
     test = finding.test
     if finding.why_not_scored is not None:
-        return f"The test, opened, cannot be scored: {finding.why_not_scored}."
+        return f"The opened test cannot be scored: {finding.why_not_scored}."
     if test is None:
         return "This report left the test closed."
     found = p_value(test.against_persistence.p_value)
     outcome = f"relative MSE {test.relative_mse:.3f}, {found}"
     if test.independent < ENOUGH_ORIGINS:
         text = (
-            f"The test, opened, has too few origins to judge by ({test.independent} that do not "
+            f"The opened test has too few origins to judge by ({test.independent} that do not "
             f"overlap): relative MSE {test.relative_mse:.3f}."
         )
     elif finding.claims_skill:
         confirms = "confirms" if test.is_better else "does not confirm"
-        text = f"The test, opened, {confirms} it: {outcome}."
+        text = f"The opened test {confirms} it: {outcome}."
     elif test.is_better:
         text = f"Yet on the opened test the winner, trial {finding.trial}, is better: {outcome}."
     else:
@@ -192,10 +192,10 @@ def verdict_so_far(study: optuna.Study) -> str:
         return f"There is no verdict: {error}."
     best = scored.best
     assert best.value is not None  # a scored trial has one
-    return f"{format_skill(skill, best.number, best.value)} {scored.format_left_out}".rstrip()
+    return f"{format_skill(skill, best.number, best.value)} {scored.left_out_text}".rstrip()
 
 
 def openings_of_test(study: optuna.Study) -> str:
     """Say how often the study's test has been opened."""
-    log = test_access_log(study, prices=required_spec(study).prices.digest)
+    log = read_access_log(study, prices=required_spec(study).prices.digest)
     return format_access_log(log, study.study_name)

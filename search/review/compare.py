@@ -1,4 +1,4 @@
-"""Studies side by side: their bests, how sure they are, and where their configs differ."""
+"""Studies side by side: their best trials, how sure they are, and where their configs differ."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from foretune.datasets.common.errors import ConfigError, ForetuneError, printabl
 from foretune.search.report.evidence import scored_trials, skill_of
 from foretune.search.report.tables import rich_table
 from foretune.search.report.verdict import p_value
-from foretune.search.study.best import best_trial, naming, trial_config
+from foretune.search.study.best import best_trial, errors_naming, trial_config
 from foretune.search.study.spec import StudySpec, required_spec
 
 
@@ -38,9 +38,9 @@ def comparison_table(studies: Sequence[optuna.Study]) -> Table:
         [row for row in _rows(facts) if any(row[1:])],
         [row for row in _rows(configs) if len(set(row[1:])) > 1],
         header=["", *(printable(study.study_name) for study in studies)],
-        caption="The same prices and the same origins: the values compare."
+        caption="The same prices and the same origins: the values are comparable."
         if len(days) == 1
-        else "Other prices or other origins: the values do not compare.",
+        else "Different prices or origins: the values are not comparable.",
     )
 
 
@@ -49,11 +49,11 @@ def _column(study: optuna.Study, spec: StudySpec) -> tuple[dict[str, str], dict[
     split = spec.split
     try:
         scored = scored_trials(study)
-        best, left_out = scored.best, scored.format_left_out
+        best, left_out = scored.best, scored.left_out_text
         skill = p_value(skill_of(scored, split).p_value)
     except ForetuneError:
         best, left_out, skill = best_trial(study), "", "not known"
-    with naming(study):
+    with errors_naming(study):
         config = trial_config(best).model_dump(mode="json")
     facts = {
         "best relative MSE (validation)": f"{best.value:.6f}",

@@ -9,11 +9,7 @@ from optuna.trial import FrozenTrial
 
 from foretune.datasets.common.errors import ForetuneError
 from foretune.search.report.tables import markdown_table, plain, provenance_rows
-from foretune.search.report.verdict import (
-    better_than_persistence,
-    openings_of_test,
-    verdict_so_far,
-)
+from foretune.search.report.verdict import better_than_persistence, openings_of_test, verdict_so_far
 from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.best import best_so_far, trial_config
@@ -23,7 +19,7 @@ from foretune.search.study.trials import finished_trials, format_states
 from foretune.search.trial.files import FORECASTS, LEARNING_CURVE
 
 # What a user writes above this line stays.
-MARK = "*Kept by foretune from here on; your own words stay above this line.*"
+DIVIDER = "*Kept by foretune from here on; your own words stay above this line.*"
 
 # Time spent on the note is at most this share of the time between two notes.
 _SHARE = 0.01
@@ -64,8 +60,8 @@ class StudyNote:
         best, body = best_so_far(self._study), note(self._study)
         if best is not None and best.number != self._shown:
             self._show(best)
-        above = get_note(self._study).partition(MARK)[0].rstrip()
-        save_note(self._study, "\n\n".join(part for part in (above, MARK, body) if part))
+        above = get_note(self._study).partition(DIVIDER)[0].rstrip()
+        save_note(self._study, "\n\n".join(part for part in (above, DIVIDER, body) if part))
         now = self._clock()
         self._is_current = True
         self._due = now + (now - begun) / _SHARE

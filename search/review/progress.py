@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from foretune.models.config import TrialConfig
 from foretune.models.training.results import FoldResults
+from foretune.search.engine.signals import StopRequest
 from foretune.search.study.best import best_so_far
 from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.study.trials import is_finished
@@ -50,7 +51,7 @@ class Bar:
         self._show_running()
 
     def trial(self, study: optuna.Study, trial: FrozenTrial, total: int) -> None:
-        """Show how far the study is, whoever ran its trials, and its best trial so far."""
+        """Show how far along the study is, whoever ran its trials, and its best trial so far."""
         self._running.pop(trial.number, None)
         console = self._bar.console
         if console.quiet:
@@ -131,10 +132,18 @@ def live_line(description: str) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def show_training(what: str) -> Iterator[OnEpoch]:
-    """Show the epochs of trials that are trained again while the context lasts."""
+def show_training(what: str, stop: StopRequest) -> Iterator[OnEpoch]:
+    """Show the epochs of trials that are trained again, and stop after that of the user's Ctrl-C.
+
+    A KeyboardInterrupt would be lost where JAX calls back into Python.
+    """
     with live_line(what) as show:
-        yield lambda *epoch: show(now=_format_epoch(*epoch))
+
+        def on_epoch(*epoch: Any) -> None:
+            show(now=_format_epoch(*epoch))
+            stop.check_stop()
+
+        yield on_epoch
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import pandas as pd
 from foretune.datasets.common.files import make_folder, write_atomically
 from foretune.datasets.prices import PriceSeries
 from foretune.models.training.loop import best_epoch, fit
+from foretune.models.training.results import FoldResults
 from foretune.search.figures.study import (
     forecasts_figure,
     history_figure,
@@ -18,10 +19,15 @@ from foretune.search.figures.study import (
 from foretune.search.figures.style import literal, save_figure
 from foretune.search.study.best import save_best, trial_config
 from foretune.search.study.spec import OBJECTIVE_NAME, required_spec
+from foretune.search.trial.record import OnEpoch
 
 
 def write_results(
-    study: optuna.Study, prices: PriceSeries, out: str | os.PathLike[str]
+    study: optuna.Study,
+    prices: PriceSeries,
+    out: str | os.PathLike[str],
+    *,
+    on_epoch: OnEpoch | None = None,
 ) -> list[Path]:
     """Write a study's ``best.toml``, ``trials.csv`` and ``figures/*.png`` into the folder ``out``.
 
@@ -32,6 +38,7 @@ def write_results(
         study: a study of :func:`run_study` with a complete trial.
         prices: the prices it was run on.
         out: a folder, made where it is missing.
+        on_epoch: called with (trial number, config, results) after every epoch.
 
     Returns:
         The files written.
@@ -49,7 +56,11 @@ def write_results(
     write_atomically(folder / "trials.csv", trials_table(study).to_csv(index=False))
     split = spec.split_days(len(prices))
     data = spec.development(prices)[-1]
-    run = list(fit(trial_config(best), data))
+    run, config = [], trial_config(best)
+    for result in fit(config, data):
+        run.append(result)
+        if on_epoch is not None:
+            on_epoch(best.number, config, FoldResults.of_one(result))
     chosen = best_epoch(run)
     which = "validation" if spec.split.folds == 1 else f"last fold's (of {spec.split.folds})"
     title = (

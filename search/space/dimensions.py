@@ -5,9 +5,12 @@ from typing import Annotated, Any, Self, TypeVar
 from optuna.trial import BaseTrial
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from foretune.datasets.common.records import CHOICES, FIXED, RANGE, Listed, StrictModel
+from foretune.datasets.common.records import Listed, StrictModel
 
 Value = TypeVar("Value")
+
+# The tags that tell pydantic which of a fixed value, choices and a range was given.
+FIXED, CHOICES, RANGE = TAGS = "fixed", "choices", "range"
 
 # Every trial stores the choices that it had.
 MAX_CHOICES = 1000

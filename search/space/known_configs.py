@@ -8,13 +8,7 @@ import optuna
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.models.config import TrialConfig
-from foretune.search.space.dimensions import (
-    Dimension,
-    FloatRange,
-    IntRange,
-    can_draw,
-    is_fixed,
-)
+from foretune.search.space.dimensions import Dimension, FloatRange, IntRange, can_draw, is_fixed
 from foretune.search.space.space import SearchSpace
 
 _ROUNDING = 1e-9
@@ -61,7 +55,8 @@ def params_of(space: SearchSpace, config: TrialConfig) -> dict[str, Any]:
         if is_fixed(dimension) and not name.startswith(("layers", "units")):
             continue
         if not can_draw(dimension, value):
-            raise ConfigError(f"{name} of the config must be in {dimension!r}, but is {value!r}")
+            field = "units" if name.startswith("units_") else name
+            raise ConfigError(f"{field} of the config must be in {dimension!r}, but is {value!r}")
         if not is_fixed(dimension):
             params[name] = value
     return params

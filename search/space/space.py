@@ -11,6 +11,7 @@ from foretune.datasets.common.toml_files import TomlModel
 from foretune.datasets.transforms import ScalingName
 from foretune.models.config import MAX_LAYERS, CellName, OptimizerName, TrialConfig
 from foretune.search.space.dimensions import (
+    TAGS,
     FloatDimension,
     FloatRange,
     IntDimension,
@@ -32,7 +33,7 @@ class SearchSpace(TomlModel):
         dropout = 0.2
 
     The fields are those of :class:`TrialConfig`, except that ``layers`` and ``units`` (drawn
-    anew for each layer: parameters ``units_1``, ``units_2``, ...) make its ``units``, and that
+    for each layer: parameters ``units_1``, ``units_2``, ...) make its ``units``, and that
     ``pad_units_to`` may be ``"auto"``: 1, but for a range of units a multiple that leaves at most
     four widths a layer to compile.
 
@@ -45,6 +46,7 @@ class SearchSpace(TomlModel):
     """
 
     _WHAT: ClassVar[str] = "a search space"
+    _TAGS: ClassVar[tuple[str, ...]] = TAGS
 
     layers: IntDimension = (1, 2)
     units: IntDimension = (32, 64)

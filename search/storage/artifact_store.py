@@ -37,7 +37,7 @@ from foretune.search.storage.connect import retry_of
 from foretune.search.storage.optuna_internals import behind_cache, reading
 from foretune.search.storage.retry import RetryPolicy
 
-_ARTIFACTS = Table(
+TABLE = Table(
     "foretune_artifacts",
     MetaData(),
     Column("artifact_id", String(64), primary_key=True),
@@ -68,7 +68,7 @@ class DatabaseArtifactStore:
         self._engine = engine
         self._retry = retry = retry or RetryPolicy(engine.url, 0.0)
         # It looks first: a user who may only read a PostgreSQL database may not make a table.
-        make = partial(_ARTIFACTS.create, engine, checkfirst=True)
+        make = partial(TABLE.create, engine, checkfirst=True)
         try:
             retry(make)
         except (IntegrityError, OperationalError, ProgrammingError):
@@ -81,7 +81,7 @@ class DatabaseArtifactStore:
             ArtifactNotFound: there is none of this id.
             ForetuneError: the content is not what was once written.
         """
-        row = _ARTIFACTS.c
+        row = TABLE.c
         wanted = select(row.content, row.size, row.sha256).where(row.artifact_id == artifact_id)
 
         def read() -> Any:
@@ -121,7 +121,7 @@ class DatabaseArtifactStore:
             with self._engine.begin() as connection:
                 connection.execute(_delete(contents))
                 if rows:
-                    connection.execute(insert(_ARTIFACTS), rows)
+                    connection.execute(insert(TABLE), rows)
 
         self._retry(replace)
 
@@ -174,7 +174,7 @@ def artifact_store(storage: BaseStorage) -> DatabaseArtifactStore:
 
 
 def _delete(artifact_ids: Collection[str]) -> Delete:
-    return delete(_ARTIFACTS).where(_ARTIFACTS.c.artifact_id.in_(artifact_ids))
+    return delete(TABLE).where(TABLE.c.artifact_id.in_(artifact_ids))
 
 
 def _sha256(content: bytes) -> str:

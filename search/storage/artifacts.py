@@ -115,7 +115,7 @@ def load_artifact(storage: BaseStorage, owner: Owner, filename: str) -> bytes:
     if not ids:
         known = ", ".join(artifact_names(storage, owner)) or "none"
         raise ConfigError(
-            f"artifact must be one of {_shown(owner)}, but got {filename!r}; there: {known}"
+            f"artifact must be one of {_shown(owner)}, but got {filename!r}; available: {known}"
         )
     ours = _artifact_id(owner, filename, kept)
     try:

@@ -104,9 +104,8 @@ def has_password(storage: str) -> bool:
         return False
 
 
-def is_on_disk(storage: str | URL) -> bool:
+def is_on_disk(url: URL) -> bool:
     """Whether other processes, and other threads, can open the database at this URL."""
-    url = make_url(storage)
     if url.get_backend_name() != "sqlite":
         return True
     return url.database not in (None, "", ":memory:") and "mode=memory" not in str(url)
@@ -131,9 +130,7 @@ def load_study(name: str, storage: str | BaseStorage = DEFAULT_STORAGE) -> optun
     study = find_study(name, opened)
     if study is None:
         known = ", ".join(sorted(optuna.get_all_study_names(storage=opened))) or "none yet"
-        raise ConfigError(
-            f"study must be one that is in the storage, but got {name!r}; there: {known}"
-        )
+        raise ConfigError(f"study must be in the storage, but got {name!r}; available: {known}")
     return study
 
 

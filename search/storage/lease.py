@@ -1,7 +1,7 @@
 """The lease of a study: one driver at a time works on it, and no killed one can keep it.
 
 Beside an SQLite file it is a lock on a file, on PostgreSQL an advisory lock of a connection of its
-own: a process that ends, in whatever way, gives it back.
+own: a process gives it back however it ends.
 """
 
 import errno
@@ -57,6 +57,10 @@ _NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "lustre", "ceph", "gluster
 _own: dict[tuple[int, int], object] = {}
 
 
+class StudyTakenError(ConfigError):
+    """Another driver has the study, or has taken it meanwhile."""
+
+
 @contextmanager
 def study_lease(study: optuna.Study) -> Iterator[Callable[[], None]]:
     """Hold the lease of ``study`` while the context lasts, and bind its storage to it.
@@ -65,7 +69,7 @@ def study_lease(study: optuna.Study) -> Iterator[Callable[[], None]]:
         What to call before a group of writes: it sees that the lease is still held.
 
     Raises:
-        ConfigError: another driver has it, here or later on; names it.
+        StudyTakenError: another driver has it, here or later on; names it.
 
     Example:
         >>> with study_lease(study) as check_lease:
@@ -74,10 +78,10 @@ def study_lease(study: optuna.Study) -> Iterator[Callable[[], None]]:
     """
     storage, number = storage_of(study), study_id(study)
 
-    def taken() -> ConfigError:
-        return ConfigError(
-            f"study {study.study_name!r} must have one driver at a time, but has one: "
-            f"{format_driver(_stored_driver(study))}; stop that one, or wait until it has ended"
+    def taken() -> StudyTakenError:
+        return StudyTakenError(
+            f"study {study.study_name!r} is already being run by "
+            f"{format_driver(_stored_driver(study))}; stop it or wait until it ends"
         )
 
     with _held(behind_cache(storage), number, taken) as check, _bound(storage, number):
@@ -135,8 +139,8 @@ def _held(
     else:
         if not isinstance(database, InMemoryStorage | RetryingStorage):
             print(
-                f"foretune: whether another process runs this study cannot be seen in a "
-                f"{type(database).__name__}; make sure that none does",
+                f"foretune: a {type(database).__name__} cannot show whether another process runs "
+                "this study; make sure that none does",
                 file=sys.stderr,
             )
         key, mine = (id(database), number), object()
@@ -222,9 +226,7 @@ def _file_lock(file: Path, taken: Callable[[], ConfigError]) -> Iterator[None]:
         raise taken() from None
     except OSError as error:
         if error.errno != errno.ENOSPC:
-            raise ConfigError(
-                f"{file} must be a file to lock, but cannot be: {error.strerror}"
-            ) from None
+            raise ConfigError(f"{file} cannot be locked: {error.strerror}") from None
         raise storage_full(file, shutil.disk_usage(file.parent).free) from None
     try:
         yield
@@ -270,7 +272,7 @@ def _advisory_lock(
 
 
 def _locked(engine: Engine, number: int, seconds: float) -> Connection | None:
-    """Return a connection that holds the lock; None if another has it for so many seconds."""
+    """Return a connection that holds the lock; None if another keeps it for ``seconds``."""
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     until = time.monotonic() + seconds
     try:

@@ -1,4 +1,4 @@
-"""Everything of Optuna that has no public name, in one place."""
+"""All uses of Optuna's private names, in one place."""
 
 import copy
 import gc
@@ -26,12 +26,15 @@ from sqlalchemy.dialects import postgresql, sqlite
 from foretune.datasets.common.errors import ConfigError
 from foretune.search.storage.retry import RetryPolicy
 
-# SQLite gives the ids of deleted rows again, and a study made anew would get the old one's trials.
+# SQLite gives the ids of deleted rows again, and a new study would get the old one's trials.
 for _table in (models.StudyModel, models.TrialModel):
     _table.__table__.dialect_options["sqlite"]["autoincrement"] = True
 
 # The attribute of a study that tells it from another of its name that was made later.
 STUDY_UUID = "foretune:uuid"
+
+# The attributes of a trial that was enqueued, and of one that repeats others.
+FIXED_PARAMS, RETRY_HISTORY = "fixed_params", "retry_history"
 
 # Seconds after which all that may have changed is read again.
 _LOOK_AGAIN = 1.0
@@ -131,7 +134,7 @@ class RetryingStorage(RDBStorage):
     def _create_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None = None
     ) -> FrozenTrial:
-        """Create a trial; one that carries marks of its own is known again and not made twice."""
+        """Create a trial; one that carries marks of its own is recognised and not made twice."""
         attempts = count()
         marks = {} if template_trial is None else template_trial.system_attrs
 
@@ -336,7 +339,7 @@ def set_trial_attrs(
 
 
 def resumed_trial(study: optuna.Study, trial: FrozenTrial, marks: Mapping[str, Any]) -> Trial:
-    """Return a trial that an earlier driver left running, marked anew."""
+    """Return a trial that an earlier driver left running, with new marks."""
     study._thread_local.cached_all_trials = None
     set_trial_attrs(study._storage, trial._trial_id, marks, system=True)
     return Trial(study, trial._trial_id)

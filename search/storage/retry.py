@@ -35,7 +35,7 @@ STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)
 # How long a study waits for its database, in seconds, before it gives up.
 DEFAULT_TIMEOUT = 600.0
 
-# An outage is announced when it has lasted so many seconds.
+# Seconds that an outage lasts before it is announced.
 _ANNOUNCE_AFTER = 1.0
 
 # SQLite says that it is full in several ways. With less than this free, all of them mean that.
@@ -112,7 +112,7 @@ class RetryPolicy:
                 announced = True
                 self._say(
                     f"cannot be reached ({first_line(error)}); trying again for "
-                    f"{self.timeout:g} s, Ctrl-C stops"
+                    f"{self.timeout:g} s; press Ctrl-C to stop"
                 )
 
         retrying = Retrying(
@@ -130,8 +130,8 @@ class RetryPolicy:
                 raise
             raise StorageAwayError(
                 f"storage {redacted(self._url)} could not be reached for {self.timeout:g} s "
-                f"({first_line(error)}); nothing that was stored is lost: run the same again to "
-                "go on"
+                f"({first_line(error)}); nothing that was stored is lost: run the same command "
+                "again to continue"
             ) from None
         if announced:
             self._say(f"is back after {time.monotonic() - began:.0f} s")
@@ -163,12 +163,12 @@ def storage_full(file: Path, free: int) -> StorageFullError:
     """Return the error of a database file that cannot grow."""
     return StorageFullError(
         f"storage {file} must have room to grow, but its disk has {free} bytes free; nothing that "
-        "was stored is lost: free some space and run the same again"
+        "was stored is lost: free some space and run the same command again"
     )
 
 
 def redacted(url: URL) -> str:
-    """Return a database URL without the secrets in it, those of its query neither."""
+    """Return a database URL without its secrets, those in its query included."""
     hidden = {name: "***" for name in url.query if name.lower() in SECRET_SETTINGS}
     return url.update_query_dict(hidden).render_as_string(hide_password=True)
 

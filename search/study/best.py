@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.common.files import write_atomically
 from foretune.datasets.prices import PriceSeries
+from foretune.datasets.sources.load import is_download
 from foretune.models.config import TrialConfig
 from foretune.search.study.best_file import BestDocument, PartsTable, PricesTable, ResultTable
 from foretune.search.study.spec import StudySpec, study_prices
@@ -67,8 +68,8 @@ def trial_config(trial: FrozenTrial) -> TrialConfig:
 
 
 @contextmanager
-def naming(study: optuna.Study) -> Iterator[None]:
-    """Name ``study`` in what is wrong with a trial, which does not know whose it is."""
+def errors_naming(study: optuna.Study) -> Iterator[None]:
+    """Name ``study`` in errors about a trial, which does not know its study."""
     try:
         yield
     except ForetuneError as error:
@@ -85,7 +86,7 @@ def best_config(study: optuna.Study) -> TrialConfig:
         >>> best_config(study).save("config.toml")
     """
     trial = best_trial(study)
-    with naming(study):
+    with errors_naming(study):
         return trial_config(trial)
 
 
@@ -115,13 +116,13 @@ def save_best(
     """
     trial = best_trial(study)
     spec = StudySpec.stored(study)
-    with naming(study):
+    with errors_naming(study):
         config, result = trial_config(trial), _result(study, trial)
     if spec is None:
         tables = {"config": config, "result": result}
         text = tomli_w.dumps({name: table.model_dump() for name, table in tables.items()})
     else:
-        prices = prices or _prices_at_hand(study, spec)
+        prices = prices or _prices_if_here(study, spec)
         parts = None
         if prices is not None and prices.digest == spec.prices.digest:
             parts = PartsTable.of(prices, spec.split_days(len(prices)))
@@ -153,9 +154,9 @@ def _result(study: optuna.Study, trial: FrozenTrial) -> ResultTable:
         raise ConfigError(f"trial {trial.number}: {error}") from None
 
 
-def _prices_at_hand(study: optuna.Study, spec: StudySpec) -> PriceSeries | None:
+def _prices_if_here(study: optuna.Study, spec: StudySpec) -> PriceSeries | None:
     """Return the study's prices if they are here; nothing is downloaded."""
-    if spec.prices.source.startswith("alphavantage:"):
+    if is_download(spec.prices.source):
         return None
     try:
         return study_prices(study)

@@ -23,7 +23,7 @@ def _require_table(value: Any) -> Any:
     return value
 
 
-def _require_day(value: str) -> str:
+def _require_iso_date(value: str) -> str:
     with contextlib.suppress(ValueError):
         if date.fromisoformat(value).isoformat() == value:
             return value
@@ -31,7 +31,7 @@ def _require_day(value: str) -> str:
 
 
 FirstAndLast = Annotated[tuple[date, date], BeforeValidator(list_to_tuple)]
-Day = Annotated[str, AfterValidator(_require_day)]
+IsoDate = Annotated[str, AfterValidator(_require_iso_date)]
 
 
 class ResultTable(StrictModel):
@@ -53,8 +53,8 @@ class PricesTable(PricesSpec):
     source: str = Field(min_length=1)
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     days: int = Field(ge=2, le=MAX_DAYS)
-    first_date: Day
-    last_date: Day
+    first_date: IsoDate
+    last_date: IsoDate
 
 
 class PartsTable(StrictModel):

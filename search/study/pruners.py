@@ -15,7 +15,7 @@ def default_pruner() -> BasePruner:
 
 
 def _wilcoxon_pruner() -> BasePruner:
-    """Return Optuna's pruner that compares a trial with the best one, fold by fold."""
+    # Optuna calls it experimental; a user who chose it by name need not read that at every start.
     with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
         return WilcoxonPruner()
 

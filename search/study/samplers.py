@@ -24,7 +24,7 @@ class TrialSeededSampler(BaseSampler):
 
     A seeded Optuna sampler starts its random numbers again in every process, so that a resumed
     study repeats the first trials. Here no draw repeats, and a study stopped between two trials
-    goes on as if it had not been. (A space of few discrete configs can still draw one twice.)
+    continues as if it had not been. (A space of few discrete configs can still draw one twice.)
 
     Args:
         seed: the study's seed.

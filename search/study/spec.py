@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from pydantic import Field, model_validator
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.common.records import StrictModel, versions
+from foretune.datasets.common.records import StrictModel
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.load import load_prices, load_prices_of
 from foretune.datasets.splits import (
@@ -20,6 +20,7 @@ from foretune.datasets.splits import (
     default_stride,
     development_folds,
 )
+from foretune.models.runtime.versions import versions
 from foretune.search.space.space import SearchSpace
 
 # What the value of a study is called, in the dashboard too.
@@ -90,6 +91,8 @@ class SplitSpec(StrictModel):
 class StudySpec(StrictModel):
     """Everything that the value of a trial depends on besides its parameters."""
 
+    _TAGS: ClassVar[tuple[str, ...]] = SearchSpace._TAGS
+
     prices: PricesSpec
     split: SplitSpec
     space: SearchSpace
@@ -108,7 +111,7 @@ class StudySpec(StrictModel):
             raise ConfigError(f"{_ATTRIBUTE} of study {study.study_name!r}: {error}") from None
 
     def split_days(self, days: int) -> Split:
-        """Split so many days as the study does."""
+        """Split this many days as the study does."""
         return self.split.split(days, history=self.space.history)
 
     def development(self, prices: PriceSeries) -> tuple[DevelopmentData, ...]:
@@ -116,7 +119,7 @@ class StudySpec(StrictModel):
         return development_folds(prices, self.split_days(len(prices)), self.split.folds)
 
     def require_same(self, other: "StudySpec", study_name: str) -> None:
-        """Refuse to go on with a study under another spec; versions may differ.
+        """Refuse to continue a study under another spec; versions may differ.
 
         Raises:
             ConfigError: names the first few differences with both values.

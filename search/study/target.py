@@ -18,9 +18,9 @@ class StudyTarget(StrictModel):
     """How many trials a study is to have; it changes when the study is extended."""
 
     trials: int = Field(ge=1, description="trials in total")
-    sampler: str = Field(description="tpe, or custom for one of a script")
+    sampler: str = Field(description="tpe, or custom for a script's own")
     pruner: str = Field(description="name of a pruner of `foretune run`, or custom")
-    exhausted: bool = Field(default=False, description="the sampler has nothing left to ask for")
+    exhausted: bool = Field(default=False, description="the sampler has nothing left to suggest")
 
     @classmethod
     def stored(cls, study: optuna.Study) -> Self | None:
@@ -36,6 +36,6 @@ class StudyTarget(StrictModel):
 
 
 def has_enough(study: optuna.Study, trials: int) -> bool:
-    """Whether ``study`` has so many trials, or as many as its sampler can ask for."""
+    """Whether ``study`` has that many trials, or as many as its sampler can ask for."""
     target = StudyTarget.stored(study)
     return finished_trials(study) >= trials or (target is not None and target.exhausted)

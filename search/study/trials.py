@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from foretune.search.study.version1 import is_retried
 
 # The attribute of a trial that a driver runs, a new value each time that one takes it.
-MARK = "foretune:driver"
+DRIVER_MARK = "foretune:driver"
 
 # The attribute of a trial that no worker could bring to its end.
 LOST = "lost"

@@ -18,13 +18,11 @@ import psutil
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from foretune.datasets.common.errors import ConfigError
+from foretune.search.storage.optuna_internals import FIXED_PARAMS, RETRY_HISTORY
 
 _OWNER, _BEAT = "foretune:owner", "foretune:beat"
 _GIVEN_UP, _REPEATS, _LOSSES = "foretune:given_up", "foretune:repeats", "foretune:losses"
 _MOST_LOSSES = 3
-
-# The names under which Optuna and its dashboard know a trial that is run again.
-_FIXED, _HISTORY = "fixed_params", "retry_history"
 
 # A worker of version 1 wrote a sign of life every ten seconds; after six missing ones it was lost.
 _SIGN_OF_LIFE = 60.0
@@ -53,8 +51,8 @@ def was_running(trial: FrozenTrial) -> bool:
             gone = machine.split()[0] == platform.node() and not psutil.pid_exists(pid)
             if not gone and time.time() - beaten < _SIGN_OF_LIFE:
                 raise ConfigError(
-                    f"trial {trial.number} must not be at work elsewhere, but process {pid} of "
-                    f"host {machine.split()[0]}, of version 1, runs it; stop that one first"
+                    f"trial {trial.number} is still being run by process {pid} of host "
+                    f"{machine.split()[0]}, a worker of version 1; stop that one first"
                 )
     return True
 
@@ -64,11 +62,11 @@ def repeat_given_up_trials(study: optuna.Study) -> None:
     trials = study.get_trials(deepcopy=False)
     repeated = {trial.system_attrs.get(_REPEATS) for trial in trials}
     for trial in trials:
-        known = {**(trial.system_attrs.get(_FIXED) or {}), **trial.params}
+        known = {**(trial.system_attrs.get(FIXED_PARAMS) or {}), **trial.params}
         if is_retried(trial) and known and trial.number not in repeated:
             marks = {
-                _FIXED: known,
-                _HISTORY: [*earlier_trials(trial), trial.number],
+                FIXED_PARAMS: known,
+                RETRY_HISTORY: [*earlier_trials(trial), trial.number],
                 _REPEATS: trial.number,
                 _LOSSES: _losses(trial),
             }
@@ -77,7 +75,7 @@ def repeat_given_up_trials(study: optuna.Study) -> None:
 
 def earlier_trials(trial: FrozenTrial) -> list[int]:
     """Return the numbers of the trials that ``trial`` repeats, the first one first."""
-    numbers = trial.system_attrs.get(_HISTORY)
+    numbers = trial.system_attrs.get(RETRY_HISTORY)
     if not isinstance(numbers, list):
         return []
     return [number for number in numbers if type(number) is int and 0 <= number < trial.number]
@@ -101,7 +99,7 @@ def read_checkpoint(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         ConfigError: it is damaged.
     """
-    from foretune.models.forecaster.arrays import read_arrays
+    from foretune.models.forecaster.arrays import read_orbax
 
     with tempfile.TemporaryDirectory(prefix="foretune-") as scratch:
         folder = Path(scratch) / "checkpoint"
@@ -111,4 +109,4 @@ def read_checkpoint(content: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         except tarfile.TarError as error:
             raise ConfigError(f"its checkpoint cannot be read: {error}") from None
         document = (folder / "checkpoint.json").read_text(encoding="utf-8")
-        return json.loads(document), read_arrays(folder / "arrays")
+        return json.loads(document), read_orbax(folder / "arrays")

@@ -148,12 +148,12 @@ def _losses(rows: Sequence[Mapping[str, str]], column: str, what: str) -> NDArra
         # Not pandas, whose quick way to read a number can miss its last bit.
         losses = np.array([float(row[column]) for row in rows])
     except (KeyError, TypeError, ValueError):
-        raise ConfigError(f"{what} must be a CSV file of a number {column!r} a line") from None
+        raise ConfigError(f"{what} must be a CSV file with a {column!r} in each line") from None
     # A NaN is no number between others.
     wrong = losses[~((losses >= 0) & (losses <= MAX_LOSS))]
     if len(losses) == 0 or len(wrong):
         found = "none" if len(losses) == 0 else f"{wrong[0]}"
         raise ConfigError(
-            f"{what} must have a {column} from 0 to {MAX_LOSS:g} a line, but has {found}"
+            f"{what} must have a {column} from 0 to {MAX_LOSS:g} in each line, but has {found}"
         )
     return losses

@@ -11,7 +11,7 @@ from foretune.models.training.tasks import Budget, DataRef, Missing, advance
 from foretune.search.space.space import SearchSpace
 from foretune.search.trial.record import SNAPSHOT_SECONDS, OnEpoch, TrialRecord
 
-# A task of this process ends after the epoch in which it has taken so long.
+# Seconds after which a task of this process ends, once its epoch is complete.
 CHUNK_SECONDS = 0.25
 
 
@@ -32,8 +32,9 @@ class Objective:
         data: training and validation days, or those of each fold; the test days are not among
             them.
         on_epoch: called after every epoch, for progress.
-        checkpoint_seconds: a trial that takes longer keeps a snapshot in the study's database
-            every so many seconds, from which the trial goes on that repeats it.
+        snapshot_seconds: a trial that takes longer keeps a snapshot in the study's database
+            every this many seconds; a trial that repeats this one continues from it.
+        checkpoint_seconds: its former name.
     """
 
     def __init__(
@@ -42,13 +43,16 @@ class Objective:
         data: DevelopmentData | Sequence[DevelopmentData],
         *,
         on_epoch: OnEpoch | None = None,
-        checkpoint_seconds: float = SNAPSHOT_SECONDS,
+        snapshot_seconds: float = SNAPSHOT_SECONDS,
+        checkpoint_seconds: float | None = None,
     ) -> None:
         self._space = space
         self._folds = (data,) if isinstance(data, DevelopmentData) else tuple(data)
         self._data = DataRef.of(self._folds)
         self._on_epoch = on_epoch
-        self._snapshot_seconds = checkpoint_seconds
+        self._snapshot_seconds = (
+            snapshot_seconds if checkpoint_seconds is None else checkpoint_seconds
+        )
 
     def __call__(self, trial: Trial) -> float:
         """Return the trial's best validation value; prune or fail as the epochs demand."""

@@ -13,8 +13,9 @@ from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.metrics import assess_folds
 from foretune.models.training.results import EpochResult, FoldResults, mean_over_folds
-from foretune.models.training.tasks import Progress, TrainingState
+from foretune.models.training.tasks import Progress, TaskState
 from foretune.search.storage.optuna_internals import (
+    RETRY_HISTORY,
     set_trial_attrs,
     trial_at_start,
     trial_id,
@@ -31,7 +32,7 @@ from foretune.search.trial.snapshots import (
 # Called after every epoch with the trial's number.
 OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
 
-# A trial that takes longer keeps a snapshot in the study's database every so many seconds.
+# Seconds between the snapshots that a longer trial keeps in the study's database.
 SNAPSHOT_SECONDS = 60.0
 
 
@@ -44,7 +45,7 @@ class TrialRecord:
     ended, and each fold's best value is a step that the pruner sees.
 
     Args:
-        trial: a running trial; one that was interrupted goes on from its snapshot.
+        trial: a running trial; one that was interrupted continues from its snapshot.
         config: what it trains.
         folds: training and validation days of each fold.
         snapshot_seconds: between two snapshots, and before the first.
@@ -61,7 +62,7 @@ class TrialRecord:
         self.trial = trial
         self.config = config
         self._one_by_one = len(folds) > 1 and isinstance(trial.study.pruner, WilcoxonPruner)
-        self.state = TrainingState(config=config, one_by_one=self._one_by_one)
+        self.state = TaskState(config=config, one_by_one=self._one_by_one)
         self._folds = folds
         self._best: dict[int, EpochResult] = {}
         self._history: dict[int, list[EpochResult]] = defaultdict(list)
@@ -82,7 +83,7 @@ class TrialRecord:
         What the task trained after the epoch in which the pruner stops the trial is dropped.
 
         Returns:
-            The state in which the trial ends, or None if it goes on.
+            The state in which the trial ends, or None if it continues.
         """
         for name in ("seconds", "compiles", "cache_hits"):
             self._measured[name] += getattr(progress, name)
@@ -108,7 +109,7 @@ class TrialRecord:
         return None
 
     def save_snapshot(self) -> None:
-        """Store where the trial is, so that it can go on from there."""
+        """Store where the trial is, so that it can continue from there."""
         if not self.state.folds or not self._best:
             return
         numbers = range(len(self.state.folds))
@@ -155,7 +156,7 @@ class TrialRecord:
     def _resume(self, stored: FrozenTrial) -> None:
         """Take over what an earlier driver stored of this trial, or of the one that it repeats."""
         begun = self._one_by_one or self._reported
-        if not begun and "retry_history" not in stored.system_attrs:
+        if not begun and RETRY_HISTORY not in stored.system_attrs:
             return
         found = load_snapshot(self.trial, self.config)
         if found is None:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from optuna.artifacts.exceptions import ArtifactNotFound
@@ -20,11 +21,14 @@ from foretune.search.storage.artifact_store import artifact_store
 from foretune.search.storage.optuna_internals import study_id, trial_at_start, trial_id
 from foretune.search.study import version1
 
-# They are no artifacts of the trial's: their ids are announced nowhere, and the dashboard does not
+# They are not artifacts of the trial: their ids are announced nowhere, and the dashboard does not
 # show them.
 _NAMESPACE = uuid.UUID("5a3c2d0e-0c55-4a53-9a0b-d7a1f1f7f0c4")
 
 _DOCUMENT = "document"
+
+# What reading damaged bytes may raise.
+_UNREADABLE = (ValueError, KeyError, TypeError, OSError, EOFError, RecursionError, BadZipFile)
 
 _NUMBERS = [f.name for f in fields(EpochResult) if f.name not in ("forecasts", "params")]
 
@@ -33,7 +37,7 @@ _NUMBERS = [f.name for f in fields(EpochResult) if f.name not in ("forecasts", "
 class TrialSnapshot:
     """A trial between two epochs.
 
-    ``folds`` are where its training goes on; ``history`` holds every epoch of each of them,
+    ``folds`` are where its training continues; ``history`` holds every epoch of each of them,
     ``best`` the best one with its forecasts.
     """
 
@@ -87,7 +91,7 @@ class TrialSnapshot:
             config = TrialConfig.from_toml(document["config"])
             rows = [_fold(fold, arrays, f"{n}.") for n, fold in enumerate(document["folds"])]
             return cls(config, *(tuple(column) for column in zip(*rows, strict=True)))
-        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+        except _UNREADABLE as error:
             raise ConfigError(f"its snapshot cannot be read: {error}") from None
 
 
@@ -120,7 +124,7 @@ def save_snapshot(trial: Trial, snapshot: TrialSnapshot) -> None:
 def load_snapshot(trial: Trial, config: TrialConfig) -> TrialSnapshot | None:
     """Return the latest snapshot of ``trial``, or of the trials that it repeats; None without one.
 
-    One that cannot be read is reported, and the trial begins anew.
+    One that cannot be read is reported, and the trial starts over.
     """
     store = artifact_store(trial.storage)
     for artifact_id in _snapshot_ids(trial):
@@ -129,7 +133,10 @@ def load_snapshot(trial: Trial, config: TrialConfig) -> TrialSnapshot | None:
         except ArtifactNotFound:
             continue
         except ForetuneError as error:
-            print(f"foretune: trial {trial.number} begins anew: {error}", file=sys.stderr)
+            print(
+                f"foretune: trial {trial.number} starts over: {error}",
+                file=sys.stderr,
+            )
             return None
         if snapshot.config == config:
             return snapshot

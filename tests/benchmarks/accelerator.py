@@ -25,7 +25,7 @@ from foretune.datasets.common.files import write_atomically
 from foretune.datasets.splits import DevelopmentData, chronological_split, development
 from foretune.models import TrialConfig
 from foretune.models.training.lanes import Lanes
-from foretune.models.training.tasks import TrainingState
+from foretune.models.training.tasks import TaskState
 from foretune.studies.tutorial import FULL
 
 HERE = Path(__file__).parent
@@ -41,7 +41,7 @@ def seconds_an_epoch(
     config: TrialConfig, days: DevelopmentData, lanes: int, epochs: int = 3
 ) -> float:
     """Median seconds of an epoch of ``lanes`` runs side by side, after the one that compiles."""
-    work = [TrainingState(config=config.replace(seed=seed)) for seed in range(lanes)]
+    work = [TaskState(config=config.replace(seed=seed)) for seed in range(lanes)]
     together, taken = Lanes(work, days, lanes), []
     for _ in range(epochs + 1):
         started = time.perf_counter()

@@ -88,7 +88,7 @@ def test_slice_refuses_rows_that_are_not_there(start: int, stop: int) -> None:
     with pytest.raises(DataError) as caught:
         make().slice(start, stop)
     assert str(caught.value) == (
-        f"demo: a slice must satisfy 0 <= start < stop <= 3 (its rows), but got {start=}, {stop=}."
+        f"demo: a slice must satisfy 0 <= start < stop <= 3 (its rows), but got {start=}, {stop=}"
     )
 
 
@@ -102,78 +102,78 @@ def test_to_frame() -> None:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no rows": ({"dates": []}, "demo: a price series needs at least one row, but got none."),
+    "no rows": ({"dates": []}, "demo: a price series needs at least one row, but got none"),
     "equal dates": (
         {"dates": ["2020-01-02", "2020-01-03", "2020-01-03"]},
-        "demo: dates must be strictly increasing, but 2020-01-03 is followed by 2020-01-03.",
+        "demo: dates must be strictly increasing, but 2020-01-03 is followed by 2020-01-03",
     ),
     "falling dates": (
         {"dates": DAYS[::-1]},
-        "demo: dates must be strictly increasing, but 2020-01-06 is followed by 2020-01-03.",
+        "demo: dates must be strictly increasing, but 2020-01-06 is followed by 2020-01-03",
     ),
     "a year before the thousandth": (
         {"dates": ["0999-12-31", "1000-01-01", "1000-01-02"]},
-        "demo: dates must be of the years 1000 to 8999, but got 0999-12-31.",
+        "demo: dates must be of the years 1000 to 8999, but got 0999-12-31",
     ),
     "a year after all": (
         {"dates": ["8999-12-30", "8999-12-31", "9000-01-01"]},
-        "demo: dates must be of the years 1000 to 8999, but got 9000-01-01.",
+        "demo: dates must be of the years 1000 to 8999, but got 9000-01-01",
     ),
     "no date": (
         {"dates": ["2020-01-02", "NaT", "2020-01-06"]},
-        "demo: dates[1] must be a date, but got NaT.",
+        "demo: dates[1] must be a date, but got NaT",
     ),
     "nan": (
         {"open": [10.0, np.nan, 12.0]},
-        "demo: open on 2020-01-03 must be a finite number above 0, but got nan.",
+        "demo: open on 2020-01-03 must be a finite number above 0, but got nan",
     ),
     "infinite": (
         {"high": [12.0, 13.0, np.inf]},
-        "demo: high on 2020-01-06 must be a finite number above 0, but got inf.",
+        "demo: high on 2020-01-06 must be a finite number above 0, but got inf",
     ),
     "zero": (
         {"low": [0.0, 10.0, 11.0]},
-        "demo: low on 2020-01-02 must be a finite number above 0, but got 0.0.",
+        "demo: low on 2020-01-02 must be a finite number above 0, but got 0.0",
     ),
     "negative": (
         {"close": [11.0, -2.5, 13.0]},
-        "demo: close on 2020-01-03 must be a finite number above 0, but got -2.5.",
+        "demo: close on 2020-01-03 must be a finite number above 0, but got -2.5",
     ),
     "the mid would overflow": (
         {"high": [12.0, 13.0, 1.5e308]},
-        "demo: high on 2020-01-06 must be a finite number above 0, but got 1.5e+308.",
+        "demo: high on 2020-01-06 must be a finite number above 0, but got 1.5e+308",
     ),
     "negative volume": (
         {"volume": [100.0, -1.0, 300.0]},
-        "demo: volume on 2020-01-03 must be a finite number of at least 0, but got -1.0.",
+        "demo: volume on 2020-01-03 must be a finite number of at least 0, but got -1.0",
     ),
     "nan volume": (
         {"volume": [100.0, 0.0, np.nan]},
-        "demo: volume on 2020-01-06 must be a finite number of at least 0, but got nan.",
+        "demo: volume on 2020-01-06 must be a finite number of at least 0, but got nan",
     ),
     "high below low": (
         {"high": [12.0, 9.5, 14.5]},
-        "demo: high on 2020-01-03 must be at least the low of 10.0, but got 9.5.",
+        "demo: high on 2020-01-03 must be at least the low of 10.0, but got 9.5",
     ),
     "too few values": (
         {"close": [11.0, 12.0]},
-        "demo: close must hold one value per date, but got 2 values for 3 dates.",
+        "demo: close must hold one value per date, but got 2 values for 3 dates",
     ),
     "two dimensions": (
         {"close": [[11.0, 12.0, 13.0]]},
-        "demo: close must be one-dimensional, but got shape (1, 3).",
+        "demo: close must be one-dimensional, but got shape (1, 3)",
     ),
     "text": (
         {"close": ["11", "x", "13"]},
-        "demo: close cannot be read as float64: could not convert string to float: 'x'.",
+        "demo: close cannot be read as float64: could not convert string to float: 'x'",
     ),
     "blank name": (
         {"name": " "},
-        "name of a price series must be a non-empty string, but got ' '.",
+        "name of a price series must be a non-empty string, but got ' '",
     ),
     "no source": (
         {"source": None},
-        "source of a price series must be a non-empty string, but got None.",
+        "source of a price series must be a non-empty string, but got None",
     ),
 }
 

@@ -27,7 +27,7 @@ from foretune.search import (
     load_study,
     run_study,
 )
-from foretune.search.study.trials import MARK
+from foretune.search.study.trials import DRIVER_MARK
 
 COUNTED_PER_RUN = ("seconds", "compiles", "cache_hits")
 
@@ -53,7 +53,7 @@ def everything(study: optuna.Study) -> Any:
             trial.intermediate_values,
             {k: v for k, v in trial.user_attrs.items() if k not in COUNTED_PER_RUN},
             # Drawn anew for every driver.
-            {k: v for k, v in trial.system_attrs.items() if k != MARK},
+            {k: v for k, v in trial.system_attrs.items() if k != DRIVER_MARK},
         )
         for trial in study.trials
     ]
@@ -341,7 +341,7 @@ def test_a_signal_stops_cleanly_says_how_to_resume_and_resumes(
     assert process.returncode == 0
     assert out.startswith("returned ")
     assert "Traceback" not in err
-    assert "trials of study 's' are stored; run the same again to go on" in err
+    assert "trials of study 's' are stored; run the same command again to continue" in err
     stopped = load_study("s", url)
     done = finished_trials(stopped)
     states = {t.state.name for t in stopped.trials}

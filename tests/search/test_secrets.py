@@ -157,7 +157,7 @@ def test_no_secret_is_said_stored_or_shown(start_postgresql: Any, tmp_path: Path
     with ended_at_last([driver]):
         wait_until(lambda: "trial 0 complete" in shell.said())
         busiest_worker(driver.pid).kill()
-        wait_until(lambda: "the trial goes on from its last snapshot" in shell.said())
+        wait_until(lambda: "the trial continues from its last snapshot" in shell.said())
         driver.kill()
         driver.wait()
     driver = shell.start(*run)

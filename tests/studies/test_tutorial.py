@@ -245,7 +245,7 @@ def weights_of(result: Any) -> Any:
         (["--epochs", "many"], "'many' is not a valid integer"),
         (["--prices", "nowhere.csv"], "nowhere.csv"),
         (["--prices", "short.csv"], "must have 12000 days, 11000 to train and 1000 to test, but"),
-        (["--out", "short.csv/out"], "out must be a folder"),
+        (["--out", "short.csv/out"], "short.csv/out must be a writable folder, but"),
         (["--fully"], "No such option '--fully'"),
     ],
 )

@@ -2,14 +2,14 @@
 
 import copy
 import pickle
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytest
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from foretune.datasets.common.errors import MAX_MESSAGE, ConfigError, DataError, ForetuneError
-from foretune.datasets.common.records import FIXED, RANGE, StrictModel, format_validation_error
+from foretune.datasets.common.records import StrictModel, format_validation_error
 
 
 class Range(StrictModel):
@@ -24,15 +24,17 @@ class Range(StrictModel):
 
 
 def kind(value: Any) -> str:
-    return RANGE if isinstance(value, dict | Range) else FIXED
+    return "range" if isinstance(value, dict | Range) else "one"
 
 
 class Settings(StrictModel):
+    _TAGS: ClassVar[tuple[str, ...]] = ("one", "range")
+
     rate: float = Field(default=0.5, ge=0, lt=1)
     steps: int = Field(default=3, ge=1)
     name: str = "x"
     widths: Annotated[
-        Annotated[int, Tag(FIXED)] | Annotated[Range, Tag(RANGE)], Discriminator(kind)
+        Annotated[int, Tag("one")] | Annotated[Range, Tag("range")], Discriminator(kind)
     ] = 4
     inner: Range = Range(low=1)
 

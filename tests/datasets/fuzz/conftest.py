@@ -23,7 +23,7 @@ WHOLE = re.compile(
 # What is wrong with a row or a header as a whole stands in no column.
 ROW = re.compile(
     r", line (\d+): (must have \d+ cells like the header|must have at most 1000 columns"
-    r"|is not valid CSV|no column|column '[a-z0-9. ]+' is there more than once"
+    r"|is not valid CSV|no column|column '[a-z0-9. ]+' appears more than once"
     r"|must be a header that names the columns|must hold one symbol)"
 )
 CELL = re.compile(r", line (\d+), (?:column '(?:.*?)'|column \"(?:.*?)\"|character \d+): must be ")

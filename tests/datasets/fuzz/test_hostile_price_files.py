@@ -68,7 +68,7 @@ ZIPPED = gzip.compress(GOOD.encode(), mtime=0)
 FEW_COLUMNS = ", line 1: no column Date or Open or High or Low or Close; the columns found are "
 TEXT = ": must be UTF-8 text, but has the byte "
 PRICE = ": must be a finite number above 0, written like 1234.5, but got "
-AT_MOST = ": a price file holds at most 8 MiB, this one more."
+AT_MOST = ": a price file holds at most 8 MiB, but this one is larger"
 
 CASES: dict[str, tuple[str | bytes, str | None]] = {
     # whose they are
@@ -108,34 +108,34 @@ CASES: dict[str, tuple[str | bytes, str | None]] = {
     "carriage returns and line feeds": (GOOD.replace("\n", "\r\n"), None),
     "carriage returns": (GOOD.replace("\n", "\r"), None),
     "mixed ends of lines": (GOOD.replace("\n", "\r\n", 1).replace("00\n", "00\r", 1), None),
-    "UTF-16": (GOOD.encode("utf-16"), ", line 1, character 1" + TEXT + "0xff."),
-    "UTF-16 without a mark": (GOOD.encode("utf-16-le"), ", line 1, character 2" + TEXT + "0x00."),
-    "UTF-32": (GOOD.encode("utf-32-be"), ", line 1, character 1" + TEXT + "0x00."),
+    "UTF-16": (GOOD.encode("utf-16"), ", line 1, character 1" + TEXT + "0xff"),
+    "UTF-16 without a mark": (GOOD.encode("utf-16-le"), ", line 1, character 2" + TEXT + "0x00"),
+    "UTF-32": (GOOD.encode("utf-32-be"), ", line 1, character 1" + TEXT + "0x00"),
     "Latin-1": (
         GOOD.replace("100", "1\xa000", 1).encode("latin-1"),
-        ", line 2, character 24" + TEXT + "0xa0.",
+        ", line 2, character 24" + TEXT + "0xa0",
     ),
     "a lone surrogate": (second(open="x").encode() + b"\xed\xa0\x80", ", line 4, character 1"),
-    "a NUL in a price": (second(low="9\0"), ", line 3, character 19" + TEXT + "0x00."),
-    "NULs at the end": (GOOD + "\0" * 512, ", line 4, character 1" + TEXT + "0x00."),
+    "a NUL in a price": (second(low="9\0"), ", line 3, character 19" + TEXT + "0x00"),
+    "NULs at the end": (GOOD + "\0" * 512, ", line 4, character 1" + TEXT + "0x00"),
     # sizes
-    "empty": ("", ": the file is empty (0 bytes)."),
+    "empty": ("", ": the file is empty (0 bytes)"),
     "a blank": (" ", ": must start with a header line"),
     "blank lines": ("\n" * 10**6, ": must start with a header line"),
-    "a header": (HEAD, ": holds no rows below its header."),
+    "a header": (HEAD, ": holds no rows below its header"),
     "a header, thrice": (HEAD * 3, "line 2, column 'Date': must be a date written"),
-    "a day": (HEAD + DAY_1, ": a price series needs at least 2 rows, but got 1."),
+    "a day": (HEAD + DAY_1, ": a price series needs at least 2 rows, but got 1"),
     "a huge line": ("x" * 10**6, ", line 1: is not valid CSV: field larger than field limit"),
     "a huge line of words": ("x " * 10**6, ", line 1: is not valid CSV: field larger than"),
     "a million columns": ("a," * 10**6, ", line 1: must have at most 1000 columns, but has"),
     "a million columns below the header": (
         GOOD + "1," * 10**6,
-        ", line 4: must have 6 cells like the header, but got 1000001.",
+        ", line 4: must have 6 cells like the header, but got 1000001",
     ),
     "eight million commas": (b"," * (2**23 - 1), ", line 1: must have at most 1000 columns"),
     "quoted ends of lines": (
         HEAD + '"\n",' * 10**6,
-        ", line 2: must have 6 cells like the header, but got 1000001.",
+        ", line 2: must have 6 cells like the header, but got 1000001",
     ),
     "a cell that never ends": (GOOD + '"' + "\n" * 10**6, ", line 4: is not valid CSV: field"),
     "too large": (GOOD + "\n" * 2**23, AT_MOST),
@@ -148,8 +148,8 @@ CASES: dict[str, tuple[str | bytes, str | None]] = {
         'Date,Open,High,Low,Close,"Vol\nume"\n' + DAY_1 + DAY_2,
         None,
     ),
-    "a column twice": (GOOD.replace("Volume", "CLOSE"), ", line 1: column 'close' is there more"),
-    "all columns twice": (HEAD[:-1] + "," + HEAD, ", line 1: column 'date' is there more"),
+    "a column twice": (GOOD.replace("Volume", "CLOSE"), ", line 1: column 'close' appears more"),
+    "all columns twice": (HEAD[:-1] + "," + HEAD, ", line 1: column 'date' appears more"),
     "nothing but separators": (",,,,,\n" * 3, FEW_COLUMNS + "', , , , , '"),
     "separators in a line of their own": (GOOD + ",,,,,\n", ", line 4, column 'Date': must be a"),
     "two symbols": (
@@ -162,7 +162,7 @@ CASES: dict[str, tuple[str | bytes, str | None]] = {
     "the year 0": (second(date="0000-01-01"), ", line 3, column 'Date': must be a day of the"),
     "the year 1": (
         second(date="0001-01-01"),
-        ", line 3, column 'Date': must be of the years 1000 to 8999, but got '0001-01-01'.",
+        ", line 3, column 'Date': must be of the years 1000 to 8999, but got '0001-01-01'",
     ),
     "the year 9999": (second(date="9999-12-31"), ", line 3, column 'Date': must be of the years"),
     "the year 1000": (second(date="1000-01-01"), None),
@@ -185,17 +185,17 @@ CASES: dict[str, tuple[str | bytes, str | None]] = {
     },
     "a price with its thousands": (
         second(high='"1,012.5"'),
-        ", line 3, column 'High'" + PRICE + "'1,012.5'.",
+        ", line 3, column 'High'" + PRICE + "'1,012.5'",
     ),
     "decimal commas": (
         GOOD.replace(",", ";").replace("12", "12,5"),
-        ", line 2, column 'High'" + PRICE + "'12,5'.",
+        ", line 2, column 'High'" + PRICE + "'12,5'",
     ),
     "a high below its low": (second(high="8"), ", line 3, column 'High': must be at least the low"),
     "a missing price": (second(open="NaN"), ", line 3, column 'Open': must be a finite number"),
     "a colour for the terminal": (
         second(close="\x1b[31m11"),
-        ", line 3, column 'Close'" + PRICE + r"'\x1b[31m11'.",
+        ", line 3, column 'Close'" + PRICE + r"'\x1b[31m11'",
     ),
     "a colour in the header": (GOOD.replace("Close", "\x1b[31mClose"), ", line 1: no column Close"),
     "a volume of words": (GOOD + "2020-01-06,10,12,9,11,many\n", ", line 4, column 'Volume': must"),
@@ -211,18 +211,18 @@ CASES: dict[str, tuple[str | bytes, str | None]] = {
         for size in (2, 9, 10, 20, len(ZIPPED) - 8, len(ZIPPED) - 1)
     },
     "gzip and more": (ZIPPED + b"more", ": is not a valid gzip file: "),
-    "gzip in gzip": (gzip.compress(ZIPPED), ", line 1, character 2" + TEXT + "0x8b."),
+    "gzip in gzip": (gzip.compress(ZIPPED), ", line 1, character 2" + TEXT + "0x8b"),
     "a bomb": (gzip.compress(bytes(2**26)), AT_MOST),
-    "a bomb of empty members": (gzip.compress(b"") * 10**4, ": the file is empty (0 bytes)."),
+    "a bomb of empty members": (gzip.compress(b"") * 10**4, ": the file is empty (0 bytes)"),
     # other things
-    "PNG": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ", line 1, character 1" + TEXT + "0x89."),
-    "SQLite": (sqlite_file(), ", line 1, character 16" + TEXT + "0x00."),
-    "pickle": (pickled(), TEXT + "0x80."),
+    "PNG": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", ", line 1, character 1" + TEXT + "0x89"),
+    "SQLite": (sqlite_file(), ", line 1, character 16" + TEXT + "0x00"),
+    "pickle": (pickled(), TEXT + "0x80"),
     "zip": (archive("zip"), ", line 1, character"),
-    "tar": (archive("tar"), ", line 1, character 6" + TEXT + "0x00."),
-    "Parquet": (b"PAR1\x15\x04\x15\0PAR1", ", line 1, character 8" + TEXT + "0x00."),
-    "ELF": (b"\x7fELF\x02\x01\x01" + bytes(9), ", line 1, character 8" + TEXT + "0x00."),
-    "noise": (bytes(range(256)), ", line 1, character 1" + TEXT + "0x00."),
+    "tar": (archive("tar"), ", line 1, character 6" + TEXT + "0x00"),
+    "Parquet": (b"PAR1\x15\x04\x15\0PAR1", ", line 1, character 8" + TEXT + "0x00"),
+    "ELF": (b"\x7fELF\x02\x01\x01" + bytes(9), ", line 1, character 8" + TEXT + "0x00"),
+    "noise": (bytes(range(256)), ", line 1, character 1" + TEXT + "0x00"),
 }
 
 
@@ -281,27 +281,27 @@ def bound(path: Path) -> Path:
 
 NO_FILE = ": must be a CSV file, but is "
 PLACES: dict[str, tuple[Callable[[Path], Path | str], str]] = {
-    "nothing": (lambda p: p / "p.csv", ": there is no such file."),
-    "a directory": (lambda p: p, NO_FILE + "a directory."),
+    "nothing": (lambda p: p / "p.csv", ": there is no such file"),
+    "a directory": (lambda p: p, NO_FILE + "a directory"),
     "a link to itself": (lambda p: symlink(p / "a", "a"), ": cannot be read: Too many levels of"),
     "links in a circle": (
         lambda p: symlink(p / "a", symlink(p / "b", p / "a")),
-        ": cannot be read: Too many levels of symbolic links.",
+        ": cannot be read: Too many levels of symbolic links",
     ),
-    "a link to nothing": (lambda p: symlink(p / "a", "b"), ": there is no such file."),
-    "a link to a directory": (lambda p: symlink(p / "a", p), NO_FILE + "a directory."),
-    "a pipe that nobody writes": (lambda p: fifo(p / "a"), NO_FILE + "not a regular file."),
+    "a link to nothing": (lambda p: symlink(p / "a", "b"), ": there is no such file"),
+    "a link to a directory": (lambda p: symlink(p / "a", p), NO_FILE + "a directory"),
+    "a pipe that nobody writes": (lambda p: fifo(p / "a"), NO_FILE + "not a regular file"),
     "a link to a pipe": (lambda p: symlink(p / "a", fifo(p / "b")), NO_FILE + "not a regular"),
-    "a socket": (lambda p: bound(p / "a"), NO_FILE + "not a regular file."),
+    "a socket": (lambda p: bound(p / "a"), NO_FILE + "not a regular file"),
     "a file as a folder": (lambda p: Path(__file__) / "p.csv", ": cannot be read: Not a directory"),
-    "a name too long": (lambda p: p / ("n" * 300), ": cannot be read: File name too long."),
+    "a name too long": (lambda p: p / ("n" * 300), ": cannot be read: File name too long"),
     "a path too long": (lambda p: p / ("n/" * 1000), ": "),
     **{
-        device: (lambda p, device=device: device, NO_FILE + "not a regular file.")  # type: ignore[misc]
+        device: (lambda p, device=device: device, NO_FILE + "not a regular file")  # type: ignore[misc]
         for device in ("/dev/zero", "/dev/random", "/dev/null", "/dev/full", "/dev/tty")
     },
     # Regular files without a size, of which the first cannot be read and the second has no end.
-    "/proc/self/mem": (lambda p: "/proc/self/mem", ": cannot be read: Input/output error."),
+    "/proc/self/mem": (lambda p: "/proc/self/mem", ": cannot be read: Input/output error"),
     "/proc/self/pagemap": (lambda p: "/proc/self/pagemap", ": "),
     "/proc/self/status": (lambda p: "/proc/self/status", ", line 1: no column Date or"),
 }
@@ -326,7 +326,7 @@ def test_a_file_that_may_not_be_read_is_refused(
     with unreadable(tmp_path / "p.csv"):
         outcome = read(tmp_path / "p.csv")
     assert isinstance(outcome, str)
-    assert outcome.endswith(": cannot be read: Permission denied.")
+    assert outcome.endswith(": cannot be read: Permission denied")
 
 
 @pytest.mark.parametrize("name", [" .csv", ".csv", ".gz", "a\nb.csv", "\x1b[2J.csv", "[red].csv"])

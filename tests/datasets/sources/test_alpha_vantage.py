@@ -351,7 +351,7 @@ def test_refresh_downloads_and_replaces(service: Service) -> None:
 
 def test_broken_cache_is_named_and_not_downloaded_over(service: Service) -> None:
     Path(DEFAULT_NAME).write_bytes(b"")
-    assert refused(service) == f"{DEFAULT_NAME}: the file is empty (0 bytes)."
+    assert refused(service) == f"{DEFAULT_NAME}: the file is empty (0 bytes)"
     assert not service.hits
 
 
@@ -368,7 +368,7 @@ def test_cache_is_complete_before_it_takes_its_place(
     monkeypatch.setattr(Path, "replace", crash)
     message = refused(service, refresh=True)
     assert seen == [(Path.cwd(), CACHED, "old")]
-    assert message == f"{DEFAULT_NAME} cannot be written: No space left on device."
+    assert message == f"{DEFAULT_NAME} cannot be written: No space left on device"
     assert Path(DEFAULT_NAME).read_text() == "old"
     assert os.listdir() == [DEFAULT_NAME]
 
@@ -421,7 +421,7 @@ def test_symbols_of_all_exchanges_stay_in_the_folder(service: Service, symbol: s
 def test_arguments_are_checked(service: Service, option: str, value: object) -> None:
     message = refused(service, **{option: value})
     assert message.startswith(f"{option} must be ")
-    assert message.endswith(f"but got {value!r}.")
+    assert message.endswith(f"but got {value!r}")
     assert not service.hits
 
 
@@ -472,11 +472,11 @@ REFUSALS: dict[str, tuple[Answer, str, int]] = {
         "'Information': dict",
         1,
     ),
-    "404": (status(404), "AAL: 127.0.0.1 answered with HTTP 404.", 1),
-    "401": (status(401), "AAL: 127.0.0.1 answered with HTTP 401.", 1),
-    "204": (status(204), "AAL: 127.0.0.1 answered with HTTP 204.", 1),
+    "404": (status(404), "AAL: 127.0.0.1 answered with HTTP 404", 1),
+    "401": (status(401), "AAL: 127.0.0.1 answered with HTTP 401", 1),
+    "204": (status(204), "AAL: 127.0.0.1 answered with HTTP 204", 1),
     "redirect": (redirect("/elsewhere"), "HTTP 302, a redirect, which is not followed", 1),
-    "503": (status(503), "AAL: 127.0.0.1 gave no answer: HTTP 503 (tries: 2).", 2),
+    "503": (status(503), "AAL: 127.0.0.1 gave no answer: HTTP 503 (tries: 2)", 2),
     "429": (status(429), "HTTP 429 (tries: 2)", 2),
     "reset": (reset, "Connection reset by peer (tries: 2)", 2),
     "hang up": (hang_up, "Server disconnected without sending a response (tries: 2)", 2),
@@ -491,9 +491,9 @@ REFUSALS: dict[str, tuple[Answer, str, int]] = {
         "incomplete chunked read) (tries: 2)",
         2,
     ),
-    "drip": (DRIP_BODY, "AAL: 127.0.0.1 gave no answer: timed out (tries: 2).", 2),
-    "drip in the head": (DRIP_HEAD, "AAL: 127.0.0.1 gave no answer: timed out (tries: 2).", 2),
-    "empty": (ok(b""), "AAL: 127.0.0.1 must answer in JSON, but its 0 bytes are not.", 1),
+    "drip": (DRIP_BODY, "AAL: 127.0.0.1 gave no answer: timed out (tries: 2)", 2),
+    "drip in the head": (DRIP_HEAD, "AAL: 127.0.0.1 gave no answer: timed out (tries: 2)", 2),
+    "empty": (ok(b""), "AAL: 127.0.0.1 must answer in JSON, but its 0 bytes are not", 1),
     "no JSON": (ok(prices()[:-1] + KEY.encode()), "must answer in JSON", 1),
     "no UTF-8": (ok(b'{"\xff": 1}'), "must answer in JSON", 1),
     "too deep": (ok(b"[" * 10**5 + b"]" * 10**5), "must answer in JSON", 1),
@@ -506,31 +506,31 @@ REFUSALS: dict[str, tuple[Answer, str, int]] = {
         1,
     ),
     "no prices": (ok(prices([])), "must answer with 'Time Series (Daily)'", 1),
-    "no days": (ok(prices({})), "must answer with at least 2 days, but got 0.", 1),
-    "one day": (ok(prices({"2020-01-02": DAYS["2020-01-02"]})), "2 days, but got 1.", 1),
+    "no days": (ok(prices({})), "must answer with at least 2 days, but got 0", 1),
+    "one day": (ok(prices({"2020-01-02": DAYS["2020-01-02"]})), "2 days, but got 1", 1),
     "a day that is none": (
         ok(prices(DAYS | {"2020-02-30": DAYS["2020-01-02"]})),
-        "AAL: each day must be a date written YYYY-MM-DD, but got '2020-02-30'.",
+        "AAL: each day must be a date written YYYY-MM-DD, but got '2020-02-30'",
         1,
     ),
     "another date format": (
         ok(prices(DAYS | {"20200102": DAYS["2020-01-02"]})),
-        "AAL: each day must be a date written YYYY-MM-DD, but got '20200102'.",
+        "AAL: each day must be a date written YYYY-MM-DD, but got '20200102'",
         1,
     ),
     "a day without fields": (
         ok(prices(DAYS | {"2020-01-03": None})),
-        "AAL: '1. open' on 2020-01-03 must be a number, but got None.",
+        "AAL: '1. open' on 2020-01-03 must be a number, but got None",
         1,
     ),
     "missing field": (
         ok(prices(DAYS | {"2020-01-03": {"1. open": "1"}})),
-        "AAL: '2. high' on 2020-01-03 is missing.",
+        "AAL: '2. high' on 2020-01-03 is missing",
         1,
     ),
     "text": (
         ok(changed("2020-01-03", "4. close", f"x{KEY}")),
-        "AAL: '4. close' on 2020-01-03 must be a number, but got 'x***'.",
+        "AAL: '4. close' on 2020-01-03 must be a number, but got 'x***'",
         1,
     ),
     "underscore": (ok(changed("2020-01-03", "3. low", "1_0")), "must be a number", 1),
@@ -539,17 +539,17 @@ REFUSALS: dict[str, tuple[Answer, str, int]] = {
     "too large": (ok(changed("2020-01-03", "2. high", "1e999")), "high on 2020-01-03 must be a", 1),
     "zero": (
         ok(changed("2020-01-03", "1. open", "0.0000")),
-        "AAL: open on 2020-01-03 must be a finite number above 0, but got 0.0.",
+        "AAL: open on 2020-01-03 must be a finite number above 0, but got 0.0",
         1,
     ),
     "negative volume": (
         ok(changed("2020-01-03", "5. volume", "-1")),
-        "AAL: volume on 2020-01-03 must be a finite number of at least 0, but got -1.0.",
+        "AAL: volume on 2020-01-03 must be a finite number of at least 0, but got -1.0",
         1,
     ),
     "high below low": (
         ok(changed("2020-01-03", "2. high", "10.7")),
-        "AAL: high on 2020-01-03 must be at least the low of 10.75, but got 10.7.",
+        "AAL: high on 2020-01-03 must be at least the low of 10.75, but got 10.7",
         1,
     ),
 }
@@ -621,7 +621,7 @@ def test_key_stays_out_of_what_succeeds(
 def test_keys_with_signs_are_sent_and_hidden(service: Service, key: str) -> None:
     forms = [key, quote(key, safe=""), quote(key, safe="").lower(), quote(quote(key, safe=""))]
     service.answer(json.dumps({"Note": "-".join(forms)}).encode())
-    assert refused(service, api_key=key).endswith("'Note': '***-***-***-***'.")
+    assert refused(service, api_key=key).endswith("'Note': '***-***-***-***'")
     assert parse_qs(urlsplit(service.hits[0]).query)["apikey"] == [key]
 
 
@@ -635,7 +635,7 @@ def test_long_words_are_cut_after_the_key_is_hidden(service: Service, before: in
 
 def test_control_characters_of_the_server_are_escaped(service: Service) -> None:
     service.answer(b'{"Note": "a\\u001b[31m\\nb\\u2028c\\ud800"}')
-    assert refused(service).endswith(r"'a\x1b[31m\nb\u2028c\ud800'.")
+    assert refused(service).endswith(r"'a\x1b[31m\nb\u2028c\ud800'")
 
 
 # ---- New tries ------------------------------------------------------------------------------
@@ -681,7 +681,7 @@ def test_each_new_try_is_logged(service: Service, caplog: pytest.LogCaptureFixtu
     service.answer(status(503), prices())
     download(service)
     assert caplog.messages == [
-        "AAL: 127.0.0.1 gave no answer: HTTP 503; trying again in 0 s.",
+        "AAL: 127.0.0.1 gave no answer: HTTP 503; trying again in 0 s",
     ]
 
 
@@ -689,7 +689,7 @@ def test_refused_connection_names_the_host(service: Service, waits: list[float])
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     message = refused(service, url=f"http://127.0.0.1:{port}/query", backoff=1.0, retries=2)
-    assert message == "AAL: 127.0.0.1 gave no answer: Connection refused (tries: 3)."
+    assert message == "AAL: 127.0.0.1 gave no answer: Connection refused (tries: 3)"
     assert waits == [1.0, 2.0]
 
 
@@ -711,7 +711,7 @@ def test_size_is_limited(service: Service, monkeypatch: pytest.MonkeyPatch, send
     fitting = prices() + b" " * (limit - len(prices()))
     service.answer(send(fitting), send(fitting + b" "))
     assert len(download(service)) == 3
-    assert refused(service, refresh=True) == "AAL: 127.0.0.1 sent more than 1 MiB."
+    assert refused(service, refresh=True) == "AAL: 127.0.0.1 sent more than 1 MiB"
 
 
 # ---- Certificates ---------------------------------------------------------------------------

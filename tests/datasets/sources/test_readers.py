@@ -157,86 +157,86 @@ ROW = "2020-01-02,10,12,9,11,100\n"
 NEXT = "2020-01-03,10,12,9,11,100\n"
 PRICE = "must be a finite number above 0"
 LIKE = ", written like 1234.5"
-GAP = "a missing cell (1 of 2 rows have one); missing='drop' leaves them out."
+GAP = "a missing cell (1 of 2 rows have one); missing='drop' leaves them out"
 REFUSED: dict[str, tuple[str | bytes, str]] = {
-    "0 bytes": ("", ": the file is empty (0 bytes)."),
-    "blank": ("\n \n\t\n", ": must start with a header line, but holds only blank lines."),
-    "header only": (HEAD, ": holds no rows below its header."),
-    "one row": (HEAD + ROW, ": a price series needs at least 2 rows, but got 1."),
+    "0 bytes": ("", ": the file is empty (0 bytes)"),
+    "blank": ("\n \n\t\n", ": must start with a header line, but holds only blank lines"),
+    "header only": (HEAD, ": holds no rows below its header"),
+    "one row": (HEAD + ROW, ": a price series needs at least 2 rows, but got 1"),
     "missing column": (
         "Date,Open,High,Close,Adj Close\n" + ROW,
-        ", line 1: no column Low; the columns found are 'Date, Open, High, Close, Adj Close'.",
+        ", line 1: no column Low; the columns found are 'Date, Open, High, Close, Adj Close'",
     ),
     "missing columns below blank lines": (
         "\n\nDay,Open,Price\n",
         ", line 3: no column Date or High or Low or Close; the columns found are "
-        "'Day, Open, Price'.",
+        "'Day, Open, Price'",
     ),
     "a message instead of data": (
         "Exceeded the daily hits limit",
         ", line 1: no column Date or Open or High or Low or Close; the columns found are "
-        "'Exceeded the daily hits limit'.",
+        "'Exceeded the daily hits limit'",
     ),
     "no header": (
         ROW + NEXT,
         ", line 1: must be a header that names the columns Date, Open, High, Low, Close, but got "
-        "'2020-01-02,10,12,9,11,100'.",
+        "'2020-01-02,10,12,9,11,100'",
     ),
     "a column twice": (
         "Date,Open,High,Low,Close,close\n",
-        ", line 1: column 'close' is there more than once.",
+        ", line 1: column 'close' appears more than once",
     ),
     "a price column without a ticker line": (
         "Price,Close,High,Low,Open\n1,2,3,4,5\n",
-        ", line 1: no column Date; the columns found are 'Price, Close, High, Low, Open'.",
+        ", line 1: no column Date; the columns found are 'Price, Close, High, Low, Open'",
     ),
     "yfinance without dates": (
         "Price,Close,High,Low,Open\nTicker,A,A,A,A\n",
-        ", line 1: no column Date; the columns found are ', Close, High, Low, Open'.",
+        ", line 1: no column Date; the columns found are ', Close, High, Low, Open'",
     ),
     "unparsable price": (
         HEAD + ROW + "2020-01-03,10,twelve,9,11,100\n",
-        f", line 3, column 'High': {PRICE}{LIKE}, but got 'twelve'.",
+        f", line 3, column 'High': {PRICE}{LIKE}, but got 'twelve'",
     ),
     "decimal comma": (
         "Date;Open;High;Low;Close\n2020-01-02;1,5;2;1;2\n2020-01-03;1;2;1;2\n",
-        f", line 2, column 'Open': {PRICE}{LIKE}, but got '1,5'.",
+        f", line 2, column 'Open': {PRICE}{LIKE}, but got '1,5'",
     ),
     "thousands": (
         HEAD + ROW + '2020-01-03,10,"1,012.5",9,11,100\n',
-        f", line 3, column 'High': {PRICE}{LIKE}, but got '1,012.5'.",
+        f", line 3, column 'High': {PRICE}{LIKE}, but got '1,012.5'",
     ),
     "underscore": (
         HEAD + ROW + "2020-01-03,1_0,12,9,11,100\n",
-        f", line 3, column 'Open': {PRICE}{LIKE}, but got '1_0'.",
+        f", line 3, column 'Open': {PRICE}{LIKE}, but got '1_0'",
     ),
     "foreign digits": (
         HEAD + ROW + "2020-01-03,१०,12,9,11,100\n",
-        f", line 3, column 'Open': {PRICE}{LIKE}, but got '१०'.",
+        f", line 3, column 'Open': {PRICE}{LIKE}, but got '१०'",
     ),
     "infinity": (
         HEAD + ROW + "2020-01-03,10,inf,9,11,100\n",
-        f", line 3, column 'High': {PRICE}{LIKE}, but got 'inf'.",
+        f", line 3, column 'High': {PRICE}{LIKE}, but got 'inf'",
     ),
     "overflow": (
         HEAD + ROW + "2020-01-03,10,1e999,9,11,100\n",
-        f", line 3, column 'High': {PRICE}{LIKE}, but got '1e999'.",
+        f", line 3, column 'High': {PRICE}{LIKE}, but got '1e999'",
     ),
     "zero": (
         HEAD + ROW + "2020-01-03,10,12,0.00,11,100\n",
-        f", line 3, column 'Low': {PRICE}{LIKE}, but got '0.00'.",
+        f", line 3, column 'Low': {PRICE}{LIKE}, but got '0.00'",
     ),
     "negative": (
         "close,LOW,open,high,date\n11,9,10,12,2020-01-02\n-11,9,10,12,2020-01-03\n",
-        f", line 3, column 'close': {PRICE}{LIKE}, but got '-11'.",
+        f", line 3, column 'close': {PRICE}{LIKE}, but got '-11'",
     ),
     "a very long number": (
         HEAD + ROW + f"2020-01-03,10,12,9,{'1' * 100_000}x,100\n",
-        f", line 3, column 'Close': {PRICE}{LIKE}, but got '{'1' * 37}...'.",
+        f", line 3, column 'Close': {PRICE}{LIKE}, but got '{'1' * 37}...'",
     ),
     "an absurdly long field": (
         HEAD + ROW + f"2020-01-03,10,12,9,11,{'1' * 200_000}\n",
-        ", line 3: is not valid CSV: field larger than field limit (131072).",
+        ", line 3: is not valid CSV: field larger than field limit (131072)",
     ),
     "empty cell": (
         HEAD + ROW + "2020-01-03,,12,9,11,100\n",
@@ -249,7 +249,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "null": (
         HEAD + ROW + "2020-01-03,null,null,null,null,null\n" + "2020-01-04,-,1,1,1,1\n",
         f", line 3, column 'Open': {PRICE}, but got 'null', a missing cell (2 of 3 rows have one); "
-        "missing='drop' leaves them out.",
+        "missing='drop' leaves them out",
     ),
     "missing date": (
         HEAD + ROW + ",10,12,9,11,100\n",
@@ -258,117 +258,117 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "unparsable date": (
         HEAD + "2 Jan 2020,10,12,9,11,100\n" + NEXT,
         ", line 2, column 'Date': must be a date written YYYY-MM-DD or M/D/YYYY or YYYYMMDD, "
-        "but got '2 Jan 2020'.",
+        "but got '2 Jan 2020'",
     ),
     "no such day": (
         HEAD + ROW + "2021-02-29,10,12,9,11,100\n",
         ", line 3, column 'Date': must be a day of the calendar as YYYY-MM-DD, "
-        "but got '2021-02-29'.",
+        "but got '2021-02-29'",
     ),
     "day before month": (
         HEAD + "1/2/2020,10,12,9,11,100\n13/2/2020,10,12,9,11,100\n",
         ", line 3, column 'Date': must be a day of the calendar as M/D/YYYY, but got '13/2/2020'; "
-        "dates written D/M/YYYY are not read, YYYY-MM-DD are.",
+        "dates written D/M/YYYY are not read, YYYY-MM-DD are",
     ),
     "two date formats": (
         HEAD + ROW + "1/3/2020,10,12,9,11,100\n",
         ", line 3, column 'Date': must be a date written YYYY-MM-DD like the one in line 2, "
-        "but got '1/3/2020'.",
+        "but got '1/3/2020'",
     ),
     "duplicate date": (
         "timestamp,Open,High,Low,Close\n2020-01-03,1,1,1,1\n2020-01-02,1,1,1,1\n\n"
         "2020-01-03 16:00,1,1,1,1\n",
-        ", line 5, column 'timestamp': must be a new date, but 2020-01-03 is in line 2 already.",
+        ", line 5, column 'timestamp': must be a new date, but 2020-01-03 is in line 2 already",
     ),
     "high below low": (
         HEAD + ROW + "2020-01-03,10,8.5,9,11,100\n",
-        ", line 3, column 'High': must be at least the low of 9, but got '8.5'.",
+        ", line 3, column 'High': must be at least the low of 9, but got '8.5'",
     ),
     "high below low in two rows": (
         HEAD + "2020-01-02,10,8.5,9,11,100\n2020-01-03,10,8,9,11,100\n",
         ", line 2, column 'High': must be at least the low of 9, but got '8.5'; "
-        "2 rows have a high below their low.",
+        "2 rows have a high below their low",
     ),
     "negative volume": (
         HEAD + ROW + "2020-01-03,10,12,9,11,-5\n",
-        f", line 3, column 'Volume': must be a finite number of at least 0{LIKE}, but got '-5'.",
+        f", line 3, column 'Volume': must be a finite number of at least 0{LIKE}, but got '-5'",
     ),
     "unparsable volume": (
         HEAD + ROW + "2020-01-03,10,12,9,11,1.5M\n",
-        f", line 3, column 'Volume': must be a finite number of at least 0{LIKE}, but got '1.5M'.",
+        f", line 3, column 'Volume': must be a finite number of at least 0{LIKE}, but got '1.5M'",
     ),
     "short row": (
         HEAD + ROW + "2020-01-03,10,12\n",
-        ", line 3: must have 6 cells like the header, but got 3.",
+        ", line 3: must have 6 cells like the header, but got 3",
     ),
     "long row": (
         HEAD + "2020-01-02,10,12,9,11,100,7\n",
-        ", line 2: must have 6 cells like the header, but got 7.",
+        ", line 2: must have 6 cells like the header, but got 7",
     ),
     "line counted after a multi-line cell": (
         'Date,Open,High,Low,Close,Note\n2020-01-02,1,1,1,1,"a\nb\nc"\n2020-01-03,1,1,x,1,\n',
-        f", line 5, column 'Low': {PRICE}{LIKE}, but got 'x'.",
+        f", line 5, column 'Low': {PRICE}{LIKE}, but got 'x'",
     ),
     "line of a row that spans three": (
         'Date,Open,High,Low,Close,Note\n2020-01-02,1,1,0,1,"a\nb\nc"\n2020-01-03,1,1,1,1,\n',
-        f", line 2, column 'Low': {PRICE}{LIKE}, but got '0'.",
+        f", line 2, column 'Low': {PRICE}{LIKE}, but got '0'",
     ),
     "unclosed quote": (
         HEAD + ROW + '2020-01-03,10,12,9,11,"100\n',
-        ", line 3: is not valid CSV: unexpected end of data.",
+        ", line 3: is not valid CSV: unexpected end of data",
     ),
     "stray quote": (
         HEAD + ROW + '2020-01-03,10,12,9,11,"1"00\n',
-        ", line 3: is not valid CSV: ',' expected after '\"'.",
+        ", line 3: is not valid CSV: ',' expected after '\"'",
     ),
     "two symbols, Stooq": (
         "<TICKER>,<DATE>,<OPEN>,<HIGH>,<LOW>,<CLOSE>\nA.US,20200102,1,1,1,1\n"
         "B.US,20200103,1,1,1,1\n",
         ", line 3, column '<TICKER>': must be the same symbol in all rows, 'A.US' as in line 2, "
-        "but got 'B.US'.",
+        "but got 'B.US'",
     ),
     "two symbols, yfinance": (
         "Price,Close,Close,High,High\nTicker,AAPL,MSFT,AAPL,MSFT\nDate,,,,\n",
-        ", line 2: must hold one symbol, but got 'AAPL, MSFT'.",
+        ", line 2: must hold one symbol, but got 'AAPL, MSFT'",
     ),
     "NUL": (
         (HEAD + ROW + NEXT).encode() + b"\0\n",
-        ", line 4, character 1: must be UTF-8 text, but has the byte 0x00.",
+        ", line 4, character 1: must be UTF-8 text, but has the byte 0x00",
     ),
     "Latin-1 behind a byte order mark": (
         b"\xef\xbb\xbf" + (HEAD + ROW).encode() + b"caf\xe9\n",
-        ", line 3, character 4: must be UTF-8 text, but has the byte 0xe9.",
+        ", line 3, character 4: must be UTF-8 text, but has the byte 0xe9",
     ),
     "a wrong byte behind letters of two bytes and carriage returns alone": (
         "Datum,größe\r\rnaïve".encode() + b"\xe9\r",
-        ", line 3, character 6: must be UTF-8 text, but has the byte 0xe9.",
+        ", line 3, character 6: must be UTF-8 text, but has the byte 0xe9",
     ),
     "too many columns": (
         "\n" + "," * 1000,
-        ", line 2: must have at most 1000 columns, but has 1001.",
+        ", line 2: must have at most 1000 columns, but has 1001",
     ),
     "UTF-16": (
         (HEAD + ROW).encode("utf-16"),
-        ", line 1, character 1: must be UTF-8 text, but has the byte 0xff.",
+        ", line 1, character 1: must be UTF-8 text, but has the byte 0xff",
     ),
     "binary": (
         b"\x89PNG\r\n\x1a\n\0\0",
-        ", line 1, character 1: must be UTF-8 text, but has the byte 0x89.",
+        ", line 1, character 1: must be UTF-8 text, but has the byte 0x89",
     ),
     "gzip cut short": (
         gzip.compress((HEAD + ROW + NEXT).encode())[:-9],
         ": is not a valid gzip file: Compressed file ended before the end-of-stream marker was "
-        "reached.",
+        "reached",
     ),
     "gzip with a wrong block": (
         gzip.compress(b"")[:10] + b"\xff" * 20,
-        ": is not a valid gzip file: Error -3 while decompressing data: invalid block type.",
+        ": is not a valid gzip file: Error -3 while decompressing data: invalid block type",
     ),
     "gzip with another checksum": (
         gzip.compress((HEAD + ROW + NEXT).encode(), mtime=0)[:-8] + bytes(8),
-        ": is not a valid gzip file: CRC check failed 0x0 != 0xbb39d9d4.",
+        ": is not a valid gzip file: CRC check failed 0x0 != 0xbb39d9d4",
     ),
-    "gzip of nothing": (gzip.compress(b""), ": the file is empty (0 bytes)."),
+    "gzip of nothing": (gzip.compress(b""), ": the file is empty (0 bytes)"),
 }
 
 
@@ -383,7 +383,7 @@ def test_refuses(case: str, write: Callable[..., str]) -> None:
 def test_refuses_a_gz_that_is_none(write: Callable[..., str]) -> None:
     with pytest.raises(DataError, match=r"^p\.csv\.gz: is not a valid gzip file: Not a gzipped"):
         read_prices(write(HEAD + ROW + NEXT, "p.csv.gz"))
-    with pytest.raises(DataError, match=r"^e\.gz: the file is empty \(0 bytes\)\.$"):
+    with pytest.raises(DataError, match=r"^e\.gz: the file is empty \(0 bytes\)$"):
         read_prices(write("", "e.gz"))
 
 
@@ -391,13 +391,13 @@ def test_refuses_what_is_no_file(write: Callable[..., str], tmp_path: Path) -> N
     write(HEAD)
     os.mkfifo("pipe")
     for path, message in {
-        "no/such.csv": "no/such.csv: there is no such file.",
-        "p.csv/x": "p.csv/x: cannot be read: Not a directory.",
-        "n" * 300: f"{'n' * 300}: cannot be read: File name too long.",
-        "a\0b": "a\\x00b: cannot be read: its name has a NUL in it.",
-        str(tmp_path): f"{tmp_path}: must be a CSV file, but is a directory.",
-        "pipe": "pipe: must be a CSV file, but is not a regular file.",
-        "odd\udcff": "odd?: there is no such file.",
+        "no/such.csv": "no/such.csv: there is no such file",
+        "p.csv/x": "p.csv/x: cannot be read: Not a directory",
+        "n" * 300: f"{'n' * 300}: cannot be read: File name too long",
+        "a\0b": "a\\x00b: cannot be read: its name has a NUL in it",
+        str(tmp_path): f"{tmp_path}: must be a CSV file, but is a directory",
+        "pipe": "pipe: must be a CSV file, but is not a regular file",
+        "odd\udcff": "odd?: there is no such file",
     }.items():
         with pytest.raises(DataError) as caught:
             read_prices(path)
@@ -408,7 +408,7 @@ def test_refuses_other_arguments(write: Callable[..., str]) -> None:
     path = write(HEAD + ROW + NEXT)
     with pytest.raises(DataError) as caught:
         read_prices(path, missing="fill")  # type: ignore[arg-type]
-    assert str(caught.value) == "missing must be 'raise' or 'drop', but got 'fill'."
+    assert str(caught.value) == "missing must be 'raise' or 'drop', but got 'fill'"
     with pytest.raises(DataError, match=r"^name of a price series must be a non-empty string"):
         read_prices(path, name="")
 
@@ -420,7 +420,7 @@ def test_refuses_a_large_file(write: Callable[..., str], monkeypatch: pytest.Mon
     assert len(read_prices(write(content))) == 2
     with pytest.raises(DataError) as caught:
         read_prices(write(content + "\n"))
-    assert str(caught.value) == "p.csv: a price file holds at most 1 MiB, this one more."
+    assert str(caught.value) == "p.csv: a price file holds at most 1 MiB, but this one is larger"
 
 
 @pytest.mark.parametrize("name", ["sparse.csv", "bomb.gz"])
@@ -447,18 +447,18 @@ def test_drop_leaves_out_incomplete_rows(
     path = write(HEAD + "\n".join([gaps[0], ROW.strip(), *gaps[1:], NEXT]))
     with caplog.at_level(logging.WARNING, logger="foretune"):
         series = read_prices(path, missing="drop")
-    assert caplog.messages == ["p.csv: left out 6 of 8 rows, which miss a date or a price."]
+    assert caplog.messages == ["p.csv: left out 6 of 8 rows that lack a date or a price"]
     assert series.dropped == 6
     assert series.dates.astype(str).tolist() == ["2020-01-02", "2020-01-03"]
     assert series.digest == read_prices(write(HEAD + ROW + NEXT, "complete.csv")).digest
 
 
 def test_drop_still_refuses_wrong_cells_and_too_few_rows(write: Callable[..., str]) -> None:
-    with pytest.raises(DataError, match=r"^p\.csv, line 4, column 'Open': .* but got '0'\.$"):
+    with pytest.raises(DataError, match=r"^p\.csv, line 4, column 'Open': .* but got '0'$"):
         read_prices(
             write(HEAD + "-,1,1,1,1,1\n" + ROW + NEXT.replace(",10,", ",0,")), missing="drop"
         )
-    with pytest.raises(DataError, match=r"^p\.csv: a price series needs at least 2 rows, .* 0\.$"):
+    with pytest.raises(DataError, match=r"^p\.csv: a price series needs at least 2 rows, .* 0$"):
         read_prices(write(HEAD + ",1,1,1,1,1\n"), missing="drop")
 
 

@@ -187,15 +187,15 @@ def test_noisy_sine_without_noise_is_the_sine() -> None:
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "unknown name": (
         lambda: load_sample("dax"),
-        "name of a sample must be one of sp500, random_walk, ar1, noisy_sine, but got 'dax'.",
+        "name of a sample must be one of sp500, random_walk, ar1, noisy_sine, but got 'dax'",
     ),
     "recorded, with length": (
         lambda: load_sample("sp500", length=100),
-        "sp500 is recorded: it takes no length or seed, but got length=100, seed=0.",
+        "sp500 is recorded: it takes no length or seed, but got length=100, seed=0",
     ),
     "recorded, with seed": (
         lambda: load_sample("sp500", seed=1),
-        "sp500 is recorded: it takes no length or seed, but got length=None, seed=1.",
+        "sp500 is recorded: it takes no length or seed, but got length=None, seed=1",
     ),
     "short": (
         lambda: load_sample("ar1", length=1),
@@ -217,26 +217,26 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: random_walk(100, seed=-1),
         "seed must be a whole number from 0 to 18446744073709551615, but got -1",
     ),
-    "explosive": (lambda: ar1(100, phi=1.0), "phi must be in (-1, 1) and finite, but got 1.0."),
+    "explosive": (lambda: ar1(100, phi=1.0), "phi must be in (-1, 1) and finite, but got 1.0"),
     "still": (
         lambda: random_walk(100, volatility=0.0),
-        "volatility must be in (0, 1] and finite, but got 0.0.",
+        "volatility must be in (0, 1] and finite, but got 0.0",
     ),
     "no volatility": (
         lambda: ar1(100, volatility=math.nan),
-        "volatility must be in (0, 1] and finite, but got nan.",
+        "volatility must be in (0, 1] and finite, but got nan",
     ),
     "endless": (
         lambda: noisy_sine(100, period=math.inf),
-        "period must be above 0 and finite, but got inf.",
+        "period must be above 0 and finite, but got inf",
     ),
     "amplitude": (
         lambda: noisy_sine(100, amplitude=-0.1),
-        "amplitude must be in [0, 1] and finite, but got -0.1.",
+        "amplitude must be in [0, 1] and finite, but got -0.1",
     ),
     "noise": (
         lambda: noisy_sine(100, noise=1.1),
-        "noise must be in [0, 1] and finite, but got 1.1.",
+        "noise must be in [0, 1] and finite, but got 1.1",
     ),
     "no horizon": (
         lambda: ar1_best_relative_mse(0.5, 0),
@@ -244,7 +244,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "no phi": (
         lambda: ar1_best_relative_mse(-1.0, 5),
-        "phi must be in (-1, 1) and finite, but got -1.0.",
+        "phi must be in (-1, 1) and finite, but got -1.0",
     ),
 }
 
@@ -335,8 +335,8 @@ def test_a_source_need_not_name_every_argument(name: str) -> None:
             "random_walk(length=30.5)",
             r"^length must be a whole number from 2 to 1000000, but got 30\.5$",
         ),
-        ("ar1(length=30, phi=1)", r"^phi must be in \(-1, 1\) and finite, but got 1\.$"),
-        ("ar1(length=30, phi=nan)", r"^phi must be in \(-1, 1\) and finite, but got nan\.$"),
+        ("ar1(length=30, phi=1)", r"^phi must be in \(-1, 1\) and finite, but got 1$"),
+        ("ar1(length=30, phi=nan)", r"^phi must be in \(-1, 1\) and finite, but got nan$"),
         ("noisy_sine(length=30, period=inf)", r"^period must be above 0 and finite, but got inf"),
     ],
 )

@@ -98,7 +98,7 @@ def test_replayed_learning_rates_give_the_same_training_bit_for_bit(
         assert weights(a.params) == weights(b.params)
         assert (a.train_loss, a.relative_mse) == (b.train_loss, b.relative_mse)
     assert [result.is_last for result in again] == [False] * (len(rates) - 1) + [True]
-    with pytest.raises(ConfigError, match="learning_rates must hold one rate an epoch"):
+    with pytest.raises(ConfigError, match="learning_rates must hold one rate per epoch"):
         next(fit(bare, small.data, learning_rates=[]))
 
 

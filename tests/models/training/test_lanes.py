@@ -11,7 +11,7 @@ from foretune.models.runtime.compile import compile_count
 from foretune.models.training.lanes import Lanes
 from foretune.models.training.loop import fit
 from foretune.models.training.results import EpochResult, FoldResults, NonFiniteLossError
-from foretune.models.training.tasks import TrainingState
+from foretune.models.training.tasks import TaskState
 
 DIFFERENT = (
     {"learning_rate": 0.01, "dropout": 0.0, "seed": 1},
@@ -27,7 +27,7 @@ def configs(small: SimpleNamespace, **changes: Any) -> list[Any]:
 
 
 def start(chosen: list[Any], small: SimpleNamespace, spare: int = 0) -> Lanes:
-    work = [TrainingState(config=config) for config in chosen]
+    work = [TaskState(config=config) for config in chosen]
     return Lanes(work, small.data, len(work) + spare)
 
 
@@ -64,7 +64,7 @@ def test_a_refilled_lane_starts_anew_and_disturbs_nobody(small: SimpleNamespace)
     lanes = start([first, second], small)
     lanes.epoch([0, 1])
     before = compile_count()
-    lanes.refill(1, TrainingState(config=third), small.data)
+    lanes.refill(1, TaskState(config=third), small.data)
     outcomes = lanes.epoch([0, 1])
     assert compile_count() == before
     *_, expected = (r for r in fit(first, small.data) if r.epoch <= 2)
@@ -91,4 +91,4 @@ def test_configs_of_another_shape_are_refused(small: SimpleNamespace) -> None:
     with pytest.raises(ValueError, match="must be of shape"):
         start([config, other], small)
     with pytest.raises(ValueError, match="must be of shape"):
-        start([config], small).refill(0, TrainingState(config=other), small.data)
+        start([config], small).refill(0, TaskState(config=other), small.data)

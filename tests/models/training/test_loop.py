@@ -348,6 +348,14 @@ def test_the_same_config_and_data_give_the_same_results_bit_for_bit(
     assert (first[0].forecasts != other[0].forecasts).all()
 
 
+def test_a_snapshot_goes_on_bit_for_bit(small: SimpleNamespace) -> None:
+    training = fit(small.config, small.data)
+    first = next(training)
+    rest = list(fit(small.config, small.data, snapshot=training.snapshot()))
+    assert rest
+    assert same_results(list(fit(small.config, small.data)), [first, *rest])
+
+
 def test_a_longer_training_begins_like_a_shorter_one(small: SimpleNamespace) -> None:
     # Also: the weights of an epoch outlive the epochs after it.
     long = list(fit(small.config, small.data))

@@ -19,7 +19,7 @@ from foretune.models.training.tasks import (
     DataRef,
     Missing,
     Progress,
-    TrainingState,
+    TaskState,
     advance,
 )
 
@@ -53,7 +53,7 @@ def test_tasks_of_one_epoch_are_the_training(
 ) -> None:
     """In one process by tokens, and in a new one each time from pickled snapshots: every bit."""
     expected = list(fit(CONFIG, tiny_data))
-    state = TrainingState(config=CONFIG)
+    state = TaskState(config=CONFIG)
     found = []
     while True:
         if elsewhere:
@@ -82,7 +82,7 @@ def test_folds_go_on_where_they_were(one_by_one: bool, walk: PriceSeries) -> Non
     folds = development_folds(walk, chronological_split(len(walk), horizon=5, history=8), 2)
     data = DataRef.of(folds)
     expected = list(FoldsTraining(CONFIG, folds, one_by_one=one_by_one))
-    state = TrainingState(config=CONFIG, one_by_one=one_by_one)
+    state = TaskState(config=CONFIG, one_by_one=one_by_one)
     found: list[Any] = []
     while not (found and found[-1].is_last):
         forget()
@@ -96,7 +96,7 @@ def test_folds_go_on_where_they_were(one_by_one: bool, walk: PriceSeries) -> Non
 
 def test_what_a_worker_lacks_it_says(data: DataRef) -> None:
     by_digest = replace(data, folds=None)
-    state = TrainingState(config=CONFIG)
+    state = TaskState(config=CONFIG)
     budget = Budget(seconds=LONG, epochs=1)
     assert isinstance(advance((state,), by_digest, budget), Missing)
     first = progress(advance((state,), data, budget))
@@ -110,7 +110,7 @@ def test_what_a_worker_lacks_it_says(data: DataRef) -> None:
 
 
 def test_a_budget_ends_a_task_after_one_epoch_at_least(data: DataRef) -> None:
-    made = progress(advance((TrainingState(config=CONFIG),), data, Budget(seconds=0)))
+    made = progress(advance((TaskState(config=CONFIG),), data, Budget(seconds=0)))
     assert len(made.epochs) == 1
     assert 0 < made.longest_epoch <= made.seconds
 
@@ -119,7 +119,7 @@ def test_a_loss_that_is_not_finite_is_told(data: DataRef) -> None:
     config = CONFIG.model_copy(
         update={"learning_rate": 10.0, "optimizer": "sgd_momentum", "clip_norm": 1e30, "epochs": 60}
     )
-    made = progress(advance((TrainingState(config=config),), data, Budget(seconds=LONG)))
+    made = progress(advance((TaskState(config=config),), data, Budget(seconds=LONG)))
     assert made.error is not None
     assert "became" in made.error
     assert made.state is None
@@ -146,7 +146,7 @@ def test_lanes_go_on_here_and_elsewhere(data: DataRef, tiny_data: DevelopmentDat
         for rate, units in ((1e-3, 3), (1e-2, 4))
     ]
     expected = [list(fit(config, tiny_data)) for config in configs]
-    states = [TrainingState(config=config) for config in configs]
+    states = [TaskState(config=config) for config in configs]
     budget = Budget(seconds=LONG, epochs=2, lanes=3)
     found: list[list[float]] = [[], []]
     for turn in range(3):
@@ -182,7 +182,7 @@ def test_lanes_of_one_shape(data: DataRef) -> None:
 
 
 def test_a_state_travels_without_jax(data: DataRef) -> None:
-    made = progress(advance((TrainingState(config=CONFIG),), data, Budget(seconds=0)))
+    made = progress(advance((TaskState(config=CONFIG),), data, Budget(seconds=0)))
     assert made.state is not None
     leaves = jax.tree.leaves([at.snapshot.arrays for at in made.state.folds or ()])
     assert all(type(leaf) is np.ndarray for leaf in leaves)

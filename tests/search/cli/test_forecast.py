@@ -80,7 +80,7 @@ def test_fit_says_what_it_did_and_does_what_python_does(run: Run) -> None:
         f"validation, {first} to {last}, chose epoch {made.training.epochs}: relative_mse "
         f"{document.result.relative_mse}, as in the study",
         f"trained for that many epochs on 313 days, 2000-01-03 to {last}",
-        f"the 87 days after, to {end}, trained nothing",
+        f"the 87 days after that, up to {end}, were not trained on",
         "wrote made",
     ]
     assert err.count("training: epoch ") == document.config.epochs
@@ -169,7 +169,7 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
     code, out, err = run("fit", "best.toml", "--prices", "late.csv", "--out", "late")
     assert code == 0, err
     line = out.splitlines()[0]
-    assert line.startswith("these are other prices than the study's (acme to 2001-07-13, digest")
+    assert line.startswith("these are not the study's prices (acme to 2001-07-13, digest")
     assert "late to 2001-07-13" in line
     assert "as in the study" not in out
     assert digest("late") == digest("model")
@@ -216,7 +216,7 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
         (("forecast", "model", "--csv", "model/forecaster.toml"), "--csv must lie outside the mo"),
         (("forecast", "model", "--csv", "f.png", "--plot", "./f.png"), "but both are f.png"),
         (("forecast", "model", "--plot", "f.pdf"), "--plot must be a file named .png, but got f"),
-        (("forecast", "model", "--prices", "newer.csv", "--csv", "newer.csv"), "than --data"),
+        (("forecast", "model", "--prices", "newer.csv", "--csv", "newer.csv"), "from --data"),
     ],
 )
 def test_mistakes_end_with_two_and_one_line(
@@ -262,7 +262,7 @@ def test_an_interrupt_ends_after_the_epoch_and_writes_nothing(run: Run, tmp_path
             fit.kill()
     assert fit.returncode == 130
     assert out == ""
-    assert "Stopping after this epoch; once more to stop at once." in err
+    assert "Stopping after this epoch; press Ctrl-C again to stop at once." in err
     assert err.endswith("foretune: interrupted\n")
     assert sorted(tmp_path.rglob("*")) == before
 

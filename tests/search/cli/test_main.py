@@ -17,9 +17,9 @@ from command_line import FORETUNE, Run, write_prices
 from foretune.datasets import load_prices
 from foretune.models import TrialConfig
 from foretune.search import load_study
-from foretune.search.cli import report as cli_report
 from foretune.search.cli.main import cli
 from foretune.search.report import access_log, report
+from foretune.search.review import progress, results
 
 SPACE = """
 layers = 1
@@ -104,7 +104,10 @@ def test_workers_lanes_and_cache_are_options(run: Run, tmp_path: Path) -> None:
         (("run", "--study", "s", "--space", "acme.csv"), "acme.csv: a search space must be valid"),
         (("run", "--study", "s", "--space", "nowhere.toml"), "nowhere.toml: a search space"),
         (("run", "--study", "s", "--storage", "here.db"), "storage must be a database URL"),
-        (("run", "--study", "s", "--out", "acme.csv/out"), "out must be a folder"),
+        (
+            ("run", "--study", "s", "--out", "acme.csv/out"),
+            "acme.csv/out must be a writable folder, but",
+        ),
         (("best", "--study", "s"), "storage must be a database that exists"),
         (("better",), "No such command 'better'"),
     ],
@@ -127,7 +130,7 @@ def test_best_of_a_study_without_a_complete_trial(run: Run) -> None:
     code, _, err = run("best", "--study", "other")
     assert (code, err) == (
         2,
-        "foretune: study must be one that is in the storage, but got 'other'; there: s\n",
+        "foretune: study must be in the storage, but got 'other'; available: s\n",
     )
 
 
@@ -200,14 +203,14 @@ def test_mistakes_in_report_and_replay_are_one_line(run: Run) -> None:
     sqlite = {"from_storage": "sqlite:///foretune.db", "to_storage": "sqlite:///foretune.db"}
     optuna.copy_study(from_study_name="s", to_study_name="../s", **sqlite)
     for arguments, named in (
-        (("report", "--study", "t"), "'t'; there: ../s, s"),
+        (("report", "--study", "t"), "'t'; available: ../s, s"),
         (("report", "--study", "s", "--out", "a"), "a/figures/history.png cannot be written"),
         (("report", "--study", "s", "--out", "b"), "b/report.html cannot be written"),
-        (("report", "--study", "s", "--out", "c"), "c/figures is not one"),
-        (("report", "--study", "s", "--out", "d"), "d is not one"),
+        (("report", "--study", "s", "--out", "c"), "c/figures is not"),
+        (("report", "--study", "s", "--out", "d"), "d is not"),
         (("report", "--study", "../s"), "--out must be given for study '../s'"),
         (("report", "--study", "s", "--prices", "sp500"), "prices must be those of study 's'"),
-        (("report", "--study", "s", "--out", "file"), "file is not one"),
+        (("report", "--study", "s", "--out", "file"), "file is not"),
         (("report", "--study", "s", "--top", "0"), "--top"),
         (("replay", "--study", "s", "--trial", "2"), "number from 0 to 1, but got 2"),
         (("replay", "--study", "s", "--trial", "-1"), "--trial"),
@@ -231,10 +234,11 @@ def test_ctrl_c_is_heeded_until_the_test_is_opened(
     # As a KeyboardInterrupt that is raised while XLA calls back into Python, which goes on.
     seen = []
 
-    def swallow(number: int, *_: object) -> None:
+    def swallow(number: int, *_: object) -> str:
         seen.append(number)
         with contextlib.suppress(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+        return ""
 
     def after_the_last_epoch(*arguments: Any) -> report.EvaluationSet:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -242,13 +246,36 @@ def test_ctrl_c_is_heeded_until_the_test_is_opened(
 
     monkeypatch.setattr(report, "_validation_part", after_the_last_epoch)
     assert_interrupted(run("report", "--study", "s", "--open-test"))
-    monkeypatch.setattr(cli_report, "show_training", lambda _: contextlib.nullcontext(swallow))
+    monkeypatch.setattr(progress, "_format_epoch", swallow)
     assert_interrupted(run("report", "--study", "s"))
     assert_interrupted(run("replay", "--study", "s", "--trial", "0"))
     assert seen == [0, 0], "it went on after the first epoch"
     study = load_study("s", "sqlite:///foretune.db")
-    assert access_log.test_access_log(study, prices=load_prices("acme.csv").digest) == []
+    assert access_log.read_access_log(study, prices=load_prices("acme.csv").digest) == []
     assert not Path("results/s/report.md").exists()
+
+
+def test_a_signal_is_heeded_while_the_results_are_written(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_best = results.save_best
+
+    def save_and_signal(*arguments: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return save_best(*arguments, **options)
+
+    monkeypatch.setattr(results, "save_best", save_and_signal)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # or a test that fails would end all tests
+    try:
+        ended = run("run", *SMALL, "--trials", "1", "--epochs", "3", "--workers", "1")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (ended[0], ended[1]) == (130, "")
+    assert "Stopping after this epoch" in ended[2]
+    assert ended[2].endswith("foretune: interrupted\n")
+    assert Path("results/s/best.toml").exists()
+    assert not Path("results/s/figures/learning_curves.png").exists()
 
 
 def assert_interrupted(ended: tuple[int, str, str]) -> None:

@@ -1,5 +1,6 @@
 """The guard, called as WSGI around the real dashboard; the server, as a process of its own."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -447,7 +448,7 @@ def said(process: subprocess.Popen[str]) -> str:
     """Return the address that it says it listens at."""
     assert process.stdout is not None
     line = process.stdout.readline()
-    found = re.fullmatch(r"The dashboard is at (http://\S+) \(Ctrl-C ends it\)\n", line)
+    found = re.fullmatch(r"The dashboard is at (http://\S+) \(press Ctrl-C to stop\)\n", line)
     return found[1] if found else pytest.fail(line + process.communicate()[1])
 
 
@@ -525,7 +526,7 @@ def test_the_command_serves_until_ctrl_c(place: Place, running: subprocess.Popen
             gone.sendall(b"GET /static/bundle.js HTTP/1.1\r\nHost: 127.0.0.1")
     assert fetch(url + place.path[1:], "DELETE") == (200, b"{}")
     assert not place.exists()
-    assert ended(running) == (0, "\nThe dashboard has ended.\n", "")
+    assert ended(running) == (0, "\nThe dashboard has stopped.\n", "")
 
 
 def test_many_ask_at_once(place: Place, running: subprocess.Popen[str]) -> None:
@@ -543,7 +544,15 @@ def test_many_ask_at_once(place: Place, running: subprocess.Popen[str]) -> None:
         with slow.makefile("rb") as answer:
             assert b"200 OK" in answer.readline()
             answer.read()
-    assert ended(running, signal.SIGTERM) == (0, "\nThe dashboard has ended.\n", "")
+    # Nor do many who say next to nothing, nor one who takes no compressed answer.
+    with contextlib.ExitStack() as idle:
+        for _ in range(150):
+            quiet = socket.create_connection((address.hostname, address.port))
+            idle.enter_context(quiet).sendall(b"G")
+        plain = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with plain.open(url + "static/bundle.js", timeout=30) as answer:
+            assert answer.status == 200
+    assert ended(running, signal.SIGTERM) == (0, "\nThe dashboard has stopped.\n", "")
 
 
 def test_the_token_comes_from_the_environment_and_is_never_printed(place: Place) -> None:
@@ -568,7 +577,7 @@ def test_the_token_comes_from_the_environment_and_is_never_printed(place: Place)
                     pass
     finally:
         code, out, err = ended(process)
-    assert (code, out, err) == (0, "\nThe dashboard has ended.\n", "")
+    assert (code, out, err) == (0, "\nThe dashboard has stopped.\n", "")
     assert place.exists()
 
 
@@ -637,7 +646,7 @@ def test_a_port_that_is_taken_is_named(
         with pytest.raises(SystemExit) as stop:
             main(("dashboard", "--storage", place.url, "--port", port))
     assert stop.value.code == 2
-    line = f"foretune: port must be one that is free, but {port} is taken\n"
+    line = f"foretune: port must be free, but {port} is taken\n"
     assert capsys.readouterr() == ("", line)
 
 

@@ -124,7 +124,7 @@ def dashboard(url: str, *options: str) -> Iterator[str]:
         yield found[0] if found else pytest.fail(process.communicate()[1])
     finally:
         process.send_signal(signal.SIGINT)
-        assert process.communicate() == ("\nThe dashboard has ended.\n", "")
+        assert process.communicate() == ("\nThe dashboard has stopped.\n", "")
 
 
 class ThreadingServer(ThreadingMixIn, WSGIServer):

@@ -127,7 +127,7 @@ def require_told(ending: Ending) -> str:
 def require_told_how_to_go_on(ending: Ending) -> None:
     """The one line says how to go on, once the study has begun."""
     begun = "Stopping after this epoch" in ending.text
-    assert ("run the same again to go on" in require_told(ending)) == begun
+    assert ("run the same command again to continue" in require_told(ending)) == begun
 
 
 def goes_on(folder: Path) -> None:

@@ -5,7 +5,7 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
@@ -13,7 +13,9 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
+from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,12 @@ from foretune.search import (
     study_status,
 )
 from foretune.search.engine import driver as engine
+from foretune.search.engine.executors import GivenExecutor
+from foretune.search.storage.artifacts import artifact_names
+from foretune.search.storage.lease import StudyTakenError
 from foretune.search.study.target import StudyTarget
-from foretune.search.study.trials import MARK
+from foretune.search.study.trials import DRIVER_MARK
+from foretune.search.trial.record import TrialRecord
 
 
 @pytest.fixture
@@ -442,7 +448,7 @@ def test_a_lost_worker_costs_its_chunk_and_three_in_a_row_the_trial(
     assert finished_trials(study) == 5
     said = capfd.readouterr().err
     assert "a worker of trial 0 was killed, ran out of memory or was cut off" in said
-    assert "the trial goes on from its last snapshot" in said
+    assert "the trial continues from its last snapshot" in said
 
 
 def test_workers_that_all_die_at_once_end_the_study(
@@ -454,7 +460,7 @@ def test_workers_that_all_die_at_once_end_the_study(
             future.set_exception(BrokenExecutor("out of memory"))
             return future
 
-    with pytest.raises(ConfigError, match=r"every worker of it was .* memory too small"):
+    with pytest.raises(ConfigError, match=r"every worker that ran it was .* memory or the"):
         search(walk, n_trials=5, space=tiny_space, executor=Dying(forecasts=shape))
 
 
@@ -499,7 +505,7 @@ def test_a_live_trial_of_another_program_is_left_alone(
     foreign = load_study("s", storage).ask()
     study = search(walk, **options, n_trials=3, executor=StubExecutor(forecasts=shape))
     assert study.trials[foreign.number].state == TrialState.RUNNING
-    assert MARK not in study.trials[foreign.number].system_attrs
+    assert DRIVER_MARK not in study.trials[foreign.number].system_attrs
     assert finished_trials(study) == 3
     load_study("s", storage).tell(foreign, 0.5)
 
@@ -537,6 +543,83 @@ def test_an_interrupted_trial_waits_and_goes_on_from_its_snapshot(
     assert np.sum([rate == study.trials[0].params["learning_rate"] for rate, _ in trained]) == 6
 
 
+def test_a_driver_that_has_lost_its_lease_writes_nothing_more(
+    walk: PriceSeries,
+    tiny_space: SearchSpace,
+    shape: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The driver that has taken it goes on with the trial, which is still marked as running."""
+
+    @contextmanager
+    def lost_after_the_first_look(_: Study) -> Iterator[Callable[[], None]]:
+        looks = count()
+
+        def check() -> None:
+            if next(looks):
+                raise StudyTakenError("another driver has it")
+
+        yield check
+
+    monkeypatch.setattr("foretune.search.run.study_lease", lost_after_the_first_look)
+    storage = optuna.storages.InMemoryStorage()
+    executor = StubExecutor(forecasts=shape)
+    with pytest.raises(StudyTakenError):
+        search(walk, n_trials=2, space=tiny_space, storage=storage, executor=executor)
+    (trial,) = load_study("s", storage).trials
+    assert trial.state == TrialState.RUNNING
+    assert trial.system_attrs[DRIVER_MARK]
+    assert "config" not in trial.user_attrs
+    assert artifact_names(storage, trial) == []
+
+
+def test_a_trial_that_cannot_be_kept_costs_no_other_one(
+    walk: PriceSeries,
+    tiny_space: SearchSpace,
+    shape: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A driver that ends keeps a snapshot of every other trial."""
+    keep = TrialRecord.save_snapshot
+
+    def save_snapshot(record: TrialRecord) -> None:
+        if record.trial.number == 0:
+            raise ConfigError("it is too large")
+        keep(record)
+
+    monkeypatch.setattr(TrialRecord, "save_snapshot", save_snapshot)
+
+    def value(config: TrialConfig, epoch: int) -> float:
+        if epoch == 3:
+            signal.raise_signal(signal.SIGINT)
+        return by_rate(config, epoch)
+
+    executor = StubExecutor(value, size=2, forecasts=shape)
+    study = search(walk, n_trials=3, space=tiny_space.fix(epochs=9), executor=executor)
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING, TrialState.WAITING]
+
+
+def test_a_driver_says_once_that_it_waits_for_a_worker(
+    walk: PriceSeries,
+    tiny_space: SearchSpace,
+    shape: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    ready, looks = GivenExecutor.ready, count()
+
+    def late(slots: GivenExecutor) -> Sequence[int]:
+        time.sleep(0.06)  # as a cluster answers
+        return ready(slots) if next(looks) > 6 else ()
+
+    monkeypatch.setattr(engine, "_ANNOUNCE_AFTER", 0.01)
+    monkeypatch.setattr(GivenExecutor, "ready", late)
+    executor = StubExecutor(forecasts=shape)
+    study = search(walk, n_trials=1, space=tiny_space, executor=executor)
+    assert finished_trials(study) == 1
+    assert capfd.readouterr().err.count("waiting for a worker") == 1
+
+
 # What took the place of version 1's ways
 
 
@@ -563,9 +646,7 @@ def test_a_second_driver_is_told_of_the_first(
     first.start()
     while not executor.tasks:
         time.sleep(0.01)
-    with pytest.raises(
-        ConfigError, match=r"one driver at a time, but has one: process \d+ of host .* since"
-    ):
+    with pytest.raises(ConfigError, match=r"is already being run by process \d+ of host .* since"):
         search(walk, **options)
     assert study_status(load_study("s", url)).state == "running"
     release.set()
@@ -587,3 +668,32 @@ def test_a_study_remembers_its_pruner_and_the_most_trials_asked_for(
     assert target == StudyTarget(trials=3, sampler="tpe", pruner="none")
     search(walk, **options, n_trials=4, sampler=TPESampler(seed=0), executor=executor)
     assert StudyTarget.stored(load_study("s", storage)) == target.model_copy(update={"trials": 4})
+
+
+def test_what_a_script_gave_and_no_study_stores_is_missed_aloud(
+    walk: PriceSeries,
+    tiny_space: SearchSpace,
+    shape: tuple[int, int],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    class Own(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+            return False
+
+    options: dict[str, Any] = {
+        "space": tiny_space,
+        "storage": optuna.storages.InMemoryStorage(),
+        "executor": StubExecutor(forecasts=shape),
+    }
+    given: dict[str, Any] = {"sampler": RandomSampler(seed=0), "pruner": Own()}
+    search(walk, **options, n_trials=1, **given)
+    search(walk, **options, n_trials=2, **given)
+    assert "began with" not in capfd.readouterr().err
+    search(walk, **options, n_trials=3)
+    said = capfd.readouterr().err
+    assert (
+        "study 's' began with a sampler of its own, which is not stored; this run uses TPE" in said
+    )
+    assert "pruner of its own, which is not stored; this run uses the median rule" in said
+    search(walk, **options, n_trials=3)
+    assert capfd.readouterr().err == "", "there is nothing left to run"

@@ -217,7 +217,7 @@ def test_a_task_that_dask_gives_up_goes_on(
     killed, inside = run_on_dask(start_cluster(1), tmp_path, short_study, 1, most=4)
     assert killed == 1
     assert inside >= 4
-    assert capsys.readouterr().err.count("goes on from its last snapshot") == 1
+    assert capsys.readouterr().err.count("continues from its last snapshot") == 1
 
 
 class Leaving(InProcess):

@@ -14,7 +14,7 @@ def test_first_signal_is_noted_second_stops_at_once(capsys: pytest.CaptureFixtur
     with stop_on_signal() as stop:
         stop.check_stop()
         os.kill(os.getpid(), signal.SIGINT)
-        assert "once more to stop at once" in capsys.readouterr().err
+        assert "press Ctrl-C again to stop at once" in capsys.readouterr().err
         with pytest.raises(KeyboardInterrupt):
             stop.check_stop()
         with pytest.raises(KeyboardInterrupt):

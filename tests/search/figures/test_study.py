@@ -1,14 +1,17 @@
 """What the figures show, read from their lines; how they look is for eyes."""
 
+import json
+
 import matplotlib.dates
 import numpy as np
 import optuna
 import pytest
 
 from foretune.datasets import PriceSeries
-from foretune.datasets.splits import DevelopmentData, chronological_split
+from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
 from foretune.models import fit
 from foretune.search import Objective, SearchSpace
+from foretune.search.figures.forecasts import ForecastWindow
 from foretune.search.figures.study import (
     forecasts_figure,
     history_figure,
@@ -66,3 +69,43 @@ def test_learning_curves_show_the_best_run(
     lines = {line.get_label(): np.asarray(line.get_ydata()) for line in left.lines}
     np.testing.assert_array_equal(lines["best trial"], [r.relative_mse for r in run])
     np.testing.assert_array_equal(right.lines[0].get_ydata(), [r.train_loss for r in run])
+    others = [trial for trial in study.trials if trial.number != study.best_trial.number]
+    drawn = [np.asarray(line.get_ydata()).tolist() for line in left.lines]
+    for trial in others:
+        assert list(trial.intermediate_values.values()) in drawn
+    assert len(left.lines) == 2 + len(others)
+    assert left.get_xlabel().startswith("epoch")
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize(
+    ("pruner", "steps"),
+    [(optuna.pruners.NopPruner, "epoch"), (optuna.pruners.WilcoxonPruner, "fold")],
+)
+def test_with_folds_all_curves_are_what_the_pruner_saw(
+    pruner: type[optuna.pruners.BasePruner],
+    steps: str,
+    tiny_space: SearchSpace,
+    walk: PriceSeries,
+) -> None:
+    folds = development_folds(walk, chronological_split(len(walk), horizon=5, history=8), 2)
+    study = optuna.create_study(pruner=pruner(), study_name="s")
+    study.optimize(Objective(tiny_space, folds), n_trials=1)
+    best = study.best_trial
+    run = list(fit(tiny_space.suggest(best), folds[-1]))
+    left, right = learning_curves_figure(study, run).axes
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in left.lines}
+    assert lines["best trial"].tolist() == list(best.intermediate_values.values())
+    assert left.get_xlabel().startswith(steps)
+    assert right.get_title() == "training, best trial, last fold"
+
+
+def test_a_window_without_intervals_is_kept_as_json(tiny_data: DevelopmentData) -> None:
+    origins = tiny_data.split.validation_origins
+    growth = np.zeros((len(origins), 5))
+    window = ForecastWindow.of_last(
+        tiny_data.dates, tiny_data.values, origins, growth, None, overlap=5
+    )
+    kept = ForecastWindow.from_json(json.loads(json.dumps(window.to_json())))
+    assert kept.widths is None
+    assert kept.values.tolist() == window.values.tolist()

@@ -53,16 +53,16 @@ def new_study(walk: PriceSeries, tiny_space: SearchSpace) -> NewStudy:
 DAMAGES: dict[str, Callable[[list[str]], bytes]] = {
     "must have 94 origins, but has 91": lambda lines: "".join(lines[:-3]).encode(),
     "must have 94 origins, but has 1": lambda lines: "".join(lines[:2]).encode(),
-    "a line, but has none": lambda lines: lines[0].encode(),
-    "a line, but has none ": lambda _: b"",
+    "in each line, but has none": lambda lines: lines[0].encode(),
+    "in each line, but has none ": lambda _: b"",
     "must be a CSV file": lambda _: b"a,b\n1,2\n",
     "must be a CSV file ": lambda _: b"\xff\xfe\x00",
     "must be a CSV file  ": lambda lines: "".join([*lines[:-1], "2020-01-01,1,x,y\n"]).encode(),
     "must be a CSV file   ": lambda lines: "".join([*lines[:-1], "2020-01-01\n"]).encode(),
-    "to 1e+100 a line, but has nan": lambda lines: "".join(
+    "to 1e+100 in each line, but has nan": lambda lines: "".join(
         [*lines[:-1], "2020-01-01,1,nan,nan\n"]
     ).encode(),
-    "to 1e+100 a line, but has -1e+300": lambda lines: "".join(
+    "to 1e+100 in each line, but has -1e+300": lambda lines: "".join(
         [*lines[:-1], "2020-01-01,1,-1e300,1\n"]
     ).encode(),
 }
@@ -73,7 +73,7 @@ def test_a_trial_with_a_damaged_file_is_left_out_and_named(
 ) -> None:
     study = new_study("s")
     before = scored_trials(study)
-    assert before.format_left_out == ""
+    assert before.left_out_text == ""
     storage, trial = storage_of(study), study.trials[0]
     text = load_artifact(storage, trial, LOSSES_BY_ORIGIN).decode()
     assert text.count("\n") == LINES
@@ -125,12 +125,12 @@ def test_trials_added_by_hand_are_left_out_and_named(
     for number, (_, _, why) in enumerate(cases, 2):
         assert left_out[number].startswith(why)
     assert report.evidence.left_out.startswith("Not counted, trials 2, 3, 4, 5, 6, 7, 8: trial 2")
-    assert report.evidence.left_out.endswith("; and so on, 7 trials.")
+    assert report.evidence.left_out.endswith("; and so on, 7 trials in all.")
     assert write_report(report, tmp_path)
     assert report.evidence.left_out in caveat(study)
     StudyNote(study).write()
     assert as_text(comparison_table([study, study]))
-    with pytest.raises(ConfigError, match="but 8 is complete: its relative_mse is 'low', no num"):
+    with pytest.raises(ConfigError, match="but 8 is complete: its relative_mse is 'low', not a"):
         replay(study, 8, walk)
 
 

@@ -79,10 +79,10 @@ def test_test_origins_are_used_behind_the_door_and_in_two_demonstrations() -> No
 def test_an_opening_is_recorded_with_time_trial_and_config(walk: PriceSeries) -> None:
     study = optuna.create_study()
     split = chronological_split(len(walk), horizon=5, history=8)
-    assert access_log.test_access_log(study, prices=walk.digest) == []
+    assert access_log.read_access_log(study, prices=walk.digest) == []
     opened = HeldOutTest.open(study, walk, split, trial=3, config=TrialConfig(seed=1))
     HeldOutTest.open(study, walk, split, trial=4, config=TrialConfig(seed=2))
-    first, second = access_log.test_access_log(study, prices=walk.digest)
+    first, second = access_log.read_access_log(study, prices=walk.digest)
     assert {first.trial, second.trial} == {3, 4}
     assert first.time <= second.time
     assert len({first.config_digest, second.config_digest}) == 2
@@ -104,7 +104,7 @@ def test_an_opening_counts_even_if_what_follows_fails(
     split = chronological_split(len(walk), horizon=5, history=8)
     with pytest.raises(RuntimeError):
         HeldOutTest.open(study, walk, split, trial=0, config=TrialConfig())
-    assert len(access_log.test_access_log(study, prices=walk.digest)) == 1
+    assert len(access_log.read_access_log(study, prices=walk.digest)) == 1
 
 
 def test_no_opening_is_lost_when_processes_open_at_once(tmp_path: Path) -> None:
@@ -126,8 +126,8 @@ for number in range(10):
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     digest = load_sample("random_walk", length=500).digest
     study = optuna.load_study(study_name="s", storage=url)
-    assert len(access_log.test_access_log(study, prices=digest)) == 20
-    assert access_log.test_access_log(study, prices="another") == []
+    assert len(access_log.read_access_log(study, prices=digest)) == 20
+    assert access_log.read_access_log(study, prices="another") == []
 
 
 def test_other_test_prices_change_nothing_in_any_fold(

@@ -141,9 +141,9 @@ def test_what_may_explain_a_difference_is_named(
     outcome = replay(study, 0, prices)
     # Lanes round otherwise; see tests/models/test_lanes.py for how little.
     assert outcome.difference < 1e-3
-    assert "it was trained in 2 lanes, this is one alone" in outcome.reasons
-    assert "torch was 2.0 when the study began, this is without it" in outcome.reasons
-    assert any(r.startswith("jax was 0.0.1 when the study began, this") for r in outcome.reasons)
+    assert "it was trained in 2 lanes and alone here" in outcome.reasons
+    assert "torch was 2.0 when the study began and is not installed here" in outcome.reasons
+    assert any(r.startswith("jax was 0.0.1 when the study began and is ") for r in outcome.reasons)
 
 
 def test_trials_without_a_result_are_refused(prices: PriceSeries, study: optuna.Study) -> None:

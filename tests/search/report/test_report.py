@@ -57,7 +57,7 @@ def study(prices: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
 @pytest.fixture(scope="module")
 def sealed(study: optuna.Study, prices: PriceSeries) -> Report:
     report = make_report(study, prices, sealed=True, top=3)
-    assert access_log.test_access_log(study, prices=prices.digest) == []
+    assert access_log.read_access_log(study, prices=prices.digest) == []
     return report
 
 
@@ -248,7 +248,7 @@ def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> Non
     assert format_access_log(opened.openings, "skill") in text
     assert f"jax {opened.spec.versions['jax']}" in text
     assert f"moved by {opened.shrinkage:+.4f}" in text
-    assert "came out to the last bit" in text
+    assert "came out identical to the last bit" in text
 
 
 class Page(HTMLParser):
@@ -351,13 +351,13 @@ def test_an_opening_of_another_shape_counts(record: object) -> None:
     study = optuna.create_study(study_name="s")
     other = optuna.create_study(study_name="[/b]", storage=study._storage)
     other.set_user_attr("test_opening:x", record)
-    (opening,) = found = access_log.test_access_log(study, prices="d")
+    (opening,) = found = access_log.read_access_log(study, prices="d")
     assert (opening.study, opening.prices, opening.is_complete) == ("[/b]", None, False)
     said = format_access_log(found, "s")
     assert said.startswith("The test has been opened once by study '[/b]', at an unknown time; ")
     assert said.endswith(
-        "Of 1 of these openings the record does not say when or of which prices; "
-        "they count all the same."
+        "For 1 of these openings the record does not say when or for which prices; "
+        "they count nevertheless."
     )
 
 
@@ -377,7 +377,7 @@ def test_a_look_by_another_study_of_the_same_prices_counts(
         )
         make_report(study, prices, open_test=True, top=1)
     assert [
-        opening.study for opening in access_log.test_access_log(study, prices=prices.digest)
+        opening.study for opening in access_log.read_access_log(study, prices=prices.digest)
     ] == [
         "first",
         "second",
@@ -499,7 +499,7 @@ def test_a_test_that_cannot_be_scored_still_leaves_a_report(
     report = make_report(study, still, open_test=True)
     write_report(report, tmp_path)
     assert len(report.openings) == 1
-    assert "The test, opened, cannot be scored: prices must change after one" in report.verdict
+    assert "The opened test cannot be scored: prices must change after some" in report.verdict
     assert "It was opened, but cannot be scored: prices" in (tmp_path / "report.md").read_text()
     assert set(metrics_table(report)["part"]) == {"validation"}
 

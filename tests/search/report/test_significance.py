@@ -495,7 +495,7 @@ def test_losses_must_be_there() -> None:
         model_confidence_set(np.empty((10, 0)), horizon=1, stride=1)
     with pytest.raises(ConfigError, match="at least 2 forecast origins, but are of 1"):
         model_confidence_set(squares(0, 1, 2), horizon=1, stride=1)
-    with pytest.raises(ConfigError, match=r"reps must be so many that .* differ, but is 1$"):
+    with pytest.raises(ConfigError, match=r"reps must be enough for .* to differ, but is 1$"):
         model_confidence_set(squares(0, 2, 2), horizon=1, stride=1, reps=1, seed=2)
     with pytest.raises(ConfigError, match="at least 1 forecast origin, but are of 0"):
         diebold_mariano(np.empty(0), np.empty(0), overlap=1)

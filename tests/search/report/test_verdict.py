@@ -58,8 +58,8 @@ def test_with_skill_it_names_the_trial() -> None:
     )
 
 
-CONFIRMS = "The test, opened, confirms it: relative MSE 0.950, p = 0.003."
-DOES_NOT = "The test, opened, does not confirm it: relative MSE"
+CONFIRMS = "The opened test confirms it: relative MSE 0.950, p = 0.003."
+DOES_NOT = "The opened test does not confirm it: relative MSE"
 NOR = "Nor does the winner, trial 7, on the opened test: relative MSE 1.200, p = 0.001."
 YET = "Yet on the opened test the winner, trial 7, is better: relative MSE 0.900, p = 0.001."
 
@@ -84,12 +84,14 @@ def test_the_opened_test_is_reported_whatever_it_says(
 def test_a_line_that_trains_nothing_and_does_as_well_is_named() -> None:
     others: dict[str, Any] = {"baseline": "drift", "baseline_relative_mse": 0.962}
     same = verdict(finding(0.01, against_baseline=ability(0.3), **others))
-    assert "But it is not told apart from drift, which trains nothing (0.962, p = 0.30)." in same
+    assert (
+        "But it cannot be told apart from drift, which needs no training (0.962, p = 0.30)." in same
+    )
     better = verdict(finding(0.01, against_baseline=ability(0.02), **others))
-    assert "It beats drift, which trains nothing (0.962, p = 0.020) as well." in better
+    assert "It beats drift, which needs no training (0.962, p = 0.020) as well." in better
     others["baseline_relative_mse"] = 0.94
     behind = verdict(finding(0.01, against_baseline=ability(1.0), **others))
-    assert "But it is behind drift, which trains nothing (0.940, p = 1.00)." in behind
+    assert "But it is behind drift, which needs no training (0.940, p = 1.00)." in behind
     # Where nothing is claimed, there is nothing to qualify.
     assert "drift" not in verdict(finding(0.41, against_baseline=ability(0.3), **others))
 
@@ -98,14 +100,14 @@ def test_with_too_few_origins_nothing_is_claimed() -> None:
     few = finding(0.001, skill=ability(0.001, independent=14))
     assert not few.claims_skill
     assert verdict(few).startswith(
-        "There are too few forecast origins to tell skill from luck: 14 on validation that do not "
+        "There are too few forecast origins to tell skill from luck: 14 on validation do not "
         "overlap, and it takes 15."
     )
     assert finding(0.001, skill=ability(0.001, independent=15)).claims_skill
 
 
 def test_few_origins_are_mentioned() -> None:
-    said = "With 15 validation origins that do not overlap, a small gain goes unnoticed."
+    said = "With 15 validation origins that do not overlap, a small gain would go unnoticed."
     assert said in verdict(finding(0.5, skill=ability(0.5, independent=15)))
     assert "overlap" not in verdict(finding(0.5, skill=ability(0.5, independent=50)))
 
@@ -114,7 +116,7 @@ def test_a_test_of_few_origins_confirms_nothing() -> None:
     few = outcome(0.5, 0.001, independent=14)
     assert not few.is_better
     assert verdict(finding(0.01, test=few)).endswith(
-        "The test, opened, has too few origins to judge by (14 that do not overlap): relative MSE "
+        "The opened test has too few origins to judge by (14 that do not overlap): relative MSE "
         "0.500."
     )
 

@@ -50,11 +50,11 @@ def test_bests_side_by_side(
         assert f"{study.best_value:.6f}" in shown
     assert "[4]" in shown
     assert "[6]" in shown
-    assert "The same prices and the same origins: the values compare." in shown
+    assert "The same prices and the same origins: the values are comparable." in shown
     # What is the same for both is left out.
     assert "clip_norm" not in shown
     third = searched(url, "third", walk.head(480), tiny_space)
-    assert "the values do not compare" in printed([first, third])
+    assert "the values are not comparable" in printed([first, third])
     main(["compare", "first", "second", "--storage", url])
     assert "second" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:

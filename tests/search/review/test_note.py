@@ -9,7 +9,7 @@ from optuna_dashboard import get_note, save_note
 from foretune.datasets import PriceSeries
 from foretune.search import SearchSpace, make_report, run_study
 from foretune.search.figures.deferred import drawn
-from foretune.search.review.note import MARK, StudyNote, note
+from foretune.search.review.note import DIVIDER, StudyNote, note
 from foretune.search.storage.artifacts import artifact_names, load_artifact
 from foretune.search.storage.optuna_internals import storage_of
 
@@ -29,7 +29,7 @@ def study(walk: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
 
 def test_a_run_ends_with_a_current_note(study: optuna.Study, walk: PriceSeries) -> None:
     text = get_note(study)
-    assert text == f"{MARK}\n\n{note(study)}"
+    assert text == f"{DIVIDER}\n\n{note(study)}"
     best = study.best_trial
     for said in (
         "3 of 3",
@@ -55,7 +55,7 @@ def test_the_best_trials_figures_are_the_studys(study: optuna.Study) -> None:
         assert kept == load_artifact(storage, study.best_trial, name.removeprefix("best_"))
         picture = drawn(kept)
         width, height = struct.unpack(">II", picture[16:24])
-        assert (width, height) == (1080, 504)
+        assert (width, height) == (1350, 630)
 
 
 def test_what_a_user_wrote_stays(study: optuna.Study) -> None:
@@ -63,11 +63,11 @@ def test_what_a_user_wrote_stays(study: optuna.Study) -> None:
     StudyNote(study).write()
     StudyNote(study).write()
     text = get_note(study)
-    assert text == f"My own words.\n\n{MARK}\n\n{note(study)}"
+    assert text == f"My own words.\n\n{DIVIDER}\n\n{note(study)}"
     # Only his words are left: the note comes back below them.
     save_note(study, "Mine alone.")
     StudyNote(study).write()
-    assert get_note(study).startswith(f"Mine alone.\n\n{MARK}")
+    assert get_note(study).startswith(f"Mine alone.\n\n{DIVIDER}")
 
 
 def test_an_opening_is_in_the_next_note(study: optuna.Study, walk: PriceSeries) -> None:
@@ -75,23 +75,23 @@ def test_an_opening_is_in_the_next_note(study: optuna.Study, walk: PriceSeries) 
     assert "The test has been opened once" in note(study)
 
 
-def test_a_study_without_a_result_has_a_note(
-    walk: PriceSeries, tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_study_without_a_result_has_a_note(walk: PriceSeries, tiny_space: SearchSpace) -> None:
+    class AtOnce(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            return True
+
     study = run_study(
         "s",
         walk,
         n_trials=1,
-        space=tiny_space.fix(epochs=1),
+        space=tiny_space,
         horizon=5,
+        pruner=AtOnce(),
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
     )
-    monkeypatch.setattr(
-        type(study), "best_trial", property(lambda _: (_ for _ in ()).throw(ValueError))
-    )
     assert "No trial is complete yet." in note(study)
-    assert "1 of 1" in note(study)
+    assert "1 of 1: 1 pruned" in note(study)
 
 
 def test_the_note_is_written_seldom_enough(study: optuna.Study) -> None:

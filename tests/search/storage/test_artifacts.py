@@ -212,9 +212,9 @@ def test_what_is_not_there_is_one_line_that_says_what_is(tmp_path: Path) -> None
     study = optuna.create_study(study_name="s", storage=storage)
     trial = study.ask()
     save_artifacts(storage, trial, {"a.csv": b"1"})
-    with pytest.raises(ConfigError, match=r"one of trial 0, but got 'b.csv'; there: a.csv"):
+    with pytest.raises(ConfigError, match=r"one of trial 0, but got 'b.csv'; available: a.csv"):
         load_artifact(storage, trial, "b.csv")
-    with pytest.raises(ConfigError, match=r"one of study 's', but got 'a.csv'; there: none"):
+    with pytest.raises(ConfigError, match=r"one of study 's', but got 'a.csv'; available: none"):
         load_artifact(storage, study, "a.csv")
 
 
@@ -468,7 +468,7 @@ def test_what_the_dashboard_deletes_is_gone_until_it_is_saved_again(tmp_path: Pa
         assert request(app, "/api" + path, "DELETE")[0].startswith("204")
         assert artifact_names(storage, owner) == []
         assert request(app, path)[0].startswith("404")
-        with pytest.raises(ConfigError, match="there: none"):
+        with pytest.raises(ConfigError, match="available: none"):
             load_artifact(storage, owner, "a.csv")
         assert rows(storage) == 0
         # The dashboard never again shows what it has deleted: this is another.

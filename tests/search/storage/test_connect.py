@@ -65,7 +65,7 @@ def test_loading_what_is_not_there_makes_nothing(tmp_path: Path) -> None:
         load_study("a", f"sqlite:///{file}")
     assert not file.exists()
     optuna.create_study(study_name="mine", storage=f"sqlite:///{file}")
-    with pytest.raises(ConfigError, match="but got 'a'; there: mine"):
+    with pytest.raises(ConfigError, match="but got 'a'; available: mine"):
         load_study("a", f"sqlite:///{file}")
 
 

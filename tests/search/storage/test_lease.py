@@ -113,9 +113,7 @@ def let_go(holder: subprocess.Popen[str]) -> None:
 
 def name_of(pid: int) -> str:
     host = platform.node()
-    return (
-        rf"one driver at a time, but has one: process {pid} of host {host} since 20\d\d-\d\d-\d\dT"
-    )
+    return rf"is already being run by process {pid} of host {host} since 20\d\d-\d\d-\d\dT"
 
 
 def test_a_second_process_is_told_who_has_it(database_url: str) -> None:

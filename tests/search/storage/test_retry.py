@@ -185,7 +185,7 @@ def test_an_outage_is_told_once_and_without_secrets(
     assert out == ""
     lines = said.splitlines()
     assert len(lines) == 2
-    assert "cannot be reached (refused); trying again for 60 s, Ctrl-C stops" in lines[0]
+    assert "cannot be reached (refused); trying again for 60 s; press Ctrl-C to stop" in lines[0]
     assert "is back after" in lines[1]
     assert "secret" not in said
     assert "hidden" not in said

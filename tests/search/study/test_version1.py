@@ -123,7 +123,10 @@ def test_a_worker_of_version_1_that_lives_is_not_robbed(tmp_path: Path) -> None:
     (trial,) = study.get_trials()
     trial.system_attrs["foretune:owner"] = ["elsewhere boot ns", 7, "1"]
     trial.system_attrs["foretune:beat"] = [3, 10.0, time.time() - 30]
-    with pytest.raises(ConfigError, match=r"process 7 of host elsewhere, of version 1, runs it"):
+    with pytest.raises(
+        ConfigError,
+        match=r"still being run by process 7 of host elsewhere, a worker of version 1; stop",
+    ):
         was_running(trial)
     trial.system_attrs["foretune:beat"] = [3, 10.0, time.time() - 90]
     assert was_running(trial)

@@ -56,7 +56,7 @@ def test_every_trial_leaves_its_files(study: optuna.Study) -> None:
         for name in ("forecasts.png", "learning_curve.png"):
             content = drawn(load_artifact(storage, trial, name))
             assert content.startswith(b"\x89PNG\r\n")
-            assert struct.unpack(">II", content[16:24]) == (1080, 504)
+            assert struct.unpack(">II", content[16:24]) == (1350, 630)
             assert imread(io.BytesIO(content)).std() > 0.05  # not blank
 
 

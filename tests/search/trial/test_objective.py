@@ -2,6 +2,7 @@ import io
 import logging
 import math
 from dataclasses import replace
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,10 +15,13 @@ from foretune.datasets import PriceSeries
 from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
 from foretune.models import NonFiniteLossError, TrialConfig, fit
 from foretune.models.runtime.compile import evict_compiled_programs
+from foretune.models.training.results import FoldResults
 from foretune.search import Objective, SearchSpace
 from foretune.search.storage.artifacts import load_artifact
 from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.trial import objective
 from foretune.search.trial.files import load_losses
+from foretune.search.trial.snapshots import load_snapshot
 
 HORIZON = 5
 
@@ -65,8 +69,8 @@ def test_non_finite_loss_fails_the_trial_with_a_reason(
     study = optuna.create_study()
     broken = replace(tiny_data, values=mid)
     space = tiny_space.fix(scaling="windowed_min_max", scaling_window=50, learning_rate=10.0)
-    objective = Objective(space.fix(optimizer="sgd_momentum", clip_norm=1e30), broken)
-    study.optimize(objective, n_trials=1, catch=NonFiniteLossError)
+    diverging = Objective(space.fix(optimizer="sgd_momentum", clip_norm=1e30), broken)
+    study.optimize(diverging, n_trials=1, catch=NonFiniteLossError)
     trial = study.trials[0]
     assert trial.state == optuna.trial.TrialState.FAIL
     assert trial.value is None
@@ -196,3 +200,28 @@ def test_every_trial_stores_its_metrics_and_curves(
         assert origins["persistence_loss"].mean() == pytest.approx(1.0)
         (losses,) = load_losses(storage, trial, "loss")
         assert losses.tolist() == pytest.approx(origins["loss"].tolist())
+
+
+@pytest.mark.parametrize("name", ["snapshot_seconds", "checkpoint_seconds"])
+def test_epochs_are_shown_and_a_long_trial_keeps_snapshots(
+    name: str,
+    tiny_space: SearchSpace,
+    tiny_data: DevelopmentData,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(objective, "CHUNK_SECONDS", 0.0)  # a task an epoch
+    shown: list[tuple[int, float]] = []
+    found: list[int | None] = []
+
+    def on_epoch(number: int, config: TrialConfig, results: FoldResults) -> None:
+        shown.append((results.epoch, results.relative_mse))
+        snapshot = load_snapshot(trial, config)
+        found.append(snapshot and snapshot.epochs)
+
+    trial = optuna.create_study().ask()
+    options: dict[str, Any] = {name: 0.0}
+    Objective(tiny_space, tiny_data, on_epoch=on_epoch, **options)(trial)
+    stored = trial.study.get_trials()[0]
+    assert shown == list(stored.intermediate_values.items())
+    assert found == [None, 1, 2]
+    assert load_snapshot(trial, tiny_space.suggest(trial)) is None, "it has ended"

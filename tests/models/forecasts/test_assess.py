@@ -140,7 +140,7 @@ def test_losses_of_folds_of_one_size_have_the_metric_as_their_mean(
 
 def test_prices_that_stand_still_after_every_origin_of_a_fold_are_refused() -> None:
     still = np.zeros((3, 2))
-    with pytest.raises(DataError, match=r"after one of the 3 forecast origins, but stand still"):
+    with pytest.raises(DataError, match=r"after some of the 3 forecast origins, but stand still"):
         assess([FORECAST, FORECAST], [ACTUAL, still], daily_change=0.25, overlap=1)
 
 
