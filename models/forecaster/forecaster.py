@@ -153,7 +153,7 @@ class Forecaster:
                 trained.chosen.forecasts, validation_growth(data), coverage=coverage
             ),
             coverage=coverage,
-            versions=versions("orbax-checkpoint"),
+            versions=versions(),
         )
 
     @property

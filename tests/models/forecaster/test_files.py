@@ -167,7 +167,7 @@ def test_the_folder_says_what_it_is_and_where_nothing_was(saved: Path, tmp_path:
     table = tomllib.loads((saved / "forecaster.toml").read_text())
     assert table["horizon"] == 5
     assert table["history"]["name"] == "ar1"
-    assert {"foretune", "jax", "orbax-checkpoint", "numpy"} <= table["versions"].keys()
+    assert {"foretune", "jax", "flax", "numpy"} <= table["versions"].keys()
     files = content(saved)
     assert files.keys() == {"forecaster.toml", arrays_named(saved)}
     assert hashlib.sha256(files[arrays_named(saved)]).hexdigest() == table["arrays"]
