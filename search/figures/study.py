@@ -18,6 +18,7 @@ from foretune.search.figures.style import (
     BLUE,
     GREY,
     ORANGE,
+    legend_below,
     literal,
     page_figure,
     whole_number_ticks,
@@ -80,7 +81,7 @@ def history_figure(study: optuna.Study) -> Figure:
     _clip_outliers(axes, drawn)
     axes.set_title(f"study {literal(study.study_name)}: {len(complete)} of {len(every)} complete")
     whole_number_ticks(axes)
-    axes.legend(loc="upper right")
+    legend_below(figure, axes)
     return figure
 
 
@@ -102,7 +103,7 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
     step = "fold" if values and values == of_folds else "epoch"
     left.set(xlabel=step, ylabel=_VALUE, title="validation, all trials")
     _clip_outliers(left, drawn)
-    left.legend(loc="upper right")
+    legend_below(figure, left)
     right.plot([r.epoch for r in best_run], [r.train_loss for r in best_run], **look)
     last = ", last fold" if f"{OBJECTIVE_NAME}_fold_1" in best.user_attrs else ""
     right.set(
@@ -135,7 +136,7 @@ def forecasts_figure(
         ).draw(axes)
     whole.set_title(title)
     close.set_title(f"the last {min(_CLOSE, len(origins))} of them")
-    whole.legend(loc="upper left")
+    legend_below(figure, whole)
     return figure
 
 

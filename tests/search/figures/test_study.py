@@ -10,7 +10,7 @@ import pytest
 from foretune.datasets import PriceSeries
 from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
 from foretune.models import fit
-from foretune.search import Objective, SearchSpace
+from foretune.search import Objective, SearchSpace, best_config
 from foretune.search.figures.forecasts import ForecastWindow
 from foretune.search.figures.study import (
     forecasts_figure,
@@ -50,6 +50,17 @@ def study(tiny_space: SearchSpace, tiny_data: DevelopmentData) -> optuna.Study:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0), study_name="s")
     study.optimize(Objective(tiny_space, tiny_data), n_trials=3)
     return study
+
+
+def test_a_legend_covers_nothing(study: optuna.Study, tiny_data: DevelopmentData) -> None:
+    run = list(fit(best_config(study), tiny_data))
+    for figure in (
+        history_figure(study),
+        learning_curves_figure(study, run),
+        forecasts_figure(tiny_data, run[-1].forecasts, title="all"),
+    ):
+        assert len(figure.legends) == 1
+        assert [axes.get_legend() for axes in figure.axes] == [None] * len(figure.axes)
 
 
 def test_history_shows_every_trial_and_the_best_so_far(study: optuna.Study) -> None:
