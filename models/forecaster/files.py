@@ -37,7 +37,7 @@ DOCUMENT = "forecaster.toml"
 _LEFT = re.compile(r"arrays-[0-9a-f]{12}\.npz|\.writing-\w+")
 _FINDER = ".DS_Store"  # the file that macOS leaves in every folder that it shows
 _DATES, _VALUES = "history.dates", "history.values"
-_SAVE = "save"  # random bytes: each save has a file of its own, which no other one removes
+_SAVE = "save"  # random bytes, and the digest of the document
 # Format 1 kept the days in a file of their own, and the sums of all files.
 _WEIGHTS_1, _HISTORY_1, _SUMS_1 = "weights", "history.npy", "SHA256SUMS"
 _DAY_1 = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
@@ -87,7 +87,8 @@ def save_model(
     place = require_model_place(folder)
     is_new = not place.exists()
     days = {_DATES: history.dates.astype(np.int64), _VALUES: history.values}
-    save = {_SAVE: np.frombuffer(os.urandom(16), np.uint8)}
+    # Random bytes, so that no save removes the file of another one that holds the same.
+    save = {_SAVE: np.frombuffer(os.urandom(16) + _digest(document.to_toml()), np.uint8)}
     content = encode_arrays(named_arrays(params) | days | save)
     document = document.replace(arrays=hashlib.sha256(content).hexdigest())
     new = place / _arrays_of(document)
@@ -139,14 +140,14 @@ def _read(folder: Path, document: ForecasterDocument) -> tuple[Params, History]:
     """Read the arrays that ``document`` names."""
     place = folder / _arrays_of(document)
     if document.format == 1:
-        arrays = read_orbax(place)
+        arrays, save = read_orbax(place), b""
         days = _days_1(folder / _HISTORY_1)
         history = _checked_history(folder / _HISTORY_1, days["date"], days["mid"], document)
     else:
         arrays = decode_arrays(place, _content(place, document))
-        if missing := {_DATES, _VALUES} - set(arrays):
+        if missing := {_DATES, _VALUES, _SAVE} - set(arrays):
             raise ConfigError(f"{place} must hold {min(missing)}, but does not")
-        arrays.pop(_SAVE, None)
+        save = arrays.pop(_SAVE).tobytes()
         dates = arrays.pop(_DATES).astype("<M8[D]")
         history = _checked_history(place, dates, arrays.pop(_VALUES), document)
     most = len(history) - document.scaling.fitted().lag
@@ -170,7 +171,15 @@ def _read(folder: Path, document: ForecasterDocument) -> tuple[Params, History]:
             f"{place} must hold weights with SHA-256 {document.weights.digest[:12]}..., as in "
             f"{DOCUMENT}, but has {weights_digest(arrays)[:12]}..."
         )
+    text = (folder / DOCUMENT).read_text(encoding="utf-8-sig")
+    if document.format == 2 and save[16:] != _digest(text):
+        raise ConfigError(f"{folder / DOCUMENT} is damaged: it must be as it was saved")
     return tree_of(structure, arrays), history
+
+
+def _digest(document: str) -> bytes:
+    """Return the SHA-256 of a document but for the line that names its arrays."""
+    return hashlib.sha256(re.sub("(?m)^arrays = .*\n", "", document).encode()).digest()
 
 
 def _arrays_of(document: ForecasterDocument) -> str:

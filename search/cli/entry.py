@@ -1,5 +1,6 @@
 """The ``foretune`` command's way in: light, so that Ctrl-C is heard while the rest is imported."""
 
+import atexit
 import gc
 import os
 import signal
@@ -27,6 +28,8 @@ def main() -> None:
         signal.signal(number, handler)
     gc.freeze()
     gc.enable()
+    # Called last of all: a Ctrl-C while the interpreter ends would change the exit code.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     try:
         run()
     except KeyboardInterrupt:  # before the command was under way

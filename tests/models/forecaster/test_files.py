@@ -222,6 +222,14 @@ def test_every_file_removed_cut_or_flipped_is_named(saved: Path, tmp_path: Path)
             assert name in message, (name, damage)
 
 
+def test_a_flipped_bit_anywhere_in_the_document_is_seen(model: Path) -> None:
+    file = model / "forecaster.toml"
+    data = file.read_bytes()
+    for place in range(0, len(data), 31):
+        file.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert str(model) in refusal(model), place
+
+
 def test_arrays_that_are_not_there_or_cannot_be_read_are_not_called_damaged(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,6 +399,11 @@ def test_a_scaling_that_forecasts_no_price_is_told(model: Path) -> None:
     table = tomllib.loads(file.read_text())
     table["scaling"] = {"log_returns": {"mean": 1e300, "std": 0.01}}
     file.write_text(tomli_w.dumps(table))
+    assert refusal(model) == f"{file} is damaged: it must be as it was saved"
+    # As if it had been saved so.
+    without_arrays = re.sub('arrays = ".*"\n', "", file.read_text()).encode()
+    digest = np.frombuffer(bytes(16) + hashlib.sha256(without_arrays).digest(), np.uint8)
+    with_arrays(model, decode_arrays(file, arrays_of(model).read_bytes()) | {"save": digest})
     with pytest.raises(DataError, match=r"the forecast after .* must be finite prices above 0"):
         Forecaster.load(model).forecast()
 
@@ -411,7 +424,7 @@ def test_windows_that_no_scaling_has_are_refused(windows: dict[str, Any], model:
     table["config"]["scaling"] = "windowed_min_max"
     table["scaling"] = {"windowed_min_max": WINDOWS}
     file.write_text(tomli_w.dumps(table))
-    Forecaster.load(model)
+    ForecasterDocument.load(file)
     table["scaling"] = {"windowed_min_max": WINDOWS | windows}
     file.write_text(tomli_w.dumps(table))
     assert "scaling.windowed_min_max must have windows that start at 0" in refusal(model)
