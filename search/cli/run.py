@@ -1,7 +1,6 @@
 """``foretune run``: run or resume a study."""
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from foretune.search.review.results import write_results
 from foretune.search.review.summary import summary_table
 from foretune.search.run import run_study
 from foretune.search.space.space import SearchSpace
-from foretune.search.storage.retry import STORAGE_ERRORS
 from foretune.search.study.pruners import PRUNERS
 from foretune.search.study.target import has_enough
 
@@ -116,10 +114,8 @@ def run(
                 cache=not no_cache,
                 **settings,
             )
-        complete = False
-        with suppress(*STORAGE_ERRORS):  # a database that is gone by now interrupted the run
-            complete = has_enough(study, trials)
-        if stop.requested or not complete:
+        # In this order: an interrupted run does not wait for a database that is away.
+        if stop.requested or not has_enough(study, trials):
             sys.exit(INTERRUPTED)
         with show_training(f"study {name}: training its best config once more", stop) as on_epoch:
             files = write_results(study, series, folder, on_epoch=on_epoch)
