@@ -19,7 +19,7 @@ import numpy as np
 import optuna
 from scipy import stats
 
-from foretune.datasets import SAMPLES, PriceSeries, load_prices, load_sample
+from foretune.datasets import SAMPLES, PriceSeries, load_prices
 from foretune.datasets.common.files import make_folder, require_writable, write_atomically
 from foretune.datasets.splits import DevelopmentData, Split, chronological_split, development
 from foretune.models import NonFiniteLossError, best_epoch, fit
@@ -68,7 +68,7 @@ def leaked_value(prices: PriceSeries, split: Split, seed: int, trials: int) -> f
 
 def leaked_data(prices: PriceSeries, split: Split) -> DevelopmentData:
     """Put the test days where the validation days belong."""
-    leak = replace(split, validation_start=split.test_start, validation_stop=split.length)
+    leak = replace(split, validation_start=split.test_start, validation_stop=split.test_stop)
     return development(prices, leak)
 
 
@@ -102,8 +102,8 @@ def measure(where: str, seeds: int, trials: int, say: Callable[[str], None]) -> 
     leaked: list[float] = []
     honest: list[float] = []
     for seed in range(seeds):
-        simulated = where in SAMPLES and where != "sp500"
-        prices = load_sample(where, seed=seed) if simulated else load_prices(where)
+        simulated = where in SAMPLES and where not in ("sp500", "bikes")
+        prices = load_prices(f"{where}(seed={seed})" if simulated else where)
         split = chronological_split(len(prices), horizon=HORIZON, history=SPACE.history)
         leaked.append(leaked_value(prices, split, seed, trials))
         honest.append(honest_value(prices, split, seed, trials))

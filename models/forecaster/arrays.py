@@ -1,7 +1,12 @@
 """Arrays in a folder, by orbax: nothing is pickled, and loading runs nothing."""
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +16,26 @@ from numpy.typing import NDArray
 from foretune.datasets.common.errors import ConfigError
 from foretune.models.networks.params import Arrays
 
+FINDER = ".DS_Store"  # the file that macOS leaves in every folder that it shows
+_LOCK = threading.Lock()
+
 
 def write_arrays(folder: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays by name into a new folder."""
-    import orbax.checkpoint as ocp  # half a second that only saving and loading wait for
+    """Write arrays by name into a new folder.
 
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), dict(arrays))
+    Raises:
+        OSError: they cannot be written.
+    """
+    # Where there is no room, this fails; orbax would print the tracebacks of its threads.
+    room = folder.with_name(".room")
+    room.write_bytes(bytes(sum(array.nbytes for array in arrays.values()) + 2**18))
+    room.unlink()
+    try:
+        with _orbax() as checkpointer:
+            checkpointer.save(folder.absolute(), dict(arrays))
+    except Exception as error:  # whatever orbax and its storage raise, which they do not document
+        code = re.search(r"os_error_code='(\d+)'", str(error))
+        raise OSError(os.strerror(int(code[1])) if code else _reason(error)) from None
     # Says where the temporary folder was, and nothing else; stores without rename need it.
     (folder / "commit_success.txt").unlink(missing_ok=True)
 
@@ -28,15 +46,34 @@ def read_arrays(folder: Path) -> Arrays:
     Raises:
         ConfigError: they cannot be restored; names the folder.
     """
-    import orbax.checkpoint as ocp
-
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _orbax() as checkpointer:
             restored = checkpointer.restore(folder.absolute())
-    except Exception as error:  # whatever orbax and its storage raise, which they do not document
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ConfigError(f"{folder} cannot be restored: {reason[0][:200]}") from None
+    except Exception as error:  # see above
+        raise ConfigError(f"{folder} cannot be restored: {_reason(error)}") from None
     return {name: np.asarray(array) for name, array in restored.items()}
+
+
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """Give orbax to one thread at a time, because threads disturb one another in it.
+
+    It logs every error that it raises; here the caller tells the user.
+    """
+    import orbax.checkpoint as ocp  # half a second that only saving and loading wait for
+
+    log = logging.getLogger("absl")
+    with _LOCK:
+        before, log.disabled = log.disabled, True
+        try:
+            yield ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+        finally:
+            log.disabled = before
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
 
 
 def folder_digest(folder: Path) -> str:

@@ -1,26 +1,43 @@
-"""``forecaster.toml``: all about a saved forecaster that is not an array of days or weights."""
+"""``forecaster.toml``: all about a saved forecaster that is not an array of rows or weights."""
 
 from dataclasses import asdict
 from datetime import date
 from itertools import pairwise
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainValidator
 
+from foretune.datasets.calendar import Calendar
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.common.records import Listed, StrictModel
+from foretune.datasets.common.records import Listed, StrictModel, list_to_tuple
 from foretune.datasets.common.toml_files import TomlModel
-from foretune.datasets.transforms import Scaling, StandardisedLogReturns, WindowedMinMax
+from foretune.datasets.history import Moment
+from foretune.datasets.transforms import (
+    STANDARDISED,
+    ErrorSpace,
+    Scaling,
+    SpaceName,
+    Standardised,
+    Unscaled,
+    WindowedMinMax,
+)
 from foretune.models.config import TrialConfig
 
-Price = Annotated[float, Field(gt=0)]
-Day = Annotated[int, Field(ge=0)]
+
+def _require_time(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, Moment):
+        raise ValueError("a valid date, time or whole number")
+    return value
+
+
+Time = Annotated[Moment, PlainValidator(_require_time)]
+Row = Annotated[int, Field(ge=0)]
 Width = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class LogReturnsDocument(StrictModel):
-    """A fitted :class:`StandardisedLogReturns`."""
+class StandardisedDocument(StrictModel):
+    """A fitted :class:`Standardised`."""
 
     mean: float
     std: float = Field(gt=0)
@@ -29,64 +46,110 @@ class LogReturnsDocument(StrictModel):
 class MinMaxDocument(StrictModel):
     """A fitted :class:`WindowedMinMax`."""
 
-    starts: Listed[Day]
-    minima: Listed[Price]
-    maxima: Listed[Price]
+    starts: Listed[Row]
+    minima: Listed[float]
+    maxima: Listed[float]
+
+
+class UnscaledDocument(StrictModel):
+    """An :class:`Unscaled`, which has no numbers."""
 
 
 class ScalingDocument(StrictModel):
-    """A fitted scaling: the table of that name alone."""
+    """A fitted transform: the table of that name alone."""
 
-    log_returns: LogReturnsDocument | None = None
+    log_returns: StandardisedDocument | None = None
+    log: StandardisedDocument | None = None
+    differences: StandardisedDocument | None = None
+    standard: StandardisedDocument | None = None
+    none: UnscaledDocument | None = None
     windowed_min_max: MinMaxDocument | None = None
 
     @classmethod
     def of(cls, scaling: Scaling) -> Self:
         """Describe ``scaling``."""
-        if isinstance(scaling, StandardisedLogReturns):
-            return cls(log_returns=LogReturnsDocument(**asdict(scaling)))
-        assert isinstance(scaling, WindowedMinMax)
-        return cls(windowed_min_max=MinMaxDocument(**asdict(scaling)))
+        if isinstance(scaling, Unscaled):
+            return cls(none=UnscaledDocument())
+        if isinstance(scaling, WindowedMinMax):
+            return cls(windowed_min_max=MinMaxDocument(**asdict(scaling)))
+        assert isinstance(scaling, Standardised)
+        name = next(name for name, kind in STANDARDISED.items() if type(scaling) is kind)
+        fitted: dict[str, Any] = {name: StandardisedDocument(**asdict(scaling))}
+        return cls(**fitted)
 
     def fitted(self) -> Scaling:
-        """Return the scaling."""
-        if self.log_returns is not None:
-            return StandardisedLogReturns(**dict(self.log_returns))
-        assert self.windowed_min_max is not None
-        return WindowedMinMax(**dict(self.windowed_min_max))
+        """Return the transform."""
+        if self.none is not None:
+            return Unscaled()
+        if self.windowed_min_max is not None:
+            return WindowedMinMax(**dict(self.windowed_min_max))
+        name, found = next((n, getattr(self, n)) for n in STANDARDISED if getattr(self, n))
+        return STANDARDISED[name](**dict(found))
+
+
+class SeriesDocument(StrictModel):
+    """What the known values are: of which target, in which error space, on which calendar.
+
+    ``time`` is the name of the column of times, ``zone`` that of the time zone; ``steps`` says that
+    times are whole numbers. ``space_unit`` is what a change of 1 is in the unit of the target.
+    """
+
+    target: str = Field(min_length=1)
+    unit: str | None = None
+    space: SpaceName
+    space_unit: float = Field(gt=0)
+    time: str | None = None
+    zone: str = ""
+    frequency: str
+    weekdays: Annotated[tuple[int, ...], BeforeValidator(list_to_tuple)] = ()
+    step: int = 1
+    seasonality: int | None = None
+
+    def calendar(self) -> Calendar:
+        """Return the calendar.
+
+        Raises:
+            ConfigError: there is none of that kind.
+        """
+        fields = ("frequency", "weekdays", "step", "seasonality")
+        return Calendar(**{name: getattr(self, name) for name in fields})
+
+    def error_space(self) -> ErrorSpace:
+        """Return the error space."""
+        return ErrorSpace(name=self.space, unit=self.space_unit)
 
 
 class TrainingDocument(StrictModel):
     """What the weights come from.
 
-    They were trained for ``epochs`` epochs on the ``days`` days of the prices of that ``digest``
-    from ``first_date`` to ``last_date``; with ``refit``, the validation days are among them.
-    ``relative_mse`` is the value of the chosen epoch on the days of ``validation``, before the
+    They were trained for ``epochs`` epochs on the ``days`` rows of the series of that ``digest``
+    from ``first_date`` to ``last_date``; with ``refit``, the validation rows are among them.
+    ``relative_mse`` is the value of the chosen epoch on the rows of ``validation``, before the
     refit.
     """
 
     digest: Digest
     days: int = Field(ge=1)
-    first_date: date
-    last_date: date
-    validation_first_date: date
-    validation_last_date: date
+    first_date: Time
+    last_date: Time
+    validation_first_date: Time
+    validation_last_date: Time
     epochs: int = Field(ge=1)
     refit: bool
     relative_mse: float = Field(ge=0)
 
 
 class HistoryDocument(StrictModel):
-    """The known days; ``digest`` is that of the prices they were last taken from."""
+    """The known rows; ``digest`` is that of the series they were last taken from."""
 
     name: str = Field(min_length=1)
     digest: Digest
     days: int = Field(ge=1)
-    last_date: date
+    last_date: Time
 
 
 class IntervalsDocument(StrictModel):
-    """Half-widths of the intervals, in log growth, one a step."""
+    """Half-widths of the intervals, in the error space, one a step."""
 
     coverage: float = Field(gt=0, lt=1)
     widths: Listed[Width]
@@ -102,7 +165,8 @@ class WeightsDocument(StrictModel):
 class ForecasterDocument(TomlModel):
     """A saved forecaster without its arrays.
 
-    ``arrays`` is the SHA-256 of the files of all arrays, weights and days. Format 1 had none.
+    ``arrays`` is the SHA-256 of the files of all arrays, weights and rows. Format 1 had none.
+    ``series`` is what formats 1 and 2 did not have to say: they knew only mid prices of days.
 
     Example:
         >>> document = ForecasterDocument.from_toml(text)
@@ -112,13 +176,14 @@ class ForecasterDocument(TomlModel):
 
     _WHAT: ClassVar[str] = "a forecaster"
 
-    format: Literal[1, 2] = 2
+    format: Literal[1, 2, 3] = 3
     arrays: Digest | None = None
-    horizon: int = Field(ge=1, description="days ahead")
+    horizon: int = Field(ge=1, description="steps ahead")
     config: TrialConfig
     scaling: ScalingDocument
     training: TrainingDocument
     history: HistoryDocument
+    series: SeriesDocument | None = None
     intervals: IntervalsDocument
     weights: WeightsDocument
     versions: dict[str, str]
@@ -126,11 +191,25 @@ class ForecasterDocument(TomlModel):
     def _require_consistent(self) -> None:
         """Refuse values that each may have, but not together."""
         windows = self.scaling.windowed_min_max
+        times = {f"training.{n}": time for n, time in self.training if n.endswith("_date")}
+        times["history.last_date"] = self.history.last_date
+        kind = date if self.series is None else type(self.history.last_date)
+        odd = [f"{name}, {time}" for name, time in times.items() if type(time) is not kind]
         scalings = [name for name, table in self.scaling if table is not None]
         rules = (
             (
+                not odd,
+                f"training and history.last_date must have times of one kind, {kind.__name__}, but "
+                f"got {'; '.join(odd)}",
+            ),
+            (
                 (self.arrays is None) == (self.format == 1),
                 "arrays must be the SHA-256 of the arrays in format 2, and in format 1 be left out",
+            ),
+            (
+                (self.series is None) == (self.format < 3),
+                "series must say in format 3 what the values are, and in formats 1 and 2 be left "
+                "out",
             ),
             (
                 scalings == [self.config.scaling],

@@ -17,7 +17,7 @@ from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.sources.samples import ar1_best_relative_mse
 from foretune.datasets.splits import chronological_split, development
-from foretune.datasets.transforms import log_growth_between
+from foretune.datasets.transforms import LOG
 from foretune.models import fit
 from foretune.search import (
     FloatRange,
@@ -233,13 +233,13 @@ def test_bad_names_are_refused(name: str, walk: PriceSeries) -> None:
 
 def test_nothing_is_stored_of_a_refused_study(walk: PriceSeries, tiny_space: SearchSpace) -> None:
     storage = optuna.storages.InMemoryStorage()
-    with pytest.raises(DataError, match=r"500 days leave .* a horizon of 120"):
+    with pytest.raises(DataError, match=r"500 rows leave .* a horizon of 120"):
         quietly("s", walk, horizon=120, space=tiny_space, storage=storage)
     with pytest.raises(ConfigError, match="n_trials must be a whole number of at least 1"):
         quietly("s", walk, n_trials=0, storage=storage)
     with pytest.raises(ConfigError, match=r"n_trials must be .* but got '3'"):
         quietly("s", walk, n_trials="3", storage=storage)
-    with pytest.raises(DataError, match="an unroll of 407 days"):
+    with pytest.raises(DataError, match="an unroll of 407 rows"):
         quietly("s", walk, space=tiny_space.fix(label_offset=400), storage=storage)
     assert optuna.get_all_study_names(storage=storage) == []
 
@@ -271,7 +271,7 @@ def test_ar1_study_finds_most_of_what_there_is() -> None:
     origins = chronological_split(len(prices), horizon=5, stride=2).validation_origins
     last_return = np.log(prices.mid[origins] / prices.mid[origins - 1])
     true_model = last_return[:, None] * np.cumsum(0.6 ** np.arange(1, 6))
-    came = log_growth_between(prices.mid, origins, 5)
+    came = LOG.changes(prices.mid, origins, 5)
     assert gain <= 1.02 * (1 - np.mean((true_model - came) ** 2) / np.mean(came**2))
 
 

@@ -241,7 +241,7 @@ def test_damage_of_a_forecaster_of_format_1_is_refused(
     )
     assert "weights must hold weights of SHA-256 de7547aa5824..., as in" in refusal(of_format_1)
     np.save(of_format_1 / "history.npy", np.load(of_format_1 / "history.npy")[:-1])
-    assert "history.npy must have 300 days to 1971-02-25, as in" in refusal(of_format_1)
+    assert "history.npy must have 300 rows to 1971-02-25, as in" in refusal(of_format_1)
     shutil.rmtree(of_format_1 / "weights")
     assert "weights cannot be restored: " in refusal(of_format_1)
 
@@ -278,8 +278,8 @@ def arrays_of(model: Path) -> Path:
 SCALING = {"log_returns": {"mean": 0.0, "std": 0.01}}
 WINDOWS = {"starts": [0, 40], "minima": [1.0, 2.0], "maxima": [2.0, 3.0]}
 CONTRADICTIONS: list[tuple[str, Any, str]] = [
-    ("format", 3, "format must be 1 or 2, but got 3"),
-    ("format", "1", "format must be 1 or 2"),
+    ("format", 4, "format must be 1, 2 or 3, but got 4"),
+    ("format", "1", "format must be 1, 2 or 3"),
     ("config.unroll_length", 4000, "config.unroll_length must be at most "),
     ("horizon", 0, "horizon must be greater than or equal to 1"),
     ("horizon", 6, "intervals.widths must hold one width for each of horizon's 6 steps"),
@@ -301,9 +301,9 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("training.refit", 1, "training.refit must be a valid boolean"),
     ("training.relative_mse", float("inf"), "training.relative_mse must be a finite number"),
     ("training.digest", "ab", "training.digest must match pattern"),
-    ("history.days", 299, "must have 299 days to 1971-02-25, as in forecaster.toml, but has 300"),
+    ("history.days", 299, "must have 299 rows to 1971-02-25, as in forecaster.toml, but has 300"),
     ("history.name", "", "history.name must have at least 1 character"),
-    ("history.name", " ", "name of a price series must be a non-empty string"),
+    ("history.name", " ", "name of a series must be a non-empty text"),
     ("intervals.coverage", 1.0, "intervals.coverage must be less than 1"),
     ("intervals.widths", [0.1] * 4, "intervals.widths must hold one width for each"),
     ("intervals.widths", [0.1] * 4 + [-0.1], "intervals.widths.4 must be greater than or equal"),
@@ -378,15 +378,15 @@ def test_windows_that_no_scaling_has_are_refused(windows: dict[str, Any], model:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"history.dates": lambda days: days[::-1]}, "dates must be strictly increasing"),
-        ({"history.values": lambda mids: mids[:-1]}, "must hold one value per date"),
-        ({"history.values": lambda mids: mids[None]}, "must be one-dimensional"),
+        ({"history.time": lambda times: times[::-1]}, "time must increase from row to row"),
+        ({"history.values": lambda mids: mids[:-1]}, "must have shape (300,), a value for each"),
+        ({"history.values": lambda mids: mids[None]}, "must have shape (300,), a value"),
         (
-            {"history.dates": lambda days: days[:-1], "history.values": lambda mids: mids[:-1]},
-            "must have 300 days to 1971-02-25, as in forecaster.toml",
+            {"history.time": lambda times: times[:-1], "history.values": lambda mids: mids[:-1]},
+            "must have 300 rows to 1971-02-25, as in forecaster.toml",
         ),
-        ({"history.values": lambda mids: with_price(mids, np.nan)}, "on 1970-01-07 must be a fin"),
-        ({"history.values": lambda mids: with_price(mids, -1.0)}, "on 1970-01-07 must be a finite"),
+        ({"history.values": lambda mids: with_price(mids, np.nan)}, "in row 3 must be a finite"),
+        ({"history.values": lambda mids: with_price(mids, -1.0)}, "at 1970-01-07 must be above 0"),
         ({"head_bias": lambda bias: bias.astype(np.float64)}, "but differs in head_bias"),
     ],
 )

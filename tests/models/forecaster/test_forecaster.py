@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foretune.datasets.calendar import local_clock
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.history import History
 from foretune.datasets.prices import PriceSeries
@@ -189,10 +190,10 @@ def test_the_split_without_a_test_is_three_quarters_a_gap_and_the_rest() -> None
     assert split_without_test(1000).validation_stop == 1000
     # The shortest one: 4 horizons outside the gap leave one for validation.
     assert split_without_test(25, horizon=5, history=13).validation_start == 20
-    with pytest.raises(DataError, match=r"^24 days leave 14 for the training part, but .* 15;"):
+    with pytest.raises(DataError, match=r"^24 rows leave 14 for the training part, but .* 15;"):
         split_without_test(24, horizon=5, history=13)
     assert split_without_test(24, horizon=5, history=12).train_stop == 14
-    with pytest.raises(DataError, match=r"^23 days leave 4 for the validation part, but .* 5;"):
+    with pytest.raises(DataError, match=r"^23 rows leave 4 for the validation part, but .* 5;"):
         split_without_test(23, horizon=5, history=12)
 
 
@@ -250,7 +251,7 @@ def test_a_forecast_is_what_evaluate_gives_from_the_last_day(
         train_stop=ours.training.days,
         origins=np.array([len(small.prices) - 1], np.int32),
         horizon=HORIZON,
-    ).log_growth[0]
+    ).changes[0]
     frame = ours.forecast()
     np.testing.assert_allclose(np.log(frame["forecast"] / mid[299]), growth, rtol=1e-6)
 
@@ -269,7 +270,7 @@ def test_fewer_steps_are_the_first_rows(forecaster: Forecaster) -> None:
         (2.0, r"at least 1, but got 2\.0"),
         (True, "at least 1, but got True"),
         ("3", "at least 1, but got '3'"),
-        (6, "^steps must be at most 5, the days ahead that validation measured .* but got 6"),
+        (6, "^steps must be at most 5, how far ahead validation measured .* but got 6"),
     ],
 )
 def test_steps_that_were_not_measured_are_refused(
@@ -353,8 +354,8 @@ def test_a_notebook_shows_what_one_wants_to_know(
         ({"horizon": True}, "horizon must be a whole number"),
         ({"days": 0}, "days must be a whole number from 1 to 300, but got 0"),
         ({"days": 301}, "days must be a whole number from 1 to 300, but got 301"),
-        ({"days": 20}, "20 days leave 11 for the training part"),
-        ({"horizon": 100}, "300 days leave 50 for the validation part"),
+        ({"days": 20}, "20 rows leave 11 for the training part"),
+        ({"horizon": 100}, "300 rows leave 50 for the validation part"),
         ({"split": True, "days": 200}, "days must not be given beside a split, but got 200"),
         ({"split": True, "horizon": 7}, "horizon must be the split's, 5, but got 7"),
     ],
@@ -369,7 +370,7 @@ def test_what_cannot_be_trained_is_one_line(
 
 
 def test_a_split_of_other_prices_is_refused(small: SimpleNamespace, split: Split) -> None:
-    with pytest.raises(ConfigError, match="split must be for the 299 days of ar1, but got 300"):
+    with pytest.raises(ConfigError, match="split must be for the 299 rows of ar1, but got 300"):
         Forecaster.train(small.config, small.prices.head(299), split=split)
 
 
@@ -487,7 +488,7 @@ def test_days_ahead_are_business_days(last: int, known: int, count: int) -> None
     end = np.datetime64(last, "D")
     every = end + np.arange(-3 * known, 1).astype("timedelta64[D]")
     dates = every[np.is_busday(every)]
-    ahead = History.of(series(np.full(len(dates), 9.0), dates)).days_ahead(count)
+    ahead = local_clock(History.of(series(np.full(len(dates), 9.0), dates)).ahead(count))
     # By hand: day after day, leaving out Saturdays and Sundays.
     day, expected = dates[-1].item(), list[Any]()
     while len(expected) < count:
@@ -499,13 +500,13 @@ def test_days_ahead_are_business_days(last: int, known: int, count: int) -> None
 
 def test_who_trades_at_weekends_gets_weekends() -> None:
     daily = np.arange(np.datetime64("2024-01-01"), np.datetime64("2024-03-02"))  # ends on a Friday
-    ahead = History.of(series(np.full(len(daily), 9.0), daily)).days_ahead(4)
+    ahead = History.of(series(np.full(len(daily), 9.0), daily)).ahead(4)
     assert ahead.astype(str).tolist() == ["2024-03-02", "2024-03-03", "2024-03-04", "2024-03-05"]
     # One Saturday session is an exception, and a history that ends on it goes on on Monday.
     weekdays = np.append(daily[np.is_busday(daily)], np.datetime64("2024-03-02"))
-    ahead = History.of(series(np.full(len(weekdays), 9.0), weekdays)).days_ahead(6)
+    ahead = History.of(series(np.full(len(weekdays), 9.0), weekdays)).ahead(6)
     assert ahead.astype(str).tolist()[::5] == ["2024-03-04", "2024-03-11"]
     # Sunday to Thursday is not known apart from Monday to Friday with Sundays.
     sundays = daily[np.is_busday(daily, weekmask="Sun Mon Tue Wed Thu")]
-    ahead = History.of(series(np.full(len(sundays), 9.0), sundays)).days_ahead(3)
+    ahead = History.of(series(np.full(len(sundays), 9.0), sundays)).ahead(3)
     assert "2024-03-03" in ahead.astype(str).tolist()

@@ -186,7 +186,7 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
     assert "as in the study" in out
     code, _, err = run("fit", "best.toml", "--out", "none")
     assert code == 2
-    assert "the prices of study 's' must be given, as --data: acme.csv" in err
+    assert "the data of study 's' must be given, as --data: acme.csv" in err
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
         (("fit", "best.toml", "--out", "mine"), "mine must be a new folder, or one with a"),
         (("fit", "best.toml", "--out", "none/model"), "none/model cannot be written: "),
         (("fit", "best.toml", "--prices", "nowhere.csv"), "nowhere.csv"),
-        (("fit", "best.toml", "--prices", "short.csv"), "60 days leave"),
+        (("fit", "best.toml", "--prices", "short.csv"), "60 rows leave"),
         (("fit", "wild.toml"), "wild.toml: config cannot be trained: the training loss became"),
         (("forecast",), "Missing argument 'MODEL'."),
         (("forecast", "nowhere"), "nowhere must be a folder of a saved forecaster"),

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import chronological_split
-from foretune.datasets.transforms import log_growth_between
+from foretune.datasets.transforms import LOG
 from foretune.models import best_epoch, fit
 from foretune.models.forecasts.predict import evaluate
 from foretune.search import SearchSpace, run_study, trial_config
@@ -105,8 +105,8 @@ def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened:
     assert opened.finding.test.relative_mse == scores.relative_mse
     assert opened.shrinkage == scores.relative_mse - opened.finding.relative_mse
     # Diebold and Mariano's test on losses computed here.
-    actual = log_growth_between(prices.mid, split.test_origins, HORIZON)
-    losses = np.mean((scores.log_growth - actual) ** 2, axis=1)
+    actual = LOG.changes(prices.mid, split.test_origins, HORIZON)
+    losses = np.mean((scores.changes - actual) ** 2, axis=1)
     found = diebold_mariano(losses, np.mean(actual**2, axis=1), overlap=5)
     assert opened.finding.test.against_persistence.p_value == pytest.approx(found.p_value)
 
@@ -117,7 +117,7 @@ def test_significance_counts_all_complete_trials(
     """The losses that the trials stored, against those of each trial trained here."""
     (data,) = sealed.spec.development(prices)
     origins = data.split.validation_origins
-    actual = log_growth_between(data.values, origins, HORIZON)
+    actual = LOG.changes(data.values, origins, HORIZON)
     trials = [t for t in study.trials if t.state == TrialState.COMPLETE]
     losses = [
         np.mean((best_epoch(fit(trial_config(t), data)).forecasts - actual) ** 2, axis=1)
@@ -134,7 +134,7 @@ def test_significance_counts_all_complete_trials(
 
 def test_the_ensemble_is_the_mean_forecast(prices: PriceSeries, opened: Report) -> None:
     (data,) = opened.spec.development(prices)
-    actual = log_growth_between(data.values, data.split.validation_origins, HORIZON)
+    actual = LOG.changes(data.values, data.split.validation_origins, HORIZON)
     trials = best_distinct(opened.study.trials, 3)
     assert opened.members == [t.number for t in trials]
     forecasts = [best_epoch(fit(trial_config(t), data)).forecasts for t in trials]
@@ -233,7 +233,7 @@ def test_files_are_complete_and_the_page_needs_no_other(tmp_path: Path, opened: 
     assert page.paragraphs[0] == opened.verdict
     for name in re.findall(r"\]\((.+?)\)", text):
         assert (tmp_path / "out" / name).is_file()
-    assert pd.read_csv(tmp_path / "out" / "metrics.csv").shape[0] == 2 * 7
+    assert pd.read_csv(tmp_path / "out" / "metrics.csv").shape[0] == 2 * 6
 
 
 def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> None:
@@ -406,7 +406,7 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
         log = np.log(fold.values)
         stop = fold.split.train_stop
         slope = (log[stop - 1] - log[0]) / (stop - 1)
-        actual = log_growth_between(fold.values, fold.split.validation_origins, HORIZON)
+        actual = LOG.changes(fold.values, fold.split.validation_origins, HORIZON)
         error = slope * np.arange(1, HORIZON + 1) - actual
         drift.append(np.mean(error**2) / np.mean(actual**2))
     found = report.validation.models["drift"].metrics.relative_mse
@@ -499,8 +499,8 @@ def test_a_test_that_cannot_be_scored_still_leaves_a_report(
     report = make_report(study, still, open_test=True)
     write_report(report, tmp_path)
     assert len(report.openings) == 1
-    assert "The test, opened, cannot be scored: prices must change after one" in report.verdict
-    assert "It was opened, but cannot be scored: prices" in (tmp_path / "report.md").read_text()
+    assert "The test, opened, cannot be scored: values must change after one" in report.verdict
+    assert "It was opened, but cannot be scored: values" in (tmp_path / "report.md").read_text()
     assert set(metrics_table(report)["part"]) == {"validation"}
 
 
