@@ -69,12 +69,12 @@ def leaked_value(prices: PriceSeries, split: Split, seed: int, trials: int) -> f
 def leaked_data(prices: PriceSeries, split: Split) -> DevelopmentData:
     """Put the test days where the validation days belong."""
     leak = replace(split, validation_start=split.test_start, validation_stop=split.test_stop)
-    return development(prices, leak)
+    return development(prices.series("mid"), leak)
 
 
 def honest_value(prices: PriceSeries, split: Split, seed: int, trials: int) -> float:
     """Return the test value of the trial and epoch that the validation days chose."""
-    data = development(prices, split)
+    data = development(prices.series("mid"), split)
     config = best_config(search(data, seed, trials))
     best = best_epoch(fit(config, data))
     scores = evaluate(

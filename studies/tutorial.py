@@ -109,7 +109,7 @@ def tutorial_data(prices: PriceSeries) -> DevelopmentData:
         horizon=HORIZON,
         stride=HORIZON,
     )
-    return development(prices, split)
+    return development(prices.series("mid"), split)
 
 
 def as_printed(config: TrialConfig, data: DevelopmentData) -> tuple[AsPrinted, list[EpochResult]]:
@@ -148,7 +148,7 @@ def corrected(config: TrialConfig, prices: PriceSeries) -> Corrected:
     config = config.replace(scaling="log_returns", smoothing=0.0, label_offset=1)
     split = chronological_split(len(prices), horizon=HORIZON, history=config.unroll_length)
     run = []
-    for result in fit(config, development(prices, split)):
+    for result in fit(config, development(prices.series("mid"), split)):
         run.append(result)
         print(
             f"corrected: epoch {result.epoch}/{config.epochs} training loss "

@@ -220,7 +220,7 @@ def buffers(array: NDArray[np.generic] | None) -> list[NDArray[np.generic]]:
 def test_development_holds_the_days_before_the_test_and_no_other() -> None:
     prices = random_walk(400)
     split = chronological_split(400, horizon=10, stride=5, history=20)
-    data = development(prices, split)
+    data = development(prices.series("mid"), split)
     stop = split.validation_stop
     np.testing.assert_array_equal(data.values, prices.mid[:stop])
     np.testing.assert_array_equal(data.dates, prices.dates[:stop])
@@ -237,16 +237,20 @@ def test_other_test_prices_leave_no_trace_in_development() -> None:
     split = chronological_split(400, horizon=10, stride=5, history=20)
     other = replaced_after(prices, split.validation_stop)
     assert other.digest != prices.digest
-    assert pickle.dumps(development(other, split)) == pickle.dumps(development(prices, split))
+    assert pickle.dumps(development(other.series("mid"), split)) == pickle.dumps(
+        development(prices.series("mid"), split)
+    )
     # Not vacuous: a single validation price does leave one.
     other = replaced_after(prices, split.validation_stop - 1)
-    assert pickle.dumps(development(other, split)) != pickle.dumps(development(prices, split))
+    assert pickle.dumps(development(other.series("mid"), split)) != pickle.dumps(
+        development(prices.series("mid"), split)
+    )
 
 
 def test_a_split_for_another_length_is_refused() -> None:
     split = chronological_split(400, horizon=10, history=20)
     with pytest.raises(ConfigError, match=r"399 rows of random_walk, but got 400"):
-        development(random_walk(399), split)
+        development(random_walk(399).series("mid"), split)
 
 
 @given(st.integers(1, 60), st.integers(1, 80))
@@ -369,7 +373,7 @@ def test_folds_must_be_a_count(folds: Any) -> None:
     prices, split = random_walk(400), chronological_split(400, horizon=10, history=20)
     for cut in (
         lambda: walk_forward(split, folds),
-        lambda: development_folds(prices, split, folds),
+        lambda: development_folds(prices.series("mid"), split, folds),
     ):
         with pytest.raises(ConfigError) as refusal:
             cut()
@@ -380,7 +384,7 @@ def test_folds_must_be_a_count(folds: Any) -> None:
 def test_a_fold_holds_the_days_up_to_its_block_and_no_other() -> None:
     prices = random_walk(400)
     split = chronological_split(400, horizon=10, stride=5, history=20)
-    folds = development_folds(prices, split, 3)
+    folds = development_folds(prices.series("mid"), split, 3)
     # 380 days outside the gaps: 228, then 76 from day 238 on, which are 3 * 25 and 1 left over.
     assert [fold.split.validation_stop for fold in folds] == [264, 289, 314]
     assert tuple(fold.split for fold in folds) == walk_forward(split, 3)
@@ -397,13 +401,15 @@ def test_a_fold_holds_the_days_up_to_its_block_and_no_other() -> None:
 def test_other_prices_leave_a_trace_in_later_folds_alone() -> None:
     prices = random_walk(400)
     split = chronological_split(400, horizon=10, stride=5, history=20)
-    folds = development_folds(prices, split, 3)
+    folds = development_folds(prices.series("mid"), split, 3)
     for number, fold in enumerate(folds):
         other = replaced_after(prices, fold.split.validation_stop)
         assert other.digest != prices.digest
         traces = [
             pickle.dumps(theirs) != pickle.dumps(ours)
-            for theirs, ours in zip(development_folds(other, split, 3), folds, strict=True)
+            for theirs, ours in zip(
+                development_folds(other.series("mid"), split, 3), folds, strict=True
+            )
         ]
         # After the last fold come the test prices: no trace in any.
         assert traces == [later > number for later in range(3)]
@@ -416,9 +422,9 @@ def test_a_fold_whose_prices_stand_still_is_refused_by_its_days() -> None:
     for values in fields.values():
         values[263:289] = 100.0  # from the first origin of the second fold to its last day
     still = dataclasses.replace(prices, **fields)
-    development(still, split)
+    development(still.series("mid"), split)
     with pytest.raises(DataError, match=r"rows 264 to 288, must change .* but stand still"):
-        development_folds(still, split, 3)
+        development_folds(still.series("mid"), split, 3)
 
 
 def test_parts_by_rows_leave_out_what_comes_after() -> None:

@@ -36,7 +36,7 @@ def quietly(name: str, prices: PriceSeries, **kwargs: Any) -> optuna.Study:
     kwargs.setdefault("storage", optuna.storages.InMemoryStorage())
     kwargs.setdefault("horizon", 5)
     kwargs.setdefault("workers", 1)
-    return run_study(name, prices, show_progress_bar=False, **kwargs)
+    return run_study(name, prices, show_progress_bar=False, **kwargs, target="mid")
 
 
 def everything(study: optuna.Study) -> Any:
@@ -89,7 +89,10 @@ def test_test_prices_change_nothing_but_the_digest(
     assert digests[0] != digests[1]
     assert best_config(first) == best_config(second)
     weights = [
-        [result.params for result in fit(best_config(study), development(prices, split))]
+        [
+            result.params
+            for result in fit(best_config(study), development(prices.series("mid"), split))
+        ]
         for study, prices in ((first, walk), (second, changed))
     ]
     for a, b in zip(jax.tree.leaves(weights[0]), jax.tree.leaves(weights[1]), strict=True):
@@ -112,8 +115,10 @@ def test_resume_runs_what_is_missing_and_repeats_nothing(
     storage = optuna.storages.InMemoryStorage()
     quietly("s", walk, n_trials=3, space=tiny_space, storage=storage)
     # Neither space, horizon nor seed: the study knows its own.
-    resumed = run_study("s", walk, n_trials=7, storage=storage, show_progress_bar=False)
-    again = run_study("s", walk, n_trials=7, storage=storage, show_progress_bar=False)
+    resumed = run_study(
+        "s", walk, n_trials=7, storage=storage, show_progress_bar=False, target="mid"
+    )
+    again = run_study("s", walk, n_trials=7, storage=storage, show_progress_bar=False, target="mid")
     assert len(resumed.trials) == len(again.trials) == 7
     assert everything(resumed) == everything(quietly("s", walk, n_trials=7, space=tiny_space))
 
@@ -353,5 +358,6 @@ def test_a_signal_stops_cleanly_says_how_to_resume_and_resumes(
         storage=url,
         workers=1,
         show_progress_bar=False,
+        target="mid",
     )
     assert finished_trials(resumed) == done + 1

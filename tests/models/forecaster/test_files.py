@@ -34,13 +34,13 @@ from foretune.models.forecaster.files import require_model_place
 
 @pytest.fixture(scope="module")
 def forecaster(small: SimpleNamespace) -> Forecaster:
-    return Forecaster.train(small.config, small.prices, split=small.data.split)
+    return Forecaster.train(small.config, small.prices, split=small.data.split, target="mid")
 
 
 @pytest.fixture(scope="module")
 def other(small: SimpleNamespace) -> Forecaster:
     return Forecaster.train(
-        small.changed(seed=1), small.prices, split=small.data.split, coverage=0.5
+        small.changed(seed=1), small.prices, split=small.data.split, coverage=0.5, target="mid"
     )
 
 
@@ -98,7 +98,9 @@ def test_what_is_loaded_is_what_was_saved(
 ) -> None:
     config = small.changed(cell=cell, units=(3, 2), pad_units_to=4, scaling=scaling, epochs=1)
     split = small.data.split
-    ours = Forecaster.train(config, small.prices, split=split, refit=False, coverage=0.8)
+    ours = Forecaster.train(
+        config, small.prices, split=split, refit=False, coverage=0.8, target="mid"
+    )
     ours.save(tmp_path / "model")
     loaded = Forecaster.load(str(tmp_path / "model"))
     assert bits(loaded) == bits(ours)
@@ -139,7 +141,7 @@ def bits(forecaster):
 print(bits(Forecaster.load(sys.argv[1])))
 config = TrialConfig.load(sys.argv[1] + "/forecaster.toml")
 split = chronological_split(300, horizon=5, stride=5, history=5)
-forecaster = Forecaster.train(config, ar1(300), split=split)
+forecaster = Forecaster.train(config, ar1(300), split=split, target="mid")
 print(bits(forecaster))
 forecaster.save(sys.argv[2])
 """

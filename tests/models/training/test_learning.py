@@ -28,7 +28,7 @@ SEEDS = pytest.mark.parametrize("seed", range(3))
 
 def days_of(prices: PriceSeries, horizon: int, stride: int) -> DevelopmentData:
     split = chronological_split(len(prices), horizon=horizon, stride=stride)
-    return development(prices, split)
+    return development(prices.series("mid"), split)
 
 
 def values(config: TrialConfig, data: DevelopmentData) -> list[float]:

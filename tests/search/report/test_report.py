@@ -51,6 +51,7 @@ def study(prices: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
         storage=optuna.storages.InMemoryStorage(),
         pruner=optuna.pruners.NopPruner(),
         show_progress_bar=False,
+        target="mid",
     )
 
 
@@ -168,6 +169,7 @@ def test_the_best_configs_are_distinct(prices: PriceSeries, tiny_space: SearchSp
         horizon=HORIZON,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     best = best_distinct(study.trials, 5)
     assert len(best) == len({t.params["learning_rate"] for t in study.trials}) == 2
@@ -374,6 +376,7 @@ def test_a_look_by_another_study_of_the_same_prices_counts(
             horizon=HORIZON,
             storage=storage,
             show_progress_bar=False,
+            target="mid",
         )
         make_report(study, prices, open_test=True, top=1)
     assert [
@@ -394,6 +397,7 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
         folds=3,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     report = make_report(study, prices, open_test=True, top=2)
     folds = report.spec.development(prices)
@@ -424,6 +428,7 @@ def test_one_trial_and_equal_values_still_make_a_report(
         horizon=HORIZON,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     report = make_report(study, prices, sealed=True)
     assert report.importances == {}
@@ -445,6 +450,7 @@ def test_few_origins_still_make_a_report(
         stride=stride,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     report = make_report(study, walk, open_test=True)
     write_report(report, tmp_path)
@@ -473,6 +479,7 @@ def test_overlapping_origins_leave_no_honest_halves(
         stride=1,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     report = make_report(study, walk, sealed=True)
     assert len(report.validation.origins) < 50
@@ -495,6 +502,7 @@ def test_a_test_that_cannot_be_scored_still_leaves_a_report(
         horizon=HORIZON,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     report = make_report(study, still, open_test=True)
     write_report(report, tmp_path)

@@ -24,6 +24,7 @@ def study(walk: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
         horizon=5,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
 
 
@@ -86,6 +87,7 @@ def test_a_study_without_a_result_has_a_note(
         horizon=5,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     monkeypatch.setattr(
         type(study), "best_trial", property(lambda _: (_ for _ in ()).throw(ValueError))

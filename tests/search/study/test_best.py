@@ -31,7 +31,7 @@ def study_of(
     study = optuna.create_study(study_name="s")
     if prices is not None:
         about = StudySpec(
-            prices=PricesSpec.of(prices),
+            prices=PricesSpec.of(prices.series("mid")),
             split=split or SplitSpec(horizon=5),
             space=SearchSpace(unroll_length=8),
             seed=11,
