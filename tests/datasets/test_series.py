@@ -100,7 +100,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "not positive": (
         {"error_space": "log", "target": [1, 2, 0, 4, 5, 6]},
-        "demo: value at 2024-01-03 00:00:00 must be above 0 where errors are those of logarithms, "
+        "demo: value at 2024-01-03 must be above 0 where errors are those of logarithms, "
         "but got 0.0; error_space='value' takes any",
     ),
     "a covariate that is missing": (
