@@ -303,7 +303,8 @@ from foretune.datasets import load_sample
 from foretune.search import SearchSpace, run_study
 
 space = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=20, steps_per_epoch=50)
-study = run_study("s", load_sample("random_walk", length=500), n_trials=500, space=space, horizon=5)
+walk = load_sample("random_walk", length=500)
+study = run_study("s", walk, target="mid", n_trials=500, space=space, horizon=5)
 print("returned", len(study.trials))
 """
 
