@@ -17,7 +17,12 @@ from foretune.datasets.common.errors import DataError
 if TYPE_CHECKING:  # half of what a command that only reads a study would wait for
     import pandas as pd
 
+    from foretune.datasets.series import TimeSeries
+
 PRICE_FIELDS = ("open", "high", "low", "close")
+# What can be forecast of prices, and which of them is where nothing is said.
+TARGETS = (*PRICE_FIELDS, "mid", "adj_close")
+DEFAULT_TARGET = "close"
 
 # The mid price adds two prices, so the largest one has to stay clear of float64's overflow.
 _MAX_PRICE = 1e300
@@ -75,8 +80,11 @@ class PriceSeries:
         low: lowest price of the day, [N], at most ``high``.
         close: last price of the day, [N].
         volume: shares traded, [N], at least 0; None where the source has none.
+        adj_close: last price, adjusted for dividends and splits, [N]; None where the source has
+            none. Not part of the digest.
         source: where the data come from, in words: a sample's or a file's name.
         dropped: rows that a reader left out because a cell was missing; not part of the digest.
+        remarks: what reading left out, filled or decided; not part of the digest.
 
     Raises:
         DataError: a field breaks one of these rules; names series, date, field and value.
@@ -98,7 +106,9 @@ class PriceSeries:
     close: NDArray[np.float64]
     volume: NDArray[np.float64] | None
     source: str
+    adj_close: NDArray[np.float64] | None = None
     dropped: int = 0
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for field in ("name", "source"):
@@ -108,8 +118,8 @@ class PriceSeries:
                     f"{field} of a price series must be a non-empty string, but got {label!r}"
                 )
         object.__setattr__(self, "dates", _checked_dates(self.name, self.dates))
-        for field in (*PRICE_FIELDS, "volume"):
-            if field == "volume" and self.volume is None:
+        for field in (*PRICE_FIELDS, "volume", "adj_close"):
+            if getattr(self, field) is None and field not in PRICE_FIELDS:
                 continue
             values = _cast(self.name, field, getattr(self, field), "float64")
             object.__setattr__(self, field, values)
@@ -172,9 +182,68 @@ class PriceSeries:
         changes: dict[str, Any] = {
             field: getattr(self, field)[start:stop] for field in ("dates", *PRICE_FIELDS)
         }
-        if self.volume is not None:
-            changes["volume"] = self.volume[start:stop]
+        for field in ("volume", "adj_close"):
+            if (values := getattr(self, field)) is not None:
+                changes[field] = values[start:stop]
         return dataclasses.replace(self, **changes)
+
+    def series(self, target: str | None = None) -> "TimeSeries":
+        """Return the prices as a series to forecast.
+
+        Its calendar is inferred; where days are missing of it, rows are trading days (sessions).
+
+        Args:
+            target: "open", "high", "low", "close", "mid" or "adj_close", or the name of the target
+                of such a series; None for the close.
+
+        Raises:
+            DataError: there is no such target, or a date outside the years 1678 to 2261.
+
+        Example:
+            >>> from foretune.datasets.sources.samples import ar1
+            >>> ar1(100).series("close")
+            TimeSeries('ar1', 100 rows, business days (Monday to Friday), 1970-01-02 to 1970-05-21)
+        """
+        import pandas as pd
+
+        from foretune.datasets.calendar import infer_calendar, trading_days
+        from foretune.datasets.series import TimeSeries
+
+        target = DEFAULT_TARGET if target is None else target
+        named = {_target_name(name): name for name in TARGETS}
+        target = named.get(target, target)
+        values = getattr(self, target) if target in TARGETS else None
+        if values is None:
+            there = [name for name in TARGETS if getattr(self, name) is not None]
+            raise DataError(
+                f"{self.name}: target must be one of {', '.join(there)}, but got {target!r}"
+            )
+        digest = self.digest  # as in version 1, whose target was the mid
+        if target != "mid":
+            words = f"foretune target 1\n{digest} {target}\n".encode()
+            adjusted = values.astype("<f8").tobytes() if target == "adj_close" else b""
+            digest = hashlib.sha256(words + adjusted).hexdigest()
+        time = pd.DatetimeIndex(self.dates, name="date")
+        try:
+            calendar = infer_calendar(time)
+        except DataError:
+            calendar = trading_days(time)
+        # A few days in a row are not every day.
+        if calendar.frequency == "D" and not (time.day_of_week > 4).any():
+            calendar = trading_days(time)
+        return TimeSeries(
+            name=self.name,
+            time=time,
+            target=values,
+            calendar=calendar,
+            # Whoever forecasts the mid price has a better naive forecast than the last mid price.
+            past={"close": self.close} if target == "mid" else {},
+            error_space="log",
+            target_name=_target_name(target),
+            source=self.source,
+            remarks=self.remarks,
+            data_digest=digest,
+        )
 
     def head(self, n: int) -> Self:
         """Take the first ``n`` rows; ``n`` must be from 1 to ``len(self)``, else ``DataError``."""
@@ -183,11 +252,16 @@ class PriceSeries:
     def to_frame(self) -> "pd.DataFrame":
         """Copy into a DataFrame: index ``date``, columns open, high, low, close (and volume)."""
         columns = {field: getattr(self, field) for field in PRICE_FIELDS}
-        if self.volume is not None:
-            columns["volume"] = self.volume
+        for field in ("volume", "adj_close"):
+            if (values := getattr(self, field)) is not None:
+                columns[field] = values
         import pandas as pd
 
         return pd.DataFrame(columns, index=pd.DatetimeIndex(self.dates, name="date"), copy=True)
+
+
+def _target_name(target: str) -> str:
+    return f"{target.replace('adj_', 'adjusted ')} price"
 
 
 def _cast(name: str, field: str, values: ArrayLike, dtype: str) -> NDArray[Any]:

@@ -1,6 +1,9 @@
 """Chronological splits: train | gap | validation | gap | test, and their forecast origins."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,20 +11,27 @@ from numpy.typing import NDArray
 from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.transforms import log_growth_between
+from foretune.datasets.transforms import LOG, ErrorSpace
+
+if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    import pandas as pd
+
+    from foretune.datasets.calendar import Calendar
+    from foretune.datasets.series import TimeSeries
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Where the parts of a series of ``length`` days begin and end.
+    """Where the parts of a series of ``length`` rows begin and end.
 
-    Days are counted from 0 and every part is half open: training days are ``0 ..
-    train_stop - 1``, validation days ``validation_start .. validation_stop - 1``, test days
-    ``test_start .. length - 1``. The days between two parts are the gap.
+    Rows are counted from 0 and every part is half open: training rows are ``0 ..
+    train_stop - 1``, validation rows ``validation_start .. validation_stop - 1``, test rows
+    ``test_start .. test_stop - 1``. The rows between two parts are the gap; those after the test
+    are left out.
 
-    An *origin* is the last day a forecast may see. It is followed by ``horizon`` target days,
+    An *origin* is the last row a forecast may see. It is followed by ``horizon`` target rows,
     all of them inside one part. Origins depend on the split alone, so every trial is scored on
-    the same dates.
+    the same rows.
     """
 
     length: int
@@ -31,21 +41,32 @@ class Split:
     test_start: int
     horizon: int
     stride: int
+    left_out: int = 0
+
+    @property
+    def test_stop(self) -> int:
+        """The row after the last one of the test."""
+        return self.length - self.left_out
+
+    @property
+    def gap(self) -> int:
+        """Rows between the training and the validation part."""
+        return self.validation_start - self.train_stop
 
     @property
     def overlap(self) -> int:
-        """How many origins in a row have target days in common."""
+        """How many origins in a row have target rows in common."""
         return -(-self.horizon // self.stride)
 
     @property
     def validation_origins(self) -> NDArray[np.int32]:
-        """Day indices [O] of the validation origins, ``stride`` days apart."""
+        """Row indices [O] of the validation origins, ``stride`` rows apart."""
         return _origins(self.validation_start, self.validation_stop, self.horizon, self.stride)
 
     @property
     def test_origins(self) -> NDArray[np.int32]:
-        """Day indices [O] of the test origins, ``stride`` days apart."""
-        return _origins(self.test_start, self.length, self.horizon, self.stride)
+        """Row indices [O] of the test origins, ``stride`` rows apart."""
+        return _origins(self.test_start, self.test_stop, self.horizon, self.stride)
 
 
 def _origins(start: int, stop: int, horizon: int, stride: int) -> NDArray[np.int32]:
@@ -61,17 +82,22 @@ def chronological_split(
     history: int = 50,
     train_fraction: float = 0.6,
     validation_fraction: float = 0.2,
+    gap: int | None = None,
+    rows: Sequence[int] | None = None,
 ) -> Split:
-    """Split ``length`` days into train, validation and test, ``horizon`` days apart.
+    """Split ``length`` rows into train, validation and test, ``gap`` rows apart.
 
     Args:
-        length: number of days in the series.
-        horizon: days forecast from each origin; also the width of both gaps, so that no target
-            of one part is seen by another.
-        stride: days from one origin to the next; None for a fifth of the horizon.
-        history: days that the longest unroll of a search and its furthest label span.
-        train_fraction: share of the days outside the gaps that are trained on.
-        validation_fraction: share of the days outside the gaps that choose epoch and trial.
+        length: number of rows in the series.
+        horizon: steps forecast from each origin.
+        stride: rows from one origin to the next; None for a fifth of the horizon.
+        history: rows that the longest unroll of a search and its furthest label span.
+        train_fraction: share of the rows outside the gaps that are trained on.
+        validation_fraction: share of the rows outside the gaps that choose epoch and trial.
+        gap: rows between two parts; None for the horizon, so that no target of one part is seen
+            by another. Published protocols have 0.
+        rows: how many rows train, validate and test, in place of shares; see :func:`rows_until`.
+            Those after them are left out.
 
     Raises:
         ConfigError: a parameter out of range.
@@ -81,11 +107,19 @@ def chronological_split(
         >>> split = chronological_split(13_594)
         >>> split.train_stop, split.validation_start, split.test_start
         (8096, 8146, 10895)
+        >>> chronological_split(17_420, horizon=96, gap=0, rows=(8640, 2880, 2880)).left_out
+        3020
     """
     require_whole_number("horizon", horizon)
     require_whole_number("history", history)
     stride = default_stride(horizon) if stride is None else stride
     require_whole_number("stride", stride)
+    gap = horizon if gap is None else gap
+    require_whole_number("gap", gap, 0)
+    if rows is not None:
+        return _split_by_rows(
+            length, rows, horizon=horizon, stride=stride, history=history, gap=gap
+        )
     test_fraction = 1.0 - train_fraction - validation_fraction
     # Not min(...) <= 0: NaN would pass, and so would 0.7 and 0.3, which leave 5.6e-17.
     if not (train_fraction > 0 and validation_fraction > 0 and test_fraction > 1e-9):
@@ -93,28 +127,152 @@ def chronological_split(
             "train_fraction and validation_fraction must be above 0 and leave a test part, but "
             f"got {train_fraction} and {validation_fraction}"
         )
-    usable = max(length - 2 * horizon, 0)
-    train_stop = round(usable * train_fraction)
-    validation_start = train_stop + horizon
-    validation_stop = validation_start + round(usable * validation_fraction)
-    test_start = validation_stop + horizon
-    _require_room(
-        length,
-        history,
-        horizon,
-        training=train_stop,
-        validation=validation_stop - validation_start,
-        test=length - test_start,
-    )
+    usable = max(length - 2 * gap, 0)
+    training, validation = round(usable * train_fraction), round(usable * validation_fraction)
+    # Of a series that is shorter than its gaps, this says how many rows are missing.
+    parts = training, validation, length - 2 * gap - training - validation
+    return _split_by_rows(length, parts, horizon=horizon, stride=stride, history=history, gap=gap)
+
+
+def _split_by_rows(
+    length: int, rows: Sequence[int], *, horizon: int, stride: int, history: int, gap: int
+) -> Split:
+    if len(rows) != 3:
+        raise ConfigError(f"rows must be three counts, train, validation, test, but got {rows!r}")
+    train, validation, test = rows
+    _require_room(length, history, horizon, training=train, validation=validation, test=test)
+    left_out = length - sum(rows) - 2 * gap
+    if left_out < 0:
+        raise DataError(
+            f"{train}, {validation} and {test} rows and 2 gaps of {gap} are {length - left_out}, "
+            f"but there are {length}; give fewer, or a smaller gap"
+        )
+    validation_start = train + gap
     return Split(
         length=length,
-        train_stop=train_stop,
+        train_stop=train,
         validation_start=validation_start,
-        validation_stop=validation_stop,
-        test_start=test_start,
+        validation_stop=validation_start + validation,
+        test_start=validation_start + validation + gap,
         horizon=horizon,
         stride=stride,
+        left_out=left_out,
     )
+
+
+def parts_of(
+    time: "pd.Index",
+    gap: int,
+    *,
+    split: str | Sequence[float | str] | None = None,
+    train_end: object = None,
+    validation_end: object = None,
+    test_end: object = None,
+) -> dict[str, Any]:
+    """Return how to split rows, by three shares or counts, or by the last time of each part.
+
+    Args:
+        time: when each row is [N].
+        gap: rows between two parts.
+        split: train, validation and test, such as (0.7, 0.15, 0.15), (8640, 2880, 2880) or
+            ("rest", 48, 48), or the same as text.
+        train_end: in place of ``split``, as in :func:`rows_until`.
+        validation_end: as in :func:`rows_until`.
+        test_end: as in :func:`rows_until`.
+
+    Returns:
+        ``train_fraction`` and ``validation_fraction``, or ``rows``, of :func:`chronological_split`.
+
+    Raises:
+        ConfigError: these are no three parts, or both or neither of ``split`` and ends are given.
+
+    Example:
+        >>> import pandas as pd
+        >>> parts_of(pd.RangeIndex(200), 5, split="rest,48,48")["rows"]
+        (94, 48, 48)
+    """
+    if split is None:
+        if train_end is None or validation_end is None:
+            raise ConfigError(
+                "train_end and validation_end must be given together, but got "
+                f"train_end={train_end!r} and validation_end={validation_end!r}"
+            )
+        ends = {"train_end": train_end, "validation_end": validation_end, "test_end": test_end}
+        return {"rows": rows_until(time, gap, **ends)}
+    if not (train_end is validation_end is test_end is None):
+        raise ConfigError("split and train_end, validation_end or test_end must not be given both")
+    parts = [part.strip() for part in split.split(",")] if isinstance(split, str) else [*split]
+    try:
+        numbers = [None if part == "rest" else float(part) for part in parts]
+        known = [number for number in numbers if number is not None]
+        if len(numbers) != 3 or len(known) < 2 or not min(known) > 0:
+            raise ValueError
+        if max(known) < 1:
+            rest = 1 - sum(known)
+            train, validation, test = [rest if number is None else number for number in numbers]
+            if abs(train + validation + test - 1) > 1e-9 or not min(train, validation, test) > 0:
+                raise ValueError
+            return {"train_fraction": train, "validation_fraction": validation, "rows": None}
+        if any(number % 1 for number in known):
+            raise ValueError
+    except (ValueError, TypeError, OverflowError):
+        raise ConfigError(
+            "split must be three shares that add up to 1 or three whole numbers of rows, of which "
+            f"one may be 'rest', such as 0.6,0.2,0.2 or rest,48,48, but got {split!r}"
+        ) from None
+    rest = max(len(time) - 2 * gap - int(sum(known)), 0)
+    return {"rows": tuple(rest if number is None else int(number) for number in numbers)}
+
+
+def rows_until(
+    time: "pd.Index",
+    gap: int,
+    *,
+    train_end: object,
+    validation_end: object,
+    test_end: object = None,
+) -> tuple[int, int, int]:
+    """Count the rows of each part from the time of its last row.
+
+    Args:
+        time: when each row is [N].
+        gap: rows between two parts.
+        train_end: the last time that is trained on; a day, a month or a year is meant whole.
+        validation_end: the last time that validates.
+        test_end: the last time of the test; None for all that is there.
+
+    Returns:
+        ``rows`` of :func:`chronological_split`.
+
+    Raises:
+        ConfigError: an end is no time, or they do not follow one another.
+
+    Example:
+        >>> import pandas as pd
+        >>> days = pd.date_range("2020-01-01", "2023-12-31")
+        >>> rows_until(days, 0, train_end="2021", validation_end="2022")
+        (731, 365, 365)
+    """
+    stops = []
+    ends = {"train_end": train_end, "validation_end": validation_end, "test_end": test_end}
+    for name, end in ends.items():
+        if end is None:
+            stops.append(len(time))
+            continue
+        try:
+            whole = time.dtype.kind == "i"
+            stops.append(int(time.slice_locs(end=int(str(end)) if whole else end)[1]))
+        except (ValueError, TypeError, KeyError):
+            raise ConfigError(f"{name} must be a time like {time[-1]}, but got {end!r}") from None
+    train, validation, test = stops
+    counts = train, validation - train - gap, test - validation - gap
+    if min(counts) <= 0:
+        raise ConfigError(
+            f"train_end, validation_end and test_end must follow one another, more than {gap} rows "
+            f"apart (the gap), between {time[0]} and {time[-1]}, but got {train_end}, "
+            f"{validation_end} and {test_end}"
+        )
+    return counts
 
 
 def split_without_test(
@@ -157,6 +315,21 @@ def split_without_test(
     )
 
 
+def default_horizon(data: "TimeSeries") -> int:
+    """Return how many steps ahead to forecast where nothing is said.
+
+    50 of prices; else one season, or 50 where the calendar knows none, but of no more than a
+    twelfth of the rows.
+
+    Example:
+        >>> default_horizon(series)    # hourly
+        24
+    """
+    if data.error_space == "log":
+        return 50
+    return min(data.calendar.seasonality or 50, max(len(data) // 12, 1))
+
+
 def default_stride(horizon: int) -> int:
     """Return the days between forecast origins: a fifth of the horizon.
 
@@ -169,14 +342,14 @@ def default_stride(horizon: int) -> int:
 
 def _require_room(days: int, history: int, horizon: int, **parts: int) -> None:
     """Refuse parts of ``days`` that are too short for an unroll or a forecast."""
-    forecast = horizon, f"a forecast over a horizon of {horizon} days"
+    forecast = horizon, f"a forecast over a horizon of {horizon} rows"
     # An unroll needs one more day for its last label, and returns need one day before it.
-    unroll = history + 2, f"an unroll of {history} days"
+    unroll = history + 2, f"an unroll of {history} rows"
     for part, count in parts.items():
         needed, purpose = unroll if part == "training" else forecast
         if count < needed:
             raise DataError(
-                f"{days} days leave {max(count, 0)} for the {part} part, but {purpose} needs at "
+                f"{days} rows leave {max(count, 0)} for the {part} part, but {purpose} needs at "
                 f"least {needed}; give a longer series or a shorter horizon or unroll"
             )
 
@@ -207,14 +380,14 @@ def walk_forward(split: Split, folds: int) -> tuple[Split, ...]:
     block = days // folds
     if block < split.horizon:
         raise DataError(
-            f"{days} validation days leave {block} for each of {folds} folds, but a forecast over "
-            f"a horizon of {split.horizon} days needs at least {split.horizon}; give fewer folds"
+            f"{days} validation rows leave {block} for each of {folds} folds, but a forecast over "
+            f"a horizon of {split.horizon} rows needs at least {split.horizon}; give fewer folds"
         )
     starts = split.validation_stop - block * np.arange(folds, 0, -1)
     return tuple(
         replace(
             split,
-            train_stop=int(start) - split.horizon,
+            train_stop=int(start) - split.gap,
             validation_start=int(start),
             validation_stop=int(start) + block,
         )
@@ -224,56 +397,123 @@ def walk_forward(split: Split, folds: int) -> tuple[Split, ...]:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class DevelopmentData:
-    """The days that trials may see: train, gap and validation. The test days are not in it.
+    """The rows that trials may see: train, gap and validation. The test rows are not in it.
 
-    ``dates`` and ``values`` (mid price) have shape [validation_stop]. ``capacity`` is the number of
-    days that a program which trains on them has room for: folds with one capacity share it.
+    Args:
+        time: when each row is [validation_stop].
+        values: the target [validation_stop].
+        split: where the parts lie.
+        capacity: rows that a program which trains on them has room for: folds of one capacity share
+            it.
+        space: what errors are measured in.
+        past: numbers known up to the origin [validation_stop, P].
+        future: numbers known for the steps ahead too, of so many rows more as a forecast has
+            [validation_stop + H at most, F].
+        close: last price of each day [validation_stop], where the target is the mid price.
+        calendar: which the times follow.
+        target_name: what figures call the target.
+        unit: of the target.
     """
 
-    dates: NDArray[np.datetime64]
+    time: "pd.Index"
     values: NDArray[np.float64]
     split: Split
     capacity: int
+    space: ErrorSpace = LOG
+    past: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    future: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    close: NDArray[np.float64] | None = None
+    calendar: "Calendar | None" = None
+    target_name: str = "mid price"
+    unit: str | None = None
+
+    @property
+    def seasonality(self) -> int | None:
+        """Steps in a season, where the calendar knows."""
+        return self.calendar.seasonality if self.calendar else None
+
+    @cached_property
+    def dates(self) -> NDArray[Any]:
+        """The times as an array: days, local times, or whole numbers."""
+        from foretune.datasets.calendar import local_clock
+
+        return local_clock(self.time)
 
 
 # Its name in the first version.
 Development = DevelopmentData
 
 
-def development_folds(prices: PriceSeries, split: Split, folds: int) -> tuple[DevelopmentData, ...]:
+def development_folds(
+    data: "TimeSeries | PriceSeries", split: Split, folds: int
+) -> tuple[DevelopmentData, ...]:
     """Return what trials may see in each fold of :func:`walk_forward`, oldest fold first.
+
+    All have the error space of the first one, whose training rows are in every other's.
 
     Raises:
         ConfigError: the split was made for a series of another length, or ``folds`` is no count.
-        DataError: a fold is too short, or its prices stand still.
+        DataError: a fold is too short, or its values stand still.
     """
-    parts = (development(prices, fold) for fold in walk_forward(split, folds))
-    return tuple(replace(part, capacity=split.validation_stop) for part in parts)
+    first, *others = (development(data, fold) for fold in walk_forward(split, folds))
+    return tuple(
+        replace(part, capacity=split.validation_stop, space=first.space)
+        for part in (first, *others)
+    )
 
 
-def development(prices: PriceSeries, split: Split) -> DevelopmentData:
-    """Return the part of ``prices`` before the test: copies, so that no view reaches the test.
+def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentData:
+    """Return the part of ``data`` before the test: copies, so that no view reaches the test.
+
+    Args:
+        data: a series, or prices, of which the default target is taken.
+        split: where its parts lie.
 
     Raises:
         ConfigError: the split was made for a series of another length.
-        DataError: the training prices stand still, or the validation price does after every
+        DataError: the training values stand still, or the validation values do after every
             origin, so that persistence is never wrong and nothing can be measured against it.
     """
-    if len(prices) != split.length:
+    from foretune.datasets.series import encode
+
+    if len(data) != split.length:
         raise ConfigError(
-            f"split must be for the {len(prices)} days of {prices.name}, but got {split.length}"
+            f"split must be for the {len(data)} rows of {data.name}, but got {split.length}"
         )
+    series = data.series() if isinstance(data, PriceSeries) else data
     stop = split.validation_stop
-    values = prices.mid[:stop].copy()
+    values = series.target[:stop].copy()
     if np.ptp(values[: split.train_stop]) == 0:
         raise DataError(
-            f"the {split.train_stop} training prices of {prices.name} must change, but stand still"
+            f"the {split.train_stop} training values of {series.name} must change, but stand still"
         )
-    if not np.any(log_growth_between(values, split.validation_origins, split.horizon)):
+    space = ErrorSpace.fit(series.error_space, values[: split.train_stop])
+    if not np.any(space.changes(values, split.validation_origins, split.horizon)):
         raise DataError(
-            f"the validation prices of {prices.name}, days {split.validation_start} to {stop - 1}, "
+            f"the validation values of {series.name}, rows {split.validation_start} to {stop - 1}, "
             "must change after some forecast origin, but stand still"
         )
-    return DevelopmentData(
-        dates=prices.dates[:stop].copy(), values=values, split=split, capacity=stop
+    seen = series[:stop]
+    past, future, _ = encode(
+        replace(seen, future={name: c[: stop + split.horizon] for name, c in seen.future.items()}),
+        split.train_stop,
     )
+    return DevelopmentData(
+        time=series.time[:stop].copy(),
+        values=values,
+        split=split,
+        capacity=stop,
+        space=space,
+        past=past,
+        future=future,
+        close=last_close(seen),
+        calendar=series.calendar,
+        target_name=series.target_name,
+        unit=series.unit,
+    )
+
+
+def last_close(series: "TimeSeries") -> NDArray[np.float64] | None:
+    """Return the last price of each day, where ``series`` is of mid prices."""
+    is_mid = series.error_space == "log" and series.target_name == "mid price"
+    return series.past.get("close") if is_mid else None

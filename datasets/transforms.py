@@ -1,106 +1,247 @@
-"""Prices to network inputs and back, and smoothed; what is fitted comes from training days."""
+"""Values to network inputs and back, errors, and smoothing; fitted to training rows alone."""
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import DataError
 
-ScalingName = Literal["log_returns", "windowed_min_max"]
+Array = NDArray[np.float64]
 
-# A level forecast can leave the positive numbers, where the logarithm of a price ends. Below
-# this share of the price at the origin every forecast is equally and hopelessly wrong.
+ScalingName = Literal["log_returns", "log", "differences", "standard", "none", "windowed_min_max"]
+SpaceName = Literal["log", "value"]
+
+# A level forecast can leave the positive numbers, where logarithms end. Below this share of the
+# value at the origin every forecast is equally and hopelessly wrong.
 LOWEST_GROWTH = 0.01
 
-# Below this, returns differ by the rounding of prices alone.
+# Below this, values differ by their rounding alone.
 _SMALLEST_STD = 1e-12
 
 
+@dataclass(frozen=True, kw_only=True)
+class ErrorSpace:
+    """How far apart two values are: the space in which forecasts are scored.
+
+    Args:
+        name: "log", where a change is the logarithm of a ratio, as for prices; "value", where it is
+            a difference in units of ``unit``.
+        unit: standard deviation of the training rows; 1 in "log".
+
+    Example:
+        >>> ErrorSpace(name="value", unit=2.0).changes(np.array([1.0, 5.0]), np.array([0]), 1)
+        array([[2.]])
+    """
+
+    name: SpaceName = "log"
+    unit: float = 1.0
+
+    @classmethod
+    def fit(cls, name: SpaceName, train_values: Array) -> Self:
+        """Take the unit of the training rows' values [N].
+
+        Raises:
+            DataError: they stand still, so that there is none.
+        """
+        if name == "log":
+            return cls()
+        unit = float(np.std(train_values))
+        if not 0 < unit < np.inf:
+            raise DataError(
+                f"the {len(train_values)} training values must change, and by no more than a "
+                f"number can hold, but have a standard deviation of {unit}"
+            )
+        return cls(name=name, unit=unit)
+
+    def levels(self, values: Array) -> Array:
+        """Return values [...] as levels, whose differences are changes."""
+        levels: Array = np.log(values) if self.name == "log" else values / self.unit
+        return levels
+
+    def changes(self, values: Array, origins: NDArray[np.int32], horizon: int) -> Array:
+        """Return the actual changes [O, H] of values [N] after each origin [O]."""
+        levels = self.levels(values)
+        rows = origins[:, None] + np.arange(1, horizon + 1)
+        changes: Array = levels[rows] - levels[origins][:, None]
+        return changes
+
+    def after(self, changes: Array, origins: NDArray[np.int32], values: Array) -> Array:
+        """Turn changes [O, H] since the origins [O] into values [O, H]."""
+        now = values[origins][:, None]
+        after: Array = now * np.exp(changes) if self.name == "log" else now + changes * self.unit
+        return after
+
+    def to(self, values: Array, now: Array) -> Array:
+        """Return the changes from ``now`` [O, 1] to values [O, H]; a ratio is floored at 1 %."""
+        if self.name == "value":
+            return (values - now) / self.unit
+        changes: Array = np.log(np.maximum(values / now, LOWEST_GROWTH))
+        return changes
+
+    def of_growth(self, growth: Array, now: Array) -> Array:
+        """Return the changes since ``now`` [O, 1] that log growth [O, H] is."""
+        return growth if self.name == "log" else now * np.expm1(growth) / self.unit
+
+
+LOG = ErrorSpace()
+
+
 class Scaling(Protocol):
-    """A fitted scaling; ``values[i]`` of :meth:`transform` belongs to day ``i + lag``."""
+    """A fitted transform; ``values[i]`` of :meth:`transform` belongs to row ``i + lag``."""
 
     @property
     def lag(self) -> int:
-        """Days at the start of the series that have no scaled value."""
+        """Rows at the start of the series that have no scaled value."""
 
-    def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scale mid prices [N] to network inputs [N - lag]."""
+    def transform(self, values: Array) -> Array:
+        """Scale values [N] to network inputs [N - lag]."""
 
-    def log_growth(
-        self, scaled: NDArray[np.float64], origins: NDArray[np.int32], values: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Invert scaled values [O, H] of the days after each origin [O].
+    def change(
+        self, scaled: Array, origins: NDArray[np.int32], values: Array, space: ErrorSpace = LOG
+    ) -> Array:
+        """Invert scaled values [O, H] of the rows after each origin [O].
 
-        Returns ``log(price / price at the origin)`` [O, H]; :func:`prices_after` makes prices of
-        it. Only ``values[origins]`` is read, never a later day.
+        Returns the changes since the origin [O, H] in ``space``; :meth:`ErrorSpace.after` makes
+        values of them. Only ``values[origins]`` is read, never a later row.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandardisedLogReturns:
-    """``(log(p_t / p_{t-1}) - mean) / std``, mean and std over the training days."""
+class Standardised:
+    """``(v_t - mean) / std``, mean and std over the training rows."""
+
+    lag: ClassVar[int] = 0
+    _WHAT: ClassVar[str] = "values"
 
     mean: float
     std: float
 
-    @property
-    def lag(self) -> int:
-        """The first day has no return."""
-        return 1
-
     @classmethod
-    def fit(cls, train_values: NDArray[np.float64]) -> "StandardisedLogReturns":
-        """Fit to the training days' mid prices [N].
+    def fit(cls, train_values: Array) -> Self:
+        """Fit to the training rows' values [N].
 
         Raises:
-            DataError: the price never changes, so that there is nothing to scale by.
+            DataError: there is nothing to scale by, for they never change; or a logarithm is taken
+                of one that is not above 0.
         """
-        returns = np.diff(np.log(train_values))
-        std = float(np.std(returns))
-        if not std > _SMALLEST_STD:
+        raw = cls._raw(train_values)
+        std = float(np.std(raw))
+        size = 1.0 if "log" in cls._WHAT else float(np.max(np.abs(train_values)))
+        if not _SMALLEST_STD * size < std < np.inf:
             raise DataError(
-                f"the {len(train_values)} training prices must vary, but their log returns have a "
+                f"the {len(train_values)} training values must vary, but their {cls._WHAT} have a "
                 f"standard deviation of {std}"
             )
-        return cls(mean=float(np.mean(returns)), std=std)
+        return cls(mean=float(np.mean(raw)), std=std)
 
-    def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scale mid prices [N] to standardised log returns [N - 1]."""
-        return (np.diff(np.log(values)) - self.mean) / self.std
+    @classmethod
+    def _raw(cls, values: Array) -> Array:
+        return values
 
-    def log_growth(
-        self, scaled: NDArray[np.float64], origins: NDArray[np.int32], values: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Add up scaled returns [O, H] since each origin: log growth [O, H]."""
-        return np.cumsum(scaled * self.std + self.mean, axis=1)
+    def transform(self, values: Array) -> Array:
+        """Scale values [N] to [N - lag]."""
+        return (self._raw(values) - self.mean) / self.std
+
+    def change(
+        self, scaled: Array, origins: NDArray[np.int32], values: Array, space: ErrorSpace = LOG
+    ) -> Array:
+        """Return the changes [O, H] to what ``scaled`` [O, H] are."""
+        return space.to(scaled * self.std + self.mean, values[origins][:, None])
+
+
+class StandardisedLogs(Standardised):
+    """``(log(v_t) - mean) / std``, mean and std over the training rows."""
+
+    _WHAT: ClassVar[str] = "logarithms"
+
+    @classmethod
+    def _raw(cls, values: Array) -> Array:
+        return _logarithms(values, "log")
+
+    def change(
+        self, scaled: Array, origins: NDArray[np.int32], values: Array, space: ErrorSpace = LOG
+    ) -> Array:
+        """Return the changes [O, H] to what ``scaled`` [O, H] are the logarithms of."""
+        now = values[origins][:, None]
+        return space.of_growth(scaled * self.std + self.mean - np.log(now), now)
+
+
+class StandardisedDifferences(Standardised):
+    """``(v_t - v_{t-1} - mean) / std``, mean and std over the training rows."""
+
+    lag: ClassVar[int] = 1
+    _WHAT: ClassVar[str] = "differences"
+
+    @classmethod
+    def _raw(cls, values: Array) -> Array:
+        return np.diff(values)
+
+    def change(
+        self, scaled: Array, origins: NDArray[np.int32], values: Array, space: ErrorSpace = LOG
+    ) -> Array:
+        """Add up scaled differences [O, H] since each origin: changes [O, H]."""
+        now = values[origins][:, None]
+        return space.to(now + np.cumsum(scaled * self.std + self.mean, axis=1), now)
+
+
+class StandardisedLogReturns(Standardised):
+    """``(log(v_t / v_{t-1}) - mean) / std``, mean and std over the training rows."""
+
+    lag: ClassVar[int] = 1
+    _WHAT: ClassVar[str] = "log returns"
+
+    @classmethod
+    def _raw(cls, values: Array) -> Array:
+        return np.diff(_logarithms(values, "log_returns"))
+
+    def change(
+        self, scaled: Array, origins: NDArray[np.int32], values: Array, space: ErrorSpace = LOG
+    ) -> Array:
+        """Add up scaled returns [O, H] since each origin: changes [O, H]."""
+        growth = np.cumsum(scaled * self.std + self.mean, axis=1)
+        return space.of_growth(growth, values[origins][:, None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unscaled:
+    """The values as they are."""
+
+    lag: ClassVar[int] = 0
+
+    def transform(self, values: Array) -> Array:
+        """Return values [N]."""
+        return values
+
+    def change(
+        self, scaled: Array, origins: NDArray[np.int32], values: Array, space: ErrorSpace = LOG
+    ) -> Array:
+        """Return the changes [O, H] to ``scaled`` [O, H]."""
+        return space.to(scaled, values[origins][:, None])
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowedMinMax:
-    """Min-max to [0, 1], separately for each window of training days (the tutorial's step 5).
+    """Min-max to [0, 1], separately for each window of training rows (the tutorial's step 5).
 
-    Days after the training part use the last window's extremes, so they can leave [0, 1]; and
+    Rows after the training part use the last window's extremes, so they can leave [0, 1]; and
     each window knows its own future extremes. Both are the tutorial's faults, kept to
     reproduce it. A remainder shorter than a tenth of a window joins the window before it,
-    because a handful of days would be a poor scale for everything that follows.
+    because a handful of rows would be a poor scale for everything that follows.
 
     ``starts``, ``minima`` and ``maxima`` have one entry a window.
     """
+
+    lag: ClassVar[int] = 0
 
     starts: tuple[int, ...]
     minima: tuple[float, ...]
     maxima: tuple[float, ...]
 
-    @property
-    def lag(self) -> int:
-        """Every day has a value."""
-        return 0
-
     @classmethod
-    def fit(cls, train_values: NDArray[np.float64], window: int) -> "WindowedMinMax":
-        """Fit to the training days' mid prices [N], ``window`` days at a time."""
+    def fit(cls, train_values: Array, window: int) -> "WindowedMinMax":
+        """Fit to the training rows' values [N], ``window`` rows at a time."""
         starts = list(range(0, len(train_values), window))
         if len(starts) > 1 and len(train_values) - starts[-1] < max(window / 10, 2):
             starts.pop()
@@ -111,63 +252,66 @@ class WindowedMinMax:
             maxima=tuple(float(w.max()) for w in windows),
         )
 
-    def _offset_and_range(self, days: NDArray[np.int64]) -> tuple[NDArray[np.float64], ...]:
-        window = np.searchsorted(self.starts, days, side="right") - 1
+    def _offset_and_range(self, rows: NDArray[np.int64]) -> tuple[Array, ...]:
+        window = np.searchsorted(self.starts, rows, side="right") - 1
         low, high = np.array(self.minima)[window], np.array(self.maxima)[window]
-        # A window of one constant price has no range; any scale keeps it invertible.
+        # A window of one constant value has no range; any scale keeps it invertible.
         return low, np.where(high > low, high - low, 1.0)
 
-    def transform(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scale mid prices [N] to [N] values, in [0, 1] on training days."""
+    def transform(self, values: Array) -> Array:
+        """Scale values [N] to [N], in [0, 1] on training rows."""
         low, width = self._offset_and_range(np.arange(len(values)))
-        scaled: NDArray[np.float64] = (values - low) / width
+        scaled: Array = (values - low) / width
         return scaled
 
-    def log_growth(
-        self, scaled: NDArray[np.float64], origins: NDArray[np.int32], values: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Unscale levels [O, H] to log growth [O, H], floored at 1 % of the price at the origin."""
-        days = origins[:, None].astype(np.int64) + np.arange(1, scaled.shape[1] + 1)
-        low, width = self._offset_and_range(days)
-        growth = (scaled * width + low) / values[origins][:, None]
-        logarithm: NDArray[np.float64] = np.log(np.maximum(growth, LOWEST_GROWTH))
-        return logarithm
+    def change(
+        self, scaled: Array, origins: NDArray[np.int32], values: Array, space: ErrorSpace = LOG
+    ) -> Array:
+        """Return the changes [O, H] to the levels that ``scaled`` [O, H] are."""
+        rows = origins[:, None].astype(np.int64) + np.arange(1, scaled.shape[1] + 1)
+        low, width = self._offset_and_range(rows)
+        return space.to(scaled * width + low, values[origins][:, None])
 
 
-def fit_scaling(name: ScalingName, train_values: NDArray[np.float64], *, window: int) -> Scaling:
-    """Fit the scaling called ``name`` to the training days' mid prices [N].
+STANDARDISED: dict[str, type[Standardised]] = {
+    "log_returns": StandardisedLogReturns,
+    "log": StandardisedLogs,
+    "differences": StandardisedDifferences,
+    "standard": Standardised,
+}
+
+
+def fit_scaling(name: ScalingName, train_values: Array, *, window: int) -> Scaling:
+    """Fit the transform called ``name`` to the training rows' values [N].
 
     Args:
-        name: ``log_returns`` or ``windowed_min_max``.
-        train_values: mid prices of the training days [N].
-        window: days per window of ``windowed_min_max``.
+        name: of the transform.
+        train_values: values of the training rows [N].
+        window: rows per window of ``windowed_min_max``.
+
+    Raises:
+        DataError: the values never change, or have no logarithm where one is taken.
     """
-    if name == "log_returns":
-        return StandardisedLogReturns.fit(train_values)
-    return WindowedMinMax.fit(train_values, window)
+    if name == "none":
+        return Unscaled()
+    if name == "windowed_min_max":
+        return WindowedMinMax.fit(train_values, window)
+    return STANDARDISED[name].fit(train_values)
 
 
-def log_growth_between(
-    values: NDArray[np.float64], origins: NDArray[np.int32], horizon: int
-) -> NDArray[np.float64]:
-    """Return the actual ``log(price / price at the origin)`` [O, H] after each origin [O]."""
-    log_values = np.log(values)
-    days = origins[:, None] + np.arange(1, horizon + 1)
-    growth: NDArray[np.float64] = log_values[days] - log_values[origins][:, None]
-    return growth
+def _logarithms(values: Array, scaling: ScalingName) -> Array:
+    wrong = ~(values > 0)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(
+            f"scaling {scaling!r} needs values above 0, but row {row} is {values[row]}; 'standard' "
+            "and 'differences' take any"
+        )
+    logarithms: Array = np.log(values)
+    return logarithms
 
 
-def prices_after(
-    log_growth: NDArray[np.float64], origins: NDArray[np.int32], values: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Turn log growth [O, H] since the origins [O] into prices [O, H]."""
-    prices: NDArray[np.float64] = values[origins][:, None] * np.exp(log_growth)
-    return prices
-
-
-def exponential_moving_average(
-    values: NDArray[np.float64], past_weight: float
-) -> NDArray[np.float64]:
+def exponential_moving_average(values: Array, past_weight: float) -> Array:
     """Return ``m_t = past_weight * m_{t-1} + (1 - past_weight) * x_t`` with ``m`` 0 before x_0.
 
     The tutorial smooths its training data so with 0.9 (step 6) and forecasts so with 0.5 (step

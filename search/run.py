@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import optuna
 from optuna.pruners import BasePruner, WilcoxonPruner
@@ -13,9 +13,9 @@ from optuna.samplers import BaseSampler, BruteForceSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from foretune.datasets.common.checks import require_whole_number
-from foretune.datasets.common.errors import ConfigError, ForetuneError
-from foretune.datasets.prices import PriceSeries
+from foretune.datasets.common.checks import given_data, require_whole_number
+from foretune.datasets.common.errors import ConfigError, ForetuneError, printable
+from foretune.datasets.sources.load import what_was_read
 from foretune.models.config import TrialConfig
 from foretune.search.engine.devices import find_devices, slot_environments
 from foretune.search.engine.driver import Driver, DriverStudy, Plan, say
@@ -45,14 +45,21 @@ _MORE = 2
 
 def run_study(
     name: str,
-    prices: PriceSeries,
+    data: Any = None,
     *,
+    prices: Any = None,
+    target: str | None = None,
     n_trials: int = 30,
     space: SearchSpace | None = None,
     epochs: int | None = None,
     horizon: int | None = None,
     stride: int | None = None,
     folds: int | None = None,
+    gap: int | None = None,
+    split: str | Sequence[float | str] | None = None,
+    train_end: Any = None,
+    validation_end: Any = None,
+    test_end: Any = None,
     seed: int | None = None,
     storage: str | BaseStorage = DEFAULT_STORAGE,
     storage_timeout: float = DEFAULT_TIMEOUT,
@@ -69,7 +76,7 @@ def run_study(
     """Search until the study ``name`` holds ``n_trials`` trials, and return it.
 
     A study that exists is resumed: only the missing trials are run, trials that were interrupted
-    continue from their last snapshot, and no draw is repeated. The test part of ``prices`` is cut
+    continue from their last snapshot, and no draw is repeated. The test part of ``data`` is cut
     off before anything is trained. Ctrl-C (or SIGTERM) stops after the running epochs, says how to
     continue, and returns the study.
 
@@ -78,15 +85,36 @@ def run_study(
 
     Args:
         name: the study's name in the storage.
-        prices: daily prices; which days train, validate and test is decided by the split.
+        data: a TimeSeries, prices, a DataFrame, the path of a file or a sample's name; which rows
+            train, validate and test is decided by the split.
+        prices: the same, as ``data`` was first called.
+        target: what to forecast of prices (close, adj_close, mid, open, ...) or of a table; None
+            for the study's own, or the default.
         n_trials: trials in total, those of earlier runs included.
         space: what to search; None for the study's own, or the default for a new study.
         epochs: maximum epochs per trial, in place of the space's.
-        horizon: days forecast from each origin; None for the study's own, or 50.
-        stride: days from one forecast origin to the next; None for the study's own, or a
+        horizon: steps forecast from each origin; None for the study's own, or one season, or 50
+            where there is none.
+        stride: rows from one forecast origin to the next; None for the study's own, or a
             fifth of the horizon.
         folds: walk-forward folds; a trial's value is the mean over them. None for the study's own,
             or 1.
+        gap: rows between the training, the validation and the test part; None for the study's own,
+            or the horizon.
+        split: the three parts, as shares (0.6, 0.2, 0.2), as numbers of rows (8640, 2880, 2880), or
+            ("rest", 48, 48); rows after the third are left out. None for the study's own, or the
+            shares above.
+        train_end: the last time that trains, in place of ``split``; a day is meant whole.
+        validation_end: the last time that validates.
+        test_end: the last time of the test; None for the last that is there.
+        gap: rows between two parts; None for the study's own, or the horizon. Published protocols
+            have 0.
+        split: which rows train, validate and test: three shares that add up to 1, or three counts
+            from the first row on, of which one may be "rest"; None for the study's own, or shares
+            of 0.6, 0.2 and 0.2.
+        train_end: the last time that is trained on, in place of ``split``.
+        validation_end: the last time that validates.
+        test_end: the last time of the test; None for the last of all.
         seed: seed of the sampler; None for the study's own, or 0.
         storage: URL (SQLite or PostgreSQL) or an Optuna storage.
         storage_timeout: seconds to wait for a database that is away, before giving up.
@@ -107,12 +135,12 @@ def run_study(
         show_progress_bar: show a bar with the best value and the time left.
 
     Raises:
-        ConfigError: a parameter out of range, the study exists with other prices or another
+        ConfigError: a parameter out of range, the study exists with other data or another
             space, or another process is running it.
-        DataError: too few prices for the split.
+        DataError: too few rows for the split.
 
     Example:
-        >>> study = run_study("sp500", load_sample("sp500"), n_trials=30)
+        >>> study = run_study("sp500", "sp500", n_trials=30)
         >>> study.best_value, best_config(study)
     """
     _require_valid(name, n_trials, workers)
@@ -127,12 +155,21 @@ def run_study(
     with quiet_optuna(), stop_on_signal() as stop:
         opened = open_storage(storage, timeout=storage_timeout)
         found = find_study(name, opened)
-        split = {"horizon": horizon, "stride": stride, "folds": folds}
-        spec = agreed_spec(found, prices, split, space=space, epochs=epochs, seed=seed)
+        parts = {"horizon": horizon, "stride": stride, "folds": folds, "gap": gap, "split": split}
+        ends = {"train_end": train_end, "validation_end": validation_end, "test_end": test_end}
+        spec, series = agreed_spec(
+            found,
+            given_data(data, prices),
+            parts | ends,
+            target=target,
+            space=space,
+            epochs=epochs,
+            seed=seed,
+        )
         plan = Plan(
             n_trials=n_trials,
             space=spec.space,
-            folds=spec.development(prices),
+            folds=spec.development(series),
             lanes=_lanes(lanes, spec.split.folds),
             cache=cache,
             task_timeout=task_timeout,
@@ -156,8 +193,12 @@ def run_study(
                 if StudySpec.stored(study) is None:
                     store_spec(study, spec)
                 enqueue_configs(study, spec.space, start_from)
-                target = _target(study, n_trials, sampler, pruner)
-                target.store(study)
+                wanted = _target(study, n_trials, sampler, pruner)
+                wanted.store(study)
+                if show_progress_bar:
+                    say(printable(what_was_read(series)))
+                if left_out := spec.split_days(len(series)).left_out:
+                    say(f"the last {left_out:,} rows are left out: they are in no part")
                 missing = n_trials - finished_trials(study)
                 if missing <= 0:
                     return study
@@ -172,7 +213,7 @@ def run_study(
                         )
                 slots = _slots(executor, workers, -(-missing // plan.lanes), cache)
                 try:
-                    _drive(study, plan, target, slots, stop, check_lease, show=show_progress_bar)
+                    _drive(study, plan, wanted, slots, stop, check_lease, show=show_progress_bar)
                 finally:
                     slots.close()
         except (KeyError, *STORAGE_ERRORS):

@@ -21,7 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from foretune.datasets import load_sample
+from foretune.datasets import load_prices
 from foretune.datasets.common.files import make_folder, require_folder_place, write_atomically
 from foretune.models.forecasts.intervals import COVERAGE
 from foretune.search import make_report, run_study
@@ -65,7 +65,7 @@ class Outcome:
 def judge(setting: Setting, seed: int, trials: int) -> Outcome:
     """Run one study on prices of its own, and judge it."""
     # Other prices for each setting, and not the seed of the sampler and the weights.
-    prices = load_sample(setting.sample, seed=1000 * setting.horizon + seed)
+    prices = load_prices(f"{setting.sample}(seed={1000 * setting.horizon + seed})")
     study = run_study(
         f"{setting.sample}-{setting.horizon}-{seed}",
         prices,

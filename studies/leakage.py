@@ -19,7 +19,7 @@ import numpy as np
 import optuna
 from scipy import stats
 
-from foretune.datasets import SAMPLES, PriceSeries, load_prices, load_sample
+from foretune.datasets import SAMPLES, PriceSeries, load_prices
 from foretune.datasets.common.files import make_folder, require_folder_place, write_atomically
 from foretune.datasets.splits import DevelopmentData, Split, chronological_split, development
 from foretune.models import NonFiniteLossError, best_epoch, fit
@@ -68,13 +68,13 @@ def leaked_value(prices: PriceSeries, split: Split, seed: int, trials: int) -> f
 
 def leaked_data(prices: PriceSeries, split: Split) -> DevelopmentData:
     """Put the test days where the validation days belong."""
-    leak = replace(split, validation_start=split.test_start, validation_stop=split.length)
-    return development(prices, leak)
+    leak = replace(split, validation_start=split.test_start, validation_stop=split.test_stop)
+    return development(prices.series("mid"), leak)
 
 
 def honest_value(prices: PriceSeries, split: Split, seed: int, trials: int) -> float:
     """Return the test value of the trial and epoch that the validation days chose."""
-    data = development(prices, split)
+    data = development(prices.series("mid"), split)
     config = best_config(search(data, seed, trials))
     best = best_epoch(fit(config, data))
     scores = evaluate(
@@ -102,8 +102,8 @@ def measure(where: str, seeds: int, trials: int, say: Callable[[str], None]) -> 
     leaked: list[float] = []
     honest: list[float] = []
     for seed in range(seeds):
-        simulated = where in SAMPLES and where != "sp500"
-        prices = load_sample(where, seed=seed) if simulated else load_prices(where)
+        simulated = where in SAMPLES and where not in ("sp500", "bikes")
+        prices = load_prices(f"{where}(seed={seed})" if simulated else where)
         split = chronological_split(len(prices), horizon=HORIZON, history=SPACE.history)
         leaked.append(leaked_value(prices, split, seed, trials))
         honest.append(honest_value(prices, split, seed, trials))

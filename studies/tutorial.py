@@ -25,7 +25,7 @@ from rich.table import Table
 from foretune.datasets import DataError, PriceSeries, load_prices, load_sample
 from foretune.datasets.common.files import make_folder, require_folder_place, write_atomically
 from foretune.datasets.splits import DevelopmentData, Split, chronological_split, development
-from foretune.datasets.transforms import log_growth_between
+from foretune.datasets.transforms import LOG
 from foretune.models import EpochResult, TrialConfig, best_epoch, fit
 from foretune.models.forecasts.baselines import (
     ExponentialAverage,
@@ -109,7 +109,7 @@ def tutorial_data(prices: PriceSeries) -> DevelopmentData:
         horizon=HORIZON,
         stride=HORIZON,
     )
-    return development(prices, split)
+    return development(prices.series("mid"), split)
 
 
 def as_printed(config: TrialConfig, data: DevelopmentData) -> tuple[AsPrinted, list[EpochResult]]:
@@ -148,7 +148,7 @@ def corrected(config: TrialConfig, prices: PriceSeries) -> Corrected:
     config = config.replace(scaling="log_returns", smoothing=0.0, label_offset=1)
     split = chronological_split(len(prices), horizon=HORIZON, history=config.unroll_length)
     run = []
-    for result in fit(config, development(prices, split)):
+    for result in fit(config, development(prices.series("mid"), split)):
         run.append(result)
         print(
             f"corrected: epoch {result.epoch}/{config.epochs} training loss "
@@ -179,7 +179,7 @@ def _baselines(prices: PriceSeries, split: Split, origins: np.ndarray) -> dict[s
     growth = baseline_growth(
         prices.mid, train_stop=split.train_stop, origins=origins, horizon=HORIZON
     )
-    came = log_growth_between(prices.mid, origins, HORIZON)
+    came = LOG.changes(prices.mid, origins, HORIZON)
     return {name: relative_mse(forecast, came) for name, forecast in growth.items()}
 
 

@@ -30,4 +30,6 @@ def tiny_space() -> SearchSpace:
 
 @pytest.fixture(scope="session")
 def tiny_data(walk: PriceSeries) -> DevelopmentData:
-    return development(walk, chronological_split(len(walk), horizon=HORIZON, history=8))
+    return development(
+        walk.series("mid"), chronological_split(len(walk), horizon=HORIZON, history=8)
+    )

@@ -19,6 +19,7 @@ ROOMS = {
     "datasets": """
         common
         calendar transforms
+        text_dates
         series frames panel prices
         splits history
         sources

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 from venv import EnvBuilder
+from zipfile import ZipFile
 
 import pytest
 
@@ -49,6 +50,10 @@ def test_a_wheel_in_an_empty_environment_runs_a_study(tmp_path: Path) -> None:
         shutil.copy(ROOT / file, source)
     run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", tmp_path, source)
     (wheel,) = tmp_path.glob("foretune-*.whl")
+    with ZipFile(wheel) as archive:
+        assert "foretune/datasets/data/bikes.csv.gz" in archive.namelist()
+        (metadata,) = (name for name in archive.namelist() if name.endswith("/METADATA"))
+        assert b"Apache-2.0 AND CC-BY-4.0 AND BSD-3-Clause" in archive.read(metadata)
     EnvBuilder(with_pip=True).create(tmp_path / "environment")
     commands = tmp_path / "environment" / "bin"
     run(commands / "pip", "install", "--quiet", wheel)

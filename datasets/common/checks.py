@@ -1,6 +1,7 @@
 """Checks of what a user gives that more than one function makes."""
 
 from numbers import Integral
+from typing import Any
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 
@@ -34,3 +35,15 @@ def require_whole_number(
     if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
         allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise error(f"{name} must be a whole number {allowed}, but got {value!r}")
+
+
+def given_data(data: Any, prices: Any) -> Any:
+    """Return ``data``, or ``prices`` as the keyword was first called.
+
+    Raises:
+        ConfigError: both are given, or none.
+    """
+    if (data is None) == (prices is None):
+        given = "none" if data is None else "both"
+        raise ConfigError(f"data must be given, or prices= as it was first called, but got {given}")
+    return prices if data is None else data

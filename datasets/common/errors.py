@@ -20,11 +20,15 @@ class ForetuneError(Exception):
 
 
 class DataError(ForetuneError):
-    """Prices that cannot be read or used."""
+    """Data that cannot be read or used."""
 
 
 class ConfigError(ForetuneError):
     """A config, search space or argument that is not allowed."""
+
+
+class DataWarning(UserWarning):
+    """What reading data left out, filled or decided."""
 
 
 def printable(text: str) -> str:

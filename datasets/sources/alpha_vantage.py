@@ -19,12 +19,12 @@ from urllib.parse import urlencode, urlsplit
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.common.files import write_atomically
 from foretune.datasets.prices import PRICE_FIELDS, PriceSeries
-from foretune.datasets.sources.csv_table import MAX_BYTES
-from foretune.datasets.sources.readers import read_prices
 
 DEFAULT_URL = "https://www.alphavantage.co/query"
 KEY_VARIABLE = "ALPHAVANTAGE_API_KEY"
 PREFIX = "alphavantage:"  # before the symbol, where prices are named in one word
+# A century of daily prices is about 2 MB; whatever is far larger is none.
+MAX_BYTES = 8 * 2**20
 
 _ROWS = "Time Series (Daily)"
 _FIELDS = {name: f"{i}. {name}" for i, name in enumerate((*PRICE_FIELDS, "volume"), start=1)}
@@ -88,6 +88,8 @@ def download_prices(
     path = Path(f"stock_market_data-{symbol}.csv" if cache is None else cache)
     source = f"{PREFIX}{symbol}"
     if os.path.exists(path) and not refresh:
+        from foretune.datasets.sources.readers import read_prices
+
         return dataclasses.replace(read_prices(path, name=symbol), source=source)
     key = _key(api_key)
     query = {"function": "TIME_SERIES_DAILY", "symbol": symbol, "outputsize": outputsize}

@@ -1,12 +1,156 @@
-"""Prices by one word: a sample, a file, or a download."""
+"""Data by one word or object: a sample, a file, a download, a DataFrame."""
 
+import os
+import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from foretune.datasets.common.errors import ConfigError, DataError
+from pydantic import BeforeValidator, Field
+
+from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
+from foretune.datasets.common.records import StrictModel, list_to_tuple
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.alpha_vantage import PREFIX, download_prices
-from foretune.datasets.sources.readers import read_prices
 from foretune.datasets.sources.samples import SAMPLES, load_sample, load_simulated
+
+if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    from foretune.datasets.series import TimeSeries
+
+
+def _names(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else list_to_tuple(value)
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+
+
+class Reading(StrictModel):
+    """How data are read: the arguments of :func:`read_series`, which a study stores."""
+
+    time: str | None = None
+    target: str | None = None
+    past: Names = ()
+    future: Names = ()
+    static: Names = ()
+    freq: str | None = None
+    seasonality: int | None = Field(default=None, ge=1)
+    missing: Literal["raise", "drop", "ffill", "interpolate"] = "raise"
+    day_first: bool | None = None
+    decimal: Literal[".", ","] | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+    series: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the arguments that are not at their defaults."""
+        return self.model_dump(exclude_defaults=True)
+
+
+def as_series(data: Any, target: str | None = None, **reading: Any) -> "TimeSeries":
+    """Return data of any kind as a series.
+
+    Args:
+        data: a TimeSeries; a PriceSeries; a DataFrame, or a pandas Series by date; the path of a
+            file; or a word: a sample's name, a simulation such as ``ar1(length=4000, seed=3)``, or
+            ``alphavantage:SYMBOL``.
+        target: the column or the price to forecast; None to find it.
+        **reading: further arguments of :func:`read_series`, such as ``missing="ffill"``.
+
+    Raises:
+        DataError: ``data`` is nothing of that kind, or cannot be read.
+        ConfigError: an argument is none of its values, or says nothing of such data.
+
+    Warns:
+        DataWarning: what was left out, filled or decided; also in ``remarks``.
+
+    Example:
+        >>> as_series("sp500", "close")
+        TimeSeries('sp500', 13594 rows, sessions (Monday to Friday), 1962-01-02 to 2015-12-31)
+    """
+    how = Reading(target=target, **reading)
+    series = _series(data, how)
+    known = {**series.reading, **how.given()}
+    return series if known == series.reading else replace(series, reading=known)
+
+
+def _series(data: Any, how: Reading) -> "TimeSeries":
+    from foretune.datasets.series import TimeSeries
+
+    if isinstance(data, str | os.PathLike):
+        found = _by_word(os.fspath(data))
+        if found is None:
+            from foretune.datasets.sources.readers import read_series
+
+            return read_series(data, **how.given())
+        data = found
+    if isinstance(data, PriceSeries):
+        _require_nothing_to_read(how, data.name)
+        return _on_calendar(data.series(how.target), how)
+    if isinstance(data, TimeSeries):
+        _require_nothing_to_read(how, data.name)
+        if how.target not in (None, data.target_name):
+            raise ConfigError(
+                f"target of {data.name} must be {data.target_name!r}, but got {how.target!r}"
+            )
+        return _on_calendar(data, how)
+    import pandas as pd
+
+    if isinstance(data, pd.Series) and isinstance(data.index, pd.DatetimeIndex | pd.PeriodIndex):
+        data = data.to_frame("value" if data.name is None else data.name)
+    if isinstance(data, pd.DataFrame):
+        from foretune.datasets.sources.readers import series_of_frame
+
+        return series_of_frame(data, **how.given())
+    raise DataError(
+        "data must be a TimeSeries, a PriceSeries, a DataFrame, a pandas Series by date, a path or "
+        f"a sample's name, but got {type(data).__name__}; "
+        "TimeSeries.from_frame(pd.DataFrame(...)) makes a series of arrays"
+    )
+
+
+def what_was_read(series: "TimeSeries") -> str:
+    """Say in one line what a series is: rows, first and last time, calendar and target.
+
+    Example:
+        >>> what_was_read(as_series("sp500", "close"))
+        'sp500: 13,594 rows, 1962-01-02 to 2015-12-31, sessions (Monday to Friday), close price'
+    """
+    covariates = [*series.past, *series.future, *series.static]
+    beside = f", with {', '.join(covariates)}" if covariates else ""
+    first, last = (str(time).removesuffix(" 00:00:00") for time in series.time[[0, -1]])
+    return (
+        f"{series.source}: {len(series):,} rows, {first} to {last}, {series.calendar}, "
+        f"{series.target_name}{beside}"
+    )
+
+
+def _by_word(word: str) -> "PriceSeries | TimeSeries | None":
+    """Return a sample, a download or a simulation; None where the word must be a path."""
+    if word in SAMPLES:
+        return load_sample(word)
+    if word.startswith(PREFIX):
+        # A free key gets 100 days, too few for any split; `full` needs a paid one.
+        return download_prices(word.removeprefix(PREFIX), outputsize="full")
+    return load_simulated(word)
+
+
+def _require_nothing_to_read(how: Reading, name: str) -> None:
+    others = sorted(set(how.given()) - {"target", "freq", "seasonality"})
+    if others:
+        raise ConfigError(
+            f"{' and '.join(others)} must not be given for {name}: it is no file to read"
+        )
+
+
+def _on_calendar(series: "TimeSeries", how: Reading) -> "TimeSeries":
+    """Give a series the frequency and seasonality that are asked for."""
+    if how.freq is None and how.seasonality is None:
+        return series
+    from foretune.datasets.calendar import infer_calendar
+
+    frequency = series.calendar.frequency if how.freq is None else how.freq
+    calendar = infer_calendar(series.time, frequency=frequency, seasonality=how.seasonality)
+    return replace(series, calendar=calendar)
 
 
 def load_prices(where: str) -> PriceSeries:
@@ -23,37 +167,41 @@ def load_prices(where: str) -> PriceSeries:
         >>> load_prices("sp500")
         PriceSeries('sp500', 13594 rows, 1962-01-02 to 2015-12-31)
     """
-    if where in SAMPLES:
-        return load_sample(where)
-    if is_download(where):
-        # A free key gets 100 days, too few for any split; `full` needs a paid one.
-        return download_prices(where.removeprefix(PREFIX), outputsize="full")
-    simulated = load_simulated(where)
-    return read_prices(where) if simulated is None else simulated
+    found = _by_word(where)
+    if found is None:
+        from foretune.datasets.sources.readers import read_prices
+
+        return read_prices(where)
+    if not isinstance(found, PriceSeries):
+        raise DataError(f"{where} must be prices, but is a series of {found.target_name}")
+    return found
 
 
 def is_download(where: str) -> bool:
-    """Whether prices are downloaded."""
+    """Whether data are downloaded."""
     return where.startswith(PREFIX)
 
 
-def load_prices_of(study: str, source: str) -> PriceSeries:
-    """Load the prices of a study from where it knows them to be.
+def load_series_of(study: str, source: str, **reading: Any) -> "TimeSeries":
+    """Load the data of a study from where it knows them to be, and read them as it did.
+
+    What that leaves out, fills or decides was said when the study was made: it stands in
+    ``remarks``, and is no warning again.
 
     Args:
         study: its name.
         source: a sample, a simulation, a download, or a file of that name in this folder.
+        **reading: as for :func:`as_series`, which the study stores.
 
     Raises:
         ConfigError: ``source`` is no such name.
-        DataError: there are no prices; says how to name others.
+        DataError: there are no data; says how to name others.
     """
     try:
-        return load_prices(require_name(source))
+        with warnings.catch_warnings(action="ignore", category=DataWarning):
+            return as_series(require_name(source), **reading)
     except DataError as error:
-        raise DataError(
-            f"the prices of study {study!r} must be given, as --data: {error}"
-        ) from None
+        raise DataError(f"the data of study {study!r} must be given, as --data: {error}") from None
 
 
 def require_name(source: str) -> str:

@@ -1,214 +1,495 @@
-"""``read_prices``: daily prices from the CSV files of many sources.
+"""``read_series`` and ``read_prices``: from the files of many sources to what can be forecast.
 
 A table of cells goes in, checked columns come out; the first cell that cannot be accepted is named.
 """
 
-import dataclasses
-import logging
 import os
-import re
-from collections.abc import Callable
-from datetime import date
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.common.errors import DataError
+from foretune.datasets.calendar import infer_calendar
+from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
+from foretune.datasets.frames import Missing, filled_rows, in_order, read_frame
 from foretune.datasets.prices import (
     FIRST_YEAR,
     LAST_YEAR,
     PRICE_FIELDS,
     PRICE_RULE,
-    VOLUME_RULE,
+    TARGETS,
     PriceSeries,
     bad_prices,
     bad_volumes,
 )
-from foretune.datasets.sources.csv_table import NUMBER, REQUIRED, Table, read_table
+from foretune.datasets.series import TimeSeries
+from foretune.datasets.sources.columns import (
+    named_column,
+    price_columns,
+    select_series,
+    target_column,
+    time_columns,
+)
+from foretune.datasets.sources.dates import to_times
+from foretune.datasets.sources.load import Reading
+from foretune.datasets.sources.text_table import Table, is_missing, read_text_table, short
+from foretune.datasets.sources.values import Decimal, mostly_numbers, to_numbers
 
-_MISSING = frozenset({"", "-", "na", "n/a", "nan", "nat", "null", "none"})
-_TIME = r"(?:[T ]\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)? ?(?:Z|[AP]M|[+-]\d\d:?\d\d)?)?"
-_DATES = {
-    layout: re.compile(pattern, re.ASCII)
-    for layout, pattern in {
-        "YYYY-MM-DD": rf"(?P<year>\d{{4}})-(?P<month>\d\d)-(?P<day>\d\d){_TIME}",
-        "M/D/YYYY": rf"(?P<month>\d{{1,2}})/(?P<day>\d{{1,2}})/(?P<year>\d{{4}}){_TIME}",
-        "YYYYMMDD": r"(?P<year>\d{4})(?P<month>\d\d)(?P<day>\d\d)",
-    }.items()
-}
-_log = logging.getLogger("foretune")
+
+def read_series(
+    path: str | os.PathLike[str],
+    *,
+    time: str | None = None,
+    target: str | None = None,
+    past: Sequence[str] = (),
+    future: Sequence[str] = (),
+    static: Sequence[str] = (),
+    freq: str | None = None,
+    seasonality: int | None = None,
+    missing: Missing = "raise",
+    day_first: bool | None = None,
+    decimal: Decimal | None = None,
+    columns: Mapping[str, str] | None = None,
+    series: str | None = None,
+    name: str | None = None,
+) -> TimeSeries:
+    """Read a series from a text file: CSV and its relatives, plain, gzipped or alone in a zip.
+
+    Dates, numbers and missing cells are read as people write them, and a title above the header or
+    a note below the rows is left out. A file with open, high, low and close is of prices: the
+    target is one of them, and errors are those of logarithms. A column that is not used may hold
+    anything.
+
+    Args:
+        path: the file.
+        time: the column of times; None to find it.
+        target: the column to forecast, or "mid" of prices, (high + low) / 2; None to find it.
+        past: columns known up to the origin of a forecast.
+        future: columns known beyond it; they may go on where the target is missing at the end.
+        static: columns with one value.
+        freq: a pandas offset alias, "sessions" or "steps"; None to infer it.
+        seasonality: steps in a season; None for the calendar's own.
+        missing: what to do with missing values: "raise" an error, "drop" their rows, or fill
+            them, and missing rows of a regular calendar too: "ffill" repeats the last value,
+            "interpolate" draws a line between numbers.
+        day_first: whether 01/02/2024 is in February; None to find out.
+        decimal: "." or ",", what stands before the decimals; None to find out.
+        columns: which columns the prices are, such as ``{"open": "Apertura"}``; of open, high, low,
+            close, adj_close and volume. None to find them by their names in seven languages.
+        series: which one to take, where a column names several.
+        name: label of the series; by default the name of the file without its suffix.
+
+    Raises:
+        DataError: names file, line, column and value that cannot be used, and the option that
+            helps.
+        ConfigError: an argument is none of its values.
+
+    Warns:
+        DataWarning: what was left out, filled or decided; also in ``remarks``.
+
+    Example:
+        >>> read_series("load.csv", target="MW", future=["holiday"])  # doctest: +SKIP
+        TimeSeries('load', 8760 rows, hourly, 2023-01-01 to 2023-12-31 23:00:00)
+    """
+    past, future, static = _names(past), _names(future), _names(static)
+    how = Reading(
+        time=time,
+        target=target,
+        past=tuple(past),
+        future=tuple(future),
+        static=tuple(static),
+        freq=freq,
+        seasonality=seasonality,
+        missing=missing,
+        day_first=day_first,
+        decimal=decimal,
+        columns=dict(columns or {}),
+        series=series,
+    )
+    label = _label(path)
+    table = select_series(read_text_table(label, path), series)
+    found = price_columns(table, PRICE_FIELDS if columns else (), columns)
+    price = price_target(table, found, target)
+    if price is not None and not [*past, *future, *static]:
+        daily = _prices(table, found, time, missing, freq, day_first, decimal, name)
+        if daily is not None:
+            made = daily.series(price if target else None)
+            if freq is not None or seasonality is not None:
+                calendar = infer_calendar(made.time, frequency=freq, seasonality=seasonality)
+                made = replace(made, calendar=calendar)
+            return _with_remarks(made, daily.remarks, how)
+    remarks = [*table.remarks]
+    if price is not None and price not in found:
+        raise DataError(
+            f"{label}: the target {price!r} needs one row a day and no covariates; give another by "
+            "target= (--target)"
+        )
+    times = time_columns(table, time)
+    if missing == "drop":
+        table = _with_times(table, times, remarks)
+    frame = pd.DataFrame(index=range(len(table.lines)))
+    when, index = None, pd.Index(frame.index)
+    if times:
+        index, decided = _times(table, times, missing, freq, day_first)
+        remarks += decided
+        when = "time" if times[0].startswith("column ") else times[0]
+    goal = found[price] if price is not None else target_column(table, times, index, target)
+    values, decided = to_numbers(table, goal, decimal=decimal)
+    remarks += decided
+    frame[goal] = values
+    covariates: list[list[str]] = []
+    for option, names in (("past", past), ("future", future), ("static", static)):
+        covariates.append([named_column(table, n, f"{option}= (--{option})") for n in names])
+        for column in covariates[-1]:
+            frame[column], decided = _covariate(table, column, decimal)
+            remarks += decided
+    if when is not None:
+        frame[when] = index
+    read = read_frame(
+        frame,
+        time=when,
+        target=goal,
+        past=covariates[0],
+        future=covariates[1],
+        static=covariates[2],
+        freq=freq,
+        seasonality=seasonality,
+        missing=missing,
+        where=lambda row: f"{label}, line {table.lines[row]}",
+    )
+    given: dict[str, Any] = {item.name: getattr(read, item.name) for item in fields(read)}
+    if price is not None:
+        given |= {"error_space": "log", "target_name": f"{price} price"}
+    made = TimeSeries(name=_name(label, name), source=PurePath(label).name, **given)
+    return _with_remarks(made, (*remarks, *read.remarks), how)
 
 
 def read_prices(
     path: str | os.PathLike[str],
     *,
-    missing: Literal["raise", "drop"] = "raise",
+    time: str | None = None,
+    missing: Missing = "raise",
+    day_first: bool | None = None,
+    decimal: Decimal | None = None,
+    columns: Mapping[str, str] | None = None,
+    series: str | None = None,
     name: str | None = None,
 ) -> PriceSeries:
-    """Read daily prices from a CSV file, plain or gzipped.
+    """Read daily prices from a text file, with the arguments of :func:`read_series`.
 
-    Reads the files of Kaggle's stock market set, Yahoo Finance, yfinance (one or three header
-    lines), Stooq (web and bulk) and Alpha Vantage, and any other CSV file with these columns:
+    Columns are found by their names in seven languages, in any order: the files of Kaggle, Yahoo
+    Finance, yfinance, Stooq, Alpha Vantage, Investing.com, Nasdaq.com, MetaTrader, Binance and
+    others. The day counts as written: a time and a time zone after it are ignored. Rows are
+    sorted from the oldest to the newest.
 
-    - Date (or Timestamp, Datetime), Open, High, Low and Close, in any order and case; Volume (or
-      Vol) if there is one. Other columns are ignored, an adjusted close among them.
-    - Separated by commas, semicolons or tabs; in UTF-8, with or without a byte order mark.
-    - Dates as YYYY-MM-DD, M/D/YYYY or YYYYMMDD, the same in all rows. A time and a time zone
-      after the date are ignored: the day counts as written.
-    - Rows in any order; they are sorted from the oldest to the newest.
-
-    A cell is missing if it is empty or one of -, NA, N/A, NaN, NaT, null, None. A missing volume
-    counts as 0, as Yahoo writes it for an index; a column without any volume is left out.
-
-    Args:
-        path: the file.
-        missing: what to do with a row whose date or price is missing: "raise" an error, or "drop"
-            the row, log a warning on the logger "foretune" and count it in ``PriceSeries.dropped``.
-        name: label of the series; by default the name of the file without its suffix.
+    A missing volume counts as 0, as Yahoo writes it for an index; a volume or an adjusted close
+    that cannot be read is left out.
 
     Returns:
-        The series, with the prices of the file as they are: nothing is adjusted or filled in.
+        The series, with the prices of the file as they are; nothing is adjusted.
+        `PriceSeries.dropped` counts the rows that ``missing="drop"`` left out.
 
     Raises:
         DataError: the file cannot be read as prices; names file, line, column, value and rule.
+        ConfigError: an argument is none of its values.
+
+    Warns:
+        DataWarning: what was left out, filled or decided; also in ``remarks``.
 
     Example:
         >>> read_prices("hpq.us.txt", missing="drop")  # doctest: +SKIP
         PriceSeries('hpq.us', 12075 rows, 1970-01-02 to 2017-11-10)
     """
-    if missing not in ("raise", "drop"):
-        raise DataError(f"missing must be 'raise' or 'drop', but got {missing!r}")
-    # Names that are not valid Unicode could neither be printed nor stored.
-    label = os.fspath(path).encode(errors="replace").decode()
-    complete = read_table(label, path)
-    table = _without_missing(complete, missing)
+    if missing not in get_args(Missing):
+        raise ConfigError(f"missing must be one of {get_args(Missing)}, but got {missing!r}")
+    table = select_series(read_text_table(_label(path), path), series)
+    found = price_columns(table, PRICE_FIELDS, columns)
+    made = _prices(table, found, time, missing, None, day_first, decimal, name, daily=True)
+    assert made is not None
+    _warn(table.label, made.remarks)
+    return made
+
+
+def series_of_frame(df: pd.DataFrame, **reading: Any) -> TimeSeries:
+    """Read a DataFrame as a file of the same columns is read, with :func:`read_series`' arguments.
+
+    Raises:
+        DataError: names row, column and value that cannot be used.
+        ConfigError: ``decimal`` is given, which numbers do not have.
+
+    Warns:
+        DataWarning: what was left out, filled or decided.
+    """
+    if "decimal" in reading:
+        raise ConfigError("decimal must not be given for a DataFrame, which holds numbers")
+    columns, target = reading.pop("columns", None), reading.pop("target", None)
+    names = tuple(map(str, df.columns))
+    table = Table("a DataFrame", names, np.empty((0, len(names)), object), np.empty(0, np.int64))
+    found = price_columns(table, PRICE_FIELDS if columns else (), columns)
+    price = price_target(table, found, target)
+    if price is None:
+        return TimeSeries.from_frame(df, target=target, **reading)
+    if any(reading.get(group) for group in ("past", "future", "static")):
+        made = TimeSeries.from_frame(df, target=found.get(price, price), **reading)
+        return replace(made, error_space="log", target_name=f"{price} price")
+    prices = df.rename(columns=str)
+    for extra, bad in (("volume", bad_volumes), ("adj_close", bad_prices)):
+        values = pd.to_numeric(prices[found[extra]], errors="coerce") if extra in found else None
+        if values is not None and extra == "volume":
+            values = values.fillna(0.0)
+        if values is None or bad(values.to_numpy(np.float64)).any():
+            found.pop(extra, None)
+        else:
+            prices[found[extra]] = values
+    others = [column for name, column in found.items() if name != "close"]
+    read = TimeSeries.from_frame(prices, target=found["close"], past=others, **reading)
+    if not isinstance(read.time, pd.DatetimeIndex) or read.time.normalize().has_duplicates:
+        if price not in found:
+            raise DataError(f"the target {price!r} needs one row a day; give another by target=")
+        return replace(
+            read,
+            target=read.past.get(found[price], read.target),
+            past={},
+            error_space="log",
+            target_name=f"{price} price",
+        )
+    arrays: dict[str, Any] = {n: read.past.get(c, read.target) for n, c in found.items()}
+    daily = PriceSeries(
+        name=read.name,
+        dates=read.time.tz_localize(None).to_numpy(),
+        source=read.source,
+        remarks=read.remarks,
+        **{"volume": None} | arrays,
+    )
+    made = daily.series(price if target else None)
+    return replace(made, calendar=read.calendar)
+
+
+def _label(path: str | os.PathLike[str]) -> str:
+    """Return what messages call a file; a name that is not Unicode could not be printed."""
+    return os.fspath(path).encode(errors="replace").decode()
+
+
+def _name(label: str, name: str | None) -> str:
+    """Return the name of a series: the file's without its suffix."""
+    file = PurePath(label)
+    packed = file.suffix.lower() in (".gz", ".zip")
+    stem = PurePath(file.stem).stem if packed else file.stem
+    return name if name is not None else stem if stem.strip() else file.name
+
+
+def _names(names: Sequence[str] | None) -> list[str]:
+    return [names] if isinstance(names, str) else [*(names or ())]
+
+
+def _warn(label: str, remarks: Sequence[str], level: int = 3) -> None:
+    for remark in remarks:
+        warnings.warn(f"{label}: {remark}", DataWarning, stacklevel=level)
+
+
+def _with_remarks(series: TimeSeries, remarks: Sequence[str], how: Reading) -> TimeSeries:
+    _warn(series.source, remarks, 4)
+    return replace(series, remarks=tuple(remarks), reading=how.given())
+
+
+def price_target(table: Table, found: Mapping[str, str], target: str | None) -> str | None:
+    """Return which price is the target, of a file that has all four; None of another file."""
+    if not set(PRICE_FIELDS) <= set(found):
+        return None
+    if target is None:
+        return "close"
+    words = target.removesuffix(" price").replace("adjusted ", "adj_")  # as the series calls it
+    if words in TARGETS and target not in table.columns:
+        return words
+    column = named_column(table, target, "target= (--target)")
+    return next((price for price in TARGETS if found.get(price) == column), None)
+
+
+def _with_times(table: Table, times: Sequence[str], remarks: list[str]) -> Table:
+    """Leave out the rows without a time."""
+    gaps = [is_missing(table.column(column)) for column in times]
+    empty = np.any(gaps, axis=0) if gaps else np.zeros(len(table.lines), dtype=np.bool_)
+    if empty.any():
+        remarks.append(
+            f"{empty.sum()} of {len(empty)} rows were left out, for their time is missing "
+            f"(missing='drop'); the first is line {table.lines[empty.argmax()]}"
+        )
+    return table.rows(~empty) if empty.any() else table
+
+
+def _times(
+    table: Table, times: Sequence[str], missing: Missing, freq: str | None, day_first: bool | None
+) -> tuple[pd.Index, tuple[str, ...]]:
+    def fits(index: pd.DatetimeIndex) -> bool:
+        try:
+            gaps = missing in ("ffill", "interpolate")
+            infer_calendar(index, frequency=freq, gaps=gaps)
+        except DataError:
+            return False
+        return True
+
+    is_regular = None if freq is None else fits
+    return to_times(table, times, day_first=day_first, is_regular=is_regular)
+
+
+def _covariate(
+    table: Table, column: str, decimal: Decimal | None
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return numbers, NaN where missing, or text, None where missing [R]."""
+    if mostly_numbers(table, column):
+        return to_numbers(table, column, decimal=decimal)
+    cells = table.column(column).copy()
+    cells[is_missing(cells)] = None
+    return cells, ()
+
+
+def _prices(
+    table: Table,
+    found: Mapping[str, str],
+    time: str | None,
+    missing: Missing,
+    freq: str | None,
+    day_first: bool | None,
+    decimal: Decimal | None,
+    name: str | None,
+    *,
+    daily: bool = False,
+) -> PriceSeries | None:
+    """Read daily prices; None where a day has several rows, unless ``daily`` says it must not."""
+    times = time_columns(table, time)
+    if not times:
+        raise DataError(f"{table.label}: no column of dates; name one by time= (--time)")
+    remarks = [*table.remarks]
+    complete, prices = table, {price: found[price] for price in PRICE_FIELDS}
+    table = _without_missing(table, [*times, *prices.values()], len(times), missing, remarks)
     if len(table.lines) < 2:
         raise DataError(
-            f"{label}: a price series needs at least 2 rows, but got {len(table.lines)}"
+            f"{table.label}: a price series needs at least 2 rows, but got {len(table.lines)}"
         )
-    file = PurePath(label)
-    if name is None:
-        stem = PurePath(file.stem).stem if file.suffix.lower() == ".gz" else file.stem
-        name = stem if stem.strip() else file.name
-    return _series(
-        table,
-        name=name,
-        source=file.name,
-        dropped=len(complete.lines) - len(table.lines),
-    )
-
-
-def _is_missing(cells: NDArray[np.object_]) -> NDArray[np.bool_]:
-    missing = np.frompyfunc(lambda cell: cell.lower() in _MISSING, 1, 1)(cells)
-    return np.asarray(missing, dtype=np.bool_)
-
-
-def _without_missing(table: Table, missing: Literal["raise", "drop"]) -> Table:
-    gaps = _is_missing(table.cells[:, : len(REQUIRED)])
-    incomplete = gaps.any(axis=1)
-    count = int(incomplete.sum())
-    if not count:
-        return table
-    if missing == "raise":
-        row = int(incomplete.argmax())
-        column = REQUIRED[gaps[row].argmax()]
-        note = (
-            f", a missing cell ({count} of {len(table.lines)} rows have one); missing='drop' "
-            "leaves them out"
-        )
-        raise table.error(row, column, "a date" if column == "date" else PRICE_RULE, note)
-    _log.warning(
-        "%s: left out %d of %d rows that lack a date or a price",
-        table.label,
-        count,
-        len(table.lines),
-    )
-    return dataclasses.replace(
-        table, cells=table.cells[~incomplete], lines=table.lines[~incomplete]
-    )
-
-
-def _series(table: Table, *, name: str, source: str, dropped: int) -> PriceSeries:
-    dates = _dates(table)
-    prices = {field: _numbers(table, field, bad_prices, PRICE_RULE) for field in PRICE_FIELDS}
-    volume = _volume(table)
-    _check_range(table, prices["low"], prices["high"])
-    order = np.argsort(dates, kind="stable")
-    _check_duplicates(table, dates, order)
-    return PriceSeries(
-        name=name,
-        dates=dates[order],
-        open=prices["open"][order],
-        high=prices["high"][order],
-        low=prices["low"][order],
-        close=prices["close"][order],
-        volume=None if volume is None else volume[order],
-        source=source,
-        dropped=dropped,
-    )
-
-
-def _dates(table: Table) -> NDArray[np.datetime64]:
-    cells = table.column("date")
-    layout = next((key for key, pattern in _DATES.items() if pattern.fullmatch(cells[0])), None)
-    if layout is None:
-        raise table.error(0, "date", f"a date written {' or '.join(_DATES)}")
-    dates = []
-    for row, cell in enumerate(cells):
-        match = _DATES[layout].fullmatch(cell)
-        if match is None:
-            rule = f"a date written {layout} like the one in line {table.lines[0]}"
-            raise table.error(row, "date", rule)
-        year, month, day = (int(match[part]) for part in ("year", "month", "day"))
-        try:
-            dates.append(date(year, month, day))
-        except ValueError:
-            hint = "; dates written D/M/YYYY are not read, YYYY-MM-DD are"
-            note = hint if layout == "M/D/YYYY" and month > 12 else ""
-            raise table.error(row, "date", f"a day of the calendar as {layout}", note) from None
-        if not FIRST_YEAR <= year <= LAST_YEAR:
-            raise table.error(row, "date", f"of the years {FIRST_YEAR} to {LAST_YEAR}")
-    return np.array(dates, dtype="datetime64[D]")
-
-
-def _numbers(
-    table: Table, column: str, bad: Callable[[NDArray[np.float64]], NDArray[np.bool_]], rule: str
-) -> NDArray[np.float64]:
-    values = np.array(
-        [float(cell) if NUMBER.fullmatch(cell) else np.nan for cell in table.column(column)]
-    )
-    wrong = bad(values)
-    if wrong.any():
-        raise table.error(int(wrong.argmax()), column, f"{rule}, written like 1234.5")
-    return values
-
-
-def _volume(table: Table) -> NDArray[np.float64] | None:
-    if "volume" not in table.titles:
+    index, decided = _times(table, times, missing, freq, day_first)
+    remarks += decided
+    days = _days(table, times[0], index)
+    order = np.argsort(days, kind="stable")
+    same = days[order[1:]] == days[order[:-1]]
+    if same.any() and not daily and not index.has_duplicates:
         return None
-    missing = _is_missing(table.column("volume"))
-    if missing.all():
-        return None
-    cells = table.cells.copy()
-    cells[missing, list(table.titles).index("volume")] = "0"
-    return _numbers(dataclasses.replace(table, cells=cells), "volume", bad_volumes, VOLUME_RULE)
-
-
-def _check_range(table: Table, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
-    wrong = low > high
-    if wrong.any():
-        row, count = int(wrong.argmax()), int(wrong.sum())
-        note = f"; {count} rows have a high below their low" if count > 1 else ""
-        raise table.error(row, "high", f"at least the low of {table.column('low')[row]}", note)
-
-
-def _check_duplicates(table: Table, dates: NDArray[np.datetime64], order: NDArray[np.intp]) -> None:
-    same = dates[order[1:]] == dates[order[:-1]]
+    data = pd.DataFrame(index=range(len(days)))
+    for price, column in prices.items():
+        values, decided = to_numbers(table, column, decimal=decimal)
+        wrong = bad_prices(values) & ~np.isnan(values)
+        if wrong.any():
+            raise table.error(int(wrong.argmax()), column, PRICE_RULE)
+        data[price] = values
+        remarks += decided
+    for extra, bad in (("volume", bad_volumes), ("adj_close", bad_prices)):
+        if extra in found:
+            data = data.assign(**_extra(table, found[extra], extra, bad, decimal, remarks))
+    _check_range(table, data, prices)
     if same.any():
         first, second = order[same.argmax()], order[same.argmax() + 1]
         raise DataError(
-            f"{table.where(second, 'date')}: must be a new date, but {dates[second]} is in line "
+            f"{table.where(second, times[0])}: must be a new date, but {days[second]} is in line "
             f"{table.lines[first]} already"
         )
+    data["time"] = days.astype("datetime64[s]")
+    data = in_order(data, "time", lambda row: f"line {table.lines[row]}", remarks)
+    if missing in ("ffill", "interpolate"):
+        data, _ = filled_rows(
+            data,
+            "time",
+            0,
+            len(data.columns) - 1,
+            missing,
+            freq,
+            lambda row: f"{table.label}, line {table.lines[row]}",
+            remarks,
+        )
+    arrays: dict[str, Any] = {str(column): data[column].to_numpy() for column in data}
+    dates = arrays.pop("time")
+    return PriceSeries(
+        name=_name(table.label, name),
+        dates=dates,
+        source=PurePath(table.label).name,
+        dropped=len(complete.lines) - len(table.lines),
+        remarks=tuple(remarks),
+        **{"volume": None} | arrays,
+    )
+
+
+def _without_missing(
+    table: Table, columns: list[str], times: int, missing: Missing, remarks: list[str]
+) -> Table:
+    """Refuse or leave out rows without a time, the first ``times`` columns, or without a price."""
+    if missing in ("ffill", "interpolate"):
+        columns = columns[:times]
+    gaps = np.array([is_missing(table.column(column)) for column in columns], dtype=np.bool_)
+    incomplete = np.asarray(gaps.any(axis=0))
+    if not incomplete.any():
+        return table
+    count, row = int(incomplete.sum()), int(incomplete.argmax())
+    if missing == "drop":
+        remarks.append(
+            f"{count} of {len(table.lines)} rows were left out, for a date or a price is missing "
+            f"(missing='drop'); the first is line {table.lines[row]}"
+        )
+        return table.rows(~incomplete)
+    at = int(gaps[:, row].argmax())
+    note = (
+        f", a missing cell ({count} of {len(table.lines)} rows have one); missing='drop' "
+        "(--missing drop) leaves them out"
+    )
+    raise table.error(row, columns[at], "a date" if at < times else PRICE_RULE, note)
+
+
+def _days(table: Table, column: str, index: pd.Index) -> NDArray[np.datetime64]:
+    """Return the days of times [R], by their local clock."""
+    if not isinstance(index, pd.DatetimeIndex):
+        raise table.error(0, column, "a date", "; another column is named by time= (--time)")
+    wrong = (index.year < FIRST_YEAR) | (index.year > LAST_YEAR)
+    if wrong.any():
+        raise table.error(int(wrong.argmax()), column, f"of the years {FIRST_YEAR} to {LAST_YEAR}")
+    return index.tz_localize(None).to_numpy().astype("datetime64[D]")
+
+
+def _extra(
+    table: Table,
+    column: str,
+    name: str,
+    bad: Callable[[NDArray[np.float64]], NDArray[np.bool_]],
+    decimal: Decimal | None,
+    remarks: list[str],
+) -> dict[str, NDArray[np.float64]]:
+    """Read volume or adjusted close; nothing where there is none, for a study does not need it."""
+    if is_missing(table.column(column)).all():
+        return {}
+    try:
+        values, decided = to_numbers(table, column, decimal=decimal)
+    except DataError as error:
+        remarks.append(f"column {short(column)} is left out: {error}")
+        return {}
+    if name == "volume":
+        values = np.nan_to_num(values, nan=0.0)
+    wrong = bad(values)
+    if wrong.any():
+        row = int(wrong.argmax())
+        remarks.append(
+            f"column {short(column)} is left out, for line {table.lines[row]} has "
+            f"{short(table.column(column)[row])}"
+        )
+        return {}
+    remarks += decided
+    return {name: values}
+
+
+def _check_range(table: Table, data: pd.DataFrame, prices: Mapping[str, str]) -> None:
+    wrong = (data["low"] > data["high"]).to_numpy()
+    if wrong.any():
+        row, count = int(wrong.argmax()), int(wrong.sum())
+        low = table.column(prices["low"])[row]
+        note = f"; {count} rows have a high below their low" if count > 1 else ""
+        raise table.error(row, prices["high"], f"at least the low of {low}", note)

@@ -1,25 +1,41 @@
-"""``forecaster.toml``: all about a saved forecaster that is not an array of days or weights."""
+"""``forecaster.toml``: all about a saved forecaster that is not an array of rows or weights."""
 
 from datetime import date
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainValidator
 
+from foretune.datasets.calendar import Calendar
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.common.records import Listed, StrictModel
+from foretune.datasets.common.records import Listed, StrictModel, list_to_tuple
 from foretune.datasets.common.toml_files import TomlModel
-from foretune.datasets.transforms import Scaling, StandardisedLogReturns, WindowedMinMax
+from foretune.datasets.history import Moment
+from foretune.datasets.transforms import (
+    STANDARDISED,
+    ErrorSpace,
+    Scaling,
+    SpaceName,
+    Unscaled,
+    WindowedMinMax,
+)
 from foretune.models.config import TrialConfig
 
-Price = Annotated[float, Field(gt=0)]
-DayIndex = Annotated[int, Field(ge=0)]
+
+def _require_time(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, Moment):
+        raise ValueError("a valid date, time or whole number")
+    return value
+
+
+Time = Annotated[Moment, PlainValidator(_require_time)]
+Row = Annotated[int, Field(ge=0)]
 Width = Annotated[float, Field(ge=0)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class LogReturnsDocument(StrictModel):
-    """A fitted :class:`StandardisedLogReturns`."""
+class StandardisedDocument(StrictModel):
+    """A fitted :class:`Standardised`."""
 
     mean: float
     std: float = Field(gt=0)
@@ -28,69 +44,110 @@ class LogReturnsDocument(StrictModel):
 class MinMaxDocument(StrictModel):
     """A fitted :class:`WindowedMinMax`."""
 
-    starts: Listed[DayIndex]
-    minima: Listed[Price]
-    maxima: Listed[Price]
+    starts: Listed[Row]
+    minima: Listed[float]
+    maxima: Listed[float]
+
+
+class UnscaledDocument(StrictModel):
+    """An :class:`Unscaled`, which has no numbers."""
 
 
 # What each table of a :class:`ScalingDocument` describes, under the name that configs use.
 _FITTED: dict[str, type[Any]] = {
-    "log_returns": StandardisedLogReturns,
+    **STANDARDISED,
+    "none": Unscaled,
     "windowed_min_max": WindowedMinMax,
 }
 
 
 class ScalingDocument(StrictModel):
-    """A fitted scaling: the table of that name alone."""
+    """A fitted transform: the table of that name alone."""
 
-    log_returns: LogReturnsDocument | None = None
+    log_returns: StandardisedDocument | None = None
+    log: StandardisedDocument | None = None
+    differences: StandardisedDocument | None = None
+    standard: StandardisedDocument | None = None
+    none: UnscaledDocument | None = None
     windowed_min_max: MinMaxDocument | None = None
 
     @classmethod
     def of(cls, scaling: Scaling) -> Self:
         """Describe ``scaling``."""
-        name = next(name for name, kind in _FITTED.items() if isinstance(scaling, kind))
+        name = next(name for name, kind in _FITTED.items() if type(scaling) is kind)
         tables: dict[str, Any] = {name: vars(scaling)}
         return cls(**tables)
 
     def fitted(self) -> Scaling:
-        """Return the scaling."""
+        """Return the transform."""
         ((name, table),) = ((name, table) for name, table in self if table is not None)
         scaling: Scaling = _FITTED[name](**dict(table))
         return scaling
 
 
+class SeriesDocument(StrictModel):
+    """What the known values are: of which target, in which error space, on which calendar.
+
+    ``time`` is the name of the column of times, ``zone`` that of the time zone; ``steps`` says that
+    times are whole numbers. ``space_unit`` is what a change of 1 is in the unit of the target.
+    """
+
+    target: str = Field(min_length=1)
+    unit: str | None = None
+    space: SpaceName
+    space_unit: float = Field(gt=0)
+    time: str | None = None
+    zone: str = ""
+    frequency: str
+    weekdays: Annotated[tuple[int, ...], BeforeValidator(list_to_tuple)] = ()
+    step: int = 1
+    seasonality: int | None = None
+
+    def calendar(self) -> Calendar:
+        """Return the calendar.
+
+        Raises:
+            ConfigError: there is none of that kind.
+        """
+        fields = ("frequency", "weekdays", "step", "seasonality")
+        return Calendar(**{name: getattr(self, name) for name in fields})
+
+    def error_space(self) -> ErrorSpace:
+        """Return the error space."""
+        return ErrorSpace(name=self.space, unit=self.space_unit)
+
+
 class TrainingDocument(StrictModel):
     """What the weights come from.
 
-    They were trained for ``epochs`` epochs on the ``days`` days of the prices of that ``digest``
-    from ``first_date`` to ``last_date``; with ``refit``, the validation days are among them.
-    ``relative_mse`` is the value of the chosen epoch on the days of ``validation``, before the
+    They were trained for ``epochs`` epochs on the ``days`` rows of the series of that ``digest``
+    from ``first_date`` to ``last_date``; with ``refit``, the validation rows are among them.
+    ``relative_mse`` is the value of the chosen epoch on the rows of ``validation``, before the
     refit.
     """
 
     digest: Digest
     days: int = Field(ge=1)
-    first_date: date
-    last_date: date
-    validation_first_date: date
-    validation_last_date: date
+    first_date: Time
+    last_date: Time
+    validation_first_date: Time
+    validation_last_date: Time
     epochs: int = Field(ge=1)
     refit: bool
     relative_mse: float = Field(ge=0)
 
 
 class HistoryDocument(StrictModel):
-    """The known days; ``digest`` is that of the prices they were last taken from."""
+    """The known rows; ``digest`` is that of the series they were last taken from."""
 
     name: str = Field(min_length=1)
     digest: Digest
     days: int = Field(ge=1)
-    last_date: date
+    last_date: Time
 
 
 class IntervalsDocument(StrictModel):
-    """Half-widths of the intervals, in log growth, one a step."""
+    """Half-widths of the intervals, in the error space, one a step."""
 
     coverage: float = Field(gt=0, lt=1)
     widths: Listed[Width]
@@ -106,7 +163,8 @@ class WeightsDocument(StrictModel):
 class ForecasterDocument(TomlModel):
     """A saved forecaster without its arrays.
 
-    ``arrays`` is the SHA-256 of the file of all arrays, weights and days. Format 1 had none.
+    ``arrays`` is the SHA-256 of the file of all arrays, weights and rows. Format 1 had none, and no
+    ``series``: it knew only the mid prices of days.
 
     Example:
         >>> document = ForecasterDocument.from_toml(text)
@@ -119,11 +177,12 @@ class ForecasterDocument(TomlModel):
 
     format: Literal[1, 2] = 2
     arrays: Digest | None = None
-    horizon: int = Field(ge=1, description="days ahead")
+    horizon: int = Field(ge=1, description="steps ahead")
     config: TrialConfig
     scaling: ScalingDocument
     training: TrainingDocument
     history: HistoryDocument
+    series: SeriesDocument | None = None
     intervals: IntervalsDocument
     weights: WeightsDocument
     versions: dict[str, str]
@@ -131,11 +190,21 @@ class ForecasterDocument(TomlModel):
     def _require_consistent(self) -> None:
         """Refuse values that each may have, but not together."""
         windows = self.scaling.windowed_min_max
+        times = {f"training.{n}": time for n, time in self.training if n.endswith("_date")}
+        times["history.last_date"] = self.history.last_date
+        kind = date if self.series is None else type(self.history.last_date)
+        odd = [f"{name}, {time}" for name, time in times.items() if type(time) is not kind]
         scalings = [name for name, table in self.scaling if table is not None]
         rules = (
             (
-                (self.arrays is None) == (self.format == 1),
-                "arrays must be the SHA-256 of the arrays in format 2, and left out in format 1",
+                not odd,
+                f"training and history.last_date must have times of one kind, {kind.__name__}, but "
+                f"got {'; '.join(odd)}",
+            ),
+            (
+                (self.arrays is None) == (self.series is None) == (self.format == 1),
+                "arrays must be the SHA-256 of the arrays and series what the values are in format "
+                "2, and both left out in format 1",
             ),
             (
                 scalings == [self.config.scaling],

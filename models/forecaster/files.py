@@ -13,13 +13,17 @@ import re
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.common.errors import ConfigError, DataError
+from foretune.datasets.calendar import STEPS, time_numbers
+from foretune.datasets.common.errors import ConfigError, DataError, ForetuneError
 from foretune.datasets.common.files import write_atomically
-from foretune.datasets.history import History
+from foretune.datasets.history import History, moment
+from foretune.datasets.series import TimeSeries
 from foretune.models.forecaster.arrays import (
     decode_arrays,
     encode_arrays,
@@ -27,7 +31,11 @@ from foretune.models.forecaster.arrays import (
     read_orbax,
     weights_digest,
 )
-from foretune.models.forecaster.document import ForecasterDocument
+from foretune.models.forecaster.document import (
+    ForecasterDocument,
+    HistoryDocument,
+    SeriesDocument,
+)
 from foretune.models.networks.params import Params, initial_params, named_arrays, tree_of
 from foretune.models.networks.stacked import Architecture
 
@@ -36,7 +44,7 @@ DOCUMENT = "forecaster.toml"
 # What a save that was killed leaves beside the document.
 _LEFT = re.compile(r"arrays-[0-9a-f]{12}\.npz|\.writing-\w+")
 _FINDER = ".DS_Store"  # the file that macOS leaves in every folder that it shows
-_DATES, _VALUES = "history.dates", "history.values"
+_TIME, _VALUES = "history.time", "history.values"
 _SAVE = "save"  # random bytes, and the digest of the document
 # Format 1 kept the days in a file of their own, and the sums of all files.
 _WEIGHTS_1, _HISTORY_1, _SUMS_1 = "weights", "history.npy", "SHA256SUMS"
@@ -86,10 +94,10 @@ def save_model(
     """
     place = require_model_place(folder)
     is_new = not place.exists()
-    days = {_DATES: history.dates.astype(np.int64), _VALUES: history.values}
+    rows = {_TIME: time_numbers(history.time), _VALUES: history.values}
     # Random bytes, so that no save removes the file of another one that holds the same.
     save = {_SAVE: np.frombuffer(os.urandom(16) + _digest(document.to_toml()), np.uint8)}
-    content = encode_arrays(named_arrays(params) | days | save)
+    content = encode_arrays(named_arrays(params) | rows | save)
     document = document.replace(arrays=hashlib.sha256(content).hexdigest())
     new = place / _arrays_of(document)
     try:
@@ -145,16 +153,15 @@ def _read(folder: Path, document: ForecasterDocument) -> tuple[Params, History]:
         history = _checked_history(folder / _HISTORY_1, days["date"], days["mid"], document)
     else:
         arrays = decode_arrays(place, _content(place, document))
-        if missing := {_DATES, _VALUES, _SAVE} - set(arrays):
+        if missing := {_TIME, _VALUES, _SAVE} - set(arrays):
             raise ConfigError(f"{place} must hold {min(missing)}, but does not")
         save = arrays.pop(_SAVE).tobytes()
-        dates = arrays.pop(_DATES).astype("<M8[D]")
-        history = _checked_history(place, dates, arrays.pop(_VALUES), document)
+        history = _checked_history(place, arrays.pop(_TIME), arrays.pop(_VALUES), document)
     most = len(history) - document.scaling.fitted().lag
     if document.config.unroll_length > most:
         raise ConfigError(
             f"{folder / DOCUMENT}: config.unroll_length must be at most {most}, what the "
-            f"{len(history)} known days give, but got {document.config.unroll_length}"
+            f"{len(history)} known rows give, but got {document.config.unroll_length}"
         )
     structure = initial_params(Architecture.of(document.config), 0)
     wanted, found = (
@@ -226,19 +233,49 @@ def _days_1(file: Path) -> NDArray[np.void]:
 
 
 def _checked_history(
-    place: Path,
-    dates: NDArray[np.datetime64],
-    values: NDArray[np.float64],
-    document: ForecasterDocument,
+    place: Path, time: NDArray[Any], values: NDArray[np.float64], document: ForecasterDocument
 ) -> History:
     said = document.history
     try:
-        history = History.checked(name=said.name, digest=said.digest, dates=dates, values=values)
-    except DataError as error:
+        if document.series is None:
+            history = History.of_mid_prices(
+                name=said.name, digest=said.digest, dates=time, values=values
+            )
+        else:
+            history = _history(said, document.series, time, values)
+    except ForetuneError as error:
         raise ConfigError(f"{place}: {error}") from None
-    if (said.days, said.last_date) != (len(history), history.dates[-1].item()):
+    last = moment(history.time, -1)
+    if (said.days, said.last_date) != (len(history), last):
         raise ConfigError(
-            f"{place} must have {said.days} days to {said.last_date}, as in {DOCUMENT}, but has "
-            f"{len(history)} to {history.dates[-1]}"
+            f"{place} must have {said.days} rows to {said.last_date}, as in {DOCUMENT}, but has "
+            f"{len(history)} to {last}"
         )
     return history
+
+
+def _history(
+    said: HistoryDocument, about: SeriesDocument, time: NDArray[Any], values: NDArray[np.float64]
+) -> History:
+    """Return the known rows of format 2, validated as any series is."""
+    if time.dtype != np.int64 or time.ndim != 1:
+        raise DataError(f"{_TIME} must be whole numbers [N], but is {time.dtype} {time.shape}")
+    index = pd.Index(time, name=about.time)
+    if about.frequency != STEPS:
+        index = pd.DatetimeIndex(time.astype("<M8[ns]"), name=about.time)
+        try:
+            index = index.tz_localize("UTC").tz_convert(about.zone) if about.zone else index
+        except (KeyError, ValueError, OSError):
+            raise ConfigError(f"series.zone must be a time zone, but got {about.zone!r}") from None
+    series = TimeSeries(
+        name=said.name,
+        time=index,
+        target=values,
+        calendar=about.calendar(),
+        error_space=about.space,
+        target_name=about.target,
+        unit=about.unit,
+        source=said.name,
+        data_digest=said.digest,
+    )
+    return History.of(series)

@@ -1,21 +1,22 @@
 """Forecaster: a trained model with all that a forecast takes; trained, saved, loaded, used."""
 
 import os
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import jax
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.common.checks import require_whole_number
+from foretune.datasets.calendar import zone_name
+from foretune.datasets.common.checks import given_data, require_whole_number
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.common.html_table import html_table
-from foretune.datasets.history import History
-from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import Split, development, split_without_test
-from foretune.datasets.transforms import Scaling, fit_scaling, prices_after
+from foretune.datasets.history import History, moment
+from foretune.datasets.sources.load import as_series
+from foretune.datasets.splits import Split, default_horizon, development, split_without_test
+from foretune.datasets.transforms import LOG, ErrorSpace, Scaling, fit_scaling
 from foretune.models.config import TrialConfig
 from foretune.models.forecaster.arrays import weights_digest
 from foretune.models.forecaster.document import (
@@ -23,13 +24,14 @@ from foretune.models.forecaster.document import (
     HistoryDocument,
     IntervalsDocument,
     ScalingDocument,
+    SeriesDocument,
     TrainingDocument,
     WeightsDocument,
 )
 from foretune.models.forecaster.files import load_model, save_model
 from foretune.models.forecasts.intervals import COVERAGE, conformal_widths, interval
 from foretune.models.forecasts.metrics import validation_growth
-from foretune.models.forecasts.predict import growth_ahead
+from foretune.models.forecasts.predict import changes_ahead
 from foretune.models.networks.params import Params, named_arrays, parameter_count
 from foretune.models.runtime.versions import versions
 from foretune.models.training.refit import OnEpoch, train_and_refit
@@ -37,17 +39,18 @@ from foretune.models.training.refit import OnEpoch, train_and_refit
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Forecaster:
-    """A trained model, its scaling, the days it knows, and how wide its intervals are.
+    """A trained model, its scaling, the rows it knows, and how wide its intervals are.
 
     Made by :meth:`train`, :meth:`load` and :meth:`with_prices`. Nothing in it changes.
 
     Args:
         config: what was trained.
         params: the weights.
-        scaling: fitted to the days that trained.
-        history: the known days; a forecast begins after the last one.
-        training: which days it was trained on, for how many epochs, and the validation result.
-        widths: half-widths of the intervals in log growth, one a step [H].
+        scaling: fitted to the rows that trained.
+        space: what errors were measured in.
+        history: the known rows; a forecast begins after the last one.
+        training: which rows it was trained on, for how many epochs, and the validation result.
+        widths: half-widths of the intervals in ``space``, one a step [H].
         coverage: share of outcomes that the intervals were made to cover, step by step.
         versions: of what trained.
 
@@ -63,6 +66,7 @@ class Forecaster:
     config: TrialConfig
     params: Params
     scaling: Scaling
+    space: ErrorSpace
     history: History
     training: TrainingDocument
     widths: NDArray[np.float64]
@@ -77,8 +81,10 @@ class Forecaster:
     def train(
         cls,
         config: TrialConfig,
-        prices: PriceSeries,
+        data: Any = None,
         *,
+        prices: Any = None,
+        target: str | None = None,
         horizon: int | None = None,
         days: int | None = None,
         split: Split | None = None,
@@ -86,28 +92,30 @@ class Forecaster:
         coverage: float = COVERAGE,
         on_epoch: OnEpoch | None = None,
     ) -> Self:
-        """Train ``config`` twice: validation chooses the epoch, then its days are trained on too.
+        """Train ``config`` twice: validation chooses the epoch, then its rows are trained on too.
 
-        Which days are trained on:
+        Which rows are trained on:
 
         - By default: all. This is for someone who wants to forecast tomorrow. The first
-          three quarters train while the last quarter, after a gap of ``horizon`` days, chooses the
+          three quarters train while the last quarter, after a gap of ``horizon`` rows, chooses the
           epoch; then all train, for as many epochs and at the same learning rates.
-        - ``days=n``: the same with the first n days. Later ones are used for neither; they are
+        - ``days=n``: the same with the first n rows. Later ones are used for neither; they are
           only known, so that a forecast begins after the last of them.
-        - ``split=``: its training part, then with its gap and its validation part. Its test days
+        - ``split=``: its training part, then with its gap and its validation part. Its test rows
           are not used: so a study's test stays what it was. ``foretune fit best.toml``
           does this.
 
         The intervals are as wide as the errors on validation of the model that had not seen it
-        (:func:`conformal_widths`). The refitted one has seen every day there is to measure it on;
+        (:func:`conformal_widths`). The refitted one has seen every row there is to measure it on;
         the widths are those of its predecessor.
 
         Args:
             config: what to train.
-            prices: daily prices.
-            horizon: days ahead, H; None for the split's, or 50.
-            days: days from the first on that may train and decide; None for all.
+            data: a TimeSeries, prices, a DataFrame, a path or a sample's name.
+            prices: the same, as ``data`` was first called.
+            target: what to forecast of prices or of a table; None for the default.
+            horizon: steps ahead, H; None for the split's, or a season, or 50.
+            days: rows from the first on that may train and decide; None for all.
             split: where training and validation lie, in place of ``days``.
             refit: False keeps the weights of the first training at the chosen epoch: those of
                 ``best_epoch(fit(config, data))``, bit for bit.
@@ -116,41 +124,43 @@ class Forecaster:
 
         Raises:
             ConfigError: a parameter out of range, or two that contradict one another.
-            DataError: too few prices, or some that stand still.
+            DataError: too few rows, or values that stand still.
             NonFiniteLossError: the loss or a forecast is NaN or infinite.
         """
         if not 0 < coverage < 1:
             raise ConfigError(f"coverage must be above 0 and below 1, but is {coverage}")
+        series = as_series(given_data(data, prices), target=target)
         if split is None:
-            horizon = 50 if horizon is None else horizon
+            horizon = default_horizon(series) if horizon is None else horizon
             split = split_without_test(
-                len(prices), days=days, horizon=horizon, history=config.history
+                len(series), days=days, horizon=horizon, history=config.history
             )
         elif days is not None:
             raise ConfigError(f"days must not be given beside a split, but got {days!r}")
         elif horizon not in (None, split.horizon):
             raise ConfigError(f"horizon must be the split's, {split.horizon}, but got {horizon!r}")
-        data = development(prices, split)
-        trained = train_and_refit(config, data, refit=refit, on_epoch=on_epoch)
-        train_values, dates = prices.mid[: trained.train_stop], prices.dates
+        part = development(series, split)
+        trained = train_and_refit(config, part, refit=refit, on_epoch=on_epoch)
+        train_values, time = series.target[: trained.train_stop], series.time
         return cls(
             config=config,
             params=jax.tree.map(np.asarray, trained.params),
             scaling=fit_scaling(config.scaling, train_values, window=config.scaling_window),
-            history=History.of(prices),
+            space=part.space,
+            history=History.of(series),
             training=TrainingDocument(
-                digest=prices.digest,
+                digest=series.digest,
                 days=trained.train_stop,
-                first_date=dates[0].item(),
-                last_date=dates[trained.train_stop - 1].item(),
-                validation_first_date=dates[split.validation_start].item(),
-                validation_last_date=dates[split.validation_stop - 1].item(),
+                first_date=moment(time, 0),
+                last_date=moment(time, trained.train_stop - 1),
+                validation_first_date=moment(time, split.validation_start),
+                validation_last_date=moment(time, split.validation_stop - 1),
                 epochs=trained.epochs,
                 refit=refit,
                 relative_mse=trained.chosen.relative_mse,
             ),
             widths=conformal_widths(
-                trained.chosen.forecasts, validation_growth(data), coverage=coverage
+                trained.chosen.forecasts, validation_growth(part), coverage=coverage
             ),
             coverage=coverage,
             versions=versions(),
@@ -158,27 +168,26 @@ class Forecaster:
 
     @property
     def horizon(self) -> int:
-        """Days ahead that a forecast reaches at most, H."""
+        """Steps ahead that a forecast reaches at most, H."""
         return len(self.widths)
 
     def forecast(self, steps: int | None = None) -> pd.DataFrame:
-        """Forecast the mid prices of the days after the last known one.
+        """Forecast the target at the times after the last known one.
 
-        The days are those of the week on which the instrument has prices; holidays are not known.
-        Each interval was made to hold its share of the outcomes at its step; a whole path stays
-        inside less often. Further ahead than the horizon there is no forecast: validation
-        measured nothing there.
+        The times continue the calendar of the series; holidays are not known. Each interval was
+        made to hold its share of the outcomes at its step; a whole path stays inside less often.
+        Further ahead than the horizon there is no forecast: validation measured nothing there.
 
         Args:
-            steps: days ahead, 1 to H; None for H.
+            steps: how many ahead, 1 to H; None for H.
 
         Returns:
-            A row a day: ``date``, and ``forecast``, ``lower`` and ``upper`` in the currency of the
-            source.
+            A row a step: its time, in a column that is called as in the series ("date" of prices),
+            and ``forecast``, ``lower`` and ``upper`` in the unit of the target.
 
         Raises:
             ConfigError: ``steps`` is out of range.
-            DataError: the network's output or a price is not finite.
+            DataError: the network's output or a value is not finite.
 
         Example:
             >>> forecaster.forecast(steps=5).set_index("date")["forecast"].plot()
@@ -187,35 +196,43 @@ class Forecaster:
         require_whole_number("steps", steps)
         if steps > self.horizon:
             raise ConfigError(
-                f"steps must be at most {self.horizon}, the days ahead that validation measured "
-                f"this model on, but got {steps}; train with a longer horizon"
+                f"steps must be at most {self.horizon}, how far ahead validation measured this "
+                f"model, but got {steps}; train with a longer horizon"
             )
         # Numbers that are too large are refused below.
         with np.errstate(over="ignore", invalid="ignore"):
-            prices = self._prices_ahead()
-        for name, values in prices.items():
-            if not np.all(np.isfinite(values) & (values > 0)):
+            columns = self._ahead()
+        is_log = self.space.name == "log"
+        for name, values in columns.items():
+            if not np.all(np.isfinite(values) & ((values > 0) | (not is_log))):
+                kind = "prices above 0" if is_log else "numbers"
                 raise DataError(
-                    f"the {name} after {self.history.dates[-1]} must be finite prices above 0, but "
-                    "is not; the scaling, the weights or the widths did not come from training"
+                    f"the {name} after {self.history.last} must be finite {kind}, but is not; the "
+                    "scaling, the weights or the widths did not come from training"
                 )
-        ahead = {name: values[:steps] for name, values in prices.items()}
-        return pd.DataFrame({"date": self.history.days_ahead(steps)} | ahead)
+        ahead = {name: values[:steps] for name, values in columns.items()}
+        times = self.history.ahead(steps)
+        return pd.DataFrame({str(times.name or "time"): times} | ahead)
 
-    def with_prices(self, prices: PriceSeries) -> Self:
-        """Return this forecaster with newer prices; nothing is trained and no scaling is fitted.
+    def with_data(self, data: Any) -> Self:
+        """Return this forecaster with newer rows; nothing is trained and no scaling is fitted.
 
         Args:
-            prices: prices of the same instrument that reach back to the last known day at least,
-                and agree with the known ones up to rounding.
+            data: rows of the same series that reach back to the last known one at least, and agree
+                with the known ones up to rounding; as for :meth:`train`. The target is the model's.
 
         Raises:
             DataError: they do not; names the first day that differs.
 
         Example:
-            >>> forecaster.with_prices(read_prices("acme-today.csv")).forecast()
+            >>> forecaster.with_data("acme-today.csv").forecast()
         """
-        return replace(self, history=self.history.continued(prices))
+        series = as_series(data, target=self.history.target_name)
+        return replace(self, history=self.history.continued(series))
+
+    def with_prices(self, prices: Any) -> Self:
+        """Return this forecaster with newer prices: :meth:`with_data`, as it was first called."""
+        return self.with_data(prices)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the forecaster into ``folder``, whole or not at all.
@@ -226,16 +243,26 @@ class Forecaster:
         Raises:
             ConfigError: the folder cannot be written, or holds something else; names it.
         """
+        history = self.history
         document = ForecasterDocument(
             horizon=self.horizon,
             config=self.config,
             scaling=ScalingDocument.of(self.scaling),
             training=self.training,
             history=HistoryDocument(
-                name=self.history.name,
-                digest=self.history.digest,
-                days=len(self.history),
-                last_date=self.history.dates[-1].item(),
+                name=history.name,
+                digest=history.digest,
+                days=len(history),
+                last_date=moment(history.time, -1),
+            ),
+            series=SeriesDocument(
+                target=history.target_name,
+                unit=history.unit,
+                space=self.space.name,
+                space_unit=self.space.unit,
+                time=None if history.time.name is None else str(history.time.name),
+                zone=zone_name(history.time),
+                **asdict(history.calendar),
             ),
             intervals=IntervalsDocument(
                 coverage=self.coverage, widths=tuple(map(float, self.widths))
@@ -260,6 +287,7 @@ class Forecaster:
             config=document.config,
             params=params,
             scaling=document.scaling.fitted(),
+            space=LOG if document.series is None else document.series.error_space(),
             history=history,
             training=document.training,
             widths=np.array(document.intervals.widths),
@@ -277,11 +305,12 @@ class Forecaster:
     def _facts(self) -> list[tuple[str, str]]:
         """Return the rows of the table: name and text."""
         training, units = self.training, " and ".join(map(str, self.config.units))
-        kind = "trained again with the validation days" if training.refit else "as validated"
+        step = self.history.calendar.step_name
+        kind = f"trained again with the validation {step}s" if training.refit else "as validated"
         return [
             (
-                "prices",
-                f"{self.history.name}, {len(self.history)} days to {self.history.dates[-1]}",
+                "prices" if self.space.name == "log" else "series",
+                f"{self.history.name}, {len(self.history)} {step}s to {self.history.last}",
             ),
             (
                 "network",
@@ -289,7 +318,7 @@ class Forecaster:
             ),
             (
                 "trained",
-                f"{training.epochs} epochs on {training.days} days, {training.first_date} to "
+                f"{training.epochs} epochs on {training.days} {step}s, {training.first_date} to "
                 f"{training.last_date}, {kind}",
             ),
             (
@@ -297,18 +326,23 @@ class Forecaster:
                 f"relative MSE {training.relative_mse:.4f}, {training.validation_first_date} to "
                 f"{training.validation_last_date}",
             ),
-            ("forecast", f"up to {self.horizon} days ahead, {self.coverage:.0%} intervals"),
+            ("forecast", f"up to {self.horizon} {step}s ahead, {self.coverage:.0%} intervals"),
         ]
 
-    def _prices_ahead(self) -> dict[str, NDArray[np.float64]]:
-        """Forecast prices and the ends of their intervals [H], by name."""
-        growth = growth_ahead(
-            self.config, self.params, self.scaling, self.history, horizon=self.horizon
+    def _ahead(self) -> dict[str, NDArray[np.float64]]:
+        """Forecast values and the ends of their intervals [H], by name."""
+        changes = changes_ahead(
+            self.config,
+            self.params,
+            self.scaling,
+            self.history,
+            horizon=self.horizon,
+            space=self.space,
         )
-        lower, upper = interval(growth, self.widths)
-        columns = {"forecast": growth, "lower": lower, "upper": upper}
+        lower, upper = interval(changes, self.widths)
+        columns = {"forecast": changes, "lower": lower, "upper": upper}
         last = np.array([len(self.history) - 1], np.int32)
         return {
-            name: prices_after(values[None], last, self.history.values)[0]
+            name: self.space.after(values[None], last, self.history.values)[0]
             for name, values in columns.items()
         }

@@ -1,10 +1,12 @@
-"""Forecasts that need no training: what a network has to beat.
+"""Forecasts that need no gradient: what a network has to beat.
 
-All baselines share one interface. They see a series of levels (scaled prices, or log prices) up
-to a day and forecast the days after it; beyond one day they feed their own forecasts back, as
-the network does.
+Simple rules share one interface. They see a series of levels (values in the study's error space:
+scaled ones, or logarithms of prices) up to a row and forecast the rows after it; beyond one row
+they feed their own forecasts back. :func:`baseline_changes` computes all baselines of a study, the
+regression on lags (:mod:`foretune.models.forecasts.ridge`) among them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -12,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import DataError
+from foretune.datasets.splits import Split
 from foretune.datasets.transforms import exponential_moving_average
+from foretune.models.forecasts.ridge import choose_ridge
 
 Levels = NDArray[np.float64]
 Days = NDArray[np.int32]
@@ -94,6 +98,30 @@ class Drift:
         """Climb by ``slope`` a day from the last level: [O, H]."""
         _require_history(self, origins)
         return series[origins][:, None] + self.slope * np.arange(1, horizon + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeasonalNaive:
+    """Each step is like the last known one at its place in the season of ``season`` steps."""
+
+    season: int
+
+    @property
+    def name(self) -> str:
+        """With the season, because a study may have more than one."""
+        return f"seasonal naive {self.season}"
+
+    @property
+    def history(self) -> int:
+        """A full season."""
+        return self.season
+
+    def forecast(self, series: Levels, origins: Days, horizon: int) -> Levels:
+        """Repeat the last season up to each origin: [O, H]."""
+        _require_history(self, origins)
+        steps = np.arange(horizon) % self.season + 1 - self.season
+        forecasts: Levels = series[origins[:, None] + steps]
+        return forecasts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,3 +222,55 @@ def baseline_growth(
         for baseline in standard_baselines(levels[:train_stop])
         if baseline.history <= np.min(origins) + 1
     }
+
+
+def baseline_changes(
+    levels: Levels,
+    folds: Sequence[Split],
+    *,
+    test: bool = False,
+    seasonality: int | None = None,
+    past: Levels | None = None,
+    future: Levels | None = None,
+    close: Levels | None = None,
+) -> dict[str, list[Levels]]:
+    """Forecast with every baseline of a study, in its error space.
+
+    They are fitted to the training rows of each fold; lags and penalty of the ridge are chosen on
+    validation. The seasonal naive and the ridge are left out where the rows are too few for them.
+
+    Args:
+        levels: values in the error space, such as log prices [N]: up to the last validation row, or
+            with ``test`` to the last test row.
+        folds: where the rows of each fold lie.
+        test: forecast at the test origins, with what is fitted to the last fold.
+        seasonality: steps in a season; None or 1 where there is none.
+        past: covariates known up to an origin [N, P], for the ridge.
+        future: covariates known beyond it too [N, F] or longer, for the ridge.
+        close: levels of the last price of each day [N], where ``levels`` are those of another.
+
+    Returns:
+        By name, the changes since each origin [O, H]: one array a fold, or with ``test`` one alone.
+
+    Example:
+        >>> found = baseline_changes(np.log(prices.mid), [split], close=np.log(prices.close))
+        >>> list(found)
+        ['persistence', 'drift', 'last close', 'ridge on lags']
+    """
+    horizon, first = folds[0].horizon, folds[0].validation_start
+    ridges = choose_ridge(levels, folds, past=past, future=future) or (None,) * len(folds)
+    found: dict[str, list[Levels]] = {}
+    for split, ridge in list(zip(folds, ridges, strict=True))[-1 if test else 0 :]:
+        origins = split.test_origins if test else split.validation_origins
+        now = levels[origins][:, None]
+        rules: list[Baseline] = [Persistence(), Drift.fit(levels[: split.train_stop])]
+        if seasonality is not None and 1 < seasonality <= first:
+            rules.append(SeasonalNaive(season=seasonality))
+        changes = {rule.name: rule.forecast(levels, origins, horizon) - now for rule in rules}
+        if close is not None:
+            changes["last close"] = Persistence().forecast(close, origins, horizon) - now
+        if ridge is not None:
+            changes[ridge.name] = ridge.changes(levels, origins, past=past, future=future)
+        for name, forecast in changes.items():
+            found.setdefault(name, []).append(forecast)
+    return found

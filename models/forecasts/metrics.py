@@ -9,9 +9,8 @@ from scipy.special import betaincinv
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.splits import DevelopmentData
-from foretune.datasets.transforms import log_growth_between
 
-# Log growth since an origin: [O, H], or a path [H] of one origin.
+# Changes since an origin, log growth of prices: [O, H], or a path [H] of one origin.
 Growth = NDArray[np.float64]
 
 
@@ -26,22 +25,22 @@ def persistence_mse(actual: Growth) -> float:
 
 
 def relative_mse(forecast: Growth, actual: Growth) -> float:
-    """Return the MSE of log-price errors divided by that of persistence, the study's objective.
+    """Return the MSE divided by that of persistence, the study's objective.
 
     1.0 is no better than "tomorrow is like today"; below 1 beats it. It has no unit, so trials
     with different scalings can be compared.
 
     Args:
-        forecast: forecast log growth since the origin [O, H].
-        actual: actual log growth since the origin [O, H].
+        forecast: forecast changes since the origin [O, H].
+        actual: actual changes since the origin [O, H].
 
     Raises:
-        DataError: the prices stood still after every origin: persistence was never wrong.
+        DataError: the values stood still after every origin: persistence was never wrong.
     """
     persistence = persistence_mse(actual)
     if persistence == 0:
         raise DataError(
-            f"prices must change after some of the {len(actual)} forecast origins, but stand still"
+            f"values must change after some of the {len(actual)} forecast origins, but stand still"
         )
     return mean_squared_error(forecast, actual) / persistence
 
@@ -50,8 +49,8 @@ def direction_hits(forecast: Growth, actual: Growth) -> tuple[int, int]:
     """Count the forecasts of the right sign, and those that have a sign to be right about.
 
     Args:
-        forecast: forecast log growth [O].
-        actual: actual log growth [O].
+        forecast: forecast changes [O].
+        actual: actual changes [O].
     """
     directed = (forecast != 0) & (actual != 0)
     hits = directed & (np.sign(forecast) == np.sign(actual))
@@ -84,13 +83,13 @@ def proportion_interval(
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """The numbers that rank forecasts; errors are of log prices.
+    """The numbers that rank forecasts; errors are in the data's error space.
 
     ``relative_mse`` is the mean over folds of MSE / persistence MSE. ``mae`` is the mean absolute
-    error (0.01 is about 1 % of the price); ``mase`` is the same in units of the mean absolute daily
-    change of the training days (Hyndman & Koehler 2006). ``directional_accuracy`` is the share of
-    origins where the price ended on the forecast side of the origin's, with a 95 % binomial
-    interval; None where nothing has a direction, as in persistence.
+    error (of log prices 0.01 is about 1 %); ``mase`` is the same in units of the mean absolute
+    change from one training row to the next (Hyndman & Koehler 2006). ``directional_accuracy`` is
+    the share of origins where the value ended on the forecast side of the origin's, with a 95 %
+    binomial interval; None where nothing has a direction, as in persistence.
     """
 
     relative_mse: float
@@ -129,14 +128,14 @@ def assess(
     """Assess forecasts against the actual growth.
 
     Args:
-        forecasts: for each fold, forecast log growth since each origin [O, H].
-        actuals: for each fold, actual log growth since each origin [O, H].
-        daily_change: mean absolute change of the log price from one training day to the next.
+        forecasts: for each fold, forecast changes since each origin [O, H].
+        actuals: for each fold, actual changes since each origin [O, H].
+        daily_change: mean absolute change from one training row to the next.
         overlap: origins in a row whose targets overlap; only every ``overlap``-th is new evidence
             for the binomial interval.
 
     Raises:
-        DataError: the prices stood still after every origin of a fold.
+        DataError: the values stood still after every origin of a fold.
 
     Example:
         >>> assess([forecast], [actual], daily_change=0.007, overlap=5).metrics.mase
@@ -171,10 +170,10 @@ def assess(
 
 
 def assess_folds(folds: Sequence[DevelopmentData], forecasts: Sequence[Growth]) -> Assessment:
-    """Assess validation forecasts, one array [O, H] of log growth a fold.
+    """Assess validation forecasts, one array [O, H] of changes a fold.
 
     Raises:
-        DataError: the prices stood still after every origin of a fold.
+        DataError: the values stood still after every origin of a fold.
     """
     return assess(
         forecasts,
@@ -185,16 +184,17 @@ def assess_folds(folds: Sequence[DevelopmentData], forecasts: Sequence[Growth]) 
 
 
 def training_daily_change(folds: Sequence[DevelopmentData]) -> float:
-    """Return the unit of MASE: of the first fold's training days, which every fold has.
+    """Return the unit of MASE: of the first fold's training rows, which every fold has.
 
-    It is the mean absolute change of the log price from one day to the next, the error of "tomorrow
-    is like today" one day ahead (Hyndman & Koehler 2006, "Another look at measures of forecast
+    It is the mean absolute change from one row to the next, the error of "tomorrow is like today"
+    one step ahead (Hyndman & Koehler 2006, "Another look at measures of forecast
     accuracy").
     """
     first = folds[0]
-    return float(np.mean(np.abs(np.diff(np.log(first.values[: first.split.train_stop])))))
+    levels = first.space.levels(first.values[: first.split.train_stop])
+    return float(np.mean(np.abs(np.diff(levels))))
 
 
 def validation_growth(fold: DevelopmentData) -> Growth:
-    """Return the actual log growth since each validation origin [O, H]."""
-    return log_growth_between(fold.values, fold.split.validation_origins, fold.split.horizon)
+    """Return the actual changes since each validation origin [O, H]."""
+    return fold.space.changes(fold.values, fold.split.validation_origins, fold.split.horizon)

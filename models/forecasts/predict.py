@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.history import History
-from foretune.datasets.transforms import Scaling
+from foretune.datasets.transforms import LOG, ErrorSpace, Scaling
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.metrics import Growth
 from foretune.models.forecasts.scoring import Scorer, Scores, scale
@@ -88,54 +88,63 @@ def evaluate(
     train_stop: int,
     origins: NDArray[np.int32],
     horizon: int,
+    space: ErrorSpace = LOG,
 ) -> Scores:
     """Forecast from ``origins``, such as those of an opened test, and score the forecasts.
 
     Args:
         config: what the weights were trained with.
         params: the weights.
-        values: mid prices [N], up to the last target at least.
-        train_stop: where the training days end; the scaling is fitted to them.
-        origins: last day each forecast may see [O].
-        horizon: days to forecast, H.
+        values: the target [N], up to the last row that is forecast at least.
+        train_stop: where the training rows end; the scaling is fitted to them.
+        origins: last row each forecast may see [O].
+        horizon: steps to forecast, H.
+        space: what errors are measured in.
 
     Raises:
-        DataError: an origin without enough days before or after it.
+        DataError: an origin without enough rows before or after it.
 
     Example:
-        >>> evaluate(config, best.params, prices.mid, train_stop=split.train_stop,
+        >>> evaluate(config, best.params, series.target, train_stop=split.train_stop,
         ...          origins=split.test_origins, horizon=split.horizon).relative_mse
     """
     scaled = scale(config, values, train_stop)
     earliest = config.unroll_length - 1 + scaled.lag
     if np.min(origins) < earliest or np.max(origins) + horizon >= len(values):
         raise DataError(
-            f"origins must be days {earliest} to {len(values) - 1 - horizon}, to have "
-            f"{config.unroll_length} values before and {horizon} days after them, but got "
+            f"origins must be rows {earliest} to {len(values) - 1 - horizon}, to have "
+            f"{config.unroll_length} values before and {horizon} rows after them, but got "
             f"{np.min(origins)} to {np.max(origins)}"
         )
     last = origins - np.int32(scaled.lag)
     forecasts = _forecast(config, params, scaled.inputs, last, horizon)
-    return Scorer(values, origins, horizon, scaled)(forecasts)
+    return Scorer(values, origins, horizon, scaled, space)(forecasts)
 
 
-def growth_ahead(
-    config: TrialConfig, params: Params, scaling: Scaling, history: History, *, horizon: int
+def changes_ahead(
+    config: TrialConfig,
+    params: Params,
+    scaling: Scaling,
+    history: History,
+    *,
+    horizon: int,
+    space: ErrorSpace = LOG,
 ) -> Growth:
-    """Forecast log growth since the last known day [H].
+    """Forecast changes since the last known row [H].
 
     Args:
         config: what was trained.
         params: the weights.
-        scaling: fitted to the days that trained.
-        history: the known days.
-        horizon: days ahead, H.
+        scaling: fitted to the rows that trained.
+        history: the known rows.
+        horizon: steps ahead, H.
+        space: of the changes.
 
     Raises:
         DataError: the network's output is not finite.
 
     Example:
-        >>> growth_ahead(config, params, scaling, History.of(prices), horizon=50)[-1]
+        >>> changes_ahead(config, params, scaling, History.of(series), horizon=50)[-1]
         0.0213
     """
     # Never smoothed, as on validation days; and only what is read, so that a history of another
@@ -144,12 +153,12 @@ def growth_ahead(
     scaled = _forecast(config, params, window, np.array([len(window) - 1], np.int32), horizon)
     if not np.all(np.isfinite(scaled)):
         raise DataError(
-            f"the forecast after {history.dates[-1]} must be finite, but the network's output is "
+            f"the forecast after {history.last} must be finite, but the network's output is "
             "not; train with a smaller learning_rate"
         )
     last = np.array([len(history.values) - 1], np.int32)
-    growth: Growth = scaling.log_growth(scaled, last, history.values)[0]
-    return growth
+    changes: Growth = scaling.change(scaled, last, history.values, space)[0]
+    return changes
 
 
 def _forecast(

@@ -1,4 +1,4 @@
-"""From prices to a network's inputs, and from its forecasts to scores."""
+"""From values to a network's inputs, and from its forecasts to scores."""
 
 from dataclasses import dataclass
 
@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.transforms import (
+    LOG,
+    ErrorSpace,
     Scaling,
     exponential_moving_average,
     fit_scaling,
-    log_growth_between,
 )
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.metrics import mean_squared_error, persistence_mse, relative_mse
@@ -17,9 +18,9 @@ from foretune.models.forecasts.metrics import mean_squared_error, persistence_ms
 
 @dataclass(frozen=True, eq=False)
 class ScaledSeries:
-    """A scaled series; index ``i`` of both arrays belongs to day ``i + lag``.
+    """A scaled series; index ``i`` of both arrays belongs to row ``i + lag``.
 
-    ``inputs`` [N - lag] are what the network reads: its training days may be smoothed.
+    ``inputs`` [N - lag] are what the network reads: its training rows may be smoothed.
     ``targets`` [N - lag] are the actual values, scaled alike and never smoothed.
     """
 
@@ -29,12 +30,12 @@ class ScaledSeries:
 
     @property
     def lag(self) -> int:
-        """Days at the start of the series that have no scaled value."""
+        """Rows at the start of the series that have no scaled value."""
         return self.scaling.lag
 
 
 def scale(config: TrialConfig, values: NDArray[np.float64], train_stop: int) -> ScaledSeries:
-    """Scale mid prices [N] as ``config`` asks, fitted to the first ``train_stop`` days."""
+    """Scale values [N] as ``config`` asks, fitted to the first ``train_stop`` rows."""
     scaling = fit_scaling(config.scaling, values[:train_stop], window=config.scaling_window)
     targets = scaling.transform(values)
     inputs = targets.copy()
@@ -46,9 +47,9 @@ def scale(config: TrialConfig, values: NDArray[np.float64], train_stop: int) -> 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scores:
-    """Scores of forecasts; ``log_growth`` [O, H] are the forecasts since each origin."""
+    """Scores of forecasts; ``changes`` [O, H] are the forecasts since each origin."""
 
-    log_growth: NDArray[np.float64]
+    changes: NDArray[np.float64]
     relative_mse: float
     persistence_mse: float
     half_mse: float
@@ -58,10 +59,11 @@ class Scorer:
     """Scores scaled forecasts at fixed origins.
 
     Args:
-        values: mid prices [N], up to the last target at least.
-        origins: last day each forecast may see [O].
-        horizon: days forecast from each origin, H.
+        values: the target [N], up to the last row that is forecast at least.
+        origins: last row each forecast may see [O].
+        horizon: steps forecast from each origin, H.
         scaled: the series that the forecasts are scaled like.
+        space: what errors are measured in.
     """
 
     def __init__(
@@ -70,20 +72,22 @@ class Scorer:
         origins: NDArray[np.int32],
         horizon: int,
         scaled: ScaledSeries,
+        space: ErrorSpace = LOG,
     ) -> None:
+        self._space = space
         self._values = values
         self._origins = origins
         self._scaling = scaled.scaling
-        self._growth = log_growth_between(values, origins, horizon)
-        self._persistence_mse = persistence_mse(self._growth)
+        self._actual = space.changes(values, origins, horizon)
+        self._persistence_mse = persistence_mse(self._actual)
         self._levels = scaled.targets[origins[:, None] - scaled.lag + np.arange(1, horizon + 1)]
 
     def __call__(self, forecasts: NDArray[np.float64]) -> Scores:
         """Score scaled forecasts [O, H]."""
-        growth = self._scaling.log_growth(forecasts, self._origins, self._values)
+        changes = self._scaling.change(forecasts, self._origins, self._values, self._space)
         return Scores(
-            log_growth=growth,
-            relative_mse=relative_mse(growth, self._growth),
+            changes=changes,
+            relative_mse=relative_mse(changes, self._actual),
             persistence_mse=self._persistence_mse,
             half_mse=0.5 * mean_squared_error(forecasts, self._levels),
         )

@@ -67,7 +67,10 @@ class TrainingRun:
         self._learning_rates = learning_rates
         self._plateau = Plateau.start(config) if snapshot is None else snapshot.plateau
         self._snapshot = snapshot
-        self._score = Scorer(data.values, data.split.validation_origins, data.split.horizon, scaled)
+        split = data.split
+        self._score = Scorer(
+            data.values, split.validation_origins, split.horizon, scaled, data.space
+        )
 
     def first_state(self) -> TrainState:
         """Return the state before the next epoch of this run, on the host: nothing to compile."""
@@ -121,7 +124,7 @@ class TrainingRun:
             NonFiniteLossError: the loss or a forecast is NaN or infinite.
         """
         epoch, learning_rate = self._epoch, self._learning_rate
-        # Checked before they become prices: the floor of a scaling would hide a -inf.
+        # Checked before they become values: the floor of a scaling would hide a -inf.
         where = f"in epoch {epoch} at learning rate {learning_rate:.3g}"
         if not np.isfinite(loss):
             raise NonFiniteLossError(f"the training loss became {loss} {where}")
@@ -143,7 +146,7 @@ class TrainingRun:
             learning_rate=learning_rate,
             is_best=self._plateau.epochs_since_best == 0,
             is_last=self.finished,
-            forecasts=scores.log_growth,
+            forecasts=scores.changes,
             params=resize_params(params, self.program.architecture, Architecture.of(self.config)),
         )
 
@@ -205,7 +208,7 @@ def fit(
 
     Args:
         config: what to train.
-        data: training and validation days.
+        data: training and validation rows.
         criterion: the validation value that decays, stops and chooses.
         learning_rates: one per epoch, to train exactly that many epochs; validation then
             decides neither the rates nor the end. None for the decay and the stop of ``config``.

@@ -20,11 +20,11 @@ class NonFiniteLossError(ArithmeticError):
 class EpochResult:
     """The result of one epoch.
 
-    ``forecasts`` are log growths since each validation origin [O, H]; ``relative_mse`` is theirs,
-    ``persistence_mse`` the mean squared log growth that it is relative to. ``half_mse`` is the
-    tutorial's measure: ½ mean squared error in scaled units. ``train_loss`` is the mean over the
-    epoch's steps of the loss: ½ squared error, batch mean, summed over the unroll. ``params`` are
-    the network's weights. No epoch follows one that ``is_last``.
+    ``forecasts`` are changes since each validation origin [O, H], log growth of prices;
+    ``relative_mse`` is theirs, ``persistence_mse`` the mean squared change that it is relative to.
+    ``half_mse`` is the tutorial's measure: ½ mean squared error in scaled units. ``train_loss`` is
+    the mean over the epoch's steps of the loss: ½ squared error, batch mean, summed over the
+    unroll. ``params`` are the network's weights. No epoch follows one that ``is_last``.
     """
 
     epoch: int

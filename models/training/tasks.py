@@ -33,10 +33,13 @@ class DataRef:
     @classmethod
     def of(cls, folds: Sequence[DevelopmentData]) -> "DataRef":
         """Return a reference that holds the data."""
+        from foretune.datasets.calendar import time_numbers
+
         digest = sha256()
         for fold in folds:
-            digest.update(fold.dates.tobytes() + fold.values.tobytes())
-            digest.update(repr((fold.split, fold.capacity)).encode())
+            for array in (time_numbers(fold.time), fold.values, fold.past, fold.future):
+                digest.update(array.tobytes())
+            digest.update(repr((fold.split, fold.capacity, fold.space)).encode())
         return cls(digest=digest.hexdigest(), folds=tuple(folds))
 
 

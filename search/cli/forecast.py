@@ -1,27 +1,37 @@
-"""``foretune fit`` and ``foretune forecast``: from a best config to tomorrow's prices."""
+"""``foretune fit`` and ``foretune forecast``: from a best config to what comes."""
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from foretune.datasets import ConfigError, load_prices
+from foretune.datasets import ConfigError, as_series
 from foretune.datasets.common.errors import printable
 from foretune.datasets.common.files import require_file_place, write_atomically
+from foretune.datasets.history import moment
 from foretune.models.forecaster.files import require_model_place
 from foretune.models.forecaster.forecaster import Forecaster
 from foretune.models.runtime.compile import use_compile_cache
 from foretune.models.training.refit import OnEpoch, Stage
 from foretune.models.training.results import EpochResult, NonFiniteLossError
-from foretune.search.cli.options import POSITIVE, out_option, prices_option, print_written_files
+from foretune.search.cli.options import (
+    POSITIVE,
+    data_options,
+    out_option,
+    print_written_files,
+    read_aloud,
+)
 from foretune.search.engine.signals import StopRequest, stop_on_signal
-from foretune.search.figures.forecasts import forecast_figure
+from foretune.search.figures.forecasts import PRICES, Label, forecast_figure
 from foretune.search.figures.style import save_figure
+from foretune.search.report.tables import shown
 from foretune.search.review.progress import live_line
 from foretune.search.study.best_file import BestDocument
 
@@ -31,10 +41,12 @@ _SHOWN = 5
 
 @click.command()
 @click.argument("best_toml", metavar="BEST.toml", type=click.Path())
-@prices_option("Other prices, or the study's if they have moved.")
+@data_options("Other data, or the study's if they have moved.")
 @out_option("Folder of the model.", "model")
 @click.option("--no-refit", is_flag=True, help="Keep the weights of the chosen epoch.")
-def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
+def fit(
+    best_toml: str, data: str | None, reading: dict[str, Any], out: str, no_refit: bool
+) -> None:
     """Train a study's best config on its training and validation days, to forecast with.
 
     Validation chooses the epoch; then its days are trained on as well. The test days are
@@ -42,16 +54,17 @@ def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
     """
     document = BestDocument.load(best_toml)
     require_model_place(out)
-    series = document.load_prices(prices)
+    series = read_aloud(lambda: document.load_series(data, **reading))
     split = document.split_of(series)
     use_compile_cache()
     console = Console()
     if not document.is_of(series):
         known = document.prices
+        what = "prices" if known.space == "log" else "data"
         _say(
             console,
-            f"these are not the study's prices ({known.name} to {known.last_date}, digest "
-            f"{known.digest[:12]}): {series.name} to {series.dates[-1]}, digest "
+            f"these are not the study's {what} ({known.name} to {known.last_date}, digest "
+            f"{known.digest[:12]}): {series.name} to {shown(series.dates[-1])}, digest "
             f"{series.digest[:12]}, split again in the same proportions",
         )
     try:
@@ -69,18 +82,24 @@ def fit(best_toml: str, prices: str | None, out: str, no_refit: bool) -> None:
 
 @click.command()
 @click.argument("model", metavar="MODEL", type=click.Path())
-@prices_option("Newer prices of the same instrument, which continue its own.")
-@click.option("--steps", type=POSITIVE, help="Days ahead (as many as the model was trained for).")
+@data_options("Newer data of the same series, which continue its own.")
+@click.option("--steps", type=POSITIVE, help="Steps ahead (as many as the model was trained for).")
 @click.option("--csv", type=click.Path(), help="CSV file to write.")
 @click.option("--plot", type=click.Path(), help="PNG figure to write.")
 def forecast(
-    model: str, prices: str | None, steps: int | None, csv: str | None, plot: str | None
+    model: str,
+    data: str | None,
+    reading: dict[str, Any],
+    steps: int | None,
+    csv: str | None,
+    plot: str | None,
 ) -> None:
     """Forecast the days after the last price that a model knows. Nothing is trained."""
-    _require_places(model, prices, csv, plot)
+    _require_places(model, data, csv, plot)
     forecaster = Forecaster.load(model)
-    if prices is not None:
-        forecaster = forecaster.with_prices(load_prices(prices))
+    if data is not None:
+        given = {"target": forecaster.history.target_name} | reading
+        forecaster = forecaster.with_data(read_aloud(lambda: as_series(data, **given)))
     use_compile_cache()
     frame = forecaster.forecast(steps)
     figure = None if plot is None else forecast_figure(forecaster, frame)
@@ -89,12 +108,18 @@ def forecast(
     if plot is not None and figure is not None:
         save_figure(Path(plot), figure)
     console = Console()
-    _say(console, f"{forecaster.history.name}: mid prices, in the currency of the source")
+    label = Label.of(forecaster.history)
+    unit = f", in the {label.unit}" if label.unit == PRICES.unit else f" [{label.unit}]"
+    _say(
+        console,
+        f"{forecaster.history.name}: {label.target}{'s' * label.target.endswith(' price')}"
+        + unit * bool(label.unit),
+    )
     console.print(_forecast_table(forecaster, frame))
     print_written_files(console, [file for file in (csv, plot) if file is not None])
 
 
-def _require_places(model: str, prices: str | None, csv: str | None, plot: str | None) -> None:
+def _require_places(model: str, data: str | None, csv: str | None, plot: str | None) -> None:
     """Refuse files that cannot be written, or that the command reads: before it forecasts."""
     given = {"--csv": csv, "--plot": plot}
     places = {}
@@ -104,7 +129,7 @@ def _require_places(model: str, prices: str | None, csv: str | None, plot: str |
         places[option] = place = require_file_place(file).resolve()
         if place.is_relative_to(Path(model).resolve()):
             raise ConfigError(f"{option} must lie outside the model {model}, but got {file}")
-        if prices is not None and place == Path(prices).resolve():
+        if data is not None and place == Path(data).resolve():
             raise ConfigError(f"{option} must be a different file from --data, but got {file}")
     if plot is not None and Path(plot).suffix.lower() != ".png":
         raise ConfigError(f"--plot must be a file named .png, but got {plot}")
@@ -124,31 +149,34 @@ def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
     if document.prices.digest == training.digest and document.split.folds == 1:
         same = document.result.relative_mse == training.relative_mse
         before = ", as in the study" if same else f"; in the study {document.result.relative_mse}"
-    left = len(history) - training.days
+    left, step = len(history) - training.days, history.calendar.step_name
     lines = [
         f"validation, {training.validation_first_date} to {training.validation_last_date}, chose "
         f"epoch {training.epochs}: relative_mse {training.relative_mse}{before}",
-        f"trained for that many epochs on {training.days} days, {training.first_date} to "
+        f"trained for that many epochs on {training.days} {step}s, {training.first_date} to "
         f"{training.last_date}",
     ]
     if left:
-        lines.append(f"the {left} days after that, up to {history.dates[-1]}, were not trained on")
+        lines.append(f"the {left} {step}s after that, up to {history.last}, were not trained on")
     return lines
 
 
 def _forecast_table(forecaster: Forecaster, frame: pd.DataFrame) -> Table:
     """Return the last known day, and the first and last days of a forecast."""
     history, last = forecaster.history, float(forecaster.history.values[-1])
-    # Four digits at least, of prices far below 1 too.
-    decimals = max(2, 3 - math.floor(math.log10(last)))
-    table = Table("date")
+    # Four digits at least, of values far below 1 too.
+    largest = float(np.max(np.abs([last, *frame["forecast"]]))) or 1.0
+    decimals = max(2, 3 - math.floor(math.log10(largest)))
+    table = Table(str(frame.columns[0]))
     for name in ("forecast", f"{forecaster.coverage:.0%} interval: from", "to"):
         table.add_column(name, justify="right")
-    table.add_row(str(history.dates[-1]), f"{last:.{decimals}f} (known)", "", "", end_section=True)
+    table.add_row(history.last, f"{last:.{decimals}f} (known)", "", "", end_section=True)
+    times = pd.Index(frame.iloc[:, 0])
     gap = len(frame) > 2 * _SHOWN
     for part in (frame.head(_SHOWN), frame.tail(_SHOWN)) if gap else (frame,):
-        for date, *prices in part.itertuples(index=False):
-            table.add_row(str(date.date()), *(f"{price:.{decimals}f}" for price in prices))
+        for row, values in zip(part.index, part.iloc[:, 1:].to_numpy(), strict=True):
+            when = str(moment(times, row))
+            table.add_row(when, *(f"{value:.{decimals}f}" for value in values))
         table.add_section()
     return table
 

@@ -1,14 +1,20 @@
 """What commands share: their options, and how they say which files they wrote."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from foretune.datasets.common.errors import ConfigError, DataWarning, printable
 from foretune.search.storage.connect import DEFAULT_STORAGE, has_password
+
+if TYPE_CHECKING:
+    from foretune.datasets.series import TimeSeries
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,11 +47,70 @@ storage_option = click.option(
 study_option = click.option("--study", "name", required=True, help="Name of the study.")
 
 
-def prices_option(text: str, default: str | None = None) -> Callable[[F], F]:
-    """Return the option --data, or --prices as it was first called."""
-    return click.option(
-        "--data", "--prices", "prices", default=default, show_default=True, help=text
-    )
+_READING = (
+    click.option("--time", help="Column of the times."),
+    click.option("--target", help="Column to forecast; of prices close, mid, open, ..."),
+    click.option("--past", multiple=True, help="Column known up to now; may be given again."),
+    click.option("--future", multiple=True, help="Column known ahead too; may be given again."),
+    click.option("--freq", help="Step from row to row: h, 15min, D, B, W, MS, sessions, steps."),
+    click.option("--seasonality", type=POSITIVE, help="Steps in a season."),
+    click.option(
+        "--missing",
+        type=click.Choice(["raise", "drop", "ffill", "interpolate"]),
+        help="What to do with missing values (raise).",
+    ),
+    click.option("--day-first/--no-day-first", default=None, help="Whether 1/2 is in February."),
+    click.option("--decimal", type=click.Choice([".", ","]), help="What is before the decimals."),
+    click.option(
+        "--column",
+        "columns",
+        multiple=True,
+        metavar="PRICE=NAME",
+        help="Column of a price, such as open=Apertura; may be given again.",
+    ),
+    click.option("--series", help="Which series, where a column names several."),
+)
+_NAMES = (
+    *("time", "target", "past", "future", "freq", "seasonality", "missing"),
+    *("day_first", "decimal", "columns", "series"),
+)
+
+
+def data_options(text: str) -> Callable[[F], F]:
+    """Return --data (or --prices, as it was first called), and the options that say how to read it.
+
+    The command gets ``data``, and what was given of the others as ``reading``.
+    """
+
+    def add(command: F) -> F:
+        @wraps(command)
+        def gathered(**given: Any) -> Any:
+            reading = {name: given.pop(name) for name in _NAMES}
+            reading["columns"] = dict(map(_column, reading["columns"]))
+            given["reading"] = {k: v for k, v in reading.items() if v not in (None, (), {})}
+            return command(**given)
+
+        for option in reversed(_READING):
+            gathered = option(gathered)
+        return click.option("--data", "--prices", "data", help=text)(gathered)  # type: ignore[return-value]
+
+    return add
+
+
+def _column(text: str) -> tuple[str, str]:
+    price, equals, name = text.partition("=")
+    if not (price and equals and name):
+        raise ConfigError(f"--column must be PRICE=NAME, such as open=Apertura, but got {text!r}")
+    return price, name
+
+
+def read_aloud(read: Callable[[], "TimeSeries"]) -> "TimeSeries":
+    """Read a series, and say on stderr what reading left out, filled or decided."""
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
+        series = read()
+    for remark in series.remarks:
+        click.echo(printable(f"foretune: {series.source}: {remark}"), err=True)
+    return series
 
 
 def out_option(text: str, default: str | None = None) -> Callable[[F], F]:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -11,9 +12,10 @@ from foretune.models.runtime.compile import use_compile_cache
 from foretune.search.cli.entry import FAILED
 from foretune.search.cli.options import (
     POSITIVE,
+    data_options,
     out_option,
-    prices_option,
     print_written_files,
+    read_aloud,
     storage_option,
     study_option,
 )
@@ -25,15 +27,15 @@ from foretune.search.report.report import make_report
 from foretune.search.review.progress import show_training
 from foretune.search.run import NAME_PATTERN
 from foretune.search.storage.connect import load_study
-from foretune.search.study.spec import study_prices
+from foretune.search.study.spec import study_series
 
-_prices_option = prices_option("The study's prices, if they are not where the study found them.")
+_data_options = data_options("The study's data, if they are not where the study found them.")
 
 
 @click.command()
 @study_option
 @storage_option
-@_prices_option
+@_data_options
 @out_option("Folder for the report (results/STUDY).")
 @click.option("--open-test", is_flag=True, help="Open the test, and record that it was.")
 @click.option("--sealed", is_flag=True, help="Leave the test closed (the default).")
@@ -41,7 +43,8 @@ _prices_option = prices_option("The study's prices, if they are not where the st
 def report(
     name: str,
     storage: str,
-    prices: str | None,
+    data: str | None,
+    reading: dict[str, Any],
     out: str | None,
     open_test: bool,
     sealed: bool,
@@ -59,7 +62,7 @@ def report(
     if not (out or NAME_PATTERN.fullmatch(name)):
         raise ConfigError(f"--out must be given for study {name!r}: its name cannot be a folder's")
     folder = require_report_place(out or Path("results") / name)
-    series = study_prices(study, prices)
+    series = read_aloud(lambda: study_series(study, data, **reading))
     use_compile_cache()
     console = Console(highlight=False, markup=False)
     with stop_on_signal() as stop:
@@ -88,14 +91,14 @@ def report(
 @study_option
 @click.option("--trial", "number", type=click.IntRange(min=0), required=True, help="Trial number.")
 @storage_option
-@_prices_option
-def replay(name: str, number: int, storage: str, prices: str | None) -> None:
+@_data_options
+def replay(name: str, number: int, storage: str, data: str | None, reading: dict[str, Any]) -> None:
     """Train a stored trial again: is every number the same to the last bit?
 
     If not, the exit code is 1.
     """
     study = load_study(name, storage)
-    series = study_prices(study, prices)
+    series = read_aloud(lambda: study_series(study, data, **reading))
     use_compile_cache()
     with (
         stop_on_signal() as stop,

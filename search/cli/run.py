@@ -1,21 +1,23 @@
 """``foretune run``: run or resume a study."""
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from foretune.datasets import SAMPLES, load_prices
+from foretune.datasets import SAMPLES, ConfigError, TimeSeries, as_series
 from foretune.datasets.common.files import require_folder_place
 from foretune.models.config import TrialConfig
 from foretune.search.cli.entry import INTERRUPTED
 from foretune.search.cli.options import (
     POSITIVE,
+    data_options,
     out_option,
-    prices_option,
     print_written_files,
+    read_aloud,
     storage_option,
     study_option,
 )
@@ -27,23 +29,37 @@ from foretune.search.review.results import write_results
 from foretune.search.review.summary import summary_table
 from foretune.search.run import run_study
 from foretune.search.space.space import SearchSpace
+from foretune.search.storage.connect import find_study, open_storage, require_database
 from foretune.search.study.pruners import PRUNERS
+from foretune.search.study.spec import StudySpec
 from foretune.search.study.target import has_enough
 
 
 @click.command()
-@prices_option(
-    f"A sample ({', '.join(SAMPLES)}), a CSV file of daily prices, or alphavantage:SYMBOL.",
-    "sp500",
+@data_options(
+    f"A text file, a sample ({', '.join(SAMPLES)}), or alphavantage:SYMBOL; the study's own, or "
+    "sp500."
 )
 @study_option
 @click.option("--trials", type=POSITIVE, default=30, show_default=True, help="Trials in total.")
 @click.option("--epochs", type=POSITIVE, help="Maximum epochs per trial.")
-@click.option("--horizon", type=POSITIVE, help="Days to forecast from each origin (50).")
 @click.option(
-    "--stride", type=POSITIVE, help="Days between forecast origins (a fifth of the horizon)."
+    "--horizon", type=POSITIVE, help="Steps to forecast from each origin (a season; of prices 50)."
+)
+@click.option(
+    "--stride", type=POSITIVE, help="Rows between forecast origins (a fifth of the horizon)."
 )
 @click.option("--folds", type=POSITIVE, help="Walk-forward folds (1).")
+@click.option(
+    "--gap", type=click.IntRange(min=0), help="Rows between the parts (as many as the horizon)."
+)
+@click.option(
+    "--split",
+    help="Training, validation and test, as shares (0.6,0.2,0.2) or rows (8640,2880,2880).",
+)
+@click.option("--train-end", help="Last time that trains, in place of --split.")
+@click.option("--validation-end", help="Last time that validates.")
+@click.option("--test-end", help="Last time of the test (the last that is there).")
 @storage_option
 @click.option("--space", "space_file", type=click.Path(), help="TOML file of the search space.")
 @click.option(
@@ -79,8 +95,10 @@ from foretune.search.study.target import has_enough
 @click.option("--no-cache", is_flag=True, help="Do not use the cache of compiled programs.")
 @out_option("Folder for the results (results/STUDY).")
 def run(
-    prices: str,
+    data: str | None,
+    reading: dict[str, Any],
     name: str,
+    storage: str,
     trials: int,
     space_file: str | None,
     known: tuple[str, ...],
@@ -96,7 +114,7 @@ def run(
 
     The same command continues where the study stopped.
     """
-    series = load_prices(prices)
+    series = read_aloud(lambda: _data(name, storage, data, reading))
     space = None if space_file is None else SearchSpace.load(space_file)
     folder = Path("results") / name if out is None else Path(out)
     require_folder_place(folder)
@@ -105,6 +123,7 @@ def run(
             study = run_study(
                 name,
                 series,
+                storage=storage,
                 n_trials=trials,
                 space=space,
                 start_from=[TrialConfig.load(file) for file in known],
@@ -124,3 +143,16 @@ def run(
     console.print(summary_table(study))
     console.print(caveat(study), highlight=False, markup=False)
     print_written_files(console, files)
+
+
+def _data(name: str, storage: str, data: str | None, reading: dict[str, Any]) -> TimeSeries:
+    """Read the data of a study that exists as it did before, where nothing else is said."""
+    study = None
+    with suppress(ConfigError):  # no database yet, or one that run_study refuses
+        require_database(storage)
+        study = find_study(name, open_storage(storage))
+    spec = None if study is None else StudySpec.stored(study)
+    if spec is None:
+        return as_series("sp500" if data is None else data, **reading)
+    known = spec.prices
+    return known.load(name, **reading) if data is None else known.series(data, **reading)

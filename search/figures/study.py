@@ -1,6 +1,7 @@
 """The figures of a study, for people: labelled axes, units, marked splits."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
@@ -9,10 +10,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from foretune.datasets.prices import PriceSeries
 from foretune.datasets.splits import DevelopmentData, Split
 from foretune.models.training.results import EpochResult
-from foretune.search.figures.forecasts import ForecastWindow
+from foretune.search.figures.forecasts import PRICES, ForecastWindow, Label
 from foretune.search.figures.style import (
     BLACK,
     BLUE,
@@ -27,32 +27,40 @@ from foretune.search.study.best import best_trial
 from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.study.trials import stored_number
 
+if TYPE_CHECKING:
+    from foretune.datasets.series import TimeSeries
+
 _VALUE = "validation relative MSE (persistence = 1)"
 
 # Forecasts that the lower panel of a figure of many shows.
 _CLOSE = 6
 
 
-def prices_figure(prices: PriceSeries, split: Split) -> Figure:
-    """Draw the mid price with the parts of the split; the sealed test is left blank."""
+def series_figure(series: "TimeSeries", split: Split) -> Figure:
+    """Draw the target with the parts of the split; the sealed test is left blank."""
     figure = page_figure(4.0)
     axes = figure.subplots()
-    days = slice(0, split.validation_stop)
-    axes.semilogy(prices.dates[days], prices.mid[days], color=BLACK, linewidth=0.8)
+    rows, is_log = slice(0, split.validation_stop), series.error_space == "log"
+    axes.plot(series.dates[rows], series.target[rows], color=BLACK, linewidth=0.8)
+    axes.set_yscale("log" if is_log else "linear")
     parts = (
         ("train", 0, split.train_stop, BLUE),
         ("validation", split.validation_start, split.validation_stop, ORANGE),
-        ("test (sealed)", split.test_start, split.length, GREY),
+        ("test (sealed)", split.test_start, split.test_stop, GREY),
     )
     for name, start, stop, colour in parts:
-        first, last = prices.dates[start], prices.dates[stop - 1]
+        first, last = series.dates[start], series.dates[stop - 1]
         axes.axvspan(first, last, color=colour, alpha=0.15, linewidth=0)
-        middle = prices.dates[(start + stop - 1) // 2]
+        middle = series.dates[(start + stop - 1) // 2]
         above = axes.get_xaxis_transform()
         axes.text(middle, 1.01, name, transform=above, ha="center", va="bottom")
-    axes.set(xlabel="date", ylabel="mid price (currency of the source, log scale)")
+    unit = series.unit or ("currency of the source" if is_log else "")
+    words = ", ".join(filter(None, (unit, "log scale" * is_log)))
+    label = series.target_name + f" ({words})" * bool(words)
+    axes.set(xlabel=str(series.time.name or "time"), ylabel=literal(label))
+    step = series.calendar.step_name
     figure.suptitle(
-        f"{literal(prices.name)}: {split.length:,} days; gaps of {split.horizon} days between"
+        f"{literal(series.name)}: {split.length:,} {step}s; gaps of {split.gap} {step}s between"
     )
     return figure
 
@@ -117,14 +125,15 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
 
 
 def forecasts_figure(
-    data: DevelopmentData, forecasts: NDArray[np.float64], *, title: str
+    data: DevelopmentData, forecasts: NDArray[np.float64], *, title: str, label: Label = PRICES
 ) -> Figure:
-    """Draw validation forecasts over the actual prices, and below the last few of them.
+    """Draw validation forecasts over the actual values, and below the last few of them.
 
     Args:
-        data: training and validation days.
-        forecasts: log growth since each validation origin [O, H].
+        data: training and validation rows.
+        forecasts: changes since each validation origin [O, H].
         title: what the figure shows.
+        label: what the target is called.
     """
     figure = page_figure(7.0)
     whole, close = figure.subplots(2, 1)
@@ -132,7 +141,15 @@ def forecasts_figure(
     origins, growth = data.split.validation_origins[::every], forecasts[::every]
     for axes, count in ((whole, len(origins)), (close, _CLOSE)):
         ForecastWindow.of_last(
-            data.dates, data.values, origins, growth, None, overlap=1, count=count
+            data.dates,
+            data.values,
+            origins,
+            growth,
+            None,
+            overlap=1,
+            count=count,
+            space=data.space,
+            label=label,
         ).draw(axes)
     whole.set_title(title)
     close.set_title(f"the last {min(_CLOSE, len(origins))} of them")

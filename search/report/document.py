@@ -11,14 +11,14 @@ from foretune.models.forecasts.intervals import COVERAGE
 from foretune.search.report.access_log import format_access_log
 from foretune.search.report.report import Report
 from foretune.search.report.significance import SPAResult
-from foretune.search.report.tables import markdown_table, plain, provenance_rows
+from foretune.search.report.tables import markdown_table, plain, provenance_rows, shown
 from foretune.search.report.verdict import SIGNIFICANCE, p_value
 from foretune.search.study.trials import format_states
 
 FOLDER = "figures"
 
 _CAPTIONS = {
-    "forecasts": "Forecasts of the winner with their intervals, over the actual prices. On "
+    "forecasts": "Forecasts of the winner with their intervals, over the actual values. On "
     "validation the intervals were computed from these same errors.",
     "errors_by_step": "Squared error by step ahead, in units of persistence's: below 1 is better.",
     "importance": "How much each parameter matters for being among the best trials (PED-ANOVA).",
@@ -75,13 +75,16 @@ def _models(report: Report) -> str:
     header, rows = report.model_table
     rows[0][0] = f"**{rows[0][0]}** (winner)"
     split, steps = report.spec.split, report.validation.growth.shape[1]
+    about = report.spec.prices
+    errors = "Errors of log prices" if about.space == "log" else f"Errors of {plain(about.target)}"
     counts = ", ".join(f"{len(part.origins)} on {part.name}" for part in parts)
     return (
         markdown_table(rows, header)
-        + f"\n\nErrors of log prices 1 to {steps} days ahead, from the same origins, "
-        f"{split.stride} days apart ({counts}). Relative MSE: 1 is persistence, below 1 is "
-        "better. MASE: mean absolute error in units of the mean daily change. The winner was "
-        "chosen on the validation days, so its figures there flatter it."
+        + f"\n\n{errors} 1 to {steps} {about.step}s ahead, from the same origins, "
+        f"{split.stride} {about.step}s apart ({counts}). Relative MSE: 1 is persistence, below 1 "
+        f"is better. MASE: mean absolute error in units of the mean change from one {about.step} "
+        f"to the next. The winner was chosen on the validation {about.step}s, so its figures there "
+        "flatter it."
     )
 
 
@@ -123,7 +126,7 @@ def _not_counted(report: Report) -> str:
     are = "are complete and can be judged" if report.evidence.left_out else "are complete"
     return (
         f"{counted} of {tried} trials {are}; the test does not "
-        "count the others, nor that each trial chose its best epoch on the same days, nor looks "
+        "count the others, nor that each trial chose its best epoch on the same rows, nor looks "
         f"taken in between. {plain(report.evidence.left_out)}"
     ).rstrip()
 
@@ -139,7 +142,8 @@ def _confidence_set(report: Report) -> str:
         split, origins = report.spec.split, len(report.validation.origins)
         leave = "origin" if origins == 1 else "origins"
         return (
-            f"Not known: a horizon of {split.horizon} and a stride of {split.stride} days leave "
+            f"Not known: a horizon of {split.horizon} and a stride of {split.stride} "
+            f"{report.spec.prices.step}s leave "
             f"{origins} validation {leave}, too few to compare trials."
         )
     if len(chosen) == total:
@@ -192,8 +196,8 @@ def _provenance(report: Report) -> str:
     openings = format_access_log(report.openings, report.study.study_name)
     rows = [
         *provenance_rows(report.spec),
-        ["first validation target", str(first.dates[first.origins[0] + 1])],
-        ["last validation target", str(first.dates[first.origins[-1] + horizon])],
+        ["first validation target", shown(first.dates[first.origins[0] + 1])],
+        ["last validation target", shown(first.dates[first.origins[-1] + horizon])],
         ["openings of the test", plain(openings)],
     ]
     return markdown_table(rows)

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.splits import DevelopmentData, Split, walk_forward
-from foretune.models.forecasts.baselines import baseline_growth
+from foretune.models.forecasts.baselines import baseline_changes
 from foretune.models.forecasts.metrics import Assessment, assess_folds
 from foretune.search.report.significance import (
     SPAResult,
@@ -57,7 +57,7 @@ class ScoredTrials:
 
 
 def scored_trials(study: optuna.Study) -> ScoredTrials:
-    """Return the completed trials of ``study`` that can be judged; needs no prices.
+    """Return the completed trials of ``study`` that can be judged; needs no data.
 
     Raises:
         ConfigError: no trial is complete, or none of them can be judged; foretune did not make
@@ -150,23 +150,19 @@ class Evidence:
 def gather_evidence(scored: ScoredTrials, folds: Sequence[DevelopmentData]) -> Evidence:
     """Test completed trials against every baseline.
 
-    A baseline that needs more days than the first fold has is left out.
-
     Args:
         scored: the trials with their losses.
-        folds: training and validation days of each fold.
+        folds: training and validation rows of each fold.
     """
-    split = folds[0].split
-    growth = [
-        baseline_growth(
-            fold.values,
-            train_stop=fold.split.train_stop,
-            origins=fold.split.validation_origins,
-            horizon=split.horizon,
-        )
-        for fold in folds
-    ]
-    baselines = {name: assess_folds(folds, [fold[name] for fold in growth]) for name in growth[0]}
+    last = folds[-1]
+    split = last.split
+    changes = baseline_changes(
+        last.space.levels(last.values),
+        [fold.split for fold in folds],
+        seasonality=last.seasonality,
+        close=None if last.close is None else last.space.levels(last.close),
+    )
+    baselines = {name: assess_folds(folds, forecasts) for name, forecasts in changes.items()}
     numbers = [trial.number for trial in scored.trials]
     try:
         p_values = model_confidence_set(scored.losses, horizon=split.horizon, stride=split.stride)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from foretune.models.forecasts.metrics import Assessment
-from foretune.search.figures.forecasts import ForecastWindow
+from foretune.search.figures.forecasts import ForecastWindow, Label
 from foretune.search.figures.study import history_figure
 from foretune.search.figures.style import (
     BLACK,
@@ -47,7 +47,14 @@ def forecasts_with_intervals(report: Report) -> Figure:
     rows: Sequence[Axes] = np.atleast_1d(figure.subplots(len(parts), 1)).tolist()
     for axes, part in zip(rows, parts, strict=True):
         ForecastWindow.of_last(
-            part.dates, part.values, part.origins, part.growth, part.widths, overlap=part.overlap
+            part.dates,
+            part.values,
+            part.origins,
+            part.growth,
+            part.widths,
+            overlap=part.overlap,
+            space=part.space,
+            label=Label.of(report.spec.prices),
         ).draw(axes)
         axes.set_title(f"{part.name}: the last forecasts that do not overlap")
     legend_below(figure, rows[0])
@@ -57,16 +64,25 @@ def forecasts_with_intervals(report: Report) -> Figure:
 
 def errors(report: Report) -> Figure:
     """Draw each step's error relative to persistence: winner, ensemble and best baseline."""
-    parts = report.parts
+    parts, about = report.parts, report.spec.prices
     figure = page_figure(3.8)
     columns: Sequence[Axes] = np.atleast_1d(figure.subplots(1, len(parts), sharey=True)).tolist()
     for axes, part in zip(columns, parts, strict=True):
         for name, style in zip(_compared(part), _STYLES, strict=False):
             _draw_errors(axes, name, part.models[name], style)
         axes.axhline(1.0, color=BLACK, linestyle=":", linewidth=1.2, label="persistence")
-        axes.set(xlabel="step ahead (days)", title=part.name)
+        axes.set(
+            xlabel=f"step ahead ({report.spec.prices.step}s)".replace("steps", "rows"),
+            title=part.name,
+        )
         whole_number_ticks(axes)
-    columns[0].set_ylabel("MSE of the log price\nrelative to persistence")
+    about = report.spec.prices
+    of = (
+        f" of the log {about.target.removeprefix('mid ')}"
+        if report.spec.prices.space == "log"
+        else ""
+    )
+    columns[0].set_ylabel(f"MSE{of}\nrelative to persistence")
     legend_below(figure, columns[0])
     return figure
 
@@ -80,7 +96,7 @@ def _compared(part: EvaluationSet) -> list[str]:
 
 def _draw_errors(axes: Axes, name: str, model: Assessment, style: tuple[str, str, str]) -> None:
     line, marker, colour = style
-    # Where prices stood still at a step from every origin, there is no ratio.
+    # Where values stood still at a step from every origin, there is no ratio.
     unit = model.persistence_mse_by_step
     relative = model.mse_by_step / np.where(unit > 0, unit, np.nan)
     steps = np.arange(1, len(relative) + 1)

@@ -12,7 +12,6 @@ from foretune.datasets.common.files import (
     require_folder_place,
     write_atomically,
 )
-from foretune.datasets.transforms import prices_after
 from foretune.models.forecasts.intervals import interval
 from foretune.search.figures.style import png
 from foretune.search.report.document import FOLDER, html, markdown
@@ -89,7 +88,7 @@ def metrics_table(report: Report) -> pd.DataFrame:
 
 
 def forecasts_table(report: Report) -> pd.DataFrame:
-    """Return the winner's forecasts in prices: one row per part, origin and step ahead."""
+    """Return the winner's forecasts as values: one row per part, origin and step ahead."""
     return pd.concat([_forecasts(part) for part in report.parts], ignore_index=True)
 
 
@@ -106,7 +105,7 @@ def _forecasts(part: EvaluationSet) -> pd.DataFrame:
             "date": part.dates[days].ravel(),
         }
         | {
-            name: prices_after(growth, part.origins, part.values).ravel()
+            name: part.space.after(growth, part.origins, part.values).ravel()
             for name, growth in columns.items()
         }
     )

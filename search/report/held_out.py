@@ -1,67 +1,77 @@
-"""The sealed test: the one way to the test days, which writes down each opening."""
+"""The sealed test: the one way to the test rows, which writes down each opening."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import Split
-from foretune.datasets.transforms import log_growth_between
+from foretune.datasets.history import moment
+from foretune.datasets.sources.load import as_series
+from foretune.datasets.splits import Split, last_close
+from foretune.datasets.transforms import LOG, ErrorSpace
 from foretune.models.config import TrialConfig
 from foretune.search.report.access_log import record_access
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HeldOutTest:
-    """The test days, opened; made by :meth:`open` alone.
+    """The test rows, opened; made by :meth:`open` alone.
 
-    ``values`` are the mid prices of all days [N]; forecasts start at ``origins`` [O], and
-    ``actual`` [O, H] is the log growth that came after each.
+    ``values`` are the target in all rows [N], ``close`` the last prices where it is the mid price;
+    forecasts start at ``origins`` [O], and ``actual`` [O, H] are the changes that came after each,
+    in ``space``.
     """
 
-    dates: NDArray[np.datetime64]
+    dates: NDArray[Any]
     values: NDArray[np.float64]
     split: Split
     origins: NDArray[np.int32]
     actual: NDArray[np.float64]
+    space: ErrorSpace
+    close: NDArray[np.float64] | None
 
     @classmethod
     def open(
         cls,
         study: optuna.Study,
-        prices: PriceSeries,
+        data: Any,
         split: Split,
         *,
         trial: int,
         config: TrialConfig,
+        space: ErrorSpace = LOG,
     ) -> Self:
-        """Record the opening in ``study``, then return the test days.
+        """Record the opening in ``study``, then return the test rows.
 
         Args:
             study: the study whose test it is.
-            prices: all its prices.
+            data: all its rows.
             split: where the test part begins.
             trial: number of the trial that the test is opened for.
             config: its config.
+            space: what errors are measured in.
 
         Example:
-            >>> HeldOutTest.open(study, prices, split, trial=3, config=config).origins
+            >>> HeldOutTest.open(study, data, split, trial=3, config=config).origins
         """
+        series = as_series(data)
         # Before anything is read: a report that fails afterwards has still seen the test.
         record_access(
             study,
             trial,
             config,
-            prices=prices.digest,
-            test_start=str(prices.dates[split.test_start]),
+            prices=series.digest,
+            test_start=str(moment(series.time, split.test_start)),
         )
+        values = series.target
         return cls(
-            dates=prices.dates,
-            values=prices.mid,
+            dates=series.dates,
+            values=values,
             split=split,
             origins=split.test_origins,
-            actual=log_growth_between(prices.mid, split.test_origins, split.horizon),
+            actual=space.changes(values, split.test_origins, split.horizon),
+            space=space,
+            close=last_close(series),
         )

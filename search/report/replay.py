@@ -1,13 +1,13 @@
 """Replay: a stored trial trained again, and how its numbers compare with those stored."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.prices import PriceSeries
 from foretune.models.forecasts.metrics import assess_folds
 from foretune.models.runtime.device import device_name
 from foretune.models.runtime.versions import versions
@@ -15,7 +15,7 @@ from foretune.search.report.retrain import retrain
 from foretune.search.storage.artifacts import artifact_names
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.best import errors_naming
-from foretune.search.study.spec import OBJECTIVE_NAME, required_spec
+from foretune.search.study.spec import OBJECTIVE_NAME, required_spec, study_series
 from foretune.search.study.trials import stored_number
 from foretune.search.trial.files import LOSSES_BY_ORIGIN, load_losses
 from foretune.search.trial.record import OnEpoch
@@ -58,7 +58,12 @@ class Replay:
 
 
 def replay(
-    study: optuna.Study, number: int, prices: PriceSeries, *, on_epoch: OnEpoch | None = None
+    study: optuna.Study,
+    number: int,
+    data: Any = None,
+    *,
+    prices: Any = None,
+    on_epoch: OnEpoch | None = None,
 ) -> Replay:
     """Train trial ``number`` of ``study`` again from its stored config.
 
@@ -67,18 +72,21 @@ def replay(
     Args:
         study: a study of :func:`run_study`.
         number: the trial's.
-        prices: the prices that the study was run on.
+        data: the data that the study was run on, as :func:`run_study` took them; None to read them
+            where the study knows them to be.
+        prices: the same, as ``data`` was first called.
         on_epoch: called with (trial number, config, results) after every epoch.
 
     Raises:
-        ConfigError: there is no such trial, it stores no result, or these are other prices.
+        ConfigError: there is no such trial, it stores no result, or these are other data.
 
     Example:
         >>> print(replay(study, 3, load_sample("sp500")))
     """
-    spec = required_spec(study, prices)
+    series = study_series(study, data if prices is None else prices)
+    spec = required_spec(study)
     trial, stored = _finished_trial(study, number)
-    folds = spec.development(prices)
+    folds = spec.development(series)
     # None in a study of one fold. A trial that was pruned between two has seen only the first ones.
     stored_folds = (
         stored_number(trial, f"{OBJECTIVE_NAME}_fold_{n + 1}") for n in range(len(folds))

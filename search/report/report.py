@@ -13,9 +13,9 @@ from optuna.importance import get_param_importances
 from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.common.html_table import html_table
-from foretune.datasets.prices import PriceSeries
-from foretune.datasets.splits import DevelopmentData
-from foretune.models.forecasts.baselines import baseline_growth
+from foretune.datasets.splits import DevelopmentData, walk_forward
+from foretune.datasets.transforms import ErrorSpace
+from foretune.models.forecasts.baselines import baseline_changes
 from foretune.models.forecasts.intervals import conformal_widths, coverage_by_step
 from foretune.models.forecasts.metrics import (
     Assessment,
@@ -35,7 +35,7 @@ from foretune.search.report.significance import diebold_mariano
 from foretune.search.report.tables import as_text, rich_table
 from foretune.search.report.verdict import Finding, OutcomeOnTest, verdict
 from foretune.search.study.best import errors_naming
-from foretune.search.study.spec import StudySpec, required_spec
+from foretune.search.study.spec import StudySpec, required_spec, study_series
 from foretune.search.trial.record import OnEpoch
 
 # Complete trials that it takes to say which parameters matter.
@@ -44,12 +44,13 @@ _ENOUGH_TRIALS = 5
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EvaluationSet:
-    """One part of the days, validation or test, with every model's forecasts scored on it.
+    """One part of the rows, validation or test, with every model's forecasts scored on it.
 
     ``growth`` [O, H] are the winner's forecasts from ``origins`` [O], of which ``overlap`` in a row
-    have target days in common; ``actual`` [O, H] is what came. The interval is ``growth`` give or
-    take ``widths`` [H], and ``coverage`` [H] is the share of origins where it held at each step,
-    None where there are too few to tell. ``models`` are by name, the winner first.
+    have target rows in common; ``actual`` [O, H] is what came, both as changes in ``space``. The
+    interval is ``growth`` give or take ``widths`` [H], and ``coverage`` [H] is the share of origins
+    where it held at each step, None where there are too few to tell. ``models`` are by name, the
+    winner first.
     """
 
     name: str
@@ -62,6 +63,7 @@ class EvaluationSet:
     widths: NDArray[np.float64]
     coverage: NDArray[np.float64] | None
     models: dict[str, Assessment]
+    space: ErrorSpace
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -133,8 +135,9 @@ def _cells(metrics: Metrics) -> list[str]:
 
 def make_report(
     study: optuna.Study,
-    prices: PriceSeries,
+    data: Any = None,
     *,
+    prices: Any = None,
     open_test: bool = False,
     sealed: bool | None = None,
     top: int = 5,
@@ -147,7 +150,9 @@ def make_report(
 
     Args:
         study: a study of :func:`run_study` with a complete trial.
-        prices: the prices it was run on.
+        data: the data it was run on, as :func:`run_study` took them; None to read them where the
+            study knows them to be.
+        prices: the same, as ``data`` was first called.
         open_test: open the test, and record in the study that it was.
         sealed: the opposite of ``open_test``, as the first version asked for it.
         top: how many configs the ensemble has.
@@ -156,7 +161,7 @@ def make_report(
             it closed.
 
     Raises:
-        ConfigError: no complete trial, or other prices.
+        ConfigError: no complete trial, or other data.
 
     Example:
         >>> make_report(study, load_sample("sp500")).verdict
@@ -167,8 +172,9 @@ def make_report(
             f"sealed must be the opposite of open_test={open_test}, but got {sealed}; "
             "open_test=True alone opens the test"
         )
-    spec = required_spec(study, prices)
-    folds = spec.development(prices)
+    series = study_series(study, data if prices is None else prices)
+    spec = required_spec(study)
+    folds = spec.development(series)
     scored = scored_trials(study)
     evidence = gather_evidence(scored, folds)
     with errors_naming(study):
@@ -182,10 +188,11 @@ def make_report(
             before_opening()
         opened = HeldOutTest.open(
             study,
-            prices,
-            spec.split_days(len(prices)),
+            series,
+            spec.split_days(len(series)),
             trial=winner.trial.number,
             config=winner.config,
+            space=folds[0].space,
         )
         # The test is open and that is recorded: whatever it holds, there is a report.
         try:
@@ -202,7 +209,7 @@ def make_report(
         validation=validation,
         test=test if isinstance(test, EvaluationSet) else None,
         importances=importances,
-        openings=read_access_log(study, prices=prices.digest),
+        openings=read_access_log(study, prices=series.digest),
     )
 
 
@@ -244,6 +251,7 @@ def _validation_part(
         widths=conformal_widths(growth, actual),
         coverage=coverage,
         models=assessments | evidence.baselines,
+        space=last.space,
     )
 
 
@@ -257,14 +265,20 @@ def _test_part(
         "train_stop": folds[-1].split.train_stop,
         "origins": test.origins,
         "horizon": test.split.horizon,
+        "space": test.space,
     }
     members = [
-        evaluate(member.config, member.best[-1].params, test.values, **places).log_growth
+        evaluate(member.config, member.best[-1].params, test.values, **places).changes
         for member in retrained
     ]
     forecasts = _named(retrained, [[member] for member in members])
-    baselines = baseline_growth(test.values, **places)
-    forecasts |= {name: [growth] for name, growth in baselines.items()}
+    forecasts |= baseline_changes(
+        test.space.levels(test.values),
+        walk_forward(test.split, len(folds)),
+        test=True,
+        seasonality=folds[-1].seasonality,
+        close=None if test.close is None else test.space.levels(test.close),
+    )
     return EvaluationSet(
         name="test",
         dates=test.dates,
@@ -284,6 +298,7 @@ def _test_part(
             )
             for name, model in forecasts.items()
         },
+        space=test.space,
     )
 
 

@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -68,15 +69,24 @@ def markdown_table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) ->
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def shown(time: Any) -> str:
+    """Write a day, a moment or a whole number of an array."""
+    return str(time).removesuffix(".000000000").replace("T", " ")
+
+
 def provenance_rows(spec: StudySpec) -> list[list[str]]:
     """Return what and value, in Markdown, of everything that a study's values depend on."""
     prices, split = spec.prices, spec.split
     is_hex = re.fullmatch("[0-9a-f]+", prices.digest)
+    what, step = "prices" if prices.space == "log" else "data", plain(prices.step)
+    unit = f" [{prices.unit}]" if prices.unit else ""
     return [
-        ["prices", f"{plain(prices.name)} ({plain(prices.source)}), {prices.days:,} days"],
+        [what, f"{plain(prices.name)} ({plain(prices.source)}), {prices.days:,} {step}s"],
+        ["target", plain(prices.target + unit)],
+        *([["calendar", plain(prices.calendar)]] if prices.calendar else []),
         ["dates", plain(f"{prices.first_date} to {prices.last_date}")],
-        ["digest of the prices", f"`{prices.digest}`" if is_hex else plain(prices.digest)],
-        ["horizon, stride", f"{split.horizon} days, {split.stride} days"],
+        [f"digest of the {what}", f"`{prices.digest}`" if is_hex else plain(prices.digest)],
+        ["horizon, stride", f"{split.horizon} {step}s, {split.stride} {step}s"],
         ["folds", str(split.folds)],
         ["seed of the sampler", str(spec.seed)],
         ["versions", plain(", ".join(f"{name} {n}" for name, n in spec.versions.items()))],

@@ -166,7 +166,7 @@ def caveat(study: optuna.Study) -> str:
     better, scored = better_than_persistence(study)
     return (
         f"{verdict_so_far(study)} {better} of {scored} trials are below 1 (persistence) on "
-        "validation, but the winner was chosen on the same days that it is scored on, so its value "
+        "validation, but the winner was chosen on the same rows that it is scored on, so its value "
         f"flatters it. {openings_of_test(study)} `foretune report` says more."
     )
 

@@ -2,31 +2,33 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
 
 from foretune.datasets.common.files import make_folder, write_atomically
-from foretune.datasets.prices import PriceSeries
 from foretune.models.training.loop import best_epoch, fit
 from foretune.models.training.results import FoldResults
+from foretune.search.figures.forecasts import Label
 from foretune.search.figures.study import (
     forecasts_figure,
     history_figure,
     learning_curves_figure,
-    prices_figure,
+    series_figure,
 )
 from foretune.search.figures.style import literal, save_figure
 from foretune.search.study.best import save_best, trial_config
-from foretune.search.study.spec import OBJECTIVE_NAME, required_spec
+from foretune.search.study.spec import OBJECTIVE_NAME, required_spec, study_series
 from foretune.search.trial.record import OnEpoch
 
 
 def write_results(
     study: optuna.Study,
-    prices: PriceSeries,
-    out: str | os.PathLike[str],
+    data: Any = None,
+    out: str | os.PathLike[str] = "results",
     *,
+    prices: Any = None,
     on_epoch: OnEpoch | None = None,
 ) -> list[Path]:
     """Write a study's ``best.toml``, ``trials.csv`` and ``figures/*.png`` into the folder ``out``.
@@ -36,41 +38,47 @@ def write_results(
 
     Args:
         study: a study of :func:`run_study` with a complete trial.
-        prices: the prices it was run on.
+        data: the data it was run on, as :func:`run_study` took them; None to read them where the
+            study knows them to be.
         out: a folder, made where it is missing.
+        prices: the same as ``data``, as it was first called.
         on_epoch: called with (trial number, config, results) after every epoch.
 
     Returns:
         The files written.
 
     Raises:
-        ConfigError: no complete trial, other prices, or a folder that cannot be written.
+        ConfigError: no complete trial, other data, or a folder that cannot be written.
 
     Example:
         >>> write_results(study, load_sample("sp500"), "results")
     """
-    spec = required_spec(study, prices)
+    series = study_series(study, data if prices is None else prices)
+    spec = required_spec(study)
     folder = make_folder(out)
     figures = make_folder(folder / "figures")
-    best = save_best(study, folder / "best.toml", prices=prices)
+    best = save_best(study, folder / "best.toml", series)
     write_atomically(folder / "trials.csv", trials_table(study).to_csv(index=False))
-    split = spec.split_days(len(prices))
-    data = spec.development(prices)[-1]
+    split = spec.split_days(len(series))
+    part = spec.development(series)[-1]
     run, config = [], trial_config(best)
-    for result in fit(config, data):
+    for result in fit(config, part):
         run.append(result)
         if on_epoch is not None:
             on_epoch(best.number, config, FoldResults.of_one(result))
     chosen = best_epoch(run)
     which = "validation" if spec.split.folds == 1 else f"last fold's (of {spec.split.folds})"
     title = (
-        f"{literal(prices.name)}: {which} forecasts of trial {best.number}, "
+        f"{literal(series.name)}: {which} forecasts of trial {best.number}, "
         f"epoch {chosen.epoch}, relative MSE {chosen.relative_mse:.4f}"
     )
+    figure_name = "prices.png" if series.error_space == "log" else "series.png"
     drawn = {
-        "prices.png": prices_figure(prices, split),
+        figure_name: series_figure(series, split),
         "history.png": history_figure(study),
-        "validation_forecasts.png": forecasts_figure(data, chosen.forecasts, title=title),
+        "validation_forecasts.png": forecasts_figure(
+            part, chosen.forecasts, title=title, label=Label.of(spec.prices)
+        ),
         "learning_curves.png": learning_curves_figure(study, run),
     }
     for name, figure in drawn.items():

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import optuna
 import tomli_w
@@ -10,11 +11,13 @@ from optuna.trial import FrozenTrial
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.common.files import write_atomically
-from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.load import is_download
 from foretune.models.config import TrialConfig
 from foretune.search.study.best_file import BestDocument, PartsTable, PricesTable, ResultTable
-from foretune.search.study.spec import StudySpec, study_prices
+from foretune.search.study.spec import StudySpec, study_series
+
+if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    from foretune.datasets.series import TimeSeries
 
 
 def best_so_far(study: optuna.Study) -> FrozenTrial | None:
@@ -91,18 +94,19 @@ def best_config(study: optuna.Study) -> TrialConfig:
 
 
 def save_best(
-    study: optuna.Study, path: str | os.PathLike[str], *, prices: PriceSeries | None = None
+    study: optuna.Study, path: str | os.PathLike[str], data: Any = None, *, prices: Any = None
 ) -> FrozenTrial:
-    """Write ``best.toml``: the config, its result, and the prices, split and versions behind it.
+    """Write ``best.toml``: the config, its result, and the data, split and versions behind it.
 
     ``TrialConfig.load`` reads the config back, :class:`BestDocument` all of it.
 
     Args:
         study: a study with a complete trial. One that foretune did not make knows nothing of its
-            prices, and the document holds only the config and its result.
+            data, and the document holds only the config and its result.
         path: the file.
-        prices: the study's prices, for the days at which the parts begin and end; None to read
-            them where the study knows them to be. Where they are not, those days are left out.
+        data: the study's data, for the times at which the parts begin and end; None to read them
+            where the study knows them to be. Where they are not, those times are left out.
+        prices: the same, as ``data`` was first called.
 
     Returns:
         The trial.
@@ -122,10 +126,11 @@ def save_best(
         tables = {"config": config, "result": result}
         text = tomli_w.dumps({name: table.model_dump() for name, table in tables.items()})
     else:
-        prices = prices or _prices_if_here(study, spec)
+        data = prices if data is None else data
+        series = _data_if_here(study, spec) if data is None else spec.series(data)
         parts = None
-        if prices is not None and prices.digest == spec.prices.digest:
-            parts = PartsTable.of(prices, spec.split_days(len(prices)))
+        if series is not None and series.digest == spec.prices.digest:
+            parts = PartsTable.of(series, spec.split_days(len(series)))
         text = BestDocument(
             config=config,
             result=result,
@@ -154,11 +159,11 @@ def _result(study: optuna.Study, trial: FrozenTrial) -> ResultTable:
         raise ConfigError(f"trial {trial.number}: {error}") from None
 
 
-def _prices_if_here(study: optuna.Study, spec: StudySpec) -> PriceSeries | None:
-    """Return the study's prices if they are here; nothing is downloaded."""
+def _data_if_here(study: optuna.Study, spec: StudySpec) -> "TimeSeries | None":
+    """Return the study's data if they are here; nothing is downloaded."""
     if is_download(spec.prices.source):
         return None
     try:
-        return study_prices(study)
+        return study_series(study)
     except ForetuneError:
         return None

@@ -1,20 +1,21 @@
 """``best.toml``: a study's best config, its value, and the prices and days that it comes from."""
 
 import contextlib
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.records import StrictModel, list_to_tuple
 from foretune.datasets.common.toml_files import TomlModel
-from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources.load import load_prices, load_prices_of
 from foretune.datasets.splits import Split, walk_forward
 from foretune.models.config import TrialConfig
 from foretune.search.study.spec import MAX_DAYS, PricesSpec, SplitSpec
+
+if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    from foretune.datasets.series import TimeSeries
 
 
 def _require_table(value: Any) -> Any:
@@ -23,15 +24,42 @@ def _require_table(value: Any) -> Any:
     return value
 
 
-def _require_iso_date(value: str) -> str:
+def _moment(value: str) -> int | date | datetime | None:
+    """Return the time that ``value`` writes; None if it writes none."""
+    with contextlib.suppress(ValueError):
+        return int(value) if str(int(value)) == value else None
     with contextlib.suppress(ValueError):
         if date.fromisoformat(value).isoformat() == value:
-            return value
-    raise ValueError("a day written YYYY-MM-DD")
+            return date.fromisoformat(value)
+    with contextlib.suppress(ValueError):
+        found = datetime.fromisoformat(value)
+        return found if str(found) == value else None
+    return None
 
 
-FirstAndLast = Annotated[tuple[date, date], BeforeValidator(list_to_tuple)]
-IsoDate = Annotated[str, AfterValidator(_require_iso_date)]
+def _require_moment(value: str) -> str:
+    if _moment(value) is None:
+        raise ValueError("a day written YYYY-MM-DD, a time or a whole number")
+    return value
+
+
+def _require_time(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, date | int):
+        raise ValueError("a valid date, time or whole number")
+    return value
+
+
+def _in_order(*moments: Any) -> bool:
+    """Whether none is before the one ahead of it; those of other kinds are in no order."""
+    try:
+        return all(earlier <= later for earlier, later in pairwise(moments))
+    except TypeError:
+        return False
+
+
+Moment = Annotated[Any, PlainValidator(_require_time)]
+FirstAndLast = Annotated[tuple[Moment, Moment], BeforeValidator(list_to_tuple)]
+Time = Annotated[str, AfterValidator(_require_moment)]
 
 
 class ResultTable(StrictModel):
@@ -47,18 +75,18 @@ class ResultTable(StrictModel):
 
 
 class PricesTable(PricesSpec):
-    """Which prices, as in the study's spec."""
+    """Which data, as in the study's spec."""
 
     name: str = Field(min_length=1)
     source: str = Field(min_length=1)
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     days: int = Field(ge=2, le=MAX_DAYS)
-    first_date: IsoDate
-    last_date: IsoDate
+    first_date: Time
+    last_date: Time
 
 
 class PartsTable(StrictModel):
-    """First and last day of each part; between them are the gaps.
+    """First and last time of each part; between them are the gaps.
 
     With folds, each fold trains up to the gap before its block of the validation part.
     """
@@ -68,16 +96,17 @@ class PartsTable(StrictModel):
     test: FirstAndLast
 
     @classmethod
-    def of(cls, prices: PriceSeries, split: Split) -> Self:
-        """Look up the days at which the parts of ``prices`` begin and end."""
+    def of(cls, series: "TimeSeries", split: Split) -> Self:
+        """Look up the times at which the parts of ``series`` begin and end."""
+        from foretune.datasets.history import moment
 
-        def days(start: int, stop: int) -> FirstAndLast:
-            return prices.dates[start].item(), prices.dates[stop - 1].item()
+        def days(start: int, stop: int) -> tuple[Any, Any]:
+            return moment(series.time, start), moment(series.time, stop - 1)
 
         return cls(
             train=days(0, split.train_stop),
             validation=days(split.validation_start, split.validation_stop),
-            test=days(split.test_start, split.length),
+            test=days(split.test_start, split.test_stop),
         )
 
 
@@ -103,42 +132,44 @@ class BestDocument(TomlModel):
     seed: int = Field(ge=0, lt=2**32)
     versions: dict[str, str]
 
-    def split_of(self, prices: PriceSeries) -> Split:
-        """Split ``prices`` as the study's were; of several folds, the last one.
+    def split_of(self, data: Any) -> Split:
+        """Split ``data`` as the study's were; of several folds, the last one.
 
         Raises:
             ConfigError: the split has a parameter out of range.
-            DataError: too few prices.
+            DataError: too few rows.
         """
-        return walk_forward(self._whole_split(len(prices)), self.split.folds)[-1]
+        return walk_forward(self._whole_split(len(data)), self.split.folds)[-1]
 
-    def is_of(self, prices: PriceSeries) -> bool:
-        """Whether these are the prices of the study."""
-        return prices.digest == self.prices.digest
+    def is_of(self, data: Any) -> bool:
+        """Whether these are the data of the study."""
+        return self.prices.series(data).digest == self.prices.digest
 
-    def load_prices(self, where: str | None = None) -> PriceSeries:
-        """Load the study's prices, or others.
+    def load_series(self, where: Any = None, **reading: Any) -> "TimeSeries":
+        """Load the study's data, or others.
 
         Args:
-            where: as for :func:`load_prices`; None for where the study knows its prices to be: a
+            where: as for :func:`as_series`; None for where the study knows its data to be: a
                 sample, a simulation, a download, or a file of that name in this folder.
+            **reading: in place of how the study read them, as for :func:`as_series`.
 
         Raises:
-            ConfigError: without ``where``, these are other prices than the study's; or the split
-                does not make ``parts`` of the study's prices.
-            DataError: there are no prices.
+            ConfigError: without ``where``, these are other data than the study's; or the split
+                does not make ``parts`` of the study's data.
+            DataError: there are none.
         """
-        study, source = self.result.study, self.prices.source
-        prices = load_prices_of(study, source) if where is None else load_prices(where)
-        if self.is_of(prices):
-            self._require_parts(prices)
+        study, known = self.result.study, self.prices
+        series = known.load(study, **reading) if where is None else known.series(where, **reading)
+        if self.is_of(series):
+            self._require_parts(series)
         elif where is None:
             raise ConfigError(
-                f"prices must be those of study {study!r} (prices.digest "
-                f"{self.prices.digest[:12]}), but {source} has {prices.digest[:12]}; give the "
-                "study's or others as --data"
+                f"prices must be those of study {study!r} (prices.digest {known.digest[:12]}), but "
+                f"{known.source} has {series.digest[:12]}; give the study's or others as --data"
             )
-        return prices
+        return series
+
+    load_prices = load_series  # its name in the first version
 
     def _whole_split(self, days: int) -> Split:
         # What the config needs; the study's space may have needed more.
@@ -152,23 +183,30 @@ class BestDocument(TomlModel):
                 f"result.best_epoch must be at most config.epochs, {epochs}, but got "
                 f"{self.result.best_epoch}"
             )
-        if not first < last:
+        if first == last or not _in_order(_moment(first), _moment(last)):
             raise ConfigError(f"prices.last_date must be after {first}, but got {last}")
         walk_forward(self._whole_split(self.prices.days), self.split.folds)
         if self.parts is not None:
+            for name, ends in self.parts:
+                if {type(end) for end in ends} != {type(_moment(first))}:
+                    raise ConfigError(
+                        f"parts.{name} must be of the kind of prices.first_date, {first}, but got "
+                        f"{ends[0]} and {ends[1]}"
+                    )
             days = [*self.parts.train, *self.parts.validation, *self.parts.test]
-            ends = [day.isoformat() for day in (days[0], days[-1])]
-            if ends != [first, last] or any(later < day for day, later in pairwise(days)):
+            # Of a split by rows, some after the test may be left out.
+            end = str(days[-1]) if self.split.rows else last
+            if [str(days[0]), str(days[-1])] != [first, end] or not _in_order(*days):
                 raise ConfigError(
                     f"parts must lie one after another from {first} to {last}, the first and the "
                     f"last of the prices, but got {', '.join(map(str, days))}"
                 )
 
-    def _require_parts(self, prices: PriceSeries) -> None:
-        """Refuse parts that the split does not make of the study's prices."""
+    def _require_parts(self, series: "TimeSeries") -> None:
+        """Refuse parts that the split does not make of the study's data."""
         if self.parts is None:
             return
-        made = PartsTable.of(prices, self._whole_split(len(prices)))
+        made = PartsTable.of(series, self._whole_split(len(series)))
         for name, days in made:
             found = getattr(self.parts, name)
             if found != days:

@@ -2,26 +2,37 @@
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
-from pydantic import Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.datasets.common.records import StrictModel
-from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources.load import load_prices, load_prices_of
+from foretune.datasets.common.records import StrictModel, list_to_tuple
+from foretune.datasets.sources.load import as_series, load_series_of
 from foretune.datasets.splits import (
     DevelopmentData,
     Split,
     chronological_split,
+    default_horizon,
     default_stride,
     development_folds,
+    parts_of,
 )
+from foretune.datasets.transforms import SpaceName
 from foretune.models.runtime.versions import versions
 from foretune.search.space.space import SearchSpace
+
+if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    from foretune.datasets.series import TimeSeries
 
 # What the value of a study is called, in the dashboard too.
 OBJECTIVE_NAME = "relative_mse"
@@ -29,42 +40,111 @@ OBJECTIVE_NAME = "relative_mse"
 _ATTRIBUTE = "foretune_spec"
 # What no series has and no study trains: a document with more is not one of foretune's.
 MAX_DAYS, MAX_FOLDS = 10_000_000, 1000
+_PARTS = ("split", "train_end", "validation_end", "test_end")
+Rows = Annotated[int, Field(ge=1, le=MAX_DAYS)]
 
 
 class PricesSpec(StrictModel):
-    """Which prices: ``digest`` is of their content, wherever the file lies."""
+    """Which data: ``digest`` is of their content, wherever the file lies.
+
+    What the first version did not know has its values by default, and is stored where it differs:
+    it forecast mid prices of days.
+    """
 
     name: str
     source: str
     digest: str
-    days: int = Field(ge=1, le=MAX_DAYS)
+    days: int = Field(ge=1, le=MAX_DAYS, description="rows")
     first_date: str
     last_date: str
+    target: str = Field(default="mid price", min_length=1)
+    space: SpaceName = Field(default="log", description="what errors are measured in")
+    step: str = Field(default="day", min_length=1, description="what a row is called")
+    calendar: str | None = Field(default=None, description="in words")
+    unit: str | None = Field(default=None, description="of the target")
+    reading: dict[str, Any] = Field(default_factory=dict, description="how they were read")
 
     @classmethod
-    def of(cls, prices: PriceSeries) -> Self:
-        """Describe ``prices``."""
+    def of(cls, data: Any) -> Self:
+        """Describe a series, or prices."""
+        from foretune.datasets.history import moment
+        from foretune.datasets.prices import PriceSeries
+
+        series = data.series() if isinstance(data, PriceSeries) else data
+        known: dict[str, Any] = {}
+        if series.error_space != "log" or series.target_name != "mid price":
+            known = {"calendar": str(series.calendar), "unit": series.unit}
         return cls(
-            name=prices.name,
-            source=prices.source,
-            digest=prices.digest,
-            days=len(prices),
-            first_date=str(prices.dates[0]),
-            last_date=str(prices.dates[-1]),
+            name=series.name,
+            source=series.source,
+            digest=series.digest,
+            days=len(series),
+            first_date=str(moment(series.time, 0)),
+            last_date=str(moment(series.time, -1)),
+            target=series.target_name,
+            space=series.error_space,
+            step=series.calendar.step_name,
+            reading={key: v for key, v in series.reading.items() if key != "target"},
+            **known,
         )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what is as in the first version."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in handler(self).items()
+            if fields[name].is_required()
+            or value != fields[name].get_default(call_default_factory=True)
+        }
+
+    def series(self, data: Any, **reading: Any) -> "TimeSeries":
+        """Return ``data``, an object or where it is, as the series that this describes.
+
+        ``reading`` takes the place of how the data were read then.
+        """
+        from foretune.datasets.prices import PriceSeries
+        from foretune.datasets.series import TimeSeries
+
+        if isinstance(data, TimeSeries):
+            return data
+        known = {} if isinstance(data, PriceSeries) else self.reading
+        return as_series(data, **known | {"target": self.target_key} | reading)
+
+    def load(self, study: str, **reading: Any) -> "TimeSeries":
+        """Load the data from where the study knows them to be.
+
+        Args:
+            study: its name, for messages.
+            **reading: in place of how they were read then.
+
+        Raises:
+            ConfigError: the source is no name.
+            DataError: there are none.
+        """
+        known = self.reading | {"target": self.target_key}
+        return load_series_of(study, self.source, **known | reading)
+
+    @property
+    def target_key(self) -> str:
+        """What reads the target: "mid" of the mid price, a column's name else."""
+        if self.space == "log" and self.target.endswith(" price"):
+            return self.target.removesuffix(" price").replace("adjusted ", "adj_")
+        return self.target
 
 
 class SplitSpec(StrictModel):
-    """How the days are split; see :func:`foretune.datasets.splits.chronological_split`."""
+    """How the rows are split; see :func:`foretune.datasets.splits.chronological_split`."""
 
     horizon: int = Field(
-        default=50, ge=1, le=MAX_DAYS, description="days forecast from each origin, and both gaps"
+        default=50, ge=1, le=MAX_DAYS, description="steps forecast from each origin"
     )
     stride: int = Field(
         default=10,
         ge=1,
         le=MAX_DAYS,
-        description="days from one forecast origin to the next; a fifth of the horizon by default",
+        description="rows from one forecast origin to the next; a fifth of the horizon by default",
     )
     train_fraction: float = Field(default=0.6, gt=0, lt=1)
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
@@ -74,6 +154,17 @@ class SplitSpec(StrictModel):
         le=MAX_FOLDS,
         description="blocks of the validation part, each with training of its own",
     )
+    gap: int | None = Field(
+        default=None, ge=0, le=MAX_DAYS, description="rows between two parts; the horizon if none"
+    )
+    rows: Annotated[tuple[Rows, Rows, Rows], BeforeValidator(list_to_tuple)] | None = Field(
+        default=None, description="how many rows train, validate and test, in place of fractions"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what the first version did not know, and TOML cannot write."""
+        return {name: value for name, value in handler(self).items() if value is not None}
 
     @model_validator(mode="before")
     @classmethod
@@ -84,7 +175,7 @@ class SplitSpec(StrictModel):
         return given | {"stride": default_stride(horizon)}
 
     def split(self, days: int, *, history: int) -> Split:
-        """Split ``days`` days, with ``history`` days before the first origin."""
+        """Split ``days`` rows, with ``history`` rows before the first origin."""
         return chronological_split(days, history=history, **self.model_dump(exclude={"folds"}))
 
 
@@ -111,12 +202,17 @@ class StudySpec(StrictModel):
             raise ConfigError(f"{_ATTRIBUTE} of study {study.study_name!r}: {error}") from None
 
     def split_days(self, days: int) -> Split:
-        """Split this many days as the study does."""
+        """Split this many rows as the study does."""
         return self.split.split(days, history=self.space.history)
 
-    def development(self, prices: PriceSeries) -> tuple[DevelopmentData, ...]:
-        """Return the days of ``prices`` that trials may see, of each fold."""
-        return development_folds(prices, self.split_days(len(prices)), self.split.folds)
+    def series(self, data: Any) -> "TimeSeries":
+        """Return ``data`` as the series that the study forecasts: of prices its target."""
+        return self.prices.series(data)
+
+    def development(self, data: Any) -> tuple[DevelopmentData, ...]:
+        """Return the rows of ``data`` that trials may see, of each fold."""
+        series = self.series(data)
+        return development_folds(series, self.split_days(len(series)), self.split.folds)
 
     def require_same(self, other: "StudySpec", study_name: str) -> None:
         """Refuse to continue a study under another spec; versions may differ.
@@ -126,8 +222,7 @@ class StudySpec(StrictModel):
         """
         differences = [
             f"{path} is {mine!r} there, but got {theirs!r}"
-            for path, mine, theirs in _differences(self.model_dump(), other.model_dump())
-            if not path.startswith(("versions", "prices.name", "prices.source"))
+            for path, mine, theirs in _differences(_compared(self), _compared(other))
         ]
         if differences:
             raise ConfigError(
@@ -138,82 +233,131 @@ class StudySpec(StrictModel):
 
 def agreed_spec(
     study: optuna.Study | None,
-    prices: PriceSeries,
-    split: Mapping[str, int | None],
+    data: Any,
+    split: Mapping[str, Any],
     *,
+    target: str | None = None,
     space: SearchSpace | None,
     epochs: int | None,
     seed: int | None,
-) -> StudySpec:
+) -> "tuple[StudySpec, TimeSeries]":
     """Return the spec that ``study`` has, or that a new one would get; nothing is written.
 
-    ``split`` holds fields of :class:`SplitSpec`. What is None is taken from the study, or is the
-    default for a new one.
+    ``split`` holds fields of :class:`SplitSpec` and arguments of :func:`parts_of`. What is None is
+    taken from the study, or is the default for a new one.
+
+    Returns:
+        The spec, and the data as a series.
 
     Raises:
         ConfigError: a value out of range, or one that contradicts the study's own; or the study
             is another program's.
     """
     stored = None if study is None else StudySpec.stored(study)
-    space = space or (stored.space if stored else SearchSpace())
+    if stored is not None and target is None:
+        series = stored.series(data)
+    else:
+        series = as_series(data, target=target)
     given = {key: value for key, value in split.items() if value is not None}
+    parts = {key: given.pop(key) for key in _PARTS if key in given}
+    before = stored.split.model_dump() if stored else {"horizon": default_horizon(series)}
+    agreed = SplitSpec(**before | given)
+    if parts:
+        gap = agreed.horizon if agreed.gap is None else agreed.gap
+        agreed = agreed.replace(**parts_of(series.time, gap, **parts))
+    space = space or (stored.space if stored else default_space(series, agreed))
     spec = StudySpec(
-        prices=PricesSpec.of(prices),
-        split=SplitSpec(**(stored.split.model_dump() if stored else {}) | given),
+        prices=PricesSpec.of(series),
+        split=agreed,
         space=space if epochs is None else space.fix(epochs=epochs),
         seed=(stored.seed if stored else 0) if seed is None else seed,
         versions=versions("optuna"),
     )
     if study is None:
-        return spec
+        return spec, series
     if stored is not None:
         stored.require_same(spec, study.study_name)
-        return stored
+        return stored, series
     if study.get_trials(deepcopy=False) or study.directions != [StudyDirection.MINIMIZE]:
         raise ConfigError(
             f"study {study.study_name!r} was not made by foretune; give another study name"
         )
-    return spec
+    return spec, series
 
 
-def required_spec(study: optuna.Study, prices: PriceSeries | None = None) -> StudySpec:
+def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
+    """Return what a study searches where nothing is said: it depends on sign and length alone.
+
+    History and horizon take at most a third of the training rows. Of prices log returns are what
+    the network reads; else it is searched.
+    """
+    space = SearchSpace()
+    rows = split.split(len(series), history=2)
+    most = max(rows.train_stop // 3 - rows.horizon, 2)
+    if space.history > most:
+        space = space.fix(unroll_length=(max(most // 2, 2), most) if most > 2 else 2)
+    if series.error_space == "log":
+        return space
+    positive = bool((series.target[: rows.validation_stop] > 0).all())
+    return space.fix(scaling=("standard", "differences", *["log"] * positive))
+
+
+def required_spec(study: optuna.Study, data: Any = None) -> StudySpec:
     """Return the spec of ``study``.
 
     Raises:
-        ConfigError: foretune did not make the study, or ``prices`` are not its own.
+        ConfigError: foretune did not make the study, or ``data`` are not its own.
     """
     spec = StudySpec.stored(study)
     if spec is None:
         raise ConfigError(f"study {study.study_name!r} must be one that foretune made")
-    if prices is not None and spec.prices.digest != prices.digest:
-        raise ConfigError(
-            f"prices must be those of study {study.study_name!r} (digest "
-            f"{spec.prices.digest[:12]}), but got {prices.digest[:12]}"
-        )
+    if data is not None:
+        found = spec.series(data).digest
+        if spec.prices.digest != found:
+            raise ConfigError(
+                f"prices must be those of study {study.study_name!r} (digest "
+                f"{spec.prices.digest[:12]}), but got {found[:12]}"
+            )
     return spec
 
 
-def study_prices(study: optuna.Study, where: str | None = None) -> PriceSeries:
-    """Load the prices of ``study``.
+def study_series(study: optuna.Study, where: Any = None, **reading: Any) -> "TimeSeries":
+    """Load the data of ``study``.
 
     Args:
         study: a study of :func:`run_study`.
-        where: as for :func:`load_prices`; None for where the study knows them to be: a sample, a
+        where: as for :func:`as_series`; None for where the study knows them to be: a sample, a
             simulation, a download, or a file of that name in this folder.
+        **reading: in place of how the study read them, as for :func:`as_series`.
 
     Raises:
-        ConfigError: foretune did not make the study, or these are other prices.
-        DataError: there are no prices.
+        ConfigError: foretune did not make the study, or these are other data.
+        DataError: there are none.
     """
-    source = required_spec(study).prices.source
-    prices = load_prices_of(study.study_name, source) if where is None else load_prices(where)
-    required_spec(study, prices)
-    return prices
+    spec = required_spec(study)
+    known = spec.prices
+    if where is None:
+        series = known.load(study.study_name, **reading)
+    else:
+        series = known.series(where, **reading)
+    required_spec(study, series)
+    return series
+
+
+study_prices = study_series
+
+
+def _compared(spec: StudySpec) -> dict[str, Any]:
+    """Return what must be the same for a study to go on: versions and names need not."""
+    document = spec.model_dump(exclude={"versions"})
+    free = ("name", "source", "calendar", "unit", "step", "reading")
+    document["prices"] = {k: value for k, value in spec.prices if k not in free}
+    return document
 
 
 def store_spec(study: optuna.Study, spec: StudySpec) -> None:
     """Store ``spec`` in a new study, and name its objective for the dashboard."""
-    study.set_user_attr(_ATTRIBUTE, spec.model_dump(mode="json"))
+    study.set_user_attr(_ATTRIBUTE, spec.model_dump(mode="json", exclude_none=True))
     with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
         study.set_metric_names([OBJECTIVE_NAME])
 

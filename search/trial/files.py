@@ -18,7 +18,7 @@ from foretune.models.forecasts.intervals import conformal_widths
 from foretune.models.forecasts.metrics import Assessment, validation_growth
 from foretune.models.training.results import EpochResult
 from foretune.search.figures.deferred import recipe
-from foretune.search.figures.forecasts import ForecastWindow
+from foretune.search.figures.forecasts import ForecastWindow, Label
 from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 
 CONFIG = "config.toml"
@@ -72,6 +72,8 @@ def _window(best: Sequence[EpochResult], folds: Sequence[DevelopmentData]) -> Fo
         growth,
         conformal_widths(growth, actual),
         overlap=last.split.overlap,
+        space=last.space,
+        label=Label.of(last),
     )
 
 
@@ -91,7 +93,7 @@ def _curves(
 
 
 def errors_by_step(assessment: Assessment) -> pd.DataFrame:
-    """Return one row per step ahead; errors are of log prices."""
+    """Return one row per step ahead; errors are in the study's space."""
     return pd.DataFrame(
         {
             "step": np.arange(1, len(assessment.mse_by_step) + 1),
@@ -103,7 +105,7 @@ def errors_by_step(assessment: Assessment) -> pd.DataFrame:
 
 
 def losses_by_origin(assessment: Assessment, folds: Sequence[DevelopmentData]) -> pd.DataFrame:
-    """Return one row per origin: the last day seen, and the losses in units of persistence's."""
+    """Return one row per origin: the last time seen, and the losses in units of persistence's."""
     origins = [fold.dates[fold.split.validation_origins] for fold in folds]
     return pd.DataFrame(
         {

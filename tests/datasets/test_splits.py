@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from foretune.datasets.splits import (
     chronological_split,
     development,
     development_folds,
+    rows_until,
     walk_forward,
 )
 
@@ -166,7 +168,7 @@ def test_too_short_a_series_is_refused_with_both_numbers(
     with pytest.raises(DataError) as refusal:
         chronological_split(length, **arguments)  # type: ignore[arg-type]
     message = str(refusal.value)
-    assert f"{length} days leave {days} for the {part} part" in message
+    assert f"{length} rows leave {days} for the {part} part" in message
     assert f"needs at least {needed}" in message
 
 
@@ -218,7 +220,7 @@ def buffers(array: NDArray[np.generic] | None) -> list[NDArray[np.generic]]:
 def test_development_holds_the_days_before_the_test_and_no_other() -> None:
     prices = random_walk(400)
     split = chronological_split(400, horizon=10, stride=5, history=20)
-    data = development(prices, split)
+    data = development(prices.series("mid"), split)
     stop = split.validation_stop
     np.testing.assert_array_equal(data.values, prices.mid[:stop])
     np.testing.assert_array_equal(data.dates, prices.dates[:stop])
@@ -235,16 +237,20 @@ def test_other_test_prices_leave_no_trace_in_development() -> None:
     split = chronological_split(400, horizon=10, stride=5, history=20)
     other = replaced_after(prices, split.validation_stop)
     assert other.digest != prices.digest
-    assert pickle.dumps(development(other, split)) == pickle.dumps(development(prices, split))
+    assert pickle.dumps(development(other.series("mid"), split)) == pickle.dumps(
+        development(prices.series("mid"), split)
+    )
     # Not vacuous: a single validation price does leave one.
     other = replaced_after(prices, split.validation_stop - 1)
-    assert pickle.dumps(development(other, split)) != pickle.dumps(development(prices, split))
+    assert pickle.dumps(development(other.series("mid"), split)) != pickle.dumps(
+        development(prices.series("mid"), split)
+    )
 
 
 def test_a_split_for_another_length_is_refused() -> None:
     split = chronological_split(400, horizon=10, history=20)
-    with pytest.raises(ConfigError, match=r"399 days of random_walk, but got 400"):
-        development(random_walk(399), split)
+    with pytest.raises(ConfigError, match=r"399 rows of random_walk, but got 400"):
+        development(random_walk(399).series("mid"), split)
 
 
 @given(st.integers(1, 60), st.integers(1, 80))
@@ -357,7 +363,7 @@ def test_too_many_folds_are_refused_with_both_numbers(split: Split, more: int) -
     with pytest.raises(DataError) as refusal:
         walk_forward(split, folds)
     message = str(refusal.value)
-    assert f"{days} validation days leave {days // folds} for each of {folds} folds" in message
+    assert f"{days} validation rows leave {days // folds} for each of {folds} folds" in message
     assert f"needs at least {split.horizon};" in message
     assert len(walk_forward(split, most)) == most
 
@@ -367,7 +373,7 @@ def test_folds_must_be_a_count(folds: Any) -> None:
     prices, split = random_walk(400), chronological_split(400, horizon=10, history=20)
     for cut in (
         lambda: walk_forward(split, folds),
-        lambda: development_folds(prices, split, folds),
+        lambda: development_folds(prices.series("mid"), split, folds),
     ):
         with pytest.raises(ConfigError) as refusal:
             cut()
@@ -378,7 +384,7 @@ def test_folds_must_be_a_count(folds: Any) -> None:
 def test_a_fold_holds_the_days_up_to_its_block_and_no_other() -> None:
     prices = random_walk(400)
     split = chronological_split(400, horizon=10, stride=5, history=20)
-    folds = development_folds(prices, split, 3)
+    folds = development_folds(prices.series("mid"), split, 3)
     # 380 days outside the gaps: 228, then 76 from day 238 on, which are 3 * 25 and 1 left over.
     assert [fold.split.validation_stop for fold in folds] == [264, 289, 314]
     assert tuple(fold.split for fold in folds) == walk_forward(split, 3)
@@ -395,13 +401,15 @@ def test_a_fold_holds_the_days_up_to_its_block_and_no_other() -> None:
 def test_other_prices_leave_a_trace_in_later_folds_alone() -> None:
     prices = random_walk(400)
     split = chronological_split(400, horizon=10, stride=5, history=20)
-    folds = development_folds(prices, split, 3)
+    folds = development_folds(prices.series("mid"), split, 3)
     for number, fold in enumerate(folds):
         other = replaced_after(prices, fold.split.validation_stop)
         assert other.digest != prices.digest
         traces = [
             pickle.dumps(theirs) != pickle.dumps(ours)
-            for theirs, ours in zip(development_folds(other, split, 3), folds, strict=True)
+            for theirs, ours in zip(
+                development_folds(other.series("mid"), split, 3), folds, strict=True
+            )
         ]
         # After the last fold come the test prices: no trace in any.
         assert traces == [later > number for later in range(3)]
@@ -414,6 +422,81 @@ def test_a_fold_whose_prices_stand_still_is_refused_by_its_days() -> None:
     for values in fields.values():
         values[263:289] = 100.0  # from the first origin of the second fold to its last day
     still = dataclasses.replace(prices, **fields)
-    development(still, split)
-    with pytest.raises(DataError, match=r"days 264 to 288, must change .* but stand still"):
-        development_folds(still, split, 3)
+    development(still.series("mid"), split)
+    with pytest.raises(DataError, match=r"rows 264 to 288, must change .* but stand still"):
+        development_folds(still.series("mid"), split, 3)
+
+
+def test_parts_by_rows_leave_out_what_comes_after() -> None:
+    split = chronological_split(
+        17_420, horizon=96, stride=1, history=336, gap=0, rows=(8640, 2880, 2880)
+    )
+    assert (split.train_stop, split.validation_start, split.validation_stop) == (8640, 8640, 11_520)
+    assert (split.test_start, split.test_stop, split.left_out) == (11_520, 14_400, 3020)
+    assert (len(split.validation_origins), len(split.test_origins)) == (2785, 2785)
+    assert split.test_origins[-1] + split.horizon == split.test_stop - 1
+
+
+@pytest.mark.parametrize("gap", [None, 0, 3, 30])
+def test_rows_are_those_of_the_parts_and_gaps_lie_between(gap: int | None) -> None:
+    split = chronological_split(400, horizon=10, history=20, gap=gap, rows=(200, 50, 60))
+    between = 10 if gap is None else gap
+    assert split.gap == split.test_start - split.validation_stop == between
+    assert split.train_stop == 200
+    assert split.validation_stop - split.validation_start == 50
+    assert split.test_stop - split.test_start == 60
+    assert split.left_out == 400 - 310 - 2 * between
+    for fold in walk_forward(split, 3):
+        assert fold.gap == between
+
+
+@pytest.mark.parametrize("gap", [0, 5, 10, 40])
+def test_shares_are_of_the_rows_outside_the_gaps(gap: int) -> None:
+    split = chronological_split(400, horizon=10, history=20, gap=gap)
+    assert split.left_out == 0
+    assert split.train_stop == round((400 - 2 * gap) * 0.6)
+    assert split.test_start - split.validation_stop == gap
+    if gap == 10:
+        assert split == chronological_split(400, horizon=10, history=20)
+
+
+def test_parts_that_cannot_be_are_refused() -> None:
+    with pytest.raises(DataError, match="200, 150 and 60 rows and 2 gaps of 10 are 430, but there"):
+        chronological_split(400, horizon=10, history=20, rows=(200, 150, 60))
+    with pytest.raises(DataError, match="400 rows leave 5 for the test part"):
+        chronological_split(400, horizon=10, history=20, rows=(200, 50, 5))
+    with pytest.raises(
+        ConfigError, match="rows must be three counts, train, validation, test, but"
+    ):
+        chronological_split(400, horizon=10, history=20, rows=(200, 50))
+    with pytest.raises(ConfigError, match="gap must be a whole number of at least 0, but got -1"):
+        chronological_split(400, horizon=10, history=20, gap=-1)
+
+
+def test_parts_by_dates() -> None:
+    hours = pd.date_range("2024-01-01", "2024-12-31 23:00", freq="h")
+    ends = {"train_end": "2024-06-30", "validation_end": "2024-08"}
+    train, validation, test = rows_until(hours, 24, **ends)
+    assert str(hours[train - 1]) == "2024-06-30 23:00:00"
+    assert str(hours[train + 24 + validation - 1]) == "2024-08-31 23:00:00"
+    assert train + validation + test + 48 == len(hours)
+    some = rows_until(hours, 24, **ends, test_end=pd.Timestamp("2024-10-01 05:00"))
+    assert str(hours[sum(some) + 48 - 1]) == "2024-10-01 05:00:00"
+    split = chronological_split(len(hours), horizon=24, history=100, rows=some)
+    assert split.left_out == len(hours) - sum(some) - 48
+    berlin = hours.tz_localize("Asia/Tokyo")
+    assert rows_until(berlin, 24, **ends) == (train, validation, test)
+    counts = pd.Index(range(100, 200))
+    assert rows_until(counts, 0, train_end="149", validation_end=169) == (50, 20, 30)
+
+
+def test_dates_that_are_none_are_refused() -> None:
+    days = pd.date_range("2024-01-01", periods=100)
+    with pytest.raises(
+        ConfigError, match=r"train_end must be a time like 2024-04-09 .* got 'Mayo'"
+    ):
+        rows_until(days, 0, train_end="Mayo", validation_end="2024-03")
+    with pytest.raises(ConfigError, match=r"validation_end must be a time like .* but got 17"):
+        rows_until(days, 0, train_end="2024-01", validation_end=17)
+    with pytest.raises(ConfigError, match=r"must follow one another, more than 40 rows apart"):
+        rows_until(days, 40, train_end="2024-01", validation_end="2024-02")

@@ -1,7 +1,7 @@
 """Scalings: by hand, fitted on training days alone, and inverted exactly."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,16 +13,20 @@ from numpy.typing import NDArray
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.sources.samples import random_walk
 from foretune.datasets.transforms import (
+    LOG,
+    ErrorSpace,
+    ScalingName,
     StandardisedLogReturns,
     WindowedMinMax,
     exponential_moving_average,
     fit_scaling,
-    log_growth_between,
-    prices_after,
 )
 
 Array = NDArray[np.float64]
-SCALINGS: Any = pytest.mark.parametrize("name", ["log_returns", "windowed_min_max"])
+SCALINGS: Any = pytest.mark.parametrize("name", get_args(ScalingName))
+SIGNED: Any = pytest.mark.parametrize(
+    "name", [name for name in get_args(ScalingName) if "log" not in name]
+)
 
 prices = hnp.arrays(
     np.float64, st.integers(20, 60), elements=st.floats(5, 400, allow_subnormal=False)
@@ -43,7 +47,7 @@ def test_standardised_log_returns_by_hand() -> None:
 
 def test_standardised_log_returns_are_summed_by_the_inverse() -> None:
     scaling = StandardisedLogReturns(mean=0.5, std=2.0)
-    growth = scaling.log_growth(
+    growth = scaling.change(
         np.array([[0.0, 1.0, -1.0], [1.0, 1.0, 1.0]]), np.array([0, 1], np.int32), np.ones(9)
     )
     np.testing.assert_allclose(growth, [[0.5, 3.0, 1.5], [2.5, 5.0, 7.5]], rtol=1e-12)
@@ -68,14 +72,14 @@ def test_windowed_min_max_by_hand() -> None:
         scaling.transform(mid), [0, 1, 0.5, 0, 1, 0.5, 1.5, -0.25], rtol=1e-12
     )
     # Back: level 0.5 is 20, level 2 is 50; log growth is since the price at the origin.
-    growth = scaling.log_growth(np.array([[0.5, 2.0]]), np.array([5], np.int32), mid)
+    growth = scaling.change(np.array([[0.5, 2.0]]), np.array([5], np.int32), mid)
     np.testing.assert_allclose(growth, [[0.0, math.log(2.5)]], rtol=1e-12, atol=1e-15)
 
 
 def test_an_origin_before_a_window_is_inverted_with_the_windows_of_its_targets() -> None:
     mid = np.array([2.0, 4.0, 3.0, 10.0, 30.0, 20.0])
     scaling = WindowedMinMax.fit(mid, 3)
-    growth = scaling.log_growth(np.array([[0.5, 0.5]]), np.array([1], np.int32), mid)
+    growth = scaling.change(np.array([[0.5, 0.5]]), np.array([1], np.int32), mid)
     np.testing.assert_allclose(growth, [[math.log(3 / 4), math.log(20 / 4)]], rtol=1e-12)
 
 
@@ -118,20 +122,20 @@ def test_a_window_of_one_price_is_invertible() -> None:
     mid = np.array([3.0, 3.0, 3.0, 3.0, 5.0])
     scaling = WindowedMinMax.fit(mid[:4], 4)
     np.testing.assert_array_equal(scaling.transform(mid), [0, 0, 0, 0, 2])
-    growth = scaling.log_growth(np.array([[0.0, 2.0]]), np.array([2], np.int32), mid)
-    np.testing.assert_allclose(prices_after(growth, np.array([2]), mid), [[3.0, 5.0]])
+    growth = scaling.change(np.array([[0.0, 2.0]]), np.array([2], np.int32), mid)
+    np.testing.assert_allclose(LOG.after(growth, np.array([2]), mid), [[3.0, 5.0]])
 
 
 def test_levels_at_or_below_zero_are_floored_at_one_percent() -> None:
     mid = np.array([10.0, 20.0])
     scaling = WindowedMinMax.fit(mid, 2)
     levels = np.array([[-1.0, -50.0, -0.99, 0.0]])  # prices 0, -490, 0.1 and 10
-    growth = scaling.log_growth(levels, np.array([1], np.int32), mid)
+    growth = scaling.change(levels, np.array([1], np.int32), mid)
     np.testing.assert_allclose(np.exp(growth), [[0.01, 0.01, 0.01, 0.5]], rtol=1e-12)
 
 
 def test_prices_that_never_change_are_refused_for_log_returns() -> None:
-    with pytest.raises(DataError, match=r"the 40 training prices must vary, .* of 0\.0"):
+    with pytest.raises(DataError, match=r"the 40 training values must vary, .* of 0\.0"):
         fit_scaling("log_returns", np.full(40, 7.0), window=10)
 
 
@@ -144,7 +148,7 @@ def test_only_training_days_are_fitted(name: Any) -> None:
     np.testing.assert_array_equal(first.transform(mid)[:150], second.transform(later)[:150])
     earlier = mid.copy()
     earlier[199] *= 2
-    assert fit_scaling(name, earlier[:200], window=60) != first
+    assert name == "none" or fit_scaling(name, earlier[:200], window=60) != first
 
 
 @SCALINGS
@@ -160,12 +164,12 @@ def test_the_actual_future_scaled_and_unscaled_is_the_actual_future(
     assert len(scaled) == len(mid) - scaling.lag
 
     targets = origins[:, None] + np.arange(1, horizon + 1)
-    growth = scaling.log_growth(scaled[targets - scaling.lag], origins, mid)
+    growth = scaling.change(scaled[targets - scaling.lag], origins, mid)
     actual = [[float(mid[o + k]) for k in range(1, horizon + 1)] for o in origins.tolist()]
     # A level is a small difference of large numbers; and prices below 1 % of the origin's are
     # floored, which 5 to 400 never are.
-    np.testing.assert_allclose(prices_after(growth, origins, mid), actual, rtol=1e-9)
-    np.testing.assert_allclose(growth, log_growth_between(mid, origins, horizon), atol=1e-9)
+    np.testing.assert_allclose(LOG.after(growth, origins, mid), actual, rtol=1e-9)
+    np.testing.assert_allclose(growth, LOG.changes(mid, origins, horizon), atol=1e-9)
 
 
 @SCALINGS
@@ -176,21 +180,64 @@ def test_the_inverse_reads_no_price_but_those_at_the_origins(name: Any) -> None:
     scaled = np.linspace(0, 1, 15).reshape(3, 5)
     unseen = np.full(100, np.nan)
     unseen[origins] = mid[origins]
-    expected = scaling.log_growth(scaled, origins, mid)
+    expected = scaling.change(scaled, origins, mid)
     assert np.isfinite(expected).all()
-    np.testing.assert_array_equal(scaling.log_growth(scaled, origins, unseen), expected)
+    np.testing.assert_array_equal(scaling.change(scaled, origins, unseen), expected)
+
+
+@SIGNED
+@given(
+    values=hnp.arrays(np.float64, 40, elements=st.floats(-50, 50)).filter(
+        lambda values: np.ptp(values[:12]) > 1e-2
+    )
+)
+def test_values_of_any_sign_come_back_in_units_of_the_training_rows(
+    name: Any, values: Array
+) -> None:
+    space = ErrorSpace.fit("value", values[:12])
+    mean = sum(values[:12]) / 12
+    assert space.unit == pytest.approx(math.sqrt(sum((v - mean) ** 2 for v in values[:12]) / 12))
+    scaling, origins = fit_scaling(name, values[:12], window=5), np.array([3, 20], np.int32)
+    targets = origins[:, None] + np.arange(1, 5)
+    scaled = scaling.transform(values)[targets - scaling.lag]
+    changes = scaling.change(scaled, origins, values, space)
+    by_hand = [[(values[o + k] - values[o]) / space.unit for k in range(1, 5)] for o in (3, 20)]
+    np.testing.assert_allclose(changes, by_hand, atol=1e-7)
+    np.testing.assert_allclose(space.changes(values, origins, 4), by_hand, atol=1e-9)
+    np.testing.assert_allclose(space.after(changes, origins, values), values[targets], atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["log", "log_returns"])
+def test_logarithms_of_values_in_their_own_unit(name: Any) -> None:
+    values = np.array([1.0, 2.0, 8.0, 4.0, 16.0])
+    space, origins = ErrorSpace(name="value", unit=2.0), np.array([2], np.int32)
+    scaling = fit_scaling(name, values[:3], window=5)
+    scaled = scaling.transform(values)[None, 3 - scaling.lag :]
+    # From 8 to 4 and 16, in units of 2.
+    np.testing.assert_allclose(scaling.change(scaled, origins, values, space), [[-2.0, 4.0]])
+    with pytest.raises(DataError, match=f"scaling {name!r} needs values above 0, but row 1 is 0.0"):
+        scaling.transform(np.array([1.0, 0.0]))
+
+
+@pytest.mark.parametrize("name", ["standard", "differences"])
+def test_what_stands_still_is_refused(name: Any) -> None:
+    values = np.full(40, 1e9) if name == "standard" else np.arange(40.0)
+    with pytest.raises(DataError, match=r"the 40 training values must vary, but their"):
+        fit_scaling(name, values, window=10)
+    with pytest.raises(DataError, match="the 40 training values must change"):
+        ErrorSpace.fit("value", np.full(40, 7.0))
 
 
 def test_log_growth_between_by_hand() -> None:
     mid = np.array([1.0, 2.0, 8.0, 4.0, 4.0])
-    growth = log_growth_between(mid, np.array([0, 1], np.int32), 3)
+    growth = LOG.changes(mid, np.array([0, 1], np.int32), 3)
     two = math.log(2)
     np.testing.assert_allclose(growth, [[two, 3 * two, 2 * two], [2 * two, two, two]], rtol=1e-12)
 
 
 def test_prices_after_by_hand() -> None:
     growth = np.log([[2.0, 0.5], [1.0, 3.0]])
-    result = prices_after(growth, np.array([2, 0], np.int32), np.array([10.0, 20.0, 40.0]))
+    result = LOG.after(growth, np.array([2, 0], np.int32), np.array([10.0, 20.0, 40.0]))
     np.testing.assert_allclose(result, [[80.0, 20.0], [10.0, 30.0]], rtol=1e-12)
 
 

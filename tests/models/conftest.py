@@ -179,7 +179,7 @@ def small_development(prices: PriceSeries | None = None) -> DevelopmentData:
     """Return the training and validation days of a short simulated series."""
     prices = ar1(SMALL_LENGTH) if prices is None else prices
     split = chronological_split(len(prices), horizon=SMALL_HORIZON, stride=5, history=5)
-    return development(prices, split)
+    return development(prices.series("mid"), split)
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,7 @@ MISTAKES = [
     ("optimizer", None, "must be 'adam', 'adamw', 'rmsprop' or 'sgd_momentum'"),
     ("clip_norm", 0.0, "must be greater than 0"),
     ("clip_norm", INF, "must be a finite number"),
-    ("scaling", "minmax", "must be 'log_returns' or 'windowed_min_max'"),
+    ("scaling", "minmax", "must be 'log_returns', 'log', 'differences', "),
     ("scaling_window", 1, "must be greater than or equal to 2"),
     ("scaling_window", 10**6 + 1, "must be less than or equal to 1000000"),
     ("smoothing", -0.1, "must be greater than or equal to 0"),

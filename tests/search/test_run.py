@@ -17,7 +17,7 @@ from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.sources.samples import ar1_best_relative_mse
 from foretune.datasets.splits import chronological_split, development
-from foretune.datasets.transforms import log_growth_between
+from foretune.datasets.transforms import LOG
 from foretune.models import fit
 from foretune.search import (
     FloatRange,
@@ -36,7 +36,7 @@ def quietly(name: str, prices: PriceSeries, **kwargs: Any) -> optuna.Study:
     kwargs.setdefault("storage", optuna.storages.InMemoryStorage())
     kwargs.setdefault("horizon", 5)
     kwargs.setdefault("workers", 1)
-    return run_study(name, prices, show_progress_bar=False, **kwargs)
+    return run_study(name, prices, show_progress_bar=False, **kwargs, target="mid")
 
 
 def everything(study: optuna.Study) -> Any:
@@ -89,7 +89,10 @@ def test_test_prices_change_nothing_but_the_digest(
     assert digests[0] != digests[1]
     assert best_config(first) == best_config(second)
     weights = [
-        [result.params for result in fit(best_config(study), development(prices, split))]
+        [
+            result.params
+            for result in fit(best_config(study), development(prices.series("mid"), split))
+        ]
         for study, prices in ((first, walk), (second, changed))
     ]
     for a, b in zip(jax.tree.leaves(weights[0]), jax.tree.leaves(weights[1]), strict=True):
@@ -112,8 +115,10 @@ def test_resume_runs_what_is_missing_and_repeats_nothing(
     storage = optuna.storages.InMemoryStorage()
     quietly("s", walk, n_trials=3, space=tiny_space, storage=storage)
     # Neither space, horizon nor seed: the study knows its own.
-    resumed = run_study("s", walk, n_trials=7, storage=storage, show_progress_bar=False)
-    again = run_study("s", walk, n_trials=7, storage=storage, show_progress_bar=False)
+    resumed = run_study(
+        "s", walk, n_trials=7, storage=storage, show_progress_bar=False, target="mid"
+    )
+    again = run_study("s", walk, n_trials=7, storage=storage, show_progress_bar=False, target="mid")
     assert len(resumed.trials) == len(again.trials) == 7
     assert everything(resumed) == everything(quietly("s", walk, n_trials=7, space=tiny_space))
 
@@ -233,13 +238,13 @@ def test_bad_names_are_refused(name: str, walk: PriceSeries) -> None:
 
 def test_nothing_is_stored_of_a_refused_study(walk: PriceSeries, tiny_space: SearchSpace) -> None:
     storage = optuna.storages.InMemoryStorage()
-    with pytest.raises(DataError, match=r"500 days leave .* a horizon of 120"):
+    with pytest.raises(DataError, match=r"500 rows leave .* a horizon of 120"):
         quietly("s", walk, horizon=120, space=tiny_space, storage=storage)
     with pytest.raises(ConfigError, match="n_trials must be a whole number of at least 1"):
         quietly("s", walk, n_trials=0, storage=storage)
     with pytest.raises(ConfigError, match=r"n_trials must be .* but got '3'"):
         quietly("s", walk, n_trials="3", storage=storage)
-    with pytest.raises(DataError, match="an unroll of 407 days"):
+    with pytest.raises(DataError, match="an unroll of 407 rows"):
         quietly("s", walk, space=tiny_space.fix(label_offset=400), storage=storage)
     assert optuna.get_all_study_names(storage=storage) == []
 
@@ -271,7 +276,7 @@ def test_ar1_study_finds_most_of_what_there_is() -> None:
     origins = chronological_split(len(prices), horizon=5, stride=2).validation_origins
     last_return = np.log(prices.mid[origins] / prices.mid[origins - 1])
     true_model = last_return[:, None] * np.cumsum(0.6 ** np.arange(1, 6))
-    came = log_growth_between(prices.mid, origins, 5)
+    came = LOG.changes(prices.mid, origins, 5)
     assert gain <= 1.02 * (1 - np.mean((true_model - came) ** 2) / np.mean(came**2))
 
 
@@ -298,7 +303,8 @@ from foretune.datasets import load_sample
 from foretune.search import SearchSpace, run_study
 
 space = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=20, steps_per_epoch=50)
-study = run_study("s", load_sample("random_walk", length=500), n_trials=500, space=space, horizon=5)
+walk = load_sample("random_walk", length=500)
+study = run_study("s", walk, target="mid", n_trials=500, space=space, horizon=5)
 print("returned", len(study.trials))
 """
 
@@ -353,5 +359,6 @@ def test_a_signal_stops_cleanly_says_how_to_resume_and_resumes(
         storage=url,
         workers=1,
         show_progress_bar=False,
+        target="mid",
     )
     assert finished_trials(resumed) == done + 1

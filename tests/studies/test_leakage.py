@@ -61,7 +61,7 @@ def test_the_interval_is_that_of_the_paired_t_test(pairs: list[tuple[float, floa
 def test_the_leak_puts_the_test_days_where_validation_belongs() -> None:
     prices = load_sample("random_walk", length=600)
     split = chronological_split(len(prices), horizon=5, history=5)
-    honest, leaked = development(prices, split), leakage.leaked_data(prices, split)
+    honest, leaked = development(prices.series("mid"), split), leakage.leaked_data(prices, split)
     np.testing.assert_array_equal(
         leaked.values[: split.train_stop], honest.values[: split.train_stop]
     )
@@ -76,7 +76,7 @@ def values_by_epoch(seed: int) -> tuple[list[float], list[float]]:
     """Validation and test values of the one trial, whose training days are those of both."""
     prices = load_sample("random_walk", seed=seed)
     split = chronological_split(len(prices), horizon=50, history=5)
-    data = development(prices, split)
+    data = development(prices.series("mid"), split)
     config = best_config(leakage.search(data, seed, 1))
     run = list(fit(config, data))
     opened = [

@@ -1,5 +1,6 @@
 """What reads a price file under watch, and what any outcome must look like."""
 
+import codecs
 import re
 import warnings
 from collections.abc import Callable
@@ -10,21 +11,22 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from foretune.datasets.common.errors import DataError
+from foretune.datasets.common.errors import DataError, DataWarning
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.readers import read_prices
 
 # What is wrong with a file as a whole stands in no line of it.
 WHOLE = re.compile(
     r": (the file is empty|must start with a header line|holds no rows below its header"
-    r"|a price series needs at least 2 rows|a price file holds at most|is not a valid gzip file"
-    r"|must be a CSV file, but is|cannot be read|there is no such file)"
+    r"|a price series needs at least 2 rows|must hold at most|is not a valid (gzip|zip) file"
+    r"|must be a text file, but is|must be a zip archive|cannot be read|there is no such file"
+    r"|no column of |the (price|time|target) .*may be in the columns|column .* must name one series"
+    r"|no column names a series)"
 )
 # What is wrong with a row or a header as a whole stands in no column.
 ROW = re.compile(
-    r", line (\d+): (must have \d+ cells like the header|must have at most 1000 columns"
-    r"|is not valid CSV|no column|column '[a-z0-9. ]+' appears more than once"
-    r"|must be a header that names the columns|must hold one symbol)"
+    r", line (\d+): (must have \d+ cells like the (header|rows below)"
+    r"|must have at most 1000 columns|is not valid CSV)"
 )
 CELL = re.compile(r", line (\d+), (?:column '(?:.*?)'|column \"(?:.*?)\"|character \d+): must be ")
 GOT = re.compile(r"but got ('[^'\\]*'|\"[^\"\\]*\")")
@@ -40,6 +42,7 @@ def read(under_watch: Callable[[], AbstractContextManager[None]]) -> Read:
         try:
             with warnings.catch_warnings(), under_watch():
                 warnings.simplefilter("error")
+                warnings.simplefilter("ignore", DataWarning)
                 series = read_prices(path, missing=missing)
         except DataError as error:
             message = str(error)
@@ -65,6 +68,15 @@ def check_series(series: PriceSeries) -> None:
     assert np.isfinite(series.mid).all()
 
 
+def decoded(content: bytes) -> str:
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
 def check_place(message: str, label: str, content: bytes) -> None:
     """A refusal names the line as an editor counts, and in it what was got."""
     rest = message.removeprefix(label)
@@ -72,13 +84,13 @@ def check_place(message: str, label: str, content: bytes) -> None:
         return
     found = ROW.match(rest) or CELL.match(rest)
     assert found is not None, f"no place in {message!r}"
-    lines = re.split(rb"\r\n|\r|\n", content)
+    lines = re.split(r"\r\n|\r|\n", decoded(content))
     number = int(found[1])
     assert 1 <= number <= len(lines), message
     got = GOT.search(rest)
     if got is not None and found.re is CELL and not got[1][1:-1].endswith("..."):
         # A row may go on for a few lines, in quotes, of which some are doubled.
-        row = b"\n".join(lines[number - 1 : number + 5]).decode(errors="replace")
+        row = "\n".join(lines[number - 1 : number + 5])
         assert got[1][1:-1].replace('"', "") in row.replace('"', ""), message
 
 

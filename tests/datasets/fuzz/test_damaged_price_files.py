@@ -7,13 +7,18 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from random import Random
 
+import people_formats as people
 import pytest
 
+from foretune.datasets.common.errors import ForetuneError
 from foretune.datasets.prices import PriceSeries
+from foretune.datasets.series import TimeSeries
+from foretune.datasets.sources.load import as_series
 
 FILES, MANY_FILES = 2000, 20_000
 
@@ -148,9 +153,9 @@ MUTATIONS = [
 ]
 
 
-def damaged(number: int) -> bytes:
+def damaged(number: int, seeds: Sequence[bytes] = SEEDS) -> bytes:
     random = Random(number)
-    content = random.choice(SEEDS)
+    content = random.choice(seeds)
     for _ in range(random.choice([1, 1, 1, 2, 3, 4])):
         content = random.choice(MUTATIONS)(content, random) if content else content
     return content
@@ -205,3 +210,34 @@ def test_every_damaged_file_is_read_or_refused_with_its_place(
     # Not so much damage that nothing is read, nor so little that nothing is refused.
     assert count["str"] > len(numbers) / 4
     assert count["PriceSeries"] > len(numbers) / 8
+
+
+@pytest.mark.filterwarnings("ignore::foretune.datasets.common.errors.DataWarning")
+@pytest.mark.parametrize(
+    "numbers",
+    [range(500), pytest.param(range(500, 10_000), marks=pytest.mark.slow)],
+    ids=["some", "many"],
+)
+def test_every_damaged_file_is_a_series_or_refused_in_a_line(
+    numbers: range, under_watch: Callable[[], AbstractContextManager[None]], tmp_path: Path
+) -> None:
+    seeds = [write(people.series(frequency)) for frequency, write in people.SERIES.values()]
+    seeds += [write(people.prices()) for write in people.PRICES.values()]
+    path = tmp_path / "s.csv"
+    count: Counter[str] = Counter()
+    for number in numbers:
+        content = damaged(number, seeds)
+        path.write_bytes(content)
+        missing = ("raise", "drop", "ffill", "interpolate")[number % 4]
+        try:
+            with under_watch():
+                outcome: TimeSeries | str = as_series(path, missing=missing)
+        except ForetuneError as error:
+            outcome = str(error)
+            assert outcome.isprintable()
+        except BaseException as error:
+            error.add_note(f"file {number}, missing={missing}: {unzipped(content)[:600]!r}")
+            raise
+        count[type(outcome).__name__] += 1
+    assert count["str"] > len(numbers) / 6
+    assert count["TimeSeries"] > len(numbers) / 6

@@ -3,9 +3,9 @@
 import csv
 import gzip
 import io
-import logging
 import os
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,9 +16,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from foretune.datasets.common.errors import DataError
+from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources import csv_table as tables
+from foretune.datasets.sources import text_table as tables
 from foretune.datasets.sources.readers import read_prices
 
 # Two days that every accepted file below holds: date, open, high, low, close, volume.
@@ -129,7 +129,12 @@ def columns(series: PriceSeries) -> list[list[float]]:
 def test_accepts(kind: str, zipped: bool, write: Callable[..., str]) -> None:
     content = (WITH_VOLUME | WITHOUT_VOLUME)[kind].encode()
     path = write(gzip.compress(content), "q.us.csv.gz") if zipped else write(content, "q.us.csv")
-    series = read_prices(path)
+    # Two rows do not say whether 1/2 and 1/3 are days or months.
+    month_first = b"/2020" in content
+    if month_first:
+        with pytest.raises(DataError, match="give day_first=True or day_first=False"):
+            read_prices(path)
+    series = read_prices(path, day_first=False if month_first else None)
     assert series.dates.astype(str).tolist() == [DAY_1[0], DAY_2[0]]
     assert columns(series) == [[DAY_1[i], DAY_2[i]] for i in (1, 2, 3, 4)]
     volume = None if series.volume is None else series.volume.tolist()
@@ -151,88 +156,153 @@ def test_a_missing_volume_counts_as_zero(write: Callable[..., str]) -> None:
     assert volume.tolist() == [0.0, 2000.0]
 
 
+# Case -> (content, what is read of the second day, what is said).
+READ: dict[str, tuple[str, dict[str, Any], str | None]] = {
+    "no header": (
+        "2020-01-02,10,12,9,11,100\n2020-01-03,11,12,9,11,100\n",
+        {"open": 11, "volume": 100},
+        "has no header; read as date, open, high, low, close, volume",
+    ),
+    "decimal commas": (
+        "Date;Open;High;Low;Close\n2020-01-02;1,5;2;1;2\n2020-01-03;1,25;2;1;2\n",
+        {"open": 1.25},
+        None,
+    ),
+    "thousands": (
+        'Date,Open,High,Low,Close\n2020-01-02,1,2,1,2\n2020-01-03,10,"1,012.5",9,11\n',
+        {"high": 1012.5},
+        None,
+    ),
+    "the day before the month": (
+        "Date,Open,High,Low,Close\n1/2/2020,10,12,9,11\n13/2/2020,10,12,9,11\n",
+        {"dates": np.datetime64("2020-02-13")},
+        None,
+    ),
+    "a volume in millions": (
+        "Date,Open,High,Low,Close,Vol\n2020-01-02,1,2,1,2,5K\n2020-01-03,1,2,1,2,1.5M\n",
+        {"volume": 1.5e6},
+        None,
+    ),
+    "a volume of words": (
+        "Date,Open,High,Low,Close,Vol\n2020-01-02,1,2,1,2,few\n2020-01-03,1,2,1,2,some\n",
+        {"close": 2},
+        "column 'Vol' is left out: p.csv, line 2, column 'Vol': must be a number with a decimal "
+        "point, but got 'few'",
+    ),
+    "a negative volume": (
+        "Date,Open,High,Low,Close,Vol\n2020-01-02,1,2,1,2,5\n2020-01-03,1,2,1,2,-5\n",
+        {"close": 2},
+        "column 'Vol' is left out, for line 3 has '-5'",
+    ),
+    "an adjusted close": (
+        "Date,Open,High,Low,Close,Adj Close\n2020-01-02,1,2,1,2,0.5\n2020-01-03,1,2,1,2,0.75\n",
+        {"adj_close": 0.75},
+        None,
+    ),
+    "notes around": (
+        "ACME\nDate,Open,High,Low,Close\n2020-01-02,1,2,1,2\n2020-01-03,3,4,3,4\nSource: ACME\n",
+        {"close": 4},
+        "lines left out, no rows of the table: 1, 5 (the first is 'ACME')",
+    ),
+    "a row out of order": (
+        "Date,Open,High,Low,Close\n2020-01-03,3,4,3,4\n2020-01-01,1,2,1,2\n2020-01-02,1,2,1,2\n"
+        "2020-01-04,1,2,1,2\n",
+        {"dates": np.datetime64("2020-01-02")},
+        "line 2 (2020-01-03 00:00:00) is out of order; the rows were sorted",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_reads_what_people_write(case: str, write: Callable[..., str]) -> None:
+    content, expected, remark = READ[case]
+    path = write(content)
+    if remark is None:
+        series = read_prices(path)
+    else:
+        with pytest.warns(DataWarning) as caught:
+            series = read_prices(path)
+        assert [str(warning.message) for warning in caught] == [f"p.csv: {remark}"]
+    assert series.remarks == (() if remark is None else (remark,))
+    assert {field: getattr(series, field)[1] for field in expected} == expected
+    assert (series.volume is None) == ("volume" not in expected)
+
+
 # Case -> (content, the message after "p.csv").
 HEAD = "Date,Open,High,Low,Close,Volume\n"
 ROW = "2020-01-02,10,12,9,11,100\n"
 NEXT = "2020-01-03,10,12,9,11,100\n"
 PRICE = "must be a finite number above 0"
-LIKE = ", written like 1234.5"
-GAP = "a missing cell (1 of 2 rows have one); missing='drop' leaves them out"
+NUMBER = "must be a number with a decimal point"
+DAY = "must be a day of the years 1000 to 8999 as YYYY-MM-DD, like the ones above"
+TEXT = "must be text, UTF-8 or UTF-16, but has the byte"
+GAP = "a missing cell (1 of 2 rows have one); missing='drop' (--missing drop) leaves them out"
 REFUSED: dict[str, tuple[str | bytes, str]] = {
     "0 bytes": ("", ": the file is empty (0 bytes)"),
     "blank": ("\n \n\t\n", ": must start with a header line, but holds only blank lines"),
-    "header only": (HEAD, ": holds no rows below its header"),
+    "header only": (HEAD, ": holds no rows below its header 'Date,Open,High,Low,Close,Volume'"),
     "one row": (HEAD + ROW, ": a price series needs at least 2 rows, but got 1"),
     "missing column": (
         "Date,Open,High,Close,Adj Close\n" + ROW,
-        ", line 1: no column Low; the columns found are 'Date, Open, High, Close, Adj Close'",
+        ", line 1: must have 6 cells like the rows below, but got 5",
     ),
     "missing columns below blank lines": (
         "\n\nDay,Open,Price\n",
-        ", line 3: no column Date or High or Low or Close; the columns found are "
-        "'Day, Open, Price'",
+        ": holds no rows below its header 'Day,Open,Price'",
     ),
     "a message instead of data": (
         "Exceeded the daily hits limit",
-        ", line 1: no column Date or Open or High or Low or Close; the columns found are "
-        "'Exceeded the daily hits limit'",
-    ),
-    "no header": (
-        ROW + NEXT,
-        ", line 1: must be a header that names the columns Date, Open, High, Low, Close, but got "
-        "'2020-01-02,10,12,9,11,100'",
+        ": holds no rows below its header 'Exceeded the daily hits limit'",
     ),
     "a column twice": (
-        "Date,Open,High,Low,Close,close\n",
-        ", line 1: column 'close' appears more than once",
+        "Date,Open,High,Low,Close,close\n2020-01-02,1,1,1,1,1\n",
+        ": the price 'close' may be in the columns 'Close', 'close'; name one by "
+        "columns={'close': ...} (--column close=...)",
+    ),
+    "a price that is not there": (
+        "Date,Open,High,Close\n2020-01-02,1,1,1\n2020-01-03,1,1,1\n",
+        ": no column of the price 'low' is known by its name; the columns are 'Date', 'Open', "
+        "'High', 'Close'; name one by columns={'low': ...} (--column low=...)",
     ),
     "a price column without a ticker line": (
         "Price,Close,High,Low,Open\n1,2,3,4,5\n",
-        ", line 1: no column Date; the columns found are 'Price, Close, High, Low, Open'",
+        ": no column of dates; name one by time= (--time)",
     ),
     "yfinance without dates": (
         "Price,Close,High,Low,Open\nTicker,A,A,A,A\n",
-        ", line 1: no column Date; the columns found are ', Close, High, Low, Open'",
+        ": holds no rows below its header 'Date,Close,High,Low,Open'",
     ),
     "unparsable price": (
         HEAD + ROW + "2020-01-03,10,twelve,9,11,100\n",
-        f", line 3, column 'High': {PRICE}{LIKE}, but got 'twelve'",
-    ),
-    "decimal comma": (
-        "Date;Open;High;Low;Close\n2020-01-02;1,5;2;1;2\n2020-01-03;1;2;1;2\n",
-        f", line 2, column 'Open': {PRICE}{LIKE}, but got '1,5'",
-    ),
-    "thousands": (
-        HEAD + ROW + '2020-01-03,10,"1,012.5",9,11,100\n',
-        f", line 3, column 'High': {PRICE}{LIKE}, but got '1,012.5'",
+        f", line 3, column 'High': {NUMBER}, but got 'twelve'",
     ),
     "underscore": (
         HEAD + ROW + "2020-01-03,1_0,12,9,11,100\n",
-        f", line 3, column 'Open': {PRICE}{LIKE}, but got '1_0'",
+        f", line 3, column 'Open': {NUMBER}, but got '1_0'",
     ),
     "foreign digits": (
         HEAD + ROW + "2020-01-03,१०,12,9,11,100\n",
-        f", line 3, column 'Open': {PRICE}{LIKE}, but got '१०'",
+        f", line 3, column 'Open': {NUMBER}, but got '१०'",
     ),
     "infinity": (
         HEAD + ROW + "2020-01-03,10,inf,9,11,100\n",
-        f", line 3, column 'High': {PRICE}{LIKE}, but got 'inf'",
+        f", line 3, column 'High': {NUMBER}, but got 'inf'",
     ),
     "overflow": (
         HEAD + ROW + "2020-01-03,10,1e999,9,11,100\n",
-        f", line 3, column 'High': {PRICE}{LIKE}, but got '1e999'",
+        f", line 3, column 'High': {NUMBER}, but got '1e999'",
     ),
     "zero": (
         HEAD + ROW + "2020-01-03,10,12,0.00,11,100\n",
-        f", line 3, column 'Low': {PRICE}{LIKE}, but got '0.00'",
+        f", line 3, column 'Low': {PRICE}, but got '0.00'",
     ),
     "negative": (
         "close,LOW,open,high,date\n11,9,10,12,2020-01-02\n-11,9,10,12,2020-01-03\n",
-        f", line 3, column 'close': {PRICE}{LIKE}, but got '-11'",
+        f", line 3, column 'close': {PRICE}, but got '-11'",
     ),
     "a very long number": (
         HEAD + ROW + f"2020-01-03,10,12,9,{'1' * 100_000}x,100\n",
-        f", line 3, column 'Close': {PRICE}{LIKE}, but got '{'1' * 37}...'",
+        f", line 3, column 'Close': {NUMBER}, but got '{'1' * 37}...'",
     ),
     "an absurdly long field": (
         HEAD + ROW + f"2020-01-03,10,12,9,11,{'1' * 200_000}\n",
@@ -249,7 +319,7 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "null": (
         HEAD + ROW + "2020-01-03,null,null,null,null,null\n" + "2020-01-04,-,1,1,1,1\n",
         f", line 3, column 'Open': {PRICE}, but got 'null', a missing cell (2 of 3 rows have one); "
-        "missing='drop' leaves them out",
+        "missing='drop' (--missing drop) leaves them out",
     ),
     "missing date": (
         HEAD + ROW + ",10,12,9,11,100\n",
@@ -257,23 +327,16 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     ),
     "unparsable date": (
         HEAD + "2 Jan 2020,10,12,9,11,100\n" + NEXT,
-        ", line 2, column 'Date': must be a date written YYYY-MM-DD or M/D/YYYY or YYYYMMDD, "
-        "but got '2 Jan 2020'",
+        ", line 3, column 'Date': must be a day of the years 1000 to 8999 as D-Mmm-YYYY, like the "
+        "ones above, but got '2020-01-03'",
     ),
     "no such day": (
         HEAD + ROW + "2021-02-29,10,12,9,11,100\n",
-        ", line 3, column 'Date': must be a day of the calendar as YYYY-MM-DD, "
-        "but got '2021-02-29'",
-    ),
-    "day before month": (
-        HEAD + "1/2/2020,10,12,9,11,100\n13/2/2020,10,12,9,11,100\n",
-        ", line 3, column 'Date': must be a day of the calendar as M/D/YYYY, but got '13/2/2020'; "
-        "dates written D/M/YYYY are not read, YYYY-MM-DD are",
+        f", line 3, column 'Date': {DAY}, but got '2021-02-29'",
     ),
     "two date formats": (
         HEAD + ROW + "1/3/2020,10,12,9,11,100\n",
-        ", line 3, column 'Date': must be a date written YYYY-MM-DD like the one in line 2, "
-        "but got '1/3/2020'",
+        f", line 3, column 'Date': {DAY}, but got '1/3/2020'",
     ),
     "duplicate date": (
         "timestamp,Open,High,Low,Close\n2020-01-03,1,1,1,1\n2020-01-02,1,1,1,1\n\n"
@@ -289,29 +352,21 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         ", line 2, column 'High': must be at least the low of 9, but got '8.5'; "
         "2 rows have a high below their low",
     ),
-    "negative volume": (
-        HEAD + ROW + "2020-01-03,10,12,9,11,-5\n",
-        f", line 3, column 'Volume': must be a finite number of at least 0{LIKE}, but got '-5'",
-    ),
-    "unparsable volume": (
-        HEAD + ROW + "2020-01-03,10,12,9,11,1.5M\n",
-        f", line 3, column 'Volume': must be a finite number of at least 0{LIKE}, but got '1.5M'",
-    ),
     "short row": (
         HEAD + ROW + "2020-01-03,10,12\n",
         ", line 3: must have 6 cells like the header, but got 3",
     ),
     "long row": (
         HEAD + "2020-01-02,10,12,9,11,100,7\n",
-        ", line 2: must have 6 cells like the header, but got 7",
+        ", line 1: must have 7 cells like the rows below, but got 6",
     ),
     "line counted after a multi-line cell": (
         'Date,Open,High,Low,Close,Note\n2020-01-02,1,1,1,1,"a\nb\nc"\n2020-01-03,1,1,x,1,\n',
-        f", line 5, column 'Low': {PRICE}{LIKE}, but got 'x'",
+        f", line 5, column 'Low': {NUMBER}, but got 'x'",
     ),
     "line of a row that spans three": (
         'Date,Open,High,Low,Close,Note\n2020-01-02,1,1,0,1,"a\nb\nc"\n2020-01-03,1,1,1,1,\n',
-        f", line 2, column 'Low': {PRICE}{LIKE}, but got '0'",
+        f", line 2, column 'Low': {PRICE}, but got '0'",
     ),
     "unclosed quote": (
         HEAD + ROW + '2020-01-03,10,12,9,11,"100\n',
@@ -324,36 +379,26 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "two symbols, Stooq": (
         "<TICKER>,<DATE>,<OPEN>,<HIGH>,<LOW>,<CLOSE>\nA.US,20200102,1,1,1,1\n"
         "B.US,20200103,1,1,1,1\n",
-        ", line 3, column '<TICKER>': must be the same symbol in all rows, 'A.US' as in line 2, "
-        "but got 'B.US'",
+        ": column '<TICKER>' must name one series, but names 2: 'A.US', 'B.US'; choose one by "
+        "series= (--series)",
     ),
     "two symbols, yfinance": (
-        "Price,Close,Close,High,High\nTicker,AAPL,MSFT,AAPL,MSFT\nDate,,,,\n",
-        ", line 2: must hold one symbol, but got 'AAPL, MSFT'",
+        "Price,Close,Close,High,High\nTicker,AAPL,MSFT,AAPL,MSFT\nDate,,,,\n2020-01-02,1,2,1,2\n",
+        ": no column of the price 'open' is known by its name; the columns are 'Date', "
+        "'Close AAPL', 'Close MSFT', 'High AAPL', 'High MSFT'; name one by columns={'open': ...} "
+        "(--column open=...)",
     ),
     "NUL": (
         (HEAD + ROW + NEXT).encode() + b"\0\n",
-        ", line 4, character 1: must be UTF-8 text, but has the byte 0x00",
-    ),
-    "Latin-1 behind a byte order mark": (
-        b"\xef\xbb\xbf" + (HEAD + ROW).encode() + b"caf\xe9\n",
-        ", line 3, character 4: must be UTF-8 text, but has the byte 0xe9",
-    ),
-    "a wrong byte behind letters of two bytes and carriage returns alone": (
-        "Datum,größe\r\rnaïve".encode() + b"\xe9\r",
-        ", line 3, character 6: must be UTF-8 text, but has the byte 0xe9",
+        f", line 4, character 1: {TEXT} 0x00",
     ),
     "too many columns": (
         "\n" + "," * 1000,
         ", line 2: must have at most 1000 columns, but has 1001",
     ),
-    "UTF-16": (
-        (HEAD + ROW).encode("utf-16"),
-        ", line 1, character 1: must be UTF-8 text, but has the byte 0xff",
-    ),
     "binary": (
         b"\x89PNG\r\n\x1a\n\0\0",
-        ", line 1, character 1: must be UTF-8 text, but has the byte 0x89",
+        f", line 1, character 1: {TEXT} 0x89",
     ),
     "gzip cut short": (
         gzip.compress((HEAD + ROW + NEXT).encode())[:-9],
@@ -395,8 +440,8 @@ def test_refuses_what_is_no_file(write: Callable[..., str], tmp_path: Path) -> N
         "p.csv/x": "p.csv/x: cannot be read: Not a directory",
         "n" * 300: f"{'n' * 300}: cannot be read: File name too long",
         "a\0b": "a\\x00b: cannot be read: its name has a NUL in it",
-        str(tmp_path): f"{tmp_path}: must be a CSV file, but is a directory",
-        "pipe": "pipe: must be a CSV file, but is not a regular file",
+        str(tmp_path): f"{tmp_path}: must be a text file, but is a directory",
+        "pipe": "pipe: must be a text file, but is not a regular file",
         "odd\udcff": "odd?: there is no such file",
     }.items():
         with pytest.raises(DataError) as caught:
@@ -406,9 +451,8 @@ def test_refuses_what_is_no_file(write: Callable[..., str], tmp_path: Path) -> N
 
 def test_refuses_other_arguments(write: Callable[..., str]) -> None:
     path = write(HEAD + ROW + NEXT)
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(ConfigError, match=r"^missing must be one of .*, but got 'fill'$"):
         read_prices(path, missing="fill")  # type: ignore[arg-type]
-    assert str(caught.value) == "missing must be 'raise' or 'drop', but got 'fill'"
     with pytest.raises(DataError, match=r"^name of a price series must be a non-empty string"):
         read_prices(path, name="")
 
@@ -420,7 +464,7 @@ def test_refuses_a_large_file(write: Callable[..., str], monkeypatch: pytest.Mon
     assert len(read_prices(write(content))) == 2
     with pytest.raises(DataError) as caught:
         read_prices(write(content + "\n"))
-    assert str(caught.value) == "p.csv: a price file holds at most 1 MiB, but this one is larger"
+    assert str(caught.value) == "p.csv: must hold at most 1 MiB of text, but has more"
 
 
 @pytest.mark.parametrize("name", ["sparse.csv", "bomb.gz"])
@@ -432,23 +476,24 @@ def test_a_huge_file_does_not_fill_memory(
     if name == "sparse.csv":
         os.truncate(path, 2**26)
     tracemalloc.start()
-    with pytest.raises(DataError, match=rf"^{name}: a price file holds at most 1 MiB"):
+    with pytest.raises(DataError, match=rf"^{name}: must hold at most 1 MiB"):
         read_prices(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2**23
 
 
-def test_drop_leaves_out_incomplete_rows(
-    write: Callable[..., str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_drop_leaves_out_incomplete_rows(write: Callable[..., str]) -> None:
     gaps = ["2020-01-06,,1,1,1,1", "2020-01-07,1,N/A,1,1,1", "2020-01-08,1,1,-,1,1"]
-    gaps += ["null,1,1,1,1,1", "2020-01-09,1,1,1,nan,1", ",,,,,"]
+    gaps += ["null,1,1,1,1,1", "2020-01-09,1,1,1,nan,1"]
     path = write(HEAD + "\n".join([gaps[0], ROW.strip(), *gaps[1:], NEXT]))
-    with caplog.at_level(logging.WARNING, logger="foretune"):
+    with pytest.warns(DataWarning) as caught:
         series = read_prices(path, missing="drop")
-    assert caplog.messages == ["p.csv: left out 6 of 8 rows that lack a date or a price"]
-    assert series.dropped == 6
+    said = "5 of 7 rows were left out, for a date or a price is missing (missing='drop'); "
+    said += "the first is line 2"
+    assert [str(warning.message) for warning in caught] == [f"p.csv: {said}"]
+    assert series.remarks == (said,)
+    assert series.dropped == 5
     assert series.dates.astype(str).tolist() == ["2020-01-02", "2020-01-03"]
     assert series.digest == read_prices(write(HEAD + ROW + NEXT, "complete.csv")).digest
 
@@ -460,13 +505,6 @@ def test_drop_still_refuses_wrong_cells_and_too_few_rows(write: Callable[..., st
         )
     with pytest.raises(DataError, match=r"^p\.csv: a price series needs at least 2 rows, .* 0$"):
         read_prices(write(HEAD + ",1,1,1,1,1\n"), missing="drop")
-
-
-def test_complete_files_log_nothing(
-    write: Callable[..., str], caplog: pytest.LogCaptureFixture
-) -> None:
-    read_prices(write(HEAD + ROW + NEXT), missing="drop")
-    assert not caplog.messages
 
 
 PRICES = st.floats(1e-6, 1e9)
@@ -498,7 +536,10 @@ def test_the_layout_of_a_file_does_not_matter(
 ) -> None:
     order = data.draw(st.permutations(["date", "open", "high", "low", "close", "volume", "extra"]))
     case = data.draw(st.sampled_from([str.lower, str.upper, str.title]))
-    layout = LAYOUTS[data.draw(st.sampled_from(sorted(LAYOUTS)))]
+    digits = all(1700 <= row["date"].year <= 2200 for row in rows)  # of others, 20200102 counts
+    layout = LAYOUTS[
+        data.draw(st.sampled_from([key for key in LAYOUTS if digits or key != "compact"]))
+    ]
     dialect: dict[str, Any] = {
         "delimiter": data.draw(st.sampled_from(",;\t")),
         "quoting": data.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])),
@@ -515,7 +556,9 @@ def test_the_layout_of_a_file_does_not_matter(
     path = tmp_path_factory.mktemp("layout", numbered=True) / "p.csv"
     path.write_bytes(gzip.compress(content) if data.draw(st.booleans()) else content)
 
-    series = read_prices(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # of the order of the rows
+        series = read_prices(path, day_first=False, decimal=".")
 
     fields = ("open", "high", "low", "close", "volume")
     expected = PriceSeries(
@@ -560,7 +603,9 @@ def test_damaged_files_raise_nothing_but_data_errors(
     path = tmp_path_factory.getbasetemp() / "damaged.csv"
     path.write_bytes(content)
     try:
-        outcome: PriceSeries | str = read_prices(path, missing=missing)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            outcome: PriceSeries | str = read_prices(path, missing=missing)
     except DataError as error:
         outcome = str(error)
     if isinstance(outcome, str):

@@ -1,5 +1,6 @@
-"""Samples: the embedded index as recorded, simulated prices as their docstrings promise."""
+"""Samples: the embedded series as recorded, simulated prices as their docstrings promise."""
 
+import gzip
 import hashlib
 import math
 from collections.abc import Callable
@@ -12,9 +13,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from foretune.datasets.calendar import infer_calendar
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.sources.load import load_prices
+from foretune.datasets.series import encode
+from foretune.datasets.sources import samples
+from foretune.datasets.sources.load import as_series, load_prices
 from foretune.datasets.sources.samples import (
     SAMPLES,
     ar1,
@@ -23,6 +27,7 @@ from foretune.datasets.sources.samples import (
     load_simulated,
     noisy_sine,
     random_walk,
+    trend_season,
 )
 
 SIMULATED: dict[str, Callable[..., PriceSeries]] = {
@@ -30,6 +35,10 @@ SIMULATED: dict[str, Callable[..., PriceSeries]] = {
     "ar1": ar1,
     "noisy_sine": noisy_sine,
 }
+
+
+# Of random_walk(300, seed=7), as version 1 simulated it.
+DIGEST_OF_VERSION_1 = "21157641e170201cd5e5deb5360ba217671ff7a95ff78e057e06319de9e5f696"
 
 
 def relative_mse(
@@ -46,8 +55,19 @@ def relative_mse(
 
 
 def test_names() -> None:
-    assert SAMPLES == ("sp500", "random_walk", "ar1", "noisy_sine")
-    assert [load_sample(name).name for name in SAMPLES] == list(SAMPLES)
+    assert SAMPLES == ("sp500", "bikes", "random_walk", "ar1", "noisy_sine", "trend_season")
+    loaded = {name: load_sample(name) for name in SAMPLES}
+    assert [series.name for series in loaded.values()] == list(SAMPLES)
+    # Without a name they are listed, each with its rows.
+    table = load_sample()
+    for text in (repr(table), table._repr_html_()):
+        for name, series in loaded.items():
+            assert name in text
+            assert f"{len(series):,} " in text
+    lines = repr(table).splitlines()
+    assert lines[0].split() == ["name", "rows", "what"]
+    assert [line.split()[0] for line in lines[1:-1]] == list(SAMPLES)
+    assert max(map(len, lines)) <= 100
 
 
 def test_sp500_is_the_file_described() -> None:
@@ -66,9 +86,47 @@ def test_sp500_is_the_file_described() -> None:
     assert "great-tables" in folder.joinpath("README.md").read_text()
 
 
+def test_bikes_is_the_file_described() -> None:
+    series = load_sample("bikes")
+    assert repr(series) == (
+        "TimeSeries('bikes', 17544 rows, hourly, 2011-01-01 to 2012-12-31 23:00:00)"
+    )
+    assert (series.source, series.target_name, series.error_space) == ("bikes", "users", "value")
+    assert infer_calendar(series.time) == series.calendar
+    folder = resources.files("foretune.datasets").joinpath("data")
+    file = folder.joinpath("bikes.csv.gz").read_bytes()
+    assert hashlib.sha256(file).hexdigest() == (
+        "538ffc64c66866c5225e827a133028545cf24ed584a4cad8fe68c7a71b094536"
+    )
+    # The same columns, cut out of the text by hand.
+    header, *lines = (line.split(",") for line in gzip.decompress(file).decode().splitlines())
+    columns = dict(zip(header, zip(*lines, strict=True), strict=True))
+    assert series.time.astype(str).tolist() == list(columns["date_time"])
+    assert series.target.tolist() == list(map(float, columns["users"]))
+    assert list(series.future) == ["holiday", "workingday", "weather", "temp", "hum", "windspeed"]
+    for name, values in series.future.items():
+        kind = str if name == "weather" else float
+        assert values.tolist() == list(map(kind, columns[name]))
+    assert not series.past
+    assert series.beyond == 0
+    assert "not a forecast" in series.remarks[0]
+    # Each kind of weather occurs in the first 60 %.
+    _, future, names = encode(series, 10_526)
+    assert future.shape == (17_544, 8)
+    assert names[2:5] == ("weather=clear", "weather=mist", "weather=rain")
+
+
+def test_both_licences_of_the_bikes_are_named_where_they_are() -> None:
+    text = resources.files("foretune.datasets").joinpath("data", "README.md").read_text()
+    for part in ("10.24432/C5W894", "CC BY 4.0", "skforecast-datasets", "BSD 3-Clause License"):
+        assert part in text
+    assert "Copyright (c) 2023, Joaquín Amat Rodrigo" in text
+
+
 @pytest.mark.parametrize("name", SIMULATED)
 def test_simulated_series_look_like_prices(name: str) -> None:
     series = load_sample(name, length=300, seed=7)
+    assert isinstance(series, PriceSeries)
     assert series.name == name
     assert series.source.startswith(f"{name}(length=300, seed=7, ")
     assert len(series) == 300
@@ -93,7 +151,7 @@ def test_seeds_and_defaults(name: str) -> None:
 
 @pytest.mark.parametrize("name", SIMULATED)
 def test_mid_is_in_single_precision_so_that_digests_travel(name: str) -> None:
-    mid = load_sample(name, seed=3).mid
+    mid = SIMULATED[name](seed=3).mid
     np.testing.assert_array_equal(mid, mid.astype(np.float32).astype(np.float64))
 
 
@@ -108,6 +166,41 @@ def test_random_walk_returns_are_white() -> None:
     assert abs(returns.mean()) < 4 * 0.01 / math.sqrt(1e5)
     assert returns.std() == pytest.approx(0.01, rel=0.01)
     assert abs(np.corrcoef(returns[1:], returns[:-1])[0, 1]) < 4 / math.sqrt(1e5)
+
+
+def test_without_ticks_it_is_the_walk_of_version_1_bit_for_bit() -> None:
+    walk = random_walk(300, seed=7)
+    assert walk.source == "random_walk(length=300, seed=7, volatility=0.01)"
+    assert walk.digest == DIGEST_OF_VERSION_1
+    assert random_walk(300, seed=7, ticks=0).digest == DIGEST_OF_VERSION_1
+    assert random_walk(300, seed=7, ticks=1).digest != DIGEST_OF_VERSION_1
+
+
+@pytest.mark.parametrize("at_once", [12, 1 << 20])
+def test_the_day_of_ticks_is_the_path_by_hand(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "_AT_ONCE", at_once)
+    walk = random_walk(50, seed=5, volatility=0.02, ticks=6)
+    steps = 0.02 / math.sqrt(6) * np.random.default_rng(5).standard_normal(300)
+    path = 100 * np.exp(np.cumsum(steps)).reshape(50, 6)
+    np.testing.assert_allclose(walk.open, path[:, 0], rtol=1e-7)
+    np.testing.assert_allclose(walk.high, [day.max() for day in path], rtol=1e-7)
+    np.testing.assert_allclose(walk.low, [day.min() for day in path], rtol=1e-7)
+    np.testing.assert_allclose(walk.close, path[:, -1], rtol=1e-7)
+
+
+def test_the_range_of_ticks_is_that_of_a_market() -> None:
+    walk = random_walk(20_000, seed=6, ticks=400)
+    # Parkinson 1980: the squared log range of a day is 4 log 2 variances, less for few ticks.
+    spread = np.mean(np.log(walk.high / walk.low) ** 2) / (4 * math.log(2) * 0.01**2)
+    assert 0.9 < spread < 1
+    close, mid = np.log(walk.close), np.log(walk.mid)
+    assert abs(np.corrcoef(np.diff(close)[1:], np.diff(close)[:-1])[0, 1]) < 4 / math.sqrt(2e4)
+    assert np.diff(close).std() == pytest.approx(0.01, rel=0.02)
+    # Working 1960: what averages over a day correlates, and the last close knows more of it.
+    assert 0.2 < np.corrcoef(np.diff(mid)[1:], np.diff(mid)[:-1])[0, 1] < 0.4
+    assert np.mean((mid[1:] - close[:-1]) ** 2) < 0.6 * np.mean(np.diff(mid) ** 2)
 
 
 @pytest.mark.parametrize("phi", [-0.5, 0.0, 0.6])
@@ -184,10 +277,47 @@ def test_noisy_sine_without_noise_is_the_sine() -> None:
     np.testing.assert_allclose(logs[[0, 10, 20, 30, 40]], [0, 0.2, 0, -0.2, 0], atol=2e-7)
 
 
+def test_trend_season_is_the_sum_by_hand() -> None:
+    series = trend_season(30, seed=4, trend=2, amplitude=10, noise=0.5)
+    noise = np.random.default_rng(4).standard_normal(30)
+    expected = [
+        100 + 2 * month + 10 * math.sin(math.pi * month / 6) + 0.5 * noise[month]
+        for month in range(30)
+    ]
+    np.testing.assert_allclose(series.target, expected, rtol=1e-6)
+    assert series.time.astype(str).tolist()[10:13] == ["1970-11-01", "1970-12-01", "1971-01-01"]
+    assert infer_calendar(series.time) == series.calendar
+    assert series.calendar.seasonality == 12
+    assert len(load_sample("trend_season")) == 144
+    assert (
+        load_sample("trend_season", length=200, seed=3).digest == trend_season(200, seed=3).digest
+    )
+    assert len(trend_season(3000)) == 3000
+
+
+def test_trend_season_best_relative_mse_is_what_trend_and_season_score() -> None:
+    trend, amplitude, noise, horizon = 1.0, 8.0, 4.0, 12
+    values = [
+        trend_season(2401, seed=seed, trend=trend, amplitude=amplitude, noise=noise).target
+        for seed in range(20)
+    ]
+    months = np.arange(2401)
+    known = 100 + trend * months + amplitude * np.sin(2 * np.pi * months / 12)
+    error, naive = [], []
+    for step in range(1, horizon + 1):
+        error.extend([np.mean((one - known)[step:] ** 2) for one in values])
+        naive.extend([np.mean((one[step:] - one[:-step]) ** 2) for one in values])
+    steps = np.arange(1, horizon + 1)
+    season = amplitude**2 * (1 - np.cos(2 * np.pi * steps / 12))
+    stated = noise**2 / np.mean(trend**2 * steps**2 + season + 2 * noise**2)
+    assert np.mean(error) / np.mean(naive) == pytest.approx(stated, rel=0.02)
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "unknown name": (
         lambda: load_sample("dax"),
-        "name of a sample must be one of sp500, random_walk, ar1, noisy_sine, but got 'dax'",
+        "name of a sample must be one of sp500, bikes, random_walk, ar1, noisy_sine, trend_season, "
+        "but got 'dax'",
     ),
     "recorded, with length": (
         lambda: load_sample("sp500", length=100),
@@ -196,6 +326,22 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "recorded, with seed": (
         lambda: load_sample("sp500", seed=1),
         "sp500 is recorded: it takes no length or seed, but got length=None, seed=1",
+    ),
+    "bikes, with length": (
+        lambda: load_sample("bikes", length=100),
+        "bikes is recorded: it takes no length or seed, but got length=100, seed=0",
+    ),
+    "months": (
+        lambda: trend_season(3001),
+        "length must be a whole number from 2 to 3000, but got 3001",
+    ),
+    "no trend": (
+        lambda: trend_season(trend=math.nan),
+        "trend must be at most 1e6 up or down and finite, but got nan",
+    ),
+    "ticks": (
+        lambda: random_walk(100, ticks=-1),
+        "ticks must be a whole number from 0 to 10000, but got -1",
     ),
     "short": (
         lambda: load_sample("ar1", length=1),
@@ -262,10 +408,18 @@ def test_a_walk_that_leaves_the_range_of_numbers_is_named() -> None:
         random_walk(100_000, volatility=1.0)
 
 
+def test_a_walk_of_ticks_that_leaves_the_range_of_numbers_is_named() -> None:
+    with pytest.raises(DataError, match=r"^random_walk: \w+ on \S+ must be a finite number above"):
+        random_walk(100_000, volatility=1.0, ticks=2)
+
+
 lengths, seeds = st.integers(2, 40), st.integers(0, 2**64 - 1)
 shares = st.floats(0, 1)
 ARGUMENTS: dict[str, dict[str, st.SearchStrategy[float]]] = {
-    "random_walk": {"volatility": st.floats(0, 1, exclude_min=True)},
+    "random_walk": {
+        "volatility": st.floats(0, 1, exclude_min=True),
+        "ticks": st.integers(0, 9),
+    },
     "ar1": {
         "phi": st.floats(-1, 1, exclude_min=True, exclude_max=True),
         "volatility": st.floats(0, 1, exclude_min=True),
@@ -309,6 +463,17 @@ def test_a_source_need_not_name_every_argument(name: str) -> None:
         again = load_simulated(text)
         assert again is not None
         assert again.digest == series.digest
+
+
+def test_the_source_of_trend_season_simulates_it_again() -> None:
+    series = trend_season(40, seed=3, trend=-0.1, amplitude=3, noise=1 / 3)
+    for again in (load_simulated(series.source), as_series(series.source)):
+        assert again is not None
+        assert (again.digest, again.source) == (series.digest, series.source)
+    with pytest.raises(DataError, match=r"^trend_season\(seed=1\) must be prices, but is a series"):
+        load_prices("trend_season(seed=1)")
+    with pytest.raises(DataError, match=r"^bikes must be prices, but is a series of users$"):
+        load_prices("bikes")
 
 
 @pytest.mark.parametrize(

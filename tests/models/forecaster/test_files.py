@@ -35,13 +35,13 @@ from foretune.models.forecaster.files import require_model_place
 
 @pytest.fixture(scope="module")
 def forecaster(small: SimpleNamespace) -> Forecaster:
-    return Forecaster.train(small.config, small.prices, split=small.data.split)
+    return Forecaster.train(small.config, small.prices, split=small.data.split, target="mid")
 
 
 @pytest.fixture(scope="module")
 def other(small: SimpleNamespace) -> Forecaster:
     return Forecaster.train(
-        small.changed(seed=1), small.prices, split=small.data.split, coverage=0.5
+        small.changed(seed=1), small.prices, split=small.data.split, coverage=0.5, target="mid"
     )
 
 
@@ -99,7 +99,9 @@ def test_what_is_loaded_is_what_was_saved(
 ) -> None:
     config = small.changed(cell=cell, units=(3, 2), pad_units_to=4, scaling=scaling, epochs=1)
     split = small.data.split
-    ours = Forecaster.train(config, small.prices, split=split, refit=False, coverage=0.8)
+    ours = Forecaster.train(
+        config, small.prices, split=split, refit=False, coverage=0.8, target="mid"
+    )
     ours.save(tmp_path / "model")
     loaded = Forecaster.load(str(tmp_path / "model"))
     assert bits(loaded) == bits(ours)
@@ -140,7 +142,7 @@ def bits(forecaster):
 print(bits(Forecaster.load(sys.argv[1])))
 config = TrialConfig.load(sys.argv[1] + "/forecaster.toml")
 split = chronological_split(300, horizon=5, stride=5, history=5)
-forecaster = Forecaster.train(config, ar1(300), split=split)
+forecaster = Forecaster.train(config, ar1(300), split=split, target="mid")
 print(bits(forecaster))
 forecaster.save(sys.argv[2])
 """
@@ -282,7 +284,7 @@ def test_damage_of_a_forecaster_of_format_1_is_refused(
     file.write_text(file.read_text().replace("de7547aa5824", "000000000000"))
     assert "weights must hold weights with SHA-256 000000000000..., as in" in refusal(of_format_1)
     np.save(of_format_1 / "history.npy", np.load(of_format_1 / "history.npy")[:-1])
-    assert "history.npy must have 300 days to 1971-02-25, as in" in refusal(of_format_1)
+    assert "history.npy must have 300 rows to 1971-02-25, as in" in refusal(of_format_1)
     shutil.rmtree(of_format_1 / "weights")
     assert "weights cannot be restored: " in refusal(of_format_1)
     assert not caplog.records, "orbax logs tracebacks"
@@ -328,8 +330,8 @@ def arrays_named(model: Path) -> str:
 SCALING = {"log_returns": {"mean": 0.0, "std": 0.01}}
 WINDOWS = {"starts": [0, 40], "minima": [1.0, 2.0], "maxima": [2.0, 3.0]}
 CONTRADICTIONS: list[tuple[str, Any, str]] = [
-    ("format", 3, "format must be 1 or 2, but got 3"),
-    ("format", "1", "format must be 1 or 2"),
+    ("format", 4, "format must be 1, 2 or 3, but got 4"),
+    ("format", "1", "format must be 1, 2 or 3"),
     ("config.unroll_length", 4000, "config.unroll_length must be at most "),
     ("horizon", 0, "horizon must be greater than or equal to 1"),
     ("horizon", 6, "intervals.widths must hold one width for each of horizon's 6 steps"),
@@ -351,9 +353,9 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("training.refit", 1, "training.refit must be a valid boolean"),
     ("training.relative_mse", float("inf"), "training.relative_mse must be a finite number"),
     ("training.digest", "ab", "training.digest must match pattern"),
-    ("history.days", 299, "must have 299 days to 1971-02-25, as in forecaster.toml, but has 300"),
+    ("history.days", 299, "must have 299 rows to 1971-02-25, as in forecaster.toml, but has 300"),
     ("history.name", "", "history.name must have at least 1 character"),
-    ("history.name", " ", "name of a price series must be a non-empty string"),
+    ("history.name", " ", "name of a series must be a non-empty text"),
     ("intervals.coverage", 1.0, "intervals.coverage must be less than 1"),
     ("intervals.widths", [0.1] * 4, "intervals.widths must hold one width for each"),
     ("intervals.widths", [0.1] * 4 + [-0.1], "intervals.widths.4 must be greater than or equal"),
@@ -433,15 +435,15 @@ def test_windows_that_no_scaling_has_are_refused(windows: dict[str, Any], model:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"history.dates": lambda days: days[::-1]}, "dates must be strictly increasing"),
-        ({"history.values": lambda mids: mids[:-1]}, "must hold one value per date"),
-        ({"history.values": lambda mids: mids[None]}, "must be one-dimensional"),
+        ({"history.time": lambda times: times[::-1]}, "time must increase from row to row"),
+        ({"history.values": lambda mids: mids[:-1]}, "must have shape (300,), a value for each"),
+        ({"history.values": lambda mids: mids[None]}, "must have shape (300,), a value"),
         (
-            {"history.dates": lambda days: days[:-1], "history.values": lambda mids: mids[:-1]},
-            "must have 300 days to 1971-02-25, as in forecaster.toml",
+            {"history.time": lambda times: times[:-1], "history.values": lambda mids: mids[:-1]},
+            "must have 300 rows to 1971-02-25, as in forecaster.toml",
         ),
-        ({"history.values": lambda mids: with_price(mids, np.nan)}, "on 1970-01-07 must be a fin"),
-        ({"history.values": lambda mids: with_price(mids, -1.0)}, "on 1970-01-07 must be a finite"),
+        ({"history.values": lambda mids: with_price(mids, np.nan)}, "in row 3 must be a finite"),
+        ({"history.values": lambda mids: with_price(mids, -1.0)}, "at 1970-01-07 must be above 0"),
         ({"head_bias": lambda bias: bias.astype(np.float64)}, "but differs in head_bias"),
     ],
 )

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foretune.datasets.calendar import local_clock
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.history import History
 from foretune.datasets.prices import PriceSeries
@@ -33,7 +34,7 @@ def split(small: SimpleNamespace) -> Split:
 @pytest.fixture(scope="module")
 def forecaster(small: SimpleNamespace, split: Split) -> Forecaster:
     """Trained and refitted on training and validation days; the test days are known."""
-    return Forecaster.train(small.config, small.prices, split=split)
+    return Forecaster.train(small.config, small.prices, split=split, target="mid")
 
 
 def weights(params: Any) -> bytes:
@@ -64,7 +65,7 @@ def changed_day(prices: PriceSeries, day: int) -> PriceSeries:
 def test_without_a_refit_the_weights_are_those_of_the_best_epoch_of_fit(
     small: SimpleNamespace, split: Split
 ) -> None:
-    kept = Forecaster.train(small.config, small.prices, split=split, refit=False)
+    kept = Forecaster.train(small.config, small.prices, split=split, refit=False, target="mid")
     best = best_epoch(fit(small.config, small.data))
     assert weights(kept.params) == weights(best.params)
     assert kept.training.relative_mse == best.relative_mse
@@ -116,7 +117,11 @@ def test_the_refit_replays_epochs_and_rates_on_training_gap_and_validation(
     seen: dict[str, list[EpochResult]] = {"choice": [], "refit": []}
     config = decaying(small)
     refitted = Forecaster.train(
-        config, small.prices, split=split, on_epoch=lambda stage, r: seen[stage].append(r)
+        config,
+        small.prices,
+        split=split,
+        on_epoch=lambda stage, r: seen[stage].append(r),
+        target="mid",
     )
     chosen = best_epoch(seen["choice"])
     rates = [result.learning_rate for result in seen["choice"]][: chosen.epoch]
@@ -142,7 +147,7 @@ def test_a_refit_at_a_constant_rate_is_a_plain_training_on_more_days(
 ) -> None:
     # Without the argument that replays: an ordinary training whose training part is longer.
     config = small.changed(decay_factor=1.0, epochs=3)
-    refitted = Forecaster.train(config, small.prices, split=split)
+    refitted = Forecaster.train(config, small.prices, split=split, target="mid")
     longer = dataclasses.replace(split, train_stop=split.validation_stop)
     data = dataclasses.replace(small.data, split=longer)
     plain = list(fit(config.replace(epochs=refitted.training.epochs), data))[-1]
@@ -153,14 +158,19 @@ def test_of_a_split_the_test_days_train_and_decide_nothing(
     small: SimpleNamespace, split: Split, forecaster: Forecaster
 ) -> None:
     for day in (split.validation_stop, split.test_start, split.length - 1):
-        other = Forecaster.train(small.config, changed_day(small.prices, day), split=split)
+        other = Forecaster.train(
+            small.config, changed_day(small.prices, day), split=split, target="mid"
+        )
         assert fitted(other) == fitted(forecaster)
     # The last validation day does train, and the last day is what a forecast starts from.
     other = Forecaster.train(
-        small.config, changed_day(small.prices, split.validation_stop - 1), split=split
+        small.config,
+        changed_day(small.prices, split.validation_stop - 1),
+        split=split,
+        target="mid",
     )
     assert weights(other.params) != weights(forecaster.params)
-    last = Forecaster.train(small.config, changed_day(small.prices, -1), split=split)
+    last = Forecaster.train(small.config, changed_day(small.prices, -1), split=split, target="mid")
     assert last.forecast().iloc[0]["forecast"] != forecaster.forecast().iloc[0]["forecast"]
 
 
@@ -169,7 +179,7 @@ def test_all_days_train_or_the_first_ones_that_are_asked_for(
     days: int | None, small: SimpleNamespace
 ) -> None:
     def train(prices: PriceSeries) -> Forecaster:
-        return Forecaster.train(small.config, prices, horizon=HORIZON, days=days)
+        return Forecaster.train(small.config, prices, horizon=HORIZON, days=days, target="mid")
 
     first, stop = train(small.prices), 260 if days else 300
     assert first.training.days == stop
@@ -189,10 +199,10 @@ def test_the_split_without_a_test_is_three_quarters_a_gap_and_the_rest() -> None
     assert split_without_test(1000).validation_stop == 1000
     # The shortest one: 4 horizons outside the gap leave one for validation.
     assert split_without_test(25, horizon=5, history=13).validation_start == 20
-    with pytest.raises(DataError, match=r"^24 days leave 14 for the training part, but .* 15;"):
+    with pytest.raises(DataError, match=r"^24 rows leave 14 for the training part, but .* 15;"):
         split_without_test(24, horizon=5, history=13)
     assert split_without_test(24, horizon=5, history=12).train_stop == 14
-    with pytest.raises(DataError, match=r"^23 days leave 4 for the validation part, but .* 5;"):
+    with pytest.raises(DataError, match=r"^23 rows leave 4 for the validation part, but .* 5;"):
         split_without_test(23, horizon=5, history=12)
 
 
@@ -208,7 +218,7 @@ def test_forecast_and_interval_by_numpy(
     # One day less has as many levels as the others have returns, so nothing compiles.
     prices = small.prices if scaling == "log_returns" else small.prices.head(299)
     split = small.development(prices).split
-    ours = Forecaster.train(config, prices, split=split, refit=refit)
+    ours = Forecaster.train(config, prices, split=split, refit=refit, target="mid")
     frame = ours.forecast()
 
     mid, stop = prices.mid, split.validation_stop if refit else split.train_stop
@@ -240,7 +250,7 @@ def test_forecast_and_interval_by_numpy(
 def test_a_forecast_is_what_evaluate_gives_from_the_last_day(
     refit: bool, small: SimpleNamespace, split: Split
 ) -> None:
-    ours = Forecaster.train(small.config, small.prices, split=split, refit=refit)
+    ours = Forecaster.train(small.config, small.prices, split=split, refit=refit, target="mid")
     # evaluate wants the days after an origin, to score; what they hold is not read before.
     mid = np.concatenate([small.prices.mid, np.full(HORIZON, 50.0)])
     growth = evaluate(
@@ -250,7 +260,7 @@ def test_a_forecast_is_what_evaluate_gives_from_the_last_day(
         train_stop=ours.training.days,
         origins=np.array([len(small.prices) - 1], np.int32),
         horizon=HORIZON,
-    ).log_growth[0]
+    ).changes[0]
     frame = ours.forecast()
     np.testing.assert_allclose(np.log(frame["forecast"] / mid[299]), growth, rtol=1e-6)
 
@@ -269,7 +279,7 @@ def test_fewer_steps_are_the_first_rows(forecaster: Forecaster) -> None:
         (2.0, r"at least 1, but got 2\.0"),
         (True, "at least 1, but got True"),
         ("3", "at least 1, but got '3'"),
-        (6, "^steps must be at most 5, the days ahead that validation measured .* but got 6"),
+        (6, "^steps must be at most 5, how far ahead validation measured .* but got 6"),
     ],
 )
 def test_steps_that_were_not_measured_are_refused(
@@ -286,7 +296,7 @@ def test_smoothed_training_days_are_read_as_they_are(
     config = small.changed(smoothing=0.6)
     split = dataclasses.replace(small.data.split, length=small.data.split.validation_stop)
     prices = small.prices.head(split.length)
-    ours = Forecaster.train(config, prices, split=split)
+    ours = Forecaster.train(config, prices, split=split, target="mid")
     returns = np.diff(np.log(prices.mid))
     window = (returns[-config.unroll_length :, None] - returns.mean()) / returns.std()
     output = oracle.NumpyStack.of_params(Architecture.of(config), ours.params).forecast(window, 1)
@@ -297,7 +307,9 @@ def test_smoothed_training_days_are_read_as_they_are(
 
 def test_padded_widths_forecast_the_same(small: SimpleNamespace, split: Split) -> None:
     plain, padded = (
-        Forecaster.train(small.changed(dropout=0.0, pad_units_to=n), small.prices, split=split)
+        Forecaster.train(
+            small.changed(dropout=0.0, pad_units_to=n), small.prices, split=split, target="mid"
+        )
         for n in (1, 4)
     )
     shapes = [[leaf.shape for leaf in jax.tree.leaves(f.params)] for f in (plain, padded)]
@@ -326,7 +338,7 @@ def test_a_notebook_shows_what_one_wants_to_know(
     small: SimpleNamespace, split: Split, forecaster: Forecaster
 ) -> None:
     named = dataclasses.replace(small.prices, name="<b>A&B</b>")
-    ours = Forecaster.train(small.config, named, split=split)
+    ours = Forecaster.train(small.config, named, split=split, target="mid")
     shown, page = repr(ours), ours._repr_html_()
     for text in (
         "300 days to 1971-02-25",
@@ -353,8 +365,8 @@ def test_a_notebook_shows_what_one_wants_to_know(
         ({"horizon": True}, "horizon must be a whole number"),
         ({"days": 0}, "days must be a whole number from 1 to 300, but got 0"),
         ({"days": 301}, "days must be a whole number from 1 to 300, but got 301"),
-        ({"days": 20}, "20 days leave 11 for the training part"),
-        ({"horizon": 100}, "300 days leave 50 for the validation part"),
+        ({"days": 20}, "20 rows leave 11 for the training part"),
+        ({"horizon": 100}, "300 rows leave 50 for the validation part"),
         ({"split": True, "days": 200}, "days must not be given beside a split, but got 200"),
         ({"split": True, "horizon": 7}, "horizon must be the split's, 5, but got 7"),
     ],
@@ -364,13 +376,13 @@ def test_what_cannot_be_trained_is_one_line(
 ) -> None:
     given = {"horizon": 5} | changes | ({"split": split} if "split" in changes else {})
     with pytest.raises((ConfigError, DataError), match=message) as refusal:
-        Forecaster.train(small.changed(unroll_length=20), small.prices, **given)
+        Forecaster.train(small.changed(unroll_length=20), small.prices, **given, target="mid")
     assert "\n" not in str(refusal.value)
 
 
 def test_a_split_of_other_prices_is_refused(small: SimpleNamespace, split: Split) -> None:
-    with pytest.raises(ConfigError, match="split must be for the 299 days of ar1, but got 300"):
-        Forecaster.train(small.config, small.prices.head(299), split=split)
+    with pytest.raises(ConfigError, match="split must be for the 299 rows of ar1, but got 300"):
+        Forecaster.train(small.config, small.prices.head(299), split=split, target="mid")
 
 
 # Prices that follow the known ones
@@ -402,7 +414,7 @@ def test_newer_prices_move_the_start_and_nothing_else(
 
     # As if they had been there from the start; only the last days of them are wanted for it.
     longer = dataclasses.replace(split, length=340)
-    at_once = Forecaster.train(small.config, newer, split=longer)
+    at_once = Forecaster.train(small.config, newer, split=longer, target="mid")
     pd.testing.assert_frame_equal(moved.forecast(), at_once.forecast(), rtol=0)
     tail = forecaster.with_prices(newer.slice(299, 340))
     pd.testing.assert_frame_equal(moved.forecast(), tail.forecast(), rtol=0)
@@ -473,7 +485,7 @@ def test_prices_without_the_last_known_day_are_refused(
 
 
 def test_days_before_the_first_known_one_are_left_alone(small: SimpleNamespace) -> None:
-    known = History.of(small.prices.slice(100, 300))
+    known = History.of(small.prices.slice(100, 300).series("mid"))
     continued = known.continued(ar1(305))
     assert continued.dates.tolist() == ar1(305).dates[100:].tolist()
     assert not continued.values.flags.writeable
@@ -487,7 +499,9 @@ def test_days_ahead_are_business_days(last: int, known: int, count: int) -> None
     end = np.datetime64(last, "D")
     every = end + np.arange(-3 * known, 1).astype("timedelta64[D]")
     dates = every[np.is_busday(every)]
-    ahead = History.of(series(np.full(len(dates), 9.0), dates)).days_ahead(count)
+    ahead = local_clock(
+        History.of(series(np.full(len(dates), 9.0), dates).series("mid")).ahead(count)
+    )
     # By hand: day after day, leaving out Saturdays and Sundays.
     day, expected = dates[-1].item(), list[Any]()
     while len(expected) < count:
@@ -499,13 +513,13 @@ def test_days_ahead_are_business_days(last: int, known: int, count: int) -> None
 
 def test_who_trades_at_weekends_gets_weekends() -> None:
     daily = np.arange(np.datetime64("2024-01-01"), np.datetime64("2024-03-02"))  # ends on a Friday
-    ahead = History.of(series(np.full(len(daily), 9.0), daily)).days_ahead(4)
+    ahead = History.of(series(np.full(len(daily), 9.0), daily).series("mid")).ahead(4)
     assert ahead.astype(str).tolist() == ["2024-03-02", "2024-03-03", "2024-03-04", "2024-03-05"]
     # One Saturday session is an exception, and a history that ends on it goes on on Monday.
     weekdays = np.append(daily[np.is_busday(daily)], np.datetime64("2024-03-02"))
-    ahead = History.of(series(np.full(len(weekdays), 9.0), weekdays)).days_ahead(6)
+    ahead = History.of(series(np.full(len(weekdays), 9.0), weekdays).series("mid")).ahead(6)
     assert ahead.astype(str).tolist()[::5] == ["2024-03-04", "2024-03-11"]
     # Sunday to Thursday is not known apart from Monday to Friday with Sundays.
     sundays = daily[np.is_busday(daily, weekmask="Sun Mon Tue Wed Thu")]
-    ahead = History.of(series(np.full(len(sundays), 9.0), sundays)).days_ahead(3)
+    ahead = History.of(series(np.full(len(sundays), 9.0), sundays).series("mid")).ahead(3)
     assert "2024-03-03" in ahead.astype(str).tolist()

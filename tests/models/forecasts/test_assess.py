@@ -158,7 +158,7 @@ def test_folds_of_a_made_up_series_by_hand(small: SimpleNamespace) -> None:
         stride=1,
     )
     prices = small.series_of_mids(np.exp(0.01 * np.array(logs)), small.prices.head(20))
-    folds = development_folds(prices, split, 2)
+    folds = development_folds(prices.series("mid"), split, 2)
     assert [fold.split.validation_origins.tolist() for fold in folds] == [[5, 6, 7], [9, 10, 11]]
     # After 5: 2 1; after 6: -1 2; after 7: 3 -1. Errors -1 0 | 2 -1 | -2 2.
     # After 9: 0 2; after 10: 2 1; after 11: -1 0. Errors 1 -3 | -1 -1 | 1 -1.

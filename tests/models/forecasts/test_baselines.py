@@ -1,5 +1,6 @@
 """Baselines: each against a plain loop that feeds its own forecasts back."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -14,19 +15,23 @@ from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.sources.samples import random_walk
-from foretune.datasets.transforms import log_growth_between
+from foretune.datasets.splits import chronological_split, walk_forward
+from foretune.datasets.transforms import LOG
 from foretune.models.forecasts.baselines import (
     Baseline,
     Drift,
     ExponentialAverage,
     Momentum,
     Persistence,
+    SeasonalNaive,
     StandardAverage,
+    baseline_changes,
     baseline_growth,
     one_step_forecasts,
     standard_baselines,
 )
 from foretune.models.forecasts.metrics import relative_mse
+from foretune.models.forecasts.ridge import choose_ridge
 
 Array = NDArray[np.float64]
 Rule = Callable[[list[float]], float]  # the next level, of all levels known
@@ -54,6 +59,11 @@ def drift(data: st.DataObject) -> tuple[Baseline, Rule]:
     return Drift.fit(train), lambda known: known[-1] + sum(changes) / len(changes)
 
 
+def seasonal_naive(data: st.DataObject) -> tuple[Baseline, Rule]:
+    season = data.draw(st.integers(1, 12))
+    return SeasonalNaive(season=season), lambda known: known[-season]
+
+
 def standard_average(data: st.DataObject) -> tuple[Baseline, Rule]:
     window = data.draw(st.integers(1, 12))
     return StandardAverage(window=window), lambda known: sum(known[-window:]) / window
@@ -75,7 +85,8 @@ def momentum(data: st.DataObject) -> tuple[Baseline, Rule]:
 
 
 EACH: Any = pytest.mark.parametrize(
-    "make", [persistence, drift, standard_average, exponential_average, momentum]
+    "make",
+    [persistence, drift, seasonal_naive, standard_average, exponential_average, momentum],
 )
 
 
@@ -125,7 +136,11 @@ def test_nothing_after_an_origin_is_read(make: Any, data: st.DataObject, levels:
     np.testing.assert_array_equal(baseline.forecast(other, origins, 5), seen)
     # The origin itself is read, and a series of the history that it asks for is enough.
     other[origin] += 1000
-    assert (baseline.forecast(other, origins, 5) > seen + 5).all()
+    moved = baseline.forecast(other, origins, 5) > seen + 5
+    if isinstance(baseline, SeasonalNaive):  # at its place in the season alone
+        assert moved.tolist() == [[step % baseline.season == 0 for step in range(1, 6)]]
+    else:
+        assert moved.all()
     last = np.array([baseline.history - 1], np.int32)
     assert baseline.forecast(levels[: baseline.history], last, 5).shape == (1, 5)
 
@@ -174,7 +189,7 @@ def test_the_relative_mse_of_persistence_is_exactly_one(seed: int, horizon: int)
     mid = random_walk(80, seed=seed).mid
     log_mid, origins = np.log(mid), np.arange(5, 55, 7, dtype=np.int32)
     growth = Persistence().forecast(log_mid, origins, horizon) - log_mid[origins][:, None]
-    assert relative_mse(growth, log_growth_between(mid, origins, horizon)) == 1.0
+    assert relative_mse(growth, LOG.changes(mid, origins, horizon)) == 1.0
 
 
 def test_the_standard_ones_are_the_tutorials_under_names_of_their_own() -> None:
@@ -190,7 +205,9 @@ def test_the_standard_ones_are_the_tutorials_under_names_of_their_own() -> None:
     assert [baseline.history for baseline in baselines] == [1, 1, 100, 1, 2]
 
 
-@pytest.mark.parametrize("baseline", [StandardAverage(window=5), Momentum()])
+@pytest.mark.parametrize(
+    "baseline", [StandardAverage(window=5), Momentum(), SeasonalNaive(season=7)]
+)
 def test_an_origin_with_too_little_history_is_refused(baseline: Baseline) -> None:
     levels = np.arange(1.0, 20.0)
     early = np.array([baseline.history - 2, 10], np.int32)
@@ -241,3 +258,53 @@ def test_growth_is_what_the_loops_forecast_of_log_prices_since_the_origin(
             for origin in origins
         ]
         np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_the_baselines_of_a_study_on_validation_and_on_test() -> None:
+    prices = random_walk(400, seed=5)
+    mid, close = np.log(prices.mid), np.log(prices.close)
+    split = chronological_split(400, horizon=5, history=10)
+    (ridge,) = choose_ridge(mid, [split])
+    slope = (mid[split.train_stop - 1] - mid[0]) / (split.train_stop - 1)
+    for test, origins in ((False, split.validation_origins), (True, split.test_origins)):
+        found = baseline_changes(mid, [split], test=test, seasonality=7, close=close)
+        expected = {
+            "persistence": [[0.0] * 5 for _ in origins],
+            "drift": [[slope * step for step in range(1, 6)] for _ in origins],
+            "seasonal naive 7": [[mid[o + h - 7] - mid[o] for h in range(1, 6)] for o in origins],
+            "last close": [[close[o] - mid[o]] * 5 for o in origins],
+            "ridge on lags": ridge.changes(mid, origins),
+        }
+        assert list(found) == list(expected)
+        for name, (changes,) in found.items():
+            np.testing.assert_allclose(changes, expected[name], atol=1e-12, err_msg=name)
+
+
+def test_every_fold_has_baselines_of_its_own_and_the_test_those_of_the_last() -> None:
+    levels = np.log(random_walk(600, seed=6).mid)
+    split = chronological_split(600, horizon=5, history=10)
+    folds = walk_forward(split, 3)
+    found = baseline_changes(levels[: split.validation_stop], folds)
+    assert [len(one) for one in found["drift"]] == [len(fold.validation_origins) for fold in folds]
+    assert len({one[0, 0] for one in found["drift"]}) == 3
+    # Other rows of the test change nothing on validation, and there is no season to look back on.
+    other = levels.copy()
+    other[split.validation_stop :] += 1000
+    for name, parts in baseline_changes(other, folds, seasonality=1).items():
+        for part, before in zip(parts, found.pop(name), strict=True):
+            np.testing.assert_array_equal(part, before)
+    assert not found
+    (last,) = baseline_changes(levels, folds[-1:], test=True)["drift"]
+    (tested,) = baseline_changes(levels, folds, test=True)["drift"]
+    np.testing.assert_array_equal(tested, last)
+
+
+def test_what_needs_more_rows_than_there_are_is_left_out() -> None:
+    levels = np.random.default_rng(8).normal(size=50).cumsum()
+    split = chronological_split(50, horizon=6, history=2)
+    assert split.validation_start == 29
+    for season, names in ((29, ["persistence", "drift", "seasonal naive 29"]), (30, [])):
+        found = baseline_changes(levels, [split], seasonality=season)
+        assert list(found) == [*(names or ["persistence", "drift"]), "ridge on lags"]
+    early = dataclasses.replace(split, train_stop=8)
+    assert "ridge on lags" not in baseline_changes(levels, [early])

@@ -39,7 +39,7 @@ def test_validation_scores_are_those_of_training(changes: Any, small: SimpleName
             config, result.params, prices.mid, split.train_stop, split.validation_origins
         )
         # Two programs of the same sums: a compiler may round them differently.
-        np.testing.assert_allclose(scores.log_growth, result.forecasts, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(scores.changes, result.forecasts, rtol=0, atol=1e-6)
         assert scores.relative_mse == pytest.approx(result.relative_mse, rel=1e-5)
         assert scores.half_mse == pytest.approx(result.half_mse, rel=1e-5)
         assert scores.persistence_mse == result.persistence_mse
@@ -77,7 +77,7 @@ def test_test_scores_agree_with_numpy(
             ahead = stack.forecast((mid[origin - 4 : origin + 1, None] - low) / width, 5)[0]
             growths.append(np.log((ahead * width + low) / mid[origin]))
             half_errors.extend((ahead - (mid[origin + 1 : origin + 6] - low) / width) ** 2 / 2)
-    np.testing.assert_allclose(scores.log_growth, growths, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(scores.changes, growths, rtol=1e-4, atol=1e-6)
     assert scores.half_mse == pytest.approx(np.mean(half_errors), rel=1e-4)
     errors = np.square(np.array(growths) - came)
     assert scores.relative_mse == pytest.approx(errors.mean() / np.square(came).mean(), rel=1e-4)
@@ -99,12 +99,12 @@ def test_days_outside_training_windows_and_targets_change_nothing(
     other[between] *= np.linspace(0.2, 5, between.stop - between.start)
     first = score(config, params, prices.mid, split.train_stop, origins)
     second = score(config, params, other, split.train_stop, origins)
-    np.testing.assert_array_equal(first.log_growth, second.log_growth)
+    np.testing.assert_array_equal(first.changes, second.changes)
     assert (first.relative_mse, first.half_mse) == (second.relative_mse, second.half_mse)
     # Not vacuous: the last training days do.
     other[split.train_stop - 3 : split.train_stop] *= 2
     third = score(config, params, other, split.train_stop, origins)
-    assert (first.log_growth != third.log_growth).all()
+    assert (first.changes != third.changes).all()
 
 
 @BOTH
@@ -117,8 +117,8 @@ def test_a_forecast_reads_no_day_after_its_origin(changes: Any, small: SimpleNam
     other[int(origins[1]) + 1 :] *= np.linspace(1.5, 2, len(other) - int(origins[1]) - 1)
     first = score(config, params, prices.mid, split.train_stop, origins)
     second = score(config, params, other, split.train_stop, origins)
-    np.testing.assert_array_equal(first.log_growth[:2], second.log_growth[:2])
-    assert (first.log_growth[2:] != second.log_growth[2:]).all()
+    np.testing.assert_array_equal(first.changes[:2], second.changes[:2])
+    assert (first.changes[2:] != second.changes[2:]).all()
     assert first.relative_mse != second.relative_mse
 
 
@@ -137,6 +137,6 @@ def test_windows_that_begin_in_the_training_days_are_smoothed_there(
     first, second = (
         score(config, params, prices.mid, split.train_stop, origins) for config in (smoothed, raw)
     )
-    differ = (first.log_growth != second.log_growth).all(axis=1)
+    differ = (first.changes != second.changes).all(axis=1)
     assert differ.tolist() == [True] * 5 + [False] * (count - 5)
-    np.testing.assert_array_equal(first.log_growth[5:], second.log_growth[5:])
+    np.testing.assert_array_equal(first.changes[5:], second.changes[5:])

@@ -84,7 +84,7 @@ def test_scores_of_levels_by_hand(smoothing: float) -> None:
     assert scores.half_mse == pytest.approx(sum(errors) / 4 / 2, rel=1e-12)
     # Forecast prices 20 and 20; 30 and 10.
     forecast = [[math.log(2), math.log(2)], [math.log(1.5), math.log(0.5)]]
-    np.testing.assert_allclose(scores.log_growth, forecast, rtol=1e-12)
+    np.testing.assert_allclose(scores.changes, forecast, rtol=1e-12)
     came = [[math.log(3), math.log(2)], [math.log(2), math.log(0.25)]]
     squared = [
         (f - a) ** 2
@@ -102,7 +102,7 @@ def test_scores_of_returns_by_hand() -> None:
     mid = np.exp([0.0, 1.0, 3.0, 7.0, 6.0])
     score = Scorer(mid, np.array([2], np.int32), 2, scale(TrialConfig(), mid, 3))
     scores = score(np.array([[3.0, 0.0]]))
-    np.testing.assert_allclose(scores.log_growth, [[3.0, 4.5]], rtol=1e-12)
+    np.testing.assert_allclose(scores.changes, [[3.0, 4.5]], rtol=1e-12)
     assert scores.half_mse == pytest.approx((2**2 + 5**2) / 2 / 2, rel=1e-12)
     assert scores.persistence_mse == pytest.approx((4**2 + 3**2) / 2, rel=1e-12)
     assert scores.relative_mse == pytest.approx((1 + 1.5**2) / (4**2 + 3**2), rel=1e-12)

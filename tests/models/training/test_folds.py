@@ -31,7 +31,7 @@ STAGGERED = {
 @pytest.fixture(scope="module")
 def folds(small: SimpleNamespace) -> tuple[DevelopmentData, ...]:
     """Three blocks of 19 validation days, 3 origins each."""
-    return development_folds(small.prices, small.data.split, FOLDS)
+    return development_folds(small.prices.series("mid"), small.data.split, FOLDS)
 
 
 def bits(*values: Any) -> list[bytes]:
@@ -134,7 +134,9 @@ def test_the_validation_prices_of_a_fold_do_not_reach_its_first_weights(
         mid = small.prices.mid.copy()
         mid[start:stop] = 1.5 * random_walk(len(mid), seed=77).mid[start:stop]
         prices = small.series_of_mids(mid, small.prices)
-        (result,) = FoldsTraining(config, development_folds(prices, small.data.split, FOLDS))
+        (result,) = FoldsTraining(
+            config, development_folds(prices.series("mid"), small.data.split, FOLDS)
+        )
         return result
 
     (before,) = FoldsTraining(config, folds)

@@ -9,7 +9,7 @@ import pytest
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.samples import ar1, ar1_best_relative_mse, noisy_sine, random_walk
 from foretune.datasets.splits import DevelopmentData, chronological_split, development
-from foretune.datasets.transforms import log_growth_between
+from foretune.datasets.transforms import LOG
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.metrics import relative_mse
 from foretune.models.training.loop import fit
@@ -28,7 +28,7 @@ SEEDS = pytest.mark.parametrize("seed", range(3))
 
 def days_of(prices: PriceSeries, horizon: int, stride: int) -> DevelopmentData:
     split = chronological_split(len(prices), horizon=horizon, stride=stride)
-    return development(prices, split)
+    return development(prices.series("mid"), split)
 
 
 def values(config: TrialConfig, data: DevelopmentData) -> list[float]:
@@ -46,7 +46,7 @@ def test_at_least_four_fifths_of_what_autocorrelation_offers_is_learned(seed: in
     origins = data.split.validation_origins
     last_return = np.log(data.values[origins] / data.values[origins - 1])
     growth = last_return[:, None] * np.cumsum(PHI ** np.arange(1, HORIZON + 1))
-    optimum = relative_mse(growth, log_growth_between(data.values, origins, HORIZON))
+    optimum = relative_mse(growth, LOG.changes(data.values, origins, HORIZON))
     assert optimum == pytest.approx(best, abs=0.05)
     assert optimum - 0.01 < value < optimum + 0.03
 

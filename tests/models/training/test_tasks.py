@@ -79,7 +79,9 @@ def test_tasks_of_one_epoch_are_the_training(
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_folds_go_on_where_they_were(one_by_one: bool, walk: PriceSeries) -> None:
     forget()
-    folds = development_folds(walk, chronological_split(len(walk), horizon=5, history=8), 2)
+    folds = development_folds(
+        walk.series("mid"), chronological_split(len(walk), horizon=5, history=8), 2
+    )
     data = DataRef.of(folds)
     expected = list(FoldsTraining(CONFIG, folds, one_by_one=one_by_one))
     state = TaskState(config=CONFIG, one_by_one=one_by_one)
@@ -127,7 +129,7 @@ def test_a_loss_that_is_not_finite_is_told(data: DataRef) -> None:
 
 def test_the_digest_tells_data_apart(walk: PriceSeries, tiny_data: DevelopmentData) -> None:
     split = chronological_split(len(walk), horizon=5, history=8)
-    same = DataRef.of(development_folds(walk, split, 1))
+    same = DataRef.of(development_folds(walk.series("mid"), split, 1))
     assert DataRef.of([tiny_data]).digest == same.digest
     mid = tiny_data.values.copy()
     mid[-1] = np.nextafter(mid[-1], np.inf)

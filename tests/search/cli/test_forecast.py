@@ -39,11 +39,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_space: SearchSpace) ->
         horizon=HORIZON,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     save_best(study, folder / "best.toml", prices=prices)
     document = BestDocument.load(folder / "best.toml")
     split = document.split_of(prices)
-    Forecaster.train(document.config, prices, split=split).save(folder / "model")
+    Forecaster.train(document.config, prices, split=split, target="mid").save(folder / "model")
     return folder
 
 
@@ -105,7 +106,7 @@ def test_without_the_refit_the_weights_are_those_of_the_study(run: Run) -> None:
     assert "on 226 days, " in out
     document, prices = BestDocument.load("best.toml"), read_prices("acme.csv")
     expected = Forecaster.train(
-        document.config, prices, split=document.split_of(prices), refit=False
+        document.config, prices, split=document.split_of(prices), refit=False, target="mid"
     )
     assert digest("made") == weights_digest(named_arrays(expected.params)) != digest("model")
 
@@ -186,7 +187,7 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
     assert "as in the study" in out
     code, _, err = run("fit", "best.toml", "--out", "none")
     assert code == 2
-    assert "the prices of study 's' must be given, as --data: acme.csv" in err
+    assert "the data of study 's' must be given, as --data: acme.csv" in err
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
         (("fit", "best.toml", "--out", "mine"), "mine must be a new folder, or one with a"),
         (("fit", "best.toml", "--out", "none/model"), "none/model cannot be written: "),
         (("fit", "best.toml", "--prices", "nowhere.csv"), "nowhere.csv"),
-        (("fit", "best.toml", "--prices", "short.csv"), "60 days leave"),
+        (("fit", "best.toml", "--prices", "short.csv"), "60 rows leave"),
         (("fit", "wild.toml"), "wild.toml: config cannot be trained: the training loss became"),
         (("forecast",), "Missing argument 'MODEL'."),
         (("forecast", "nowhere"), "nowhere must be a folder of a saved forecaster"),
@@ -274,7 +275,7 @@ def test_a_model_of_a_name_with_brackets_and_of_tiny_prices_is_shown(
     fields = {n: getattr(prices, n) * 1e-5 for n in ("open", "high", "low", "close")}
     odd: PriceSeries = dataclasses.replace(prices, name="[red]$x$", **fields)
     document = BestDocument.load("best.toml")
-    ours = Forecaster.train(document.config, odd, split=document.split_of(odd))
+    ours = Forecaster.train(document.config, odd, split=document.split_of(odd), target="mid")
     ours.save("odd")
     code, out, err = run("forecast", "odd", "--plot", "f.png")
     assert (code, err) == (0, "")

@@ -186,7 +186,7 @@ def test_report_and_replay_from_a_stored_study(run: Run, tmp_path: Path) -> None
     Path("acme.csv").rename("moved.csv")
     code, _, err = run("report", "--study", "s", "--sealed")
     assert code == 2
-    assert "prices of study 's' must be given, as --data" in err
+    assert "data of study 's' must be given, as --data" in err
     assert "acme.csv" in err
     assert err.count("\n") == 1
     assert run("report", "--study", "s", "--sealed", "--prices", "moved.csv")[0] == 0

@@ -94,7 +94,9 @@ def original(
     file = tmp_path_factory.mktemp("original") / "s.db"
     storage = open_storage(f"sqlite:///{file}")
     settings: dict[str, Any] = {"horizon": 5, "workers": 1, "show_progress_bar": False}
-    study = run_study("walk", walk, n_trials=3, space=tiny_space, storage=storage, **settings)
+    study = run_study(
+        "walk", walk, n_trials=3, space=tiny_space, storage=storage, **settings, target="mid"
+    )
     failed = study.ask()
     failed.set_user_attr("error", REASON)
     study.tell(failed, state=TrialState.FAIL)

@@ -64,6 +64,7 @@ class SureStudy:
             pruner=optuna.pruners.NopPruner(),
             show_progress_bar=False,
             **options,
+            target="mid",
         )
 
     @cached_property

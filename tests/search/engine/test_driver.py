@@ -60,7 +60,7 @@ def search(walk: PriceSeries, name: str = "s", **kwargs: Any) -> optuna.Study:
     kwargs.setdefault("horizon", 5)
     if "executor" not in kwargs:
         kwargs.setdefault("workers", 1)
-    return run_study(name, walk, show_progress_bar=False, **kwargs)
+    return run_study(name, walk, show_progress_bar=False, **kwargs, target="mid")
 
 
 def values(study: optuna.Study) -> list[Any]:

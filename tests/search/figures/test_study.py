@@ -16,13 +16,13 @@ from foretune.search.figures.study import (
     forecasts_figure,
     history_figure,
     learning_curves_figure,
-    prices_figure,
+    series_figure,
 )
 
 
 def test_the_sealed_test_is_not_drawn(walk: PriceSeries) -> None:
     split = chronological_split(len(walk), horizon=5, history=8)
-    (axes,) = prices_figure(walk, split).axes
+    (axes,) = series_figure(walk.series("mid"), split).axes
     (line,) = axes.lines
     drawn = np.asarray(line.get_ydata())
     np.testing.assert_array_equal(drawn, walk.mid[: split.validation_stop])

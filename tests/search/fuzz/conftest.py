@@ -48,7 +48,7 @@ def best_table(walk: PriceSeries) -> dict[str, Any]:
     document = {
         "config": CONFIG.model_dump(),
         "result": {"study": "s", "trial": 0, "relative_mse": 0.9, "best_epoch": 2},
-        "prices": PricesSpec.of(walk).model_dump(),
+        "prices": PricesSpec.of(walk.series("mid")).model_dump(),
         "split": SplitSpec(horizon=5).model_dump(),
         "parts": {
             name: days[2 * i : 2 * i + 2] for i, name in enumerate(("train", "validation", "test"))
@@ -121,7 +121,7 @@ def kinds(walk: PriceSeries) -> dict[str, Kind]:
 def spec_table(walk: PriceSeries) -> dict[str, Any]:
     """What a study stores of itself."""
     spec = StudySpec(
-        prices=PricesSpec.of(walk),
+        prices=PricesSpec.of(walk.series("mid")),
         split=SplitSpec(horizon=5),
         space=SearchSpace(),
         seed=11,

@@ -45,6 +45,7 @@ def new_study(walk: PriceSeries, tiny_space: SearchSpace) -> NewStudy:
             horizon=5,
             storage=optuna.storages.InMemoryStorage(),
             show_progress_bar=False,
+            target="mid",
         )
 
     return make

@@ -71,6 +71,7 @@ def test_test_origins_are_used_behind_the_door_and_in_two_demonstrations() -> No
     # models/forecasts/predict.py has it in its docstring's example.
     assert users - {"models/forecasts/predict.py"} == {
         "datasets/splits.py",
+        "models/forecasts/baselines.py",  # which are given what the door has let through
         "search/report/held_out.py",
         *shown,
     }
@@ -80,8 +81,8 @@ def test_an_opening_is_recorded_with_time_trial_and_config(walk: PriceSeries) ->
     study = optuna.create_study()
     split = chronological_split(len(walk), horizon=5, history=8)
     assert access_log.read_access_log(study, prices=walk.digest) == []
-    opened = HeldOutTest.open(study, walk, split, trial=3, config=TrialConfig(seed=1))
-    HeldOutTest.open(study, walk, split, trial=4, config=TrialConfig(seed=2))
+    opened = HeldOutTest.open(study, walk.series("mid"), split, trial=3, config=TrialConfig(seed=1))
+    HeldOutTest.open(study, walk.series("mid"), split, trial=4, config=TrialConfig(seed=2))
     first, second = access_log.read_access_log(study, prices=walk.digest)
     assert {first.trial, second.trial} == {3, 4}
     assert first.time <= second.time
@@ -99,11 +100,11 @@ def test_an_opening_counts_even_if_what_follows_fails(
     def fail(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(held_out, "log_growth_between", fail)
+    monkeypatch.setattr(held_out, "last_close", fail)
     study = optuna.create_study()
     split = chronological_split(len(walk), horizon=5, history=8)
     with pytest.raises(RuntimeError):
-        HeldOutTest.open(study, walk, split, trial=0, config=TrialConfig())
+        HeldOutTest.open(study, walk.series("mid"), split, trial=0, config=TrialConfig())
     assert len(access_log.read_access_log(study, prices=walk.digest)) == 1
 
 
@@ -120,7 +121,7 @@ prices = load_sample("random_walk", length=500)
 split = chronological_split(500, horizon=5, history=8)
 study = load_study("s", {url!r})
 for number in range(10):
-    HeldOutTest.open(study, prices, split, trial=number, config=TrialConfig())
+    HeldOutTest.open(study, prices.series("mid"), split, trial=number, config=TrialConfig())
 """
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
@@ -145,6 +146,7 @@ def test_other_test_prices_change_nothing_in_any_fold(
             folds=3,
             storage=optuna.storages.InMemoryStorage(),
             show_progress_bar=False,
+            target="mid",
         )
         losses = [
             load_losses(storage_of(study), trial, "loss")[0].tobytes() for trial in study.trials

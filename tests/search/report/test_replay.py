@@ -48,6 +48,7 @@ def study(database: str, prices: PriceSeries, tiny_space: SearchSpace) -> optuna
         workers=2,
         pruner=PruneOddTrials(),
         show_progress_bar=False,
+        target="mid",
     )
 
 
@@ -93,6 +94,7 @@ def test_one_changed_number_is_found(
         horizon=5,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     assert replay(study, 0, prices).is_identical
     # What is stored cannot be changed once a trial is finished, so a copy is stored otherwise.
@@ -134,6 +136,7 @@ def test_what_may_explain_a_difference_is_named(
         lanes=2,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     spec = json.loads(json.dumps(study.user_attrs["foretune_spec"]))
     spec["versions"] |= {"jax": "0.0.1", "torch": "2.0"}
@@ -162,6 +165,7 @@ def test_a_failed_trial_says_why(prices: PriceSeries, tiny_space: SearchSpace) -
         horizon=5,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     trial = study.ask()
     trial.set_user_attr("error", "the training loss became nan in epoch 1")
@@ -193,6 +197,7 @@ def test_a_trial_of_folds_is_replayed_fold_by_fold(
         workers=1,
         pruner=pruner,
         show_progress_bar=False,
+        target="mid",
     )
     study = load_study("folds", database)
     assert [t.state for t in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import chronological_split
-from foretune.datasets.transforms import log_growth_between
+from foretune.datasets.transforms import LOG
 from foretune.models import best_epoch, fit
 from foretune.models.forecasts.predict import evaluate
 from foretune.search import SearchSpace, run_study, trial_config
@@ -51,6 +51,7 @@ def study(prices: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
         storage=optuna.storages.InMemoryStorage(),
         pruner=optuna.pruners.NopPruner(),
         show_progress_bar=False,
+        target="mid",
     )
 
 
@@ -105,8 +106,8 @@ def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened:
     assert opened.finding.test.relative_mse == scores.relative_mse
     assert opened.shrinkage == scores.relative_mse - opened.finding.relative_mse
     # Diebold and Mariano's test on losses computed here.
-    actual = log_growth_between(prices.mid, split.test_origins, HORIZON)
-    losses = np.mean((scores.log_growth - actual) ** 2, axis=1)
+    actual = LOG.changes(prices.mid, split.test_origins, HORIZON)
+    losses = np.mean((scores.changes - actual) ** 2, axis=1)
     found = diebold_mariano(losses, np.mean(actual**2, axis=1), overlap=5)
     assert opened.finding.test.against_persistence.p_value == pytest.approx(found.p_value)
 
@@ -117,7 +118,7 @@ def test_significance_counts_all_complete_trials(
     """The losses that the trials stored, against those of each trial trained here."""
     (data,) = sealed.spec.development(prices)
     origins = data.split.validation_origins
-    actual = log_growth_between(data.values, origins, HORIZON)
+    actual = LOG.changes(data.values, origins, HORIZON)
     trials = [t for t in study.trials if t.state == TrialState.COMPLETE]
     losses = [
         np.mean((best_epoch(fit(trial_config(t), data)).forecasts - actual) ** 2, axis=1)
@@ -134,7 +135,7 @@ def test_significance_counts_all_complete_trials(
 
 def test_the_ensemble_is_the_mean_forecast(prices: PriceSeries, opened: Report) -> None:
     (data,) = opened.spec.development(prices)
-    actual = log_growth_between(data.values, data.split.validation_origins, HORIZON)
+    actual = LOG.changes(data.values, data.split.validation_origins, HORIZON)
     trials = best_distinct(opened.study.trials, 3)
     assert opened.members == [t.number for t in trials]
     forecasts = [best_epoch(fit(trial_config(t), data)).forecasts for t in trials]
@@ -168,6 +169,7 @@ def test_the_best_configs_are_distinct(prices: PriceSeries, tiny_space: SearchSp
         horizon=HORIZON,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     best = best_distinct(study.trials, 5)
     assert len(best) == len({t.params["learning_rate"] for t in study.trials}) == 2
@@ -233,7 +235,7 @@ def test_files_are_complete_and_the_page_needs_no_other(tmp_path: Path, opened: 
     assert page.paragraphs[0] == opened.verdict
     for name in re.findall(r"\]\((.+?)\)", text):
         assert (tmp_path / "out" / name).is_file()
-    assert pd.read_csv(tmp_path / "out" / "metrics.csv").shape[0] == 2 * 7
+    assert pd.read_csv(tmp_path / "out" / "metrics.csv").shape[0] == 2 * 6
 
 
 def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> None:
@@ -374,6 +376,7 @@ def test_a_look_by_another_study_of_the_same_prices_counts(
             horizon=HORIZON,
             storage=storage,
             show_progress_bar=False,
+            target="mid",
         )
         make_report(study, prices, open_test=True, top=1)
     assert [
@@ -394,6 +397,7 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
         folds=3,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     report = make_report(study, prices, open_test=True, top=2)
     folds = report.spec.development(prices)
@@ -406,7 +410,7 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
         log = np.log(fold.values)
         stop = fold.split.train_stop
         slope = (log[stop - 1] - log[0]) / (stop - 1)
-        actual = log_growth_between(fold.values, fold.split.validation_origins, HORIZON)
+        actual = LOG.changes(fold.values, fold.split.validation_origins, HORIZON)
         error = slope * np.arange(1, HORIZON + 1) - actual
         drift.append(np.mean(error**2) / np.mean(actual**2))
     found = report.validation.models["drift"].metrics.relative_mse
@@ -424,6 +428,7 @@ def test_one_trial_and_equal_values_still_make_a_report(
         horizon=HORIZON,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     report = make_report(study, prices, sealed=True)
     assert report.importances == {}
@@ -445,6 +450,7 @@ def test_few_origins_still_make_a_report(
         stride=stride,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     report = make_report(study, walk, open_test=True)
     write_report(report, tmp_path)
@@ -473,6 +479,7 @@ def test_overlapping_origins_leave_no_honest_halves(
         stride=1,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     report = make_report(study, walk, sealed=True)
     assert len(report.validation.origins) < 50
@@ -495,12 +502,13 @@ def test_a_test_that_cannot_be_scored_still_leaves_a_report(
         horizon=HORIZON,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     report = make_report(study, still, open_test=True)
     write_report(report, tmp_path)
     assert len(report.openings) == 1
-    assert "The opened test cannot be scored: prices must change after some" in report.verdict
-    assert "It was opened, but cannot be scored: prices" in (tmp_path / "report.md").read_text()
+    assert "The opened test cannot be scored: values must change after some" in report.verdict
+    assert "It was opened, but cannot be scored: values" in (tmp_path / "report.md").read_text()
     assert set(metrics_table(report)["part"]) == {"validation"}
 
 

@@ -26,6 +26,7 @@ def searched(storage: str, name: str, prices: PriceSeries, space: SearchSpace) -
         storage=storage,
         workers=1,
         show_progress_bar=False,
+        target="mid",
     )
 
 

@@ -24,6 +24,7 @@ def study(walk: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
         horizon=5,
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
 
 
@@ -89,6 +90,7 @@ def test_a_study_without_a_result_has_a_note(walk: PriceSeries, tiny_space: Sear
         pruner=AtOnce(),
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
+        target="mid",
     )
     assert "No trial is complete yet." in note(study)
     assert "1 of 1: 1 pruned" in note(study)

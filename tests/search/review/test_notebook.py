@@ -22,7 +22,9 @@ space = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=2, 
 known = {"n_trials": 3, "space": space, "horizon": 5, "storage": "sqlite:///s.db"}
 space
 """
-ONE, TWO = (f'study = run_study("in {n}", prices, workers={n}, **known)' for n in (1, 2))
+ONE, TWO = (
+    f'study = run_study("in {n}", prices, workers={n}, **known, target="mid")' for n in (1, 2)
+)
 SHOW = ("best_config(study)", "summary(study)", "make_report(study, prices, top=2)")
 QUIET = "print(optuna.logging.get_verbosity() == optuna.logging.WARNING, len(study.trials))"
 

@@ -30,6 +30,7 @@ def searched(prices: PriceSeries, space: SearchSpace) -> optuna.Study:
         storage=optuna.storages.InMemoryStorage(),
         pruner=optuna.pruners.NopPruner(),
         show_progress_bar=False,
+        target="mid",
     )
 
 

@@ -142,6 +142,7 @@ def test_known_configs_are_trained_first_and_once(
             workers=2,
             start_from=known,
             show_progress_bar=False,
+            target="mid",
         ).trials
 
     rates = [trial.params["learning_rate"] for trial in search(4)]
@@ -167,6 +168,7 @@ def test_one_wrong_config_enqueues_none(walk: PriceSeries, tiny_space: SearchSpa
             storage=storage,
             start_from=[good, good.replace(learning_rate=0.5)],
             show_progress_bar=False,
+            target="mid",
         )
     with pytest.raises(ConfigError, match="start_from must be a list of TrialConfig"):
         run_study("s", walk, storage=storage, start_from=["best.toml"])  # type: ignore[list-item]

@@ -118,7 +118,7 @@ def test_history_is_what_the_longest_unroll_needs() -> None:
         ({"unroll_length": {"low": 4, "high": 8, "step": 2, "log": True}}, "either log or a step"),
         ({"units": {"low": 4, "high": 7, "step": 2}}, "units must be a range whose high is whole"),
         ({"dropout": [0.1, 1.0]}, "dropout must be less than 1, but got 1.0"),
-        ({"scaling": ["log_returns", "none"]}, "scaling.1 must be 'log_returns' or"),
+        ({"scaling": ["log_returns", "logs"]}, "scaling.1 must be 'log_returns', "),
         ({"epochs": 0}, "epochs must be greater than or equal to 1, but got 0"),
         ({"epochs": [1, 2]}, "epochs must be a valid integer"),
         ({"lerning_rate": 0.1}, "unknown key 'lerning_rate'; allowed are layers, units"),

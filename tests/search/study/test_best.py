@@ -31,7 +31,7 @@ def study_of(
     study = optuna.create_study(study_name="s")
     if prices is not None:
         about = StudySpec(
-            prices=PricesSpec.of(prices),
+            prices=PricesSpec.of(prices.series("mid")),
             split=split or SplitSpec(horizon=5),
             space=SearchSpace(unroll_length=8),
             seed=11,
@@ -247,12 +247,16 @@ MISTAKES: list[tuple[str, Any, str]] = [
     (
         "prices.first_date",
         "2.1.1970",
-        "prices.first_date must be a day written YYYY-MM-DD, but got",
+        "prices.first_date must be a day written YYYY-MM-DD, a time or a whole number, but",
     ),
-    ("prices.first_date", "", "prices.first_date must be a day written YYYY-MM-DD, but got ''"),
+    ("prices.first_date", "", "prices.first_date must be a day written YYYY-MM-DD, a time or"),
     ("prices.first_date", "2000-02-30", "prices.first_date must be a day written YYYY-MM-DD"),
-    ("prices.last_date", "20010102", "prices.last_date must be a day written YYYY-MM-DD"),
-    ("parts.train", [datetime(1970, 1, 2, 3), date(1971, 2, 17)], "parts.train.0 must"),
+    ("prices.last_date", "20010102", "prices.last_date must be after 1970-01-02, but got 20010102"),
+    (
+        "parts.train",
+        [datetime(1970, 1, 2, 3), date(1971, 2, 17)],
+        "parts.train must be of the kind of",
+    ),
     ("prices.last_date", "1960-01-01", "prices.last_date must be after 1970-01-02"),
     ("prices.source", "", "prices.source must have at least 1 character"),
     ("result.study", "", "result.study must have at least 1 character"),
@@ -276,10 +280,10 @@ MISTAKES: list[tuple[str, Any, str]] = [
         0.9,
         "train_fraction and validation_fraction must be above 0 and leave",
     ),
-    ("split.horizon", 200, "500 days leave"),
-    ("split.folds", 50, "98 validation days leave 1 for each of 50 folds"),
-    ("prices.days", 30, "30 days leave"),
-    ("config.unroll_length", 400, "an unroll of 400 days needs at least 402"),
+    ("split.horizon", 200, "500 rows leave"),
+    ("split.folds", 50, "98 validation rows leave 1 for each of 50 folds"),
+    ("prices.days", 30, "30 rows leave"),
+    ("config.unroll_length", 400, "an unroll of 400 rows needs at least 402"),
     ("config.epochs", 1, "result.best_epoch must be at most config.epochs, 1, but got 2"),
     ("result.best_epoch", 4, "result.best_epoch must be at most config.epochs, 3, but got 4"),
     ("parts.train", ["1970-01-02", "1971-02-17"], "parts.train.0 must be a valid date"),
@@ -370,10 +374,10 @@ def test_what_is_no_document_is_one_line(content: bytes | None, tmp_path: Path) 
 def test_a_path_from_a_document_is_never_opened(
     written: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(_: str) -> PriceSeries:
+    def never(*_: object, **__: object) -> PriceSeries:
         raise AssertionError
 
-    monkeypatch.setattr(load, "load_prices", never)
+    monkeypatch.setattr(load, "as_series", never)
     path = tmp_path / "best.toml"
     path.write_text(with_mistake(written, "prices.source", "/etc/passwd"))
     with pytest.raises(ConfigError, match=r"prices\.source"):

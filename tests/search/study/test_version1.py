@@ -55,7 +55,9 @@ def old_studies(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def go_on(name: str, url: str, walk: PriceSeries, n_trials: int) -> optuna.Study:
-    return run_study(name, walk, n_trials=n_trials, storage=url, workers=1, show_progress_bar=False)
+    return run_study(
+        name, walk, n_trials=n_trials, storage=url, workers=1, show_progress_bar=False, target="mid"
+    )
 
 
 def kept(trials: list[FrozenTrial]) -> list[Any]:
@@ -179,6 +181,7 @@ def test_a_seeded_search_finds_what_version_1_found(
         workers=1,
         show_progress_bar=False,
         **given,
+        target="mid",
     )
     for trial, then in zip(study.trials, expected, strict=True):
         assert trial.state.name == then["state"]

@@ -38,6 +38,7 @@ def study(
         workers=1,
         pruner=PruneSecond(),
         show_progress_bar=False,
+        target="mid",
     )
 
 

@@ -110,7 +110,9 @@ def test_only_the_seed_differs_and_nothing_compiles(
 
 @pytest.fixture
 def folds(walk: PriceSeries) -> tuple[DevelopmentData, ...]:
-    return development_folds(walk, chronological_split(len(walk), horizon=HORIZON, history=8), 3)
+    return development_folds(
+        walk.series("mid"), chronological_split(len(walk), horizon=HORIZON, history=8), 3
+    )
 
 
 def test_with_folds_the_value_is_the_mean_of_each_ones_best(

@@ -1,0 +1,259 @@
+"""Ridge regression on lags: a direct linear forecast of all steps at once, in closed form.
+
+Shapes: ``N`` rows, ``O`` origins, ``H`` steps, ``P`` past and ``F`` future covariates, ``C``
+columns of the regression.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from foretune.datasets.common.errors import DataError
+from foretune.datasets.splits import Split
+from foretune.models.forecasts.metrics import relative_mse
+
+Values = NDArray[np.float64]
+Rows = NDArray[np.integer]
+
+# Chosen from, on validation.
+LAGS = (2, 6, 12, 24, 48, 96, 168, 336)
+PENALTIES = (100.0, 10.0, 1.0, 0.1, 0.01, 0.001)
+
+# Covariates are read from so many rows up to the origin on, and make no more columns than this:
+# where they would, they are read from every second row, every third, ...
+_COVARIATE_ROWS = 24
+_COVARIATE_COLUMNS = 512
+
+# Windows at a time, which bounds the memory.
+_BLOCK = 2048
+
+# A column that varies less than this beside its mean is constant but for rounding.
+_SMALLEST_VARIATION = 1e-9
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ridge:
+    """A fitted regression of the next H changes on the last ``lags`` levels and on covariates.
+
+    The level at the origin is subtracted from all others, so that a forecast moves with its series.
+
+    Args:
+        lags: levels that it reads, the origin's among them.
+        penalty: on the squared weights of standardised columns, beside the mean squared error.
+        weights: [C, H]; the lags come first, from the oldest on, then past and future covariates.
+        intercept: [H].
+    """
+
+    lags: int
+    penalty: float
+    weights: Values
+    intercept: Values
+
+    name = "ridge on lags"
+
+    @property
+    def history(self) -> int:
+        """How many rows it needs up to an origin."""
+        return self.lags
+
+    def changes(
+        self,
+        levels: Values,
+        origins: Rows,
+        *,
+        past: Values | None = None,
+        future: Values | None = None,
+    ) -> Values:
+        """Forecast the changes of the level since each origin.
+
+        Args:
+            levels: [N]; nothing after an origin is read for it.
+            origins: the last row that each forecast may see [O].
+            past: covariates [N, P], as in the fit; nothing after an origin is read for it.
+            future: covariates known beyond the origins too, [N, F] or longer.
+
+        Returns:
+            Changes [O, H].
+
+        Raises:
+            DataError: an origin has too few rows up to it, or ``future`` too few after it.
+        """
+        horizon = len(self.intercept)
+        forecasts = np.empty((len(origins), horizon))
+        for block in _blocks(len(origins)):
+            columns = _columns(levels, origins[block], horizon, self.lags, past, future)
+            forecasts[block] = columns @ self.weights + self.intercept
+        return forecasts
+
+
+def fit_ridge(
+    levels: Values,
+    *,
+    train_stop: int,
+    horizon: int,
+    lags: int,
+    penalty: float,
+    past: Values | None = None,
+    future: Values | None = None,
+) -> Ridge:
+    """Fit the regression to every window of the training rows, by the normal equations.
+
+    Args:
+        levels: [N]; rows from ``train_stop`` on are not read.
+        train_stop: the row after the training part, in which the targets of each window lie.
+        horizon: steps to forecast, H.
+        lags: levels up to the origin that it reads, at least 1.
+        penalty: above 0; on the squared weights of standardised columns, beside the mean squared
+            error.
+        past: covariates [N, P], read on the last rows up to the origin.
+        future: covariates [N, F] or longer, read there and at the H target steps.
+
+    Raises:
+        DataError: there is no such window.
+
+    Example:
+        >>> line = np.arange(100.0)
+        >>> ridge = fit_ridge(line, train_stop=80, horizon=3, lags=6, penalty=0.1)
+        >>> ridge.changes(line, np.array([90])).round(9)
+        array([[1., 2., 3.]])
+    """
+    (fitted,) = _fits(levels, train_stop, horizon, lags, (penalty,), past, future)
+    return fitted
+
+
+def choose_ridge(
+    levels: Values,
+    folds: Sequence[Split],
+    *,
+    past: Values | None = None,
+    future: Values | None = None,
+) -> tuple[Ridge, ...]:
+    """Fit the regression to each fold, with the lags and the penalty that are best on validation.
+
+    They are the same in all folds: those of the lowest mean relative MSE, from :data:`LAGS` as far
+    as there are no more lags than training windows, and from :data:`PENALTIES`.
+
+    Args:
+        levels: [N], up to the last validation row at least; no later row is read.
+        folds: where the training and validation rows lie.
+        past: as in :func:`fit_ridge`.
+        future: as in :func:`fit_ridge`.
+
+    Returns:
+        One regression a fold; none where the training rows are too few for any lags.
+
+    Raises:
+        DataError: the levels stand still after every origin of a fold.
+    """
+    horizon, train_stop = folds[0].horizon, min(fold.train_stop for fold in folds)
+    came = [_changes_after(levels, fold.validation_origins, horizon) for fold in folds]
+    best = np.inf
+    chosen: tuple[Ridge, ...] = ()
+    for lags in LAGS:
+        if lags > train_stop - horizon - lags + 1:
+            break
+        fitted = (
+            _fits(levels, fold.train_stop, horizon, lags, PENALTIES, past, future) for fold in folds
+        )
+        for candidate in zip(*fitted, strict=True):
+            errors = [
+                relative_mse(
+                    ridge.changes(levels, fold.validation_origins, past=past, future=future), actual
+                )
+                for ridge, fold, actual in zip(candidate, folds, came, strict=True)
+            ]
+            if np.mean(errors) < best:
+                best, chosen = float(np.mean(errors)), candidate
+    return chosen
+
+
+def _fits(
+    levels: Values,
+    train_stop: int,
+    horizon: int,
+    lags: int,
+    penalties: Sequence[float],
+    past: Values | None,
+    future: Values | None,
+) -> list[Ridge]:
+    """Fit one regression a penalty, from the same sums over the windows."""
+    origins = np.arange(lags - 1, train_stop - horizon)
+    if not len(origins):
+        raise DataError(
+            f"{train_stop} training rows must hold a window of {lags} lags and {horizon} steps, "
+            "but are too few"
+        )
+
+    def columns(block: slice) -> Values:
+        return _columns(levels, origins[block], horizon, lags, past, future)
+
+    # Sums of squares lose no digits where columns are near 0.
+    shift = columns(slice(_BLOCK)).mean(axis=0)
+    gram = np.zeros((len(shift), len(shift)))
+    cross, total, target = np.zeros((len(shift), horizon)), np.zeros(len(shift)), np.zeros(horizon)
+    for block in _blocks(len(origins)):
+        x, y = columns(block) - shift, _changes_after(levels, origins[block], horizon)
+        gram += x.T @ x
+        cross += x.T @ y
+        total += x.sum(axis=0)
+        target += y.sum(axis=0)
+    count = len(origins)
+    mean, target = total / count, target / count
+    gram = gram / count - np.outer(mean, mean)
+    cross = cross / count - np.outer(mean, target)
+    scale = np.sqrt(np.maximum(np.diagonal(gram), 0))
+    scale = np.where(scale > _SMALLEST_VARIATION * np.abs(shift + mean), scale, 1.0)
+    gram /= np.outer(scale, scale)
+    cross /= scale[:, None]
+    fitted = []
+    for penalty in penalties:
+        weights = np.linalg.solve(gram + penalty * np.eye(len(gram)), cross) / scale[:, None]
+        intercept = target - (shift + mean) @ weights
+        fitted.append(Ridge(lags=lags, penalty=penalty, weights=weights, intercept=intercept))
+    return fitted
+
+
+def _columns(
+    levels: Values,
+    origins: Rows,
+    horizon: int,
+    lags: int,
+    past: Values | None,
+    future: Values | None,
+) -> Values:
+    """Return what the regression reads at each origin: [O, C]."""
+    if np.min(origins) < lags - 1:
+        raise DataError(
+            f"ridge on lags needs {lags} rows up to each origin, but got the origin "
+            f"{np.min(origins)}"
+        )
+    windows = sliding_window_view(levels, lags)[origins - lags + 1]
+    parts = [windows[:, :-1] - windows[:, -1:]]
+    for covariates, last in ((past, 0), (future, horizon)):
+        if covariates is None or not covariates.shape[1]:
+            continue
+        if np.max(origins) + last >= len(covariates):
+            raise DataError(
+                f"future covariates must reach {last} rows beyond the origin {np.max(origins)}, "
+                f"but have {len(covariates)} rows"
+            )
+        first = 1 - min(lags, _COVARIATE_ROWS)
+        rows = max(_COVARIATE_COLUMNS // covariates.shape[1], 1)
+        apart = -(-(last - first + 1) // rows)
+        steps = np.arange(last, first - 1, -apart)
+        parts.append(covariates[origins[:, None] + steps].reshape(len(origins), -1))
+    return np.concatenate(parts, axis=1)
+
+
+def _changes_after(levels: Values, origins: Rows, horizon: int) -> Values:
+    """Return the actual changes of the level [N] since each origin [O]: [O, H]."""
+    changes: Values = levels[origins[:, None] + np.arange(1, horizon + 1)]
+    changes -= levels[origins][:, None]
+    return changes
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    return (slice(start, start + _BLOCK) for start in range(0, count, _BLOCK))

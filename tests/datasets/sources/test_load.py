@@ -1,0 +1,284 @@
+"""Data by one word or object: what is read, what is said, what is refused."""
+
+import gzip
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import people_formats as people
+import pytest
+
+from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
+from foretune.datasets.series import TimeSeries
+from foretune.datasets.sources.load import Reading, as_series, load_series_of, what_was_read
+from foretune.datasets.sources.readers import read_prices, read_series
+from foretune.datasets.sources.samples import ar1, load_sample
+
+HOURS = pd.date_range("2024-03-01", periods=48, freq="h")
+LOAD = np.arange(48.0)
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Write a file into the working folder, so that messages start with its bare name."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(content: str | bytes, name: str = "s.csv") -> str:
+        Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
+        return name
+
+    return write
+
+
+def frame(**columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({"time": HOURS, "load": LOAD} | columns)
+
+
+def csv_of(**columns: Any) -> str:
+    return frame(**columns).to_csv(index=False)
+
+
+@pytest.mark.filterwarnings("ignore::foretune.datasets.common.errors.DataWarning")
+@pytest.mark.parametrize("name", people.PRICES)
+@pytest.mark.parametrize("rows", [40, 200])
+def test_prices_of_all_formats(name: str, rows: int, write: Callable[..., str]) -> None:
+    given = people.prices(rows)
+    path = write(people.PRICES[name](given))
+    prices = read_prices(path)
+    assert prices.dates.tolist() == given["date"].dt.date.tolist()
+    for field in people.NAMES[:4]:
+        np.testing.assert_array_equal(getattr(prices, field), given[field])
+    series = as_series(path, "close")
+    assert series.digest == as_series(prices, "close").digest
+    assert (series.error_space, series.target_name) == ("log", "close price")
+    assert series.remarks == prices.remarks
+    np.testing.assert_array_equal(series.target, given["close"])
+
+
+@pytest.mark.filterwarnings("ignore::foretune.datasets.common.errors.DataWarning")
+@pytest.mark.parametrize("name", people.SERIES)
+def test_series_of_all_formats(name: str, write: Callable[..., str]) -> None:
+    frequency, writer = people.SERIES[name]
+    given = people.series(frequency)
+    series = as_series(write(writer(given)))
+    assert isinstance(series.time, pd.DatetimeIndex)
+    assert series.time.tz_localize(None).tolist() == given["date"].tolist()
+    digits = 1 if "German" in name else 2
+    np.testing.assert_array_equal(series.target, given["value"].round(digits))
+    assert series.error_space == "value"
+    assert series.calendar.frequency.startswith(frequency)
+
+
+@pytest.mark.parametrize(
+    "text",
+    {
+        "dates": csv_of(),
+        "unix seconds": frame(time=HOURS.as_unit("s").asi8).to_csv(index=False),
+        "unix milliseconds": frame(time=HOURS.as_unit("ms").asi8).to_csv(index=False),
+        "years": "year,sun\n" + "".join(f"{1900 + i},{i % 11}\n" for i in range(30)),
+        "months": "month,sun\n"
+        + "".join(f"{2000 + i // 12}{i % 12 + 1:02},{i}\n" for i in range(30)),
+        "counts": "step,sun\n" + "".join(f"{i},{i % 11}\n" for i in range(30)),
+        "nothing": "sun\n" + "".join(f"{i % 11}\n" for i in range(30)),
+        "days or months": "date,y\n" + "".join(f"{i + 1}/1/2024,{i}\n" for i in range(30)),
+        "summer time": "date,y\n"
+        + "".join(
+            f"{time.isoformat()},1\n"
+            for time in pd.date_range("2024-03-30", periods=60, freq="h", tz="Europe/Berlin")
+        ),
+        "prices": people.PRICES["ISO dates"](people.prices()).decode(),
+        "ids": "unique_id,ds,y\n" + "".join(f"a,2024-01-{i:02},{i}\n" for i in range(1, 30)),
+    }.items(),
+    ids=lambda case: case[0],
+)
+@pytest.mark.filterwarnings("ignore::foretune.datasets.common.errors.DataWarning")
+def test_a_file_and_a_frame_are_the_same_data(
+    text: tuple[str, str], write: Callable[..., str]
+) -> None:
+    path = write(text[1])
+    assert as_series(path).digest == as_series(pd.read_csv(path)).digest
+
+
+def test_a_file_says_what_was_read(write: Callable[..., str]) -> None:
+    series = as_series(
+        write(csv_of(rain=LOAD % 3, sky="clear")), "load", past="rain", future=["sky"]
+    )
+    assert what_was_read(series) == (
+        "s.csv: 48 rows, 2024-03-01 to 2024-03-02 23:00:00, hourly, load, with rain, sky"
+    )
+    assert series.reading == {"target": "load", "past": ("rain",), "future": ("sky",)}
+    assert (series.name, series.source, series.remarks) == ("s", "s.csv", ())
+    assert series.past["rain"].tolist() == (LOAD % 3).tolist()
+    assert as_series(series).reading == series.reading
+    assert (
+        read_series("s.csv", target="load", past="rain", future=["sky"]).reading == series.reading
+    )
+    again = as_series("s.csv", **series.reading)
+    assert again.digest == series.digest
+    assert load_series_of("study", "s.csv", **series.reading).digest == series.digest
+
+
+def test_remarks_are_warnings_that_name_the_line(write: Callable[..., str]) -> None:
+    text = csv_of().replace("2024-03-01 05:00:00,5.0\n", "2024-03-01 05:00:00,\n")
+    text = text.replace("2024-03-01 09:00:00,9.0\n", "")
+    with pytest.raises(DataError, match=r"^s\.csv, line 7: load must be given, but is missing"):
+        read_series(write(text))
+    with pytest.warns(DataWarning) as caught:
+        series = read_series("s.csv", missing="interpolate")
+    assert series.remarks == (
+        "1 missing rows were added (missing='interpolate')",
+        "1 missing values of load were filled (missing='interpolate')",
+    )
+    assert [str(warning.message) for warning in caught] == [f"s.csv: {r}" for r in series.remarks]
+    assert series.target.tolist() == LOAD.tolist()
+    warnings.simplefilter("ignore", DataWarning)  # pytest brings the filters back
+    with pytest.raises(DataError, match=r"^s\.csv, line 8: time must be 2024-03-01 05:00:00"):
+        read_series("s.csv", missing="drop")
+
+
+def test_a_missing_time_may_be_dropped(write: Callable[..., str]) -> None:
+    path = write(csv_of() + ",49.0\n")
+    with pytest.raises(DataError, match=r"line 50, column 'time': must be a time, but got ''"):
+        read_series(path)
+    with pytest.warns(DataWarning, match="1 of 49 rows were left out, for their time is missing"):
+        assert len(read_series(path, missing="drop")) == 48
+
+
+def test_a_typing_error_in_numbers_is_no_category(write: Callable[..., str]) -> None:
+    rain = ["0.5"] * 47 + ["o.5"]
+    with pytest.raises(DataError, match=r"line 49, column 'rain': must be a number .* 'o\.5'"):
+        read_series(write(csv_of(rain=rain)), target="load", past=["rain"])
+
+
+def test_hourly_prices_are_a_series(write: Callable[..., str]) -> None:
+    bars = {"open": LOAD + 2, "high": LOAD + 3, "low": LOAD + 1, "close": LOAD + 2.5}
+    path = write(pd.DataFrame({"time": HOURS} | bars).to_csv(index=False))
+    series = as_series(path)
+    assert (series.error_space, series.target_name, len(series)) == ("log", "close price", 48)
+    assert str(series.calendar) == "hourly"
+    assert as_series(pd.read_csv(path), "open").target.tolist() == (LOAD + 2).tolist()
+    assert as_series(path, "low").target.tolist() == (LOAD + 1).tolist()
+    with pytest.raises(DataError, match="'mid' needs one row a day"):
+        as_series(path, "mid")
+    with pytest.raises(DataError, match="must be a new date, but 2024-03-01 is in line 2 already"):
+        read_prices(path)
+
+
+def test_prices_with_covariates_keep_their_errors(write: Callable[..., str]) -> None:
+    path = write(people.PRICES["ISO dates"](people.prices()))
+    for data in (path, pd.read_csv(path)):
+        series = as_series(data, "close", past=["Volume"])
+        assert (series.error_space, series.target_name) == ("log", "close price")
+        assert list(series.past) == ["Volume"]
+    volume = as_series(path, "Volume")
+    assert (volume.error_space, volume.target_name) == ("value", "Volume")
+
+
+def test_prices_may_be_filled(write: Callable[..., str]) -> None:
+    days = pd.date_range("2024-01-01", periods=30)
+    prices = pd.DataFrame({"date": days, "open": 1.5, "high": 2, "low": 1, "close": 1.5})
+    prices["close"] = np.linspace(1, 2, 30)
+    path = write(prices.drop(index=[7, 8]).to_csv(index=False))
+    with pytest.warns(DataWarning, match="2 missing rows were added"):
+        filled = read_prices(path, missing="interpolate")
+    np.testing.assert_allclose(filled.close, prices["close"])
+    with pytest.warns(DataWarning):
+        assert str(as_series(path, missing="ffill").calendar) == "daily"
+
+
+def test_columns_may_be_named(write: Callable[..., str]) -> None:
+    path = write(
+        people.PRICES["ISO dates"](people.prices())
+        .decode()
+        .replace("Open,High,Low,Close", "a,b,c,d")
+    )
+    named = {"open": "a", "high": "b", "low": "c", "close": "d"}
+    assert as_series(path, columns=named).target_name.endswith(" price")
+    with pytest.raises(DataError, match=r"the target may be in the columns 'a', 'b', 'c', 'd'"):
+        as_series(path)
+    with pytest.raises(DataError, match=r"no column of the price 'open' is known .*--column open"):
+        as_series(path, columns={"close": "d"})
+
+
+def test_words_and_objects() -> None:
+    walk = ar1(300)
+    assert as_series("sp500", "mid").digest == load_sample("sp500").digest
+    assert as_series("ar1(length=300)", "mid").digest == walk.digest
+    assert as_series(walk, "mid").digest == walk.digest
+    series = as_series(walk, "close", seasonality=5)
+    assert series.calendar.seasonality == 5
+    assert as_series(series) is series
+    assert as_series(series, "close price").digest == series.digest
+    by_date = pd.Series(LOAD, index=HOURS, name="load")
+    assert as_series(by_date).digest == as_series(frame()).digest
+    assert as_series(by_date.rename(None)).target_name == "value"
+    assert as_series(by_date.to_period("h")).target.tolist() == LOAD.tolist()
+
+
+NOTHING = (
+    "data must be a TimeSeries, a PriceSeries, a DataFrame, a pandas Series by date, a path or"
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "reading", "message"),
+    [
+        (LOAD, {}, f"{NOTHING} a sample's name, but got ndarray; TimeSeries.from_frame"),
+        ([1.0, 2.0], {}, "but got list;"),
+        ({"y": LOAD}, {}, "but got dict;"),
+        (pd.Series(LOAD), {}, "but got Series;"),
+        (None, {}, "but got NoneType;"),
+        ("nowhere.csv", {}, "nowhere.csv: there is no such file"),
+        ("sp500", {"target": "volume"}, "target must be one of open, high, low, close, mid"),
+        ("sp500", {"time": "date"}, "time must not be given for sp500: it is no file to read"),
+        (ar1(300), {"past": ["x"], "missing": "drop"}, "missing and past must not be given"),
+        (frame(), {"decimal": ","}, "decimal must not be given for a DataFrame"),
+        (frame(), {"tome": "x"}, "unknown key 'tome'; allowed are time, target, past, future"),
+        (
+            frame(),
+            {"missing": "guess"},
+            "missing must be 'raise', 'drop', 'ffill' or 'interpolate'",
+        ),
+        (frame(), {"seasonality": 0}, "seasonality must be greater than or equal to 1, but got 0"),
+    ],
+)
+def test_what_is_nothing_to_read_is_refused_in_one_line(
+    data: Any, reading: dict[str, Any], message: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((DataError, ConfigError)) as caught:
+        as_series(data, **reading)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_series_has_its_target() -> None:
+    series = as_series(ar1(300), "close")
+    with pytest.raises(ConfigError, match="target of ar1 must be 'close price', but got 'mid'"):
+        as_series(series, "mid")
+
+
+def test_a_reading_is_stored_as_json() -> None:
+    how = Reading(past=["a"], columns={"open": "x"}, day_first=False)
+    assert Reading(**json.loads(json.dumps(how.given()))) == how
+    assert Reading().given() == {}
+
+
+def test_a_document_names_no_path(write: Callable[..., str]) -> None:
+    write(csv_of())
+    with pytest.raises(ConfigError, match="must be a name and not a path"):
+        load_series_of("study", "../s.csv")
+    with pytest.raises(
+        DataError, match=r"the data of study 'study' must be given, as --data: t\.csv"
+    ):
+        load_series_of("study", "t.csv")
+
+
+def test_packed_files_have_the_name_of_what_is_in_them(write: Callable[..., str]) -> None:
+    series = as_series(write(gzip.compress(csv_of().encode()), "load.csv.gz"))
+    assert isinstance(series, TimeSeries)
+    assert (series.name, series.source) == ("load", "load.csv.gz")

@@ -1,0 +1,214 @@
+"""Any data on the command line: read as the options say, then, and again from the study."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from command_line import Run, write_prices
+
+from foretune.search import load_study
+from foretune.search.study.spec import required_spec, study_series
+
+HOURS = pd.date_range("2024-01-01", periods=600, freq="h")
+SPACE = """
+layers = 1
+units = 4
+unroll_length = 8
+batch_size = 8
+steps_per_epoch = 2
+epochs = 1
+"""
+
+
+def users() -> pd.DataFrame:
+    """Hourly users with a daily swing, and the weather."""
+    rng = np.random.default_rng(0)
+    values = 100 + 20 * np.sin(2 * np.pi * np.arange(600) / 24) + rng.normal(0, 3, 600)
+    return pd.DataFrame({"time": HOURS, "users": values.round(2), "rain": np.arange(600) % 5})
+
+
+@pytest.fixture
+def run(command: Run, tmp_path: Path) -> Run:
+    (tmp_path / "space.toml").write_text(SPACE)
+    users().drop(columns="rain").to_csv(tmp_path / "users.csv", index=False)
+    users().to_csv(tmp_path / "weather.csv", index=False)
+    users().drop(columns="rain").drop(index=[50, 51]).to_csv(tmp_path / "gaps.csv", index=False)
+    return command
+
+
+SMALL = ("--study", "s", "--space", "space.toml", "--trials", "1", "--workers", "1")
+READ = "600 rows, 2024-01-01 to 2024-01-25 23:00:00, hourly, users"
+
+
+def spec_of(name: str = "s") -> Any:
+    return required_spec(load_study(name, "sqlite:///foretune.db"))
+
+
+def test_an_hourly_file_goes_through_all_commands(run: Run) -> None:
+    code, _, err = run("run", "--data", "users.csv", *SMALL)
+    assert code == 0, err
+    assert err.startswith(f"foretune: users.csv: {READ}\n")
+    assert spec_of().split.horizon == 24
+    assert run("report", "--study", "s")[0] == 0
+    assert "bit-identical" in run("replay", "--study", "s", "--trial", "0")[1]
+    assert run("fit", "results/s/best.toml")[0] == 0
+    code, _out, err = run("forecast", "model", "--steps", "2", "--csv", "f.csv")
+    assert code == 0, err
+    assert pd.read_csv("f.csv")["time"].tolist() == ["2024-01-26 00:00:00", "2024-01-26 01:00:00"]
+
+
+def test_how_data_were_read_is_applied_again(run: Run) -> None:
+    code, _, err = run("run", "--data", "gaps.csv", *SMALL)
+    assert code == 2
+    assert "line 52: time must be 2024-01-03 02:00:00" in err
+    assert "missing='interpolate'" in err
+    code, _, err = run("run", "--data", "gaps.csv", "--missing", "interpolate", *SMALL)
+    assert code == 0, err
+    said = "foretune: gaps.csv: 2 missing rows were added (missing='interpolate')\n"
+    assert err.startswith(f"{said}foretune: gaps.csv: {READ}\n")
+    assert spec_of().prices.reading == {"missing": "interpolate"}
+    digest = spec_of().prices.digest
+    assert study_series(load_study("s", "sqlite:///foretune.db")).digest == digest
+    # Neither the options nor the data are given again.
+    for command in (
+        ("run", "--study", "s", "--trials", "2", "--workers", "1"),
+        ("report", "--study", "s"),
+        ("replay", "--study", "s", "--trial", "0"),
+        ("fit", "results/s/best.toml"),
+        ("report", "--study", "s", "--data", "gaps.csv"),
+    ):
+        code, _, err = run(*command)
+        assert code == 0, err
+        assert err.startswith(said)
+    code, _, err = run("run", "--data", "gaps.csv", "--missing", "ffill", *SMALL)
+    assert code == 2
+    assert "study 's' exists with another spec" in err
+    assert run("forecast", "model", "--data", "gaps.csv", "--missing", "interpolate")[0] == 0
+
+
+def test_columns_are_named_by_options(run: Run) -> None:
+    code, _, err = run("run", "--data", "weather.csv", *SMALL)
+    assert code == 2
+    assert err == (
+        "foretune: weather.csv: the target may be in the columns 'users', 'rain'; name one by "
+        "target= (--target).\n"
+    )
+    options = ("--target", "users", "--future", "rain", "--time", "time", "--freq", "h")
+    code, _, err = run("run", "--data", "weather.csv", *options, "--seasonality", "12", *SMALL)
+    assert code == 0, err
+    assert err.startswith(f"foretune: weather.csv: {READ}, with rain\n")
+    prices = spec_of().prices
+    assert prices.reading["future"] == ["rain"]
+    assert prices.target == "users"
+    assert spec_of().split.horizon == 12
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        (("--day-first",), lambda text: text),
+        (("--no-day-first",), lambda text: text),
+        (("--decimal", ","), lambda text: text.replace(",", ";").replace(".", ",")),
+        (("--series", "a"), lambda text: text),
+    ],
+)
+def test_text_is_read_as_options_say(
+    run: Run, options: tuple[str, ...], change: Callable[[str], str]
+) -> None:
+    days = pd.date_range("2024-01-01", periods=12, freq="D")
+    frame = pd.DataFrame({"ds": days.strftime("%m/%d/%Y"), "y": np.arange(12) + 0.125})
+    if options[0] == "--day-first":
+        frame["ds"] = pd.date_range("2024-01-01", periods=12, freq="MS").strftime("%d/%m/%Y")
+    if options[0] in ("--decimal", "--series"):
+        frame["ds"] = days
+    if options[0] == "--series":
+        frame = pd.concat([frame.assign(unique_id=name) for name in "ab"])
+    Path("f.csv").write_text(change(frame.to_csv(index=False)))
+    # It is read; for a study it is too short.
+    code, _, err = run("run", "--data", "f.csv", *options, *SMALL)
+    assert code == 2
+    assert "12 rows leave" in err
+    if options[0] != "--decimal":
+        option = options[0].removeprefix("--no").strip("-").replace("-", "_")
+        assert f"{option}=" in run("run", "--data", "f.csv", *SMALL)[2]
+
+
+def test_prices_have_targets_and_columns(run: Run, tmp_path: Path) -> None:
+    write_prices(tmp_path / "acme.csv")
+    text = Path("acme.csv").read_text().replace("Open,High,Low,Close", "a,b,c,d")
+    Path("acme.csv").write_text(text)
+    columns = [f"--column={price}={name}" for price, name in zip(PRICES, "abcd", strict=True)]
+    code, _, err = run("run", "--data", "acme.csv", "--target", "close", *columns, *SMALL)
+    assert code == 0, err
+    assert "close price" in err
+    assert spec_of().prices.reading == {"columns": dict(zip(PRICES, "abcd", strict=True))}
+    assert run("run", *SMALL)[0] == 0
+    code, _, err = run("run", "--data", "acme.csv", "--column", "open", *SMALL)
+    assert code == 2
+    assert err == ("foretune: --column must be PRICE=NAME, such as open=Apertura, but got 'open'\n")
+
+
+PRICES = ("open", "high", "low", "close")
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"),
+    [
+        (("--split", "300,100,100", "--gap", "0"), (300, 100, 100)),
+        (("--split", "rest,60,60", "--gap", "5"), (470, 60, 60)),
+        (
+            ("--train-end", "2024-01-15", "--validation-end", "2024-01-20", "--gap", "0"),
+            (360, 120, 120),
+        ),
+        (("--split", "0.5,0.25,0.25", "--gap", "4"), None),
+    ],
+)
+def test_parts_may_be_said(run: Run, options: tuple[str, ...], rows: Any) -> None:
+    code, _, err = run("run", "--data", "users.csv", *options, "--stride", "1", *SMALL)
+    assert code == 0, err
+    left_out = "the last 100 rows are left out: they are in no part" in err
+    assert left_out == (rows == (300, 100, 100))
+    spec = spec_of()
+    assert spec.split.rows == rows
+    split = spec.split_days(600)
+    assert split.gap == int(options[-1])
+    assert split.train_stop == (296 if rows is None else rows[0])
+    assert run("run", "--study", "s", "--trials", "1")[0] == 0
+    assert run("report", "--study", "s")[0] == 0
+    code, _, err = run("run", *SMALL, "--split", "310,100,100")
+    assert code == 2
+    assert "exists with another spec: split.rows is" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--split", "1,2"), "split must be three shares that add up to 1 or three whole numbers"),
+        (
+            ("--split", "500,100,100"),
+            "500, 100 and 100 rows and 2 gaps of 24 are 748, but there are",
+        ),
+        (("--train-end", "2024-01-15"), "train_end and validation_end must be given together"),
+        (
+            ("--split", "0.6,0.2,0.2", "--test-end", "2024"),
+            "split and train_end, validation_end or test_end must not be given both",
+        ),
+        (
+            ("--train-end", "soon", "--validation-end", "2024-01-20"),
+            "train_end must be a time like 2024-01-25 23:00:00, but got 'soon'",
+        ),
+        (("--gap", "-1"), "Invalid value for '--gap'"),
+        (("--target", "guests"), "users.csv: no column 'guests', which target= (--target) names"),
+        (("--freq", "now"), "freq must be a pandas frequency"),
+        (("--missing", "guess"), "Invalid value for '--missing'"),
+    ],
+)
+def test_mistakes_are_one_line(run: Run, options: tuple[str, ...], message: str) -> None:
+    code, out, err = run("run", "--data", "users.csv", *options, *SMALL)
+    assert (code, out) == (2, "")
+    assert err.splitlines()[-1].startswith("foretune: ")
+    assert message in err.splitlines()[-1]
+    assert not Path("results").exists()
