@@ -4,9 +4,12 @@ from datetime import date
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PlainValidator
 
-from foretune.datasets.calendar import Calendar
+from foretune.datasets.calendar import STEPS, Calendar
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.records import Listed, StrictModel, list_to_tuple
 from foretune.datasets.common.toml_files import TomlModel
@@ -97,20 +100,39 @@ class SeriesDocument(StrictModel):
     space: SpaceName
     space_unit: float = Field(gt=0)
     time: str | None = None
-    zone: str = ""
+    zone: str | None = Field(default=None, min_length=1)
     frequency: str
     weekdays: Annotated[tuple[int, ...], BeforeValidator(list_to_tuple)] = ()
-    step: int = 1
-    seasonality: int | None = None
+    step: int = Field(default=1, ge=1, le=2**31)
+    seasonality: int | None = Field(default=None, ge=1, le=2**31)
 
     def calendar(self) -> Calendar:
         """Return the calendar.
 
         Raises:
-            ConfigError: there is none of that kind.
+            ConfigError: there is none of that kind; names the field.
         """
         fields = ("frequency", "weekdays", "step", "seasonality")
-        return Calendar(**{name: getattr(self, name) for name in fields})
+        try:
+            return Calendar(**{name: getattr(self, name) for name in fields})
+        except ConfigError as error:
+            # Python and the command line call the frequency freq.
+            message = f"series.{error}".replace("series.freq ", "series.frequency ")
+            raise ConfigError(message) from None
+
+    def index(self, time: NDArray[np.int64]) -> pd.Index:
+        """Return the times that are stored as numbers [N], of dates nanoseconds since 1970 in UTC.
+
+        Raises:
+            ConfigError: there is no such time zone.
+        """
+        if self.frequency == STEPS:
+            return pd.Index(time, name=self.time)
+        index = pd.DatetimeIndex(time.astype("<M8[ns]"), name=self.time)
+        try:
+            return index if self.zone is None else index.tz_localize("UTC").tz_convert(self.zone)
+        except (KeyError, ValueError, OSError):
+            raise ConfigError(f"series.zone must be a time zone, but got {self.zone!r}") from None
 
     def error_space(self) -> ErrorSpace:
         """Return the error space."""
@@ -189,6 +211,9 @@ class ForecasterDocument(TomlModel):
 
     def _require_consistent(self) -> None:
         """Refuse values that each may have, but not together."""
+        if self.series is not None:
+            self.series.calendar()
+            self.series.index(np.zeros(1, np.int64))
         windows = self.scaling.windowed_min_max
         times = {f"training.{n}": time for n, time in self.training if n.endswith("_date")}
         times["history.last_date"] = self.history.last_date

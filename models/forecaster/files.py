@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.calendar import STEPS, time_numbers
+from foretune.datasets.calendar import time_numbers
 from foretune.datasets.common.errors import ConfigError, DataError, ForetuneError
 from foretune.datasets.common.files import write_atomically
 from foretune.datasets.history import History, moment
@@ -260,16 +259,9 @@ def _history(
     """Return the known rows of format 2, validated as any series is."""
     if time.dtype != np.int64 or time.ndim != 1:
         raise DataError(f"{_TIME} must be whole numbers [N], but is {time.dtype} {time.shape}")
-    index = pd.Index(time, name=about.time)
-    if about.frequency != STEPS:
-        index = pd.DatetimeIndex(time.astype("<M8[ns]"), name=about.time)
-        try:
-            index = index.tz_localize("UTC").tz_convert(about.zone) if about.zone else index
-        except (KeyError, ValueError, OSError):
-            raise ConfigError(f"series.zone must be a time zone, but got {about.zone!r}") from None
     series = TimeSeries(
         name=said.name,
-        time=index,
+        time=about.index(time),
         target=values,
         calendar=about.calendar(),
         error_space=about.space,

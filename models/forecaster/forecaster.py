@@ -261,7 +261,7 @@ class Forecaster:
                 space=self.space.name,
                 space_unit=self.space.unit,
                 time=None if history.time.name is None else str(history.time.name),
-                zone=zone_name(history.time),
+                zone=zone_name(history.time) or None,
                 **asdict(history.calendar),
             ),
             intervals=IntervalsDocument(

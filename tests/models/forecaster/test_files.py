@@ -330,8 +330,8 @@ def arrays_named(model: Path) -> str:
 SCALING = {"log_returns": {"mean": 0.0, "std": 0.01}}
 WINDOWS = {"starts": [0, 40], "minima": [1.0, 2.0], "maxima": [2.0, 3.0]}
 CONTRADICTIONS: list[tuple[str, Any, str]] = [
-    ("format", 4, "format must be 1, 2 or 3, but got 4"),
-    ("format", "1", "format must be 1, 2 or 3"),
+    ("format", 4, "format must be 1 or 2, but got 4"),
+    ("format", "1", "format must be 1 or 2"),
     ("config.unroll_length", 4000, "config.unroll_length must be at most "),
     ("horizon", 0, "horizon must be greater than or equal to 1"),
     ("horizon", 6, "intervals.widths must hold one width for each of horizon's 6 steps"),
@@ -360,10 +360,11 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("intervals.widths", [0.1] * 4, "intervals.widths must hold one width for each"),
     ("intervals.widths", [0.1] * 4 + [-0.1], "intervals.widths.4 must be greater than or equal"),
     ("intervals.widths", 0.1, "intervals.widths must be a valid tuple"),
-    ("format", 1, "arrays must be the SHA-256 of the arrays in format 2, and left out"),
+    ("format", 1, "arrays must be the SHA-256 of the arrays and series what the values are in"),
     ("arrays", "0" * 64, "arrays-000000000000.npz cannot be read: No such file or directory"),
     ("arrays", "../../etc", "arrays must match pattern"),
-    ("arrays", None, "arrays must be the SHA-256 of the arrays in format 2"),
+    ("arrays", None, "arrays must be the SHA-256 of the arrays and series what the values are"),
+    ("series", None, "arrays must be the SHA-256 of the arrays and series what the values are"),
     ("weights.digest", "0" * 64, "must hold weights with SHA-256 000000000000..., as in"),
     ("weights.parameters", "64", "weights.parameters must be a valid integer"),
     ("versions.jax", 1, "versions.jax must be a valid string"),
@@ -458,7 +459,7 @@ def test_arrays_that_cannot_be_right_are_named(
     assert str(arrays_of(model)) in said
 
 
-@pytest.mark.parametrize("name", ["history.dates", "history.values"])
+@pytest.mark.parametrize("name", ["history.time", "history.values"])
 def test_a_missing_array_of_the_history_is_named(name: str, model: Path) -> None:
     arrays = read(arrays_of(model))
     del arrays[name]

@@ -26,7 +26,7 @@ NO_NAME = ["", "LSTM", "lstm ", "lstm\n", "../lstm", "/usr/lib/lstm.so", "lstm\0
 NO_NAME += ["<b>lstm</b>", "\u202emtsl", "x" * 10_000]
 
 # Texts that are free: names and versions. What they say is not for a reader to judge.
-FREE = ("study", "name", "source", "versions")
+FREE = ("study", "name", "source", "versions", "target", "time")
 SIGNED = {"scaling.log_returns.mean"}
 # Numbers that are only shown, or compared with what the arrays hold; `true` is 1 to a literal.
 ANY_COUNT = {"training.epochs", "history.days", "weights.parameters"}
