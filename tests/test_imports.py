@@ -123,7 +123,7 @@ def test_optunas_private_names_stand_in_one_module_alone(file: Path) -> None:
 
 
 # What only some commands need. A worker imports what trains before its first trial, and no more.
-LATE = ("optuna_dashboard", "bottle", "matplotlib.pyplot", "orbax.checkpoint", "arch", "sklearn")
+LATE = ("optuna_dashboard", "bottle", "matplotlib.pyplot", "orbax.checkpoint", "sklearn")
 TRAINS = ("jax", "flax", "optax")
 
 

@@ -23,6 +23,7 @@ from foretune.datasets.transforms import (
     WindowedMinMax,
 )
 from foretune.models.config import TrialConfig
+from foretune.models.forecasts.intervals import Calibration
 
 
 def _require_time(value: Any) -> Any:
@@ -169,10 +170,33 @@ class HistoryDocument(StrictModel):
 
 
 class IntervalsDocument(StrictModel):
-    """Half-widths of the intervals, in the error space, one a step."""
+    """Half-widths of the intervals after the last known row, in the error space, one a step.
+
+    ``first``, ``stride`` and ``since`` are those of their :class:`Calibration`, whose errors are
+    among the arrays; all are left out where newer rows do not change the widths.
+    """
 
     coverage: float = Field(gt=0, lt=1)
     widths: Listed[Width]
+    first: Row | None = None
+    stride: int | None = Field(default=None, ge=1)
+    since: Row | None = None
+
+    @classmethod
+    def of(
+        cls, coverage: float, widths: NDArray[np.float64], calibration: Calibration | None
+    ) -> Self:
+        """Describe intervals."""
+        places: dict[str, Any] = {}
+        if calibration is not None:
+            places = {name: getattr(calibration, name) for name in ("first", "stride", "since")}
+        return cls(coverage=coverage, widths=tuple(map(float, widths)), **places)
+
+    def calibration(self, errors: NDArray[np.float64] | None) -> Calibration | None:
+        """Return what newer rows move the widths from, of these errors [O, H]."""
+        if errors is None or self.first is None or self.stride is None or self.since is None:
+            return None
+        return Calibration(errors=errors, first=self.first, stride=self.stride, since=self.since)
 
 
 class WeightsDocument(StrictModel):
@@ -214,7 +238,7 @@ class ForecasterDocument(TomlModel):
         if self.series is not None:
             self.series.calendar()
             self.series.index(np.zeros(1, np.int64))
-        windows = self.scaling.windowed_min_max
+        windows, intervals = self.scaling.windowed_min_max, self.intervals
         times = {f"training.{n}": time for n, time in self.training if n.endswith("_date")}
         times["history.last_date"] = self.history.last_date
         kind = date if self.series is None else type(self.history.last_date)
@@ -240,6 +264,11 @@ class ForecasterDocument(TomlModel):
                 len(self.intervals.widths) == self.horizon,
                 f"intervals.widths must hold one width for each of horizon's {self.horizon} steps, "
                 f"but got {len(self.intervals.widths)}",
+            ),
+            (
+                len({n is None for n in (intervals.first, intervals.stride, intervals.since)}) == 1,
+                "intervals.first, intervals.stride and intervals.since must be there together, or "
+                "none of them",
             ),
             (
                 self.training.days <= self.history.days,

@@ -44,6 +44,7 @@ DOCUMENT = "forecaster.toml"
 _LEFT = re.compile(r"arrays-[0-9a-f]{12}\.npz|\.writing-\w+")
 _FINDER = ".DS_Store"  # the file that macOS leaves in every folder that it shows
 _TIME, _VALUES = "history.time", "history.values"
+_ERRORS = "intervals.errors"
 _SAVE = "save"  # random bytes, and the digest of the document
 # Format 1 kept the days in a file of their own, and the sums of all files.
 _WEIGHTS_1, _HISTORY_1, _SUMS_1 = "weights", "history.npy", "SHA256SUMS"
@@ -84,9 +85,15 @@ def require_model_place(folder: str | os.PathLike[str]) -> Path:
 
 
 def save_model(
-    folder: str | os.PathLike[str], document: ForecasterDocument, params: Params, history: History
+    folder: str | os.PathLike[str],
+    document: ForecasterDocument,
+    params: Params,
+    history: History,
+    errors: NDArray[np.float64] | None,
 ) -> None:
     """Write a model folder, whole or not at all; an older model in it is replaced.
+
+    ``errors`` [O, H] are those of the intervals' calibration, if they have one.
 
     Raises:
         ConfigError: it cannot be written, or something else is in its place; names it.
@@ -94,6 +101,7 @@ def save_model(
     place = require_model_place(folder)
     is_new = not place.exists()
     rows = {_TIME: time_numbers(history.time), _VALUES: history.values}
+    rows |= {} if errors is None else {_ERRORS: errors}
     # Random bytes, so that no save removes the file of another one that holds the same.
     save = {_SAVE: np.frombuffer(os.urandom(16) + _digest(document.to_toml()), np.uint8)}
     content = encode_arrays(named_arrays(params) | rows | save)
@@ -123,8 +131,10 @@ def save_model(
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Params, History]:
-    """Read a model folder.
+def load_model(
+    folder: str | os.PathLike[str],
+) -> tuple[ForecasterDocument, Params, History, NDArray[np.float64] | None]:
+    """Read a model folder; the last are the errors of the intervals' calibration, if any.
 
     Raises:
         ConfigError: a file is missing, damaged or not what :func:`save_model` writes; names it.
@@ -143,9 +153,12 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Para
                 raise
 
 
-def _read(folder: Path, document: ForecasterDocument) -> tuple[Params, History]:
+def _read(
+    folder: Path, document: ForecasterDocument
+) -> tuple[Params, History, NDArray[np.float64] | None]:
     """Read the arrays that ``document`` names."""
     place = folder / _arrays_of(document)
+    errors = None
     if document.format == 1:
         arrays, save = read_orbax(place), b""
         days = _days_1(folder / _HISTORY_1)
@@ -154,8 +167,9 @@ def _read(folder: Path, document: ForecasterDocument) -> tuple[Params, History]:
         arrays = decode_arrays(place, _content(place, document))
         if missing := {_TIME, _VALUES, _SAVE} - set(arrays):
             raise ConfigError(f"{place} must hold {min(missing)}, but does not")
-        save = arrays.pop(_SAVE).tobytes()
+        save, errors = arrays.pop(_SAVE).tobytes(), arrays.pop(_ERRORS, None)
         history = _checked_history(place, arrays.pop(_TIME), arrays.pop(_VALUES), document)
+        _require_errors(place, errors, document)
     most = len(history) - document.scaling.fitted().lag
     if document.config.unroll_length > most:
         raise ConfigError(
@@ -180,7 +194,30 @@ def _read(folder: Path, document: ForecasterDocument) -> tuple[Params, History]:
     text = (folder / DOCUMENT).read_text(encoding="utf-8-sig")
     if document.format == 2 and save[16:] != _digest(text):
         raise ConfigError(f"{folder / DOCUMENT} is damaged: it must be as it was saved")
-    return tree_of(structure, arrays), history
+    return tree_of(structure, arrays), history, errors
+
+
+def _require_errors(place: Path, errors: NDArray[Any] | None, document: ForecasterDocument) -> None:
+    """Refuse errors that the intervals which ``document`` describes cannot come from."""
+    about, horizon = document.intervals, document.horizon
+    if about.first is None or about.stride is None or about.since is None:
+        wrong = errors is not None
+    else:
+        wrong = (
+            errors is None
+            or errors.dtype != np.float64
+            or errors.ndim != 2
+            or len(errors) == 0
+            or errors.shape[1] != horizon
+            or not np.all(np.isfinite(errors) & (errors >= 0))
+            or about.first + about.stride * (len(errors) - 1) + horizon > about.since
+            or about.since >= document.history.days
+        )
+    if wrong:
+        raise ConfigError(
+            f"{place} must hold {_ERRORS}, finite numbers of at least 0 [O, {horizon}] that were "
+            f"known at intervals.since, a known row, if {DOCUMENT} has that; and else none"
+        )
 
 
 def _digest(document: str) -> bytes:

@@ -1,6 +1,7 @@
 """Forecaster: a trained model with all that a forecast takes; trained, saved, loaded, used."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -29,7 +30,7 @@ from foretune.models.forecaster.document import (
     WeightsDocument,
 )
 from foretune.models.forecaster.files import load_model, save_model
-from foretune.models.forecasts.intervals import COVERAGE, conformal_widths, interval
+from foretune.models.forecasts.intervals import COVERAGE, Calibration, interval
 from foretune.models.forecasts.metrics import validation_growth
 from foretune.models.forecasts.predict import changes_ahead
 from foretune.models.networks.params import Params, named_arrays, parameter_count
@@ -53,6 +54,8 @@ class Forecaster:
         widths: half-widths of the intervals in ``space``, one a step [H].
         coverage: share of outcomes that the intervals were made to cover, step by step.
         versions: of what trained.
+        calibration: what newer rows move the widths from; None where they stay as they are, as
+            those that the first version saved.
 
     Example:
         >>> forecaster = Forecaster.train(TrialConfig.load("best.toml"), read_prices("acme.csv"))
@@ -72,9 +75,11 @@ class Forecaster:
     widths: NDArray[np.float64]
     coverage: float
     versions: dict[str, str]
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
-        for array in (self.widths, *jax.tree.leaves(self.params)):
+        errors = () if self.calibration is None else (self.calibration.errors,)
+        for array in (self.widths, *errors, *jax.tree.leaves(self.params)):
             array.setflags(write=False)
 
     @classmethod
@@ -105,9 +110,10 @@ class Forecaster:
           are not used: so a study's test stays what it was. ``foretune fit best.toml``
           does this.
 
-        The intervals are as wide as the errors on validation of the model that had not seen it
-        (:func:`conformal_widths`). The refitted one has seen every row there is to measure it on;
-        the widths are those of its predecessor.
+        The intervals come from the errors on validation of the model that had not seen it, and
+        from the volatility at the last known row (:func:`adaptive_widths`). The refitted one has
+        seen every row there is to measure it on; how its forecasts turn out counts from
+        :meth:`with_data` on.
 
         Args:
             config: what to train.
@@ -142,6 +148,13 @@ class Forecaster:
         part = development(series, split)
         trained = train_and_refit(config, part, refit=refit, on_epoch=on_epoch)
         train_values, time = series.target[: trained.train_stop], series.time
+        calibration = Calibration(
+            errors=np.abs(trained.chosen.forecasts - validation_growth(part)),
+            first=int(split.validation_origins[0]),
+            stride=split.stride,
+            since=len(series) - 1,
+        )
+        none_yet = np.empty((0, split.horizon))
         return cls(
             config=config,
             params=jax.tree.map(np.asarray, trained.params),
@@ -159,11 +172,12 @@ class Forecaster:
                 refit=refit,
                 relative_mse=trained.chosen.relative_mse,
             ),
-            widths=conformal_widths(
-                trained.chosen.forecasts, validation_growth(part), coverage=coverage
+            widths=calibration.widths(
+                part.space.levels(series.target), none_yet, coverage=coverage
             ),
             coverage=coverage,
             versions=versions(),
+            calibration=calibration,
         )
 
     @property
@@ -217,6 +231,10 @@ class Forecaster:
     def with_data(self, data: Any) -> Self:
         """Return this forecaster with newer rows; nothing is trained and no scaling is fitted.
 
+        The intervals follow: the volatility is that of the newer rows, and where forecasts since
+        the training have turned out by now, how often their intervals held moves the widths. Rows
+        that come bit by bit and all at once give the same.
+
         Args:
             data: rows of the same series that reach back to the last known one at least, and agree
                 with the known ones up to rounding; as for :meth:`train`. The target is the model's.
@@ -228,7 +246,13 @@ class Forecaster:
             >>> forecaster.with_data("acme-today.csv").forecast()
         """
         series = as_series(data, target=self.history.target_name)
-        return replace(self, history=self.history.continued(series))
+        history, calibration = self.history.continued(series), self.calibration
+        if calibration is None:
+            return replace(self, history=history)
+        forecasts = self._changes(history, calibration.origins(len(history)).tolist())
+        levels = self.space.levels(history.values)
+        widths = calibration.widths(levels, forecasts, coverage=self.coverage)
+        return replace(self, history=history, widths=widths)
 
     def with_prices(self, prices: Any) -> Self:
         """Return this forecaster with newer prices: :meth:`with_data`, as it was first called."""
@@ -264,16 +288,15 @@ class Forecaster:
                 zone=zone_name(history.time) or None,
                 **asdict(history.calendar),
             ),
-            intervals=IntervalsDocument(
-                coverage=self.coverage, widths=tuple(map(float, self.widths))
-            ),
+            intervals=IntervalsDocument.of(self.coverage, self.widths, self.calibration),
             weights=WeightsDocument(
                 digest=weights_digest(named_arrays(self.params)),
                 parameters=parameter_count(self.params),
             ),
             versions=self.versions,
         )
-        save_model(folder, document, self.params, self.history)
+        errors = None if self.calibration is None else self.calibration.errors
+        save_model(folder, document, self.params, self.history, errors)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -282,7 +305,7 @@ class Forecaster:
         Raises:
             ConfigError: a file is missing, damaged or not what :meth:`save` writes; names it.
         """
-        document, params, history = load_model(folder)
+        document, params, history, errors = load_model(folder)
         return cls(
             config=document.config,
             params=params,
@@ -293,6 +316,7 @@ class Forecaster:
             widths=np.array(document.intervals.widths),
             coverage=document.intervals.coverage,
             versions=document.versions,
+            calibration=document.intervals.calibration(errors),
         )
 
     def __repr__(self) -> str:
@@ -329,16 +353,21 @@ class Forecaster:
             ("forecast", f"up to {self.horizon} {step}s ahead, {self.coverage:.0%} intervals"),
         ]
 
-    def _ahead(self) -> dict[str, NDArray[np.float64]]:
-        """Forecast values and the ends of their intervals [H], by name."""
-        changes = changes_ahead(
+    def _changes(self, history: History, origins: Sequence[int]) -> NDArray[np.float64]:
+        """Forecast changes since rows of a history [O, H]."""
+        return changes_ahead(
             self.config,
             self.params,
             self.scaling,
-            self.history,
+            history,
             horizon=self.horizon,
             space=self.space,
+            origins=origins,
         )
+
+    def _ahead(self) -> dict[str, NDArray[np.float64]]:
+        """Forecast values and the ends of their intervals [H], by name."""
+        changes = self._changes(self.history, [-1])[0]
         lower, upper = interval(changes, self.widths)
         columns = {"forecast": changes, "lower": lower, "upper": upper}
         last = np.array([len(self.history) - 1], np.int32)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
+from scipy.special import ndtr, ndtri
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.splits import DevelopmentData
@@ -57,28 +57,83 @@ def direction_hits(forecast: Growth, actual: Growth) -> tuple[int, int]:
     return int(hits.sum()), int(directed.sum())
 
 
+def sign_overlap(overlap: int) -> float:
+    """Return how many signs of overlapping changes say as much as one: their design effect.
+
+    The changes after origins l apart share 1 - l / ``overlap`` of their steps; the signs of two
+    normal variables with that correlation correlate by (2 / pi) asin(1 - l / overlap). That is of
+    the outcomes, and of right directions where forecasts keep their sign. Where they change it
+    more, right directions say a little more than is counted here: of random walks at an overlap of
+    5, 95 % intervals covered 98 to 100 %, and 0.2 to 2 % of tests were below 0.05.
+
+    Args:
+        overlap: origins in a row that have steps in common.
+
+    Example:
+        >>> sign_overlap(5).__round__(2)
+        3.78
+    """
+    shared = 1 - np.arange(1, overlap) / overlap
+    return float(1 + 2 * np.sum(np.arcsin(shared)) * 2 / np.pi)
+
+
 def proportion_interval(
     hits: int, count: int, overlap: int = 1, *, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """Return the exact binomial interval (Clopper & Pearson 1934) of a proportion.
+    """Return Wilson's interval (1927) of a proportion of right signs.
 
     Args:
         hits: how many of ``count`` are hits.
         count: how many there are, at least 1.
-        overlap: how many in a row share their evidence: the interval is that of ``count /
-            overlap`` independent ones with the same proportion.
+        overlap: origins in a row that have steps in common: the interval is that of ``count`` /
+            :func:`sign_overlap` independent ones with the same proportion, and of 1 at least.
         confidence: share of such intervals that cover the true proportion.
 
     Example:
         >>> low, high = proportion_interval(60, 100)
     """
-    independent = max(count / overlap, 1.0)
-    successes = independent * hits / count
-    failures = independent - successes
-    outside = (1 - confidence) / 2
-    low = betaincinv(successes, failures + 1, outside) if successes > 0 else 0.0
-    high = betaincinv(successes + 1, failures, 1 - outside) if failures > 0 else 1.0
-    return float(low), float(high)
+    independent = max(count / sign_overlap(overlap), 1.0)
+    share, squared = hits / count, float(ndtri((1 + confidence) / 2)) ** 2 / independent
+    middle = share + squared / 2
+    spread = float(np.sqrt(squared * (share * (1 - share) + squared / 4)))
+    low, high = ((middle + side * spread) / (1 + squared) for side in (-1, 1))
+    return max(low, 0.0) if hits else 0.0, min(high, 1.0) if hits < count else 1.0
+
+
+def direction_p_value(forecast: Growth, actual: Growth, overlap: int = 1) -> float | None:
+    """Return the p-value that right directions come of forecasts that know nothing of the outcome.
+
+    In a market that rises most of the time, "up" is right most of the time; so the share of right
+    directions is compared with the one that forecasts and outcomes of these shares of ups would
+    have if they were independent. One-sided: small where more are right.
+
+    Args:
+        forecast: forecast changes [O]; those of 0, or with an actual one of 0, are left out.
+        actual: actual changes [O].
+        overlap: origins in a row that have steps in common, as in :func:`proportion_interval`.
+
+    Returns:
+        None where all forecasts or all outcomes have one sign, which is no evidence at all.
+
+    Source: Pesaran & Timmermann 1992, "A simple nonparametric test of predictive performance".
+    """
+    hits, count = direction_hits(forecast, actual)
+    directed = (forecast != 0) & (actual != 0)
+    if count == 0:
+        return None
+    x, y = float(np.mean(forecast[directed] > 0)), float(np.mean(actual[directed] > 0))
+    independent = max(count / sign_overlap(overlap), 1.0)
+    expected = x * y + (1 - x) * (1 - y)
+    of_share = expected * (1 - expected) / independent
+    of_expected = (
+        (2 * y - 1) ** 2 * x * (1 - x)
+        + (2 * x - 1) ** 2 * y * (1 - y)
+        + 4 * x * y * (1 - x) * (1 - y) / independent
+    ) / independent
+    if x in (0, 1) or y in (0, 1) or not of_share > of_expected:
+        return None
+    statistic = (hits / count - expected) / np.sqrt(of_share - of_expected)
+    return float(ndtr(-statistic))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +144,8 @@ class Metrics:
     error (of log prices 0.01 is about 1 %); ``mase`` is the same in units of the mean absolute
     change from one training row to the next (Hyndman & Koehler 2006). ``directional_accuracy`` is
     the share of origins where the value ended on the forecast side of the origin's, with a 95 %
-    binomial interval; None where nothing has a direction, as in persistence.
+    interval; None where nothing has a direction, as in persistence. ``directional_p_value`` says
+    whether that is more than the ups and downs alone give (:func:`direction_p_value`).
     """
 
     relative_mse: float
@@ -99,6 +155,7 @@ class Metrics:
     directional_accuracy: float | None
     directional_low: float | None
     directional_high: float | None
+    directional_p_value: float | None
 
     def known(self) -> dict[str, float]:
         """Return the numbers that there are, by name."""
@@ -131,8 +188,7 @@ def assess(
         forecasts: for each fold, forecast changes since each origin [O, H].
         actuals: for each fold, actual changes since each origin [O, H].
         daily_change: mean absolute change from one training row to the next.
-        overlap: origins in a row whose targets overlap; only every ``overlap``-th is new evidence
-            for the binomial interval.
+        overlap: origins in a row whose targets overlap, so that their directions say less.
 
     Raises:
         DataError: the values stood still after every origin of a fold.
@@ -144,7 +200,8 @@ def assess(
     relative = [relative_mse(forecast, actual) for forecast, actual in pairs]
     error = np.concatenate([forecast - actual for forecast, actual in pairs])
     moves = np.concatenate(actuals)
-    hits, directed = direction_hits(np.concatenate(forecasts)[:, -1], moves[:, -1])
+    ends = np.concatenate(forecasts)[:, -1], moves[:, -1]
+    hits, directed = direction_hits(*ends)
     low, high = proportion_interval(hits, directed, overlap) if directed else (None, None)
     mae = float(np.mean(np.abs(error)))
     return Assessment(
@@ -156,6 +213,7 @@ def assess(
             directional_accuracy=hits / directed if directed else None,
             directional_low=low,
             directional_high=high,
+            directional_p_value=direction_p_value(*ends, overlap),
         ),
         losses=np.concatenate(
             [np.mean((f - a) ** 2, axis=1) / persistence_mse(a) for f, a in pairs]

@@ -1,12 +1,14 @@
 """Recursive forecasts: from any origins at once, scored, and after the last known day."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import DataError
-from foretune.datasets.history import History
+from foretune.datasets.history import History, moment
 from foretune.datasets.transforms import LOG, ErrorSpace, Scaling
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.metrics import Growth
@@ -129,8 +131,9 @@ def changes_ahead(
     *,
     horizon: int,
     space: ErrorSpace = LOG,
+    origins: Sequence[int] = (-1,),
 ) -> Growth:
-    """Forecast changes since the last known row [H].
+    """Forecast changes since the last known row, or since each of some rows [O, H].
 
     Args:
         config: what was trained.
@@ -139,25 +142,31 @@ def changes_ahead(
         history: the known rows.
         horizon: steps ahead, H.
         space: of the changes.
+        origins: rows that forecasts begin after, as indices [O].
 
     Raises:
         DataError: the network's output is not finite.
 
     Example:
-        >>> changes_ahead(config, params, scaling, History.of(series), horizon=50)[-1]
+        >>> changes_ahead(config, params, scaling, History.of(series), horizon=50)[0, -1]
         0.0213
     """
-    # Never smoothed, as on validation days; and only what is read, so that a history of another
-    # length compiles nothing.
-    window = scaling.transform(history.values)[-config.unroll_length :]
-    scaled = _forecast(config, params, window, np.array([len(window) - 1], np.int32), horizon)
-    if not np.all(np.isfinite(scaled)):
-        raise DataError(
-            f"the forecast after {history.last} must be finite, but the network's output is "
-            "not; train with a smaller learning_rate"
-        )
-    last = np.array([len(history.values) - 1], np.int32)
-    changes: Growth = scaling.change(scaled, last, history.values, space)[0]
+    # Never smoothed, as on validation days.
+    values, scaled = history.values, scaling.transform(history.values)
+    rows = np.arange(len(values))[list(origins)].astype(np.int32)
+    forecasts = np.empty((len(rows), horizon))
+    for forecast, row in zip(forecasts, rows, strict=True):
+        # One after another and only what is read, so that no other count or length compiles.
+        stop = row + 1 - scaling.lag
+        window = scaled[stop - config.unroll_length : stop]
+        last = np.array([len(window) - 1], np.int32)
+        forecast[:] = _forecast(config, params, window, last, horizon)[0]
+        if not np.all(np.isfinite(forecast)):
+            raise DataError(
+                f"the forecast after {moment(history.time, row)} must be finite, but the network's "
+                "output is not; train with a smaller learning_rate"
+            )
+    changes: Growth = scaling.change(forecasts, rows, values, space)
     return changes
 
 

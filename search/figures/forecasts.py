@@ -59,8 +59,8 @@ class ForecastWindow:
     """The last of many forecasts, and the values from the first to the end of the last.
 
     ``dates`` and ``values`` are [N]; forecasts start at the indices ``origins`` [K] into them.
-    ``growth`` [K, H] are forecast changes in ``space``, give or take ``widths`` [H], None without
-    intervals.
+    ``growth`` [K, H] are forecast changes in ``space``, give or take ``widths`` [K, H], or [H] for
+    all; NaN where there is no interval, None where there is none at all.
     """
 
     dates: NDArray[Any]
@@ -85,7 +85,10 @@ class ForecastWindow:
         space: ErrorSpace = LOG,
         label: Label = Label(),
     ) -> Self:
-        """Take every ``overlap``-th of the forecasts ``growth`` [O, H], the last ``count``."""
+        """Take every ``overlap``-th of the forecasts ``growth`` [O, H], the last ``count``.
+
+        ``widths`` are [O, H], or [H] for all of them.
+        """
         chosen = np.arange(len(origins))[::-overlap][:count][::-1]
         first, last = origins[chosen[0]], origins[chosen[-1]] + growth.shape[1]
         return cls(
@@ -93,7 +96,7 @@ class ForecastWindow:
             values=values[first : last + 1],
             origins=origins[chosen] - first,
             growth=growth[chosen],
-            widths=widths,
+            widths=widths if widths is None or widths.ndim == 1 else widths[chosen],
             space=space,
             label=label,
         )
@@ -130,7 +133,10 @@ class ForecastWindow:
         )
         # Every forecast begins at the value that is known, from which nothing has changed yet.
         growth = np.pad(self.growth, ((0, 0), (1, 0)))
-        ends = () if self.widths is None else interval(growth, np.pad(self.widths, (1, 0)))
+        ends: tuple[NDArray[np.float64], ...] = ()
+        if self.widths is not None:
+            widths = np.broadcast_to(self.widths, self.growth.shape)
+            ends = interval(growth, np.pad(widths, ((0, 0), (1, 0))))
         lines = [self.space.after(end, self.origins, self.values) for end in (growth, *ends)]
         for number, (origin, *paths) in enumerate(zip(self.origins, *lines, strict=True)):
             dates = self.dates[origin : origin + growth.shape[1]]

@@ -18,8 +18,8 @@ from foretune.search.study.trials import format_states
 FOLDER = "figures"
 
 _CAPTIONS = {
-    "forecasts": "Forecasts of the winner with their intervals, over the actual values. On "
-    "validation the intervals were computed from these same errors.",
+    "forecasts": "Forecasts of the winner with their intervals, over the actual values. Each "
+    "interval is from what was known at its origin.",
     "errors_by_step": "Squared error by step ahead, in units of persistence's: below 1 is better.",
     "importance": "How much each parameter matters for being among the best trials (PED-ANOVA).",
     "history": "Every trial's value on validation.",
@@ -99,12 +99,11 @@ def _evidence(report: Report) -> str:
         "**Over the whole search.** Hansen's test of superior predictive ability asks how good "
         f"the best of {skill.alternatives} completed trials would look if none were better, from "
         f"their losses at {skill.origins} validation origins ({skill.independent} that do not "
-        f"overlap; blocks of {skill.block}). Gains are compared as they are, not in units of their "
-        f"standard errors. Skill is claimed below p = {SIGNIFICANCE}. {_not_counted(report)}",
+        f"overlap; blocks of {skill.block}). Gains are compared in units of their standard "
+        f"errors. Skill is claimed below p = {SIGNIFICANCE}. {_not_counted(report)}",
         markdown_table(rows, ["some trial beats", "its relative MSE", "p"]),
         f"**Trials as good as the best.** {_confidence_set(report)}",
-        f"**Intervals.** {COVERAGE:.0%} intervals, from the validation errors at each step "
-        f"(split-conformal): {_coverage(report)}.",
+        *_intervals(report),
     ]
     if why is not None:
         paragraphs.append(f"**On the test.** It was opened, but cannot be scored: {plain(why)}.")
@@ -158,19 +157,35 @@ def _confidence_set(report: Report) -> str:
     )
 
 
-def _coverage(report: Report) -> str:
-    validation, test = report.validation, report.test
-    count = len(validation.origins)
-    origins = "validation origin is" if count == 1 else "validation origins are"
-    held = f"{count} {origins} too few to tell whether they hold"
-    if validation.coverage is not None:
-        held = (
-            f"they held in {np.mean(validation.coverage):.0%} of the later half of the validation "
-            "origins when made from the earlier half"
+def _intervals(report: Report) -> list[str]:
+    """Say what the intervals are, and in a table how often they held, as far as can be told."""
+    text = (
+        f"**Intervals.** {COVERAGE:.0%} intervals, each from the errors that were known at its "
+        "origin, in units of the running volatility as far as they follow it (adaptive conformal)."
+    )
+    if report.validation.coverage is None:
+        count = len(report.validation.origins)
+        origins = "validation origin is" if count == 1 else "validation origins are"
+        text += f" {count} {origins} too few to tell whether they hold."
+    rows = []
+    for part in report.parts:
+        by_step, thirds = part.coverage, part.coverage_by_volatility
+        if by_step is None:
+            continue
+        # Validation's first intervals rest on few outcomes.
+        later = ", later half" if part is report.validation else ""
+        rows.append(
+            [
+                part.name + later,
+                f"{np.mean(by_step):.0%}",
+                f"{np.min(by_step):.0%} to {np.max(by_step):.0%}",
+                *(["-"] * 3 if thirds is None else [f"{held:.0%}" for held in thirds]),
+            ]
         )
-    if test is None or test.coverage is None:
-        return held
-    return f"{held}; on the test they held in {np.mean(test.coverage):.0%}, averaged over the steps"
+    if not rows:
+        return [text]
+    header = ["intervals held", "all steps", "by step", "low volatility", "middle", "high"]
+    return [text, markdown_table(rows, header)]
 
 
 def _search(report: Report) -> str:

@@ -167,7 +167,7 @@ def gather_evidence(scored: ScoredTrials, folds: Sequence[DevelopmentData]) -> E
     try:
         p_values = model_confidence_set(scored.losses, horizon=split.horizon, stride=split.stride)
         in_set = [n for n, kept in zip(numbers, in_confidence_set(p_values), strict=True) if kept]
-    except ConfigError:  # one origin, or two whose resamples are all alike
+    except ConfigError:  # fewer origins than two blocks
         in_set = None
     return Evidence(
         trials=numbers,

@@ -16,7 +16,12 @@ from foretune.datasets.common.html_table import html_table
 from foretune.datasets.splits import DevelopmentData, walk_forward
 from foretune.datasets.transforms import ErrorSpace
 from foretune.models.forecasts.baselines import baseline_changes
-from foretune.models.forecasts.intervals import conformal_widths, coverage_by_step
+from foretune.models.forecasts.intervals import (
+    adaptive_widths,
+    coverage_by_step,
+    coverage_by_volatility,
+    running_volatility,
+)
 from foretune.models.forecasts.metrics import (
     Assessment,
     Growth,
@@ -33,7 +38,7 @@ from foretune.search.report.held_out import HeldOutTest
 from foretune.search.report.retrain import RetrainedTrial, best_distinct, ensemble, retrain
 from foretune.search.report.significance import diebold_mariano
 from foretune.search.report.tables import as_text, rich_table
-from foretune.search.report.verdict import Finding, OutcomeOnTest, verdict
+from foretune.search.report.verdict import Finding, OutcomeOnTest, p_value, verdict
 from foretune.search.study.best import errors_naming
 from foretune.search.study.spec import StudySpec, required_spec, study_series
 from foretune.search.trial.record import OnEpoch
@@ -48,9 +53,10 @@ class EvaluationSet:
 
     ``growth`` [O, H] are the winner's forecasts from ``origins`` [O], of which ``overlap`` in a row
     have target rows in common; ``actual`` [O, H] is what came, both as changes in ``space``. The
-    interval is ``growth`` give or take ``widths`` [H], and ``coverage`` [H] is the share of origins
-    where it held at each step, None where there are too few to tell. ``models`` are by name, the
-    winner first.
+    interval is ``growth`` give or take ``widths`` [O, H], each from what was known at its origin;
+    NaN where nothing was. ``coverage`` [H] is the share of origins where it held at each step, None
+    where there are too few to tell, and ``coverage_by_volatility`` the same by thirds of the
+    origins: low, middle, high [3]. ``models`` are by name, the winner first.
     """
 
     name: str
@@ -62,6 +68,7 @@ class EvaluationSet:
     actual: Growth
     widths: NDArray[np.float64]
     coverage: NDArray[np.float64] | None
+    coverage_by_volatility: NDArray[np.float64] | None
     models: dict[str, Assessment]
     space: ErrorSpace
 
@@ -102,7 +109,7 @@ class Report:
         """Header, and one row for each forecast that every part has, the winner's first."""
         header, models = ["forecast"], [part.models for part in self.parts]
         for part in self.parts:
-            header += [f"{part.name}: relative MSE", "MASE", "right direction (95 %)"]
+            header += [f"{part.name}: relative MSE", "MASE", "right direction (95 %; p)"]
         names = [name for name in models[0] if all(name in others for others in models)]
         return header, [
             [name, *(cell for scored in models for cell in _cells(scored[name].metrics))]
@@ -129,7 +136,9 @@ def _cells(metrics: Metrics) -> list[str]:
     direction, low = metrics.directional_accuracy, metrics.directional_low
     formatted = "none"
     if direction is not None:
-        formatted = f"{direction:.0%} ({low:.0%} to {metrics.directional_high:.0%})"
+        p = metrics.directional_p_value
+        known = "" if p is None else f"; {p_value(p).removeprefix('p = ').removeprefix('p ')}"
+        formatted = f"{direction:.0%} ({low:.0%} to {metrics.directional_high:.0%}{known})"
     return [f"{metrics.relative_mse:.4f}", f"{metrics.mase:.2f}", formatted]
 
 
@@ -196,7 +205,7 @@ def make_report(
         )
         # The test is open and that is recorded: whatever it holds, there is a report.
         try:
-            test = _test_part(opened, folds, retrained, validation.widths)
+            test = _test_part(opened, folds, retrained, validation)
         except ForetuneError as error:
             test = str(error)
     return Report(
@@ -232,24 +241,22 @@ def _validation_part(
     assessments = {name: assess_folds(folds, model) for name, model in forecasts.items()}
     growth, actual = np.concatenate(winner.forecasts), np.concatenate(actuals)
     last = folds[-1]
-    # Whether intervals hold is seen only on days that they were not made from: the later half,
-    # without the origins whose days the earlier half has seen.
-    half = len(growth) // 2
-    later = half + last.split.overlap - 1
-    coverage = None
-    if half > 0 and later < len(growth):
-        earlier = conformal_widths(growth[:half], actual[:half])
-        coverage = coverage_by_step(growth[later:], actual[later:], earlier)
+    origins = np.concatenate([fold.split.validation_origins for fold in folds])
+    overlap, volatility = last.split.overlap, running_volatility(last.space.levels(last.values))
+    widths = adaptive_widths(np.abs(growth - actual), origins, volatility[origins], overlap=overlap)
+    # The first intervals rest on few outcomes, and some steps have none yet.
+    later = np.arange(len(origins)) >= len(origins) // 2
+    later &= np.all(np.isfinite(widths), axis=1)
     return EvaluationSet(
         name="validation",
         dates=last.dates,
         values=last.values,
-        origins=np.concatenate([fold.split.validation_origins for fold in folds]),
-        overlap=last.split.overlap,
+        origins=origins,
+        overlap=overlap,
         growth=growth,
         actual=actual,
-        widths=conformal_widths(growth, actual),
-        coverage=coverage,
+        widths=widths,
+        **_coverage(growth[later], actual[later], widths[later], volatility[origins[later]]),
         models=assessments | evidence.baselines,
         space=last.space,
     )
@@ -259,7 +266,7 @@ def _test_part(
     test: HeldOutTest,
     folds: Sequence[DevelopmentData],
     retrained: Sequence[RetrainedTrial],
-    widths: NDArray[np.float64],
+    validation: EvaluationSet,
 ) -> EvaluationSet:
     places: dict[str, Any] = {
         "train_stop": folds[-1].split.train_stop,
@@ -279,6 +286,16 @@ def _test_part(
         seasonality=folds[-1].seasonality,
         close=None if test.close is None else test.space.levels(test.close),
     )
+    # What validation has taught the intervals goes on.
+    earlier, count = np.abs(validation.growth - validation.actual), len(validation.origins)
+    volatility = running_volatility(test.space.levels(test.values))
+    origins = np.concatenate([validation.origins, test.origins])
+    widths = adaptive_widths(
+        np.concatenate([earlier, np.abs(members[0] - test.actual)]),
+        origins,
+        volatility[origins],
+        overlap=test.split.overlap,
+    )[count:]
     return EvaluationSet(
         name="test",
         dates=test.dates,
@@ -288,7 +305,7 @@ def _test_part(
         growth=members[0],
         actual=test.actual,
         widths=widths,
-        coverage=coverage_by_step(members[0], test.actual, widths),
+        **_coverage(members[0], test.actual, widths, volatility[test.origins]),
         models={
             name: assess(
                 model,
@@ -302,6 +319,17 @@ def _test_part(
     )
 
 
+def _coverage(
+    growth: Growth, actual: Growth, widths: Growth, volatility: Growth
+) -> dict[str, NDArray[np.float64] | None]:
+    """Count how often intervals held, as far as the origins are enough."""
+    by_step = coverage_by_step(growth, actual, widths) if len(growth) else None
+    thirds = None
+    if len(growth) >= 3:
+        thirds = coverage_by_volatility(growth, actual, widths, volatility)
+    return {"coverage": by_step, "coverage_by_volatility": thirds}
+
+
 def _finding(
     winner: RetrainedTrial, evidence: Evidence, test: EvaluationSet | str | None
 ) -> Finding:
@@ -313,7 +341,6 @@ def _finding(
             against_persistence=diebold_mariano(
                 model.losses, model.persistence_losses, overlap=test.overlap
             ),
-            independent=-(-len(test.origins) // test.overlap),
             baseline_relative_mse=test.models[baseline].metrics.relative_mse,
         )
     return Finding(

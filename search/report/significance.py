@@ -7,7 +7,6 @@ the autocovariances that the overlap causes.
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,24 +17,26 @@ from foretune.datasets.common.errors import ConfigError
 
 Losses = NDArray[np.float64]
 
-# Relative to the largest loss, and to the variance: far below any difference that matters.
-_TIE_BREAK = 1e-12
+# Relative to the variance: far below any difference that matters.
 _ROUNDING = 1e-12
+
+# Differences are cut off this many robust standard deviations from their median.
+_OUTLIER = 10
+# The standard deviation of normal values in units of their median absolute deviation.
+_NORMAL = 1.4826
+# No standard error counts less than this share of the median one.
+_LEAST_ERROR = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class SPAResult:
     """Whether the best of many alternatives beats a benchmark: a small ``p_value`` says it does.
 
-    ``lower`` and ``upper`` enclose ``p_value``: how many alternatives are too poor to have had a
-    chance is an estimate, and they are the p-values of the two extremes. ``independent`` counts
-    the origins whose forecasts share no day, ``block`` is the mean length of a resampled block in
-    origins, ``alternatives`` is how many were tried.
+    ``independent`` counts the origins whose forecasts share no day, ``block`` is the length of a
+    resampled block in origins, ``alternatives`` is how many were tried.
     """
 
     p_value: float
-    lower: float
-    upper: float
     origins: int
     independent: int
     block: int
@@ -60,7 +61,8 @@ def block_length(origins: int, *, horizon: int, stride: int) -> int:
 
     A block covers the forecasts that overlap, and grows with the cube root of the number of
     origins, the rate at which block lengths are optimal (Hall, Horowitz & Jing 1995, "On blocking
-    rules for the bootstrap with dependent data").
+    rules for the bootstrap with dependent data"). Where forecasts overlap it is twice as long,
+    because a block of L origins gives the autocovariance at lag l only the weight 1 - l / L.
 
     Args:
         origins: number of forecast origins, at least 1.
@@ -69,9 +71,11 @@ def block_length(origins: int, *, horizon: int, stride: int) -> int:
 
     Example:
         >>> block_length(500, horizon=50, stride=5)
-        10
+        20
     """
-    return min(max(_overlap(horizon, stride), math.ceil(math.pow(origins, 1 / 3))), origins)
+    overlap = _overlap(horizon, stride)
+    length = max(overlap, math.ceil(math.pow(origins, 1 / 3)))
+    return min(length if overlap == 1 else 2 * length, origins)
 
 
 def spa_test(
@@ -86,13 +90,23 @@ def spa_test(
     """Test whether any alternative beats the benchmark, all of them counted.
 
     The best of many looks good by chance alone. The test asks how good the best would look if none
-    were better: it resamples blocks of origins of random length (stationary bootstrap) and
-    compares the largest mean gain over the benchmark.
+    were better: it resamples blocks of origins and compares the largest mean gain over the
+    benchmark, in units of its standard error, which every resample estimates anew.
 
-    Gains are compared as they are, not in units of their standard errors. Look at ``independent``
-    before the p-value: resamples of few independent origins are nearly alike, and the p-value is
-    then too small. With 20 of them, and 20 alternatives as good as the benchmark, the test claims a
-    winner at the 5 % level in about one study of seven (the tests simulate some of them).
+    Three rules keep one alternative from deciding for all. Gains are cut off 10 robust standard
+    deviations from their median, or one huge loss would hide every other alternative; no mean gain
+    counts for more than it was before. No standard error counts less than half the median
+    one, because the smallest of many is too small by chance. Alternatives that are clearly worse
+    than the benchmark are no competition (Hansen's recentring).
+
+    On simulated losses whose gains correlate by 0.5 or by 0.9, 24 or 60 alternatives exactly as
+    good as the benchmark make a claim at the 5 % level in 3 to 8 % of studies: 4 and 6 % with 15
+    independent origins and 24 alternatives, 3 and 7 to 8 % where the volatility is that of a
+    GARCH(1, 1), 6 and 7 % with 54 independent origins, 5 to 7 % with 159. With fewer than 10 it
+    is 4 % or less, and below 4 nothing is claimed. One of 24 that is better by 3 standard errors
+    is found in 40 to 45 % (0.5) and 60 to 65 % (0.9) of studies with 15 independent origins, as
+    often beside one whose errors at an origin are 3, 100 or a million times as large; with 5
+    hardly ever. The tests repeat these simulations.
 
     Args:
         losses: losses of the K alternatives [T, K].
@@ -103,16 +117,17 @@ def spa_test(
         reps: how many times to resample, B.
 
     Returns:
-        Hansen's consistent p-value and its bounds. They are (b + 1) / (B + 1), b of B resamples
-        exceeding the gain, so none is ever 0 (Davison & Hinkley 1997, "Bootstrap Methods and
-        their Application", section 4.2); all are 1 where no alternative has a lower mean loss, or
-        with fewer than 3 origins.
+        The p-value (b + 1) / (B + 1), b of B resamples reaching the gain, so it is never 0
+        (Davison & Hinkley 1997, "Bootstrap Methods and their Application", section 4.2). It is 1
+        where no alternative has a lower mean loss, or where the origins are too few for two
+        blocks.
 
     Raises:
         ConfigError: there is no alternative, the shapes differ or a loss is not finite.
 
-    Source: Hansen 2005, "A test for superior predictive ability"; Politis & Romano 1994, "The
-    stationary bootstrap".
+    Source: Hansen 2005, "A test for superior predictive ability"; Götze & Künsch 1996,
+    "Second-order correctness of the blockwise bootstrap for stationary observations", for the
+    standard errors; Politis & Romano 1992, "A circular block-resampling procedure".
 
     Example:
         >>> spa_test(losses, persistence, horizon=50, stride=5).p_value < 0.05
@@ -123,54 +138,27 @@ def spa_test(
         raise ConfigError("losses must have a column for at least 1 alternative, but have 0")
     _require_pairs(losses, benchmark)
     block = block_length(origins, horizon=horizon, stride=stride)
-    lower, consistent, upper = 1.0, 1.0, 1.0
-    gains = benchmark[:, None] - losses
-    # Hansen's statistic is cut off at 0: without a gain there is nothing to test. arch does not cut
-    # it, and its strict comparison would find no resample above a gain of exactly 0. Hansen's
-    # bound, log log T, needs three origins.
-    if origins >= 3 and np.max(np.mean(gains, axis=0)) > 0:
-        from arch.bootstrap import SPA  # here: it takes longer to import than all of Optuna
-
-        scaled = gains / _units(gains, block)
-        spa = SPA(np.zeros(origins), -scaled, block_size=block, reps=reps, seed=seed)
-        spa.compute()
-        shares = spa.pvalues[["lower", "consistent", "upper"]].to_numpy(dtype=np.float64)
-        lower, consistent, upper = _never_zero(shares, reps).tolist()
+    p_value = 1.0
+    if origins >= 2 * block:
+        raw = benchmark[:, None] - losses
+        gains = _without_outliers(raw)
+        # Cutting off what an alternative lost must not turn a loss into a gain.
+        means = np.minimum(gains.mean(axis=0), raw.mean(axis=0))
+        counts = _resamples(origins, block, seed, reps)
+        block_means = _block_means(gains - gains.mean(axis=0), block)
+        statistics = _ratio(means, _standard_errors(block_means, block))
+        worse = statistics < -math.sqrt(2 * math.log(math.log(origins)))
+        drawn = _means_drawn(block_means, counts)
+        errors = _standard_errors_drawn(block_means, drawn, counts)
+        best = _ratio(drawn + np.where(worse, means, 0.0), errors).max(axis=1)
+        p_value = _p_value(statistics.max(), np.maximum(best, 0.0))
     return SPAResult(
-        p_value=consistent,
-        lower=lower,
-        upper=upper,
+        p_value=p_value,
         origins=origins,
         independent=-(-origins // _overlap(horizon, stride)),
         block=block,
         alternatives=alternatives,
     )
-
-
-def _units(gains: Losses, block: int) -> Losses:
-    """Return what to divide each column of gains [T, K] by: [K], 1 for most.
-
-    Hansen divides each gain by its standard error; arch 8 compares means as they are. Neither works
-    here. With the few independent origins of a validation split an estimated error can be far too
-    small: over 60 random-walk studies at horizon 50 with 15 independent origins, Hansen's way made
-    7 claims at the 5 % level, arch's 3. But in arch's way one trial with one huge loss hides every
-    other: skill was then found in 0 of 40 studies on AR(1) returns. So a gain is scaled down only
-    where its standard error is more than twice the median one: 4 claims of 60, and 35 of 40 found,
-    with such a trial or without.
-    """
-    centred = gains - gains.mean(axis=0)
-    origins = len(gains)
-    variance = np.mean(centred**2, axis=0)
-    # The variance of a mean under the stationary bootstrap (Politis & Romano 1994, lemma 1).
-    for lag in range(1, origins):
-        share, stay = lag / origins, 1 - 1 / block
-        weight = (1 - share) * stay**lag + share * stay ** (origins - lag)
-        if weight < _ROUNDING:
-            continue
-        variance += 2 * weight * np.sum(centred[:-lag] * centred[lag:], axis=0) / origins
-    errors = np.sqrt(np.maximum(variance, 0))
-    units: Losses = np.maximum(1.0, errors / max(2 * float(np.median(errors)), _TIE_BREAK))
-    return units
 
 
 def model_confidence_set(
@@ -180,7 +168,12 @@ def model_confidence_set(
 
     The set of all forecasts whose p-value exceeds a size (:func:`in_confidence_set`) contains the
     best one with probability of about 1 - size. Forecasts leave it one by one, the worst in units
-    of its standard error first, for as long as those that remain are not equally good.
+    of its standard error first, for as long as those that remain are not equally good. Blocks,
+    standard errors and outliers are those of :func:`spa_test`; outliers are cut off from the
+    differences to the median forecast of their origin.
+
+    On the losses that :func:`spa_test` is simulated with, the 90 % set keeps all of 24 forecasts
+    that are equally good in 87 to 97 % of studies with 15 to 159 independent origins.
 
     Args:
         losses: losses of K forecasts at the same origins [T, K].
@@ -194,8 +187,8 @@ def model_confidence_set(
         the same losses count once and share a p-value.
 
     Raises:
-        ConfigError: there is no forecast, there are fewer than 2 origins, a loss is not finite or
-            every resample is the sample itself (a few of 2 origins).
+        ConfigError: there is no forecast, a loss is not finite or the origins are too few for two
+            blocks.
 
     Source: Hansen, Lunde & Nason 2011, "The model confidence set"; its statistic T_max.
 
@@ -206,32 +199,112 @@ def model_confidence_set(
     origins, forecasts = losses.shape
     if forecasts == 0:
         raise ConfigError("losses must have a column for at least 1 forecast, but have 0")
-    if origins < 2:
-        raise ConfigError(f"losses must be of at least 2 forecast origins, but are of {origins}")
+    block = block_length(origins, horizon=horizon, stride=stride)
+    if origins < 2 * block:
+        raise ConfigError(
+            f"losses must be of at least {2 * block} forecast origins, two blocks of {block}, but "
+            f"are of {origins}"
+        )
     # Equal columns cannot be compared. Sorting also frees the result from the columns' order.
     distinct, twin = np.unique(losses, axis=1, return_inverse=True)
-    if distinct.shape[1] == 1:
-        return np.ones(forecasts)
-    # arch divides by the standard deviation of each loss less the average loss, and never ends
-    # where both are exactly 0, as for a loss that is the average of the others. Of two with exactly
-    # equal means it keeps neither. Noise far below any difference that matters prevents both.
-    noise = np.random.default_rng(seed).standard_normal(distinct.shape)
-    distinct = distinct / np.max(np.abs(distinct)) + _TIE_BREAK * noise
-    block = block_length(origins, horizon=horizon, stride=stride)
-    from arch.bootstrap import MCS  # see spa_test
+    relative = _without_outliers(distinct - np.median(distinct, axis=1, keepdims=True))
+    means = relative.mean(axis=0)
+    block_means = _block_means(relative - means, block)
+    counts = _resamples(origins, block, seed, reps)
+    drawn = _means_drawn(block_means, counts)
+    p_values = np.ones(distinct.shape[1])
+    remaining = np.arange(distinct.shape[1])
+    largest = 0.0
+    while len(remaining) > 1:
+        blocks, again, behind = (
+            _less_average(values[..., remaining]) for values in (block_means, drawn, means)
+        )
+        # Blocks vary less about their own mean than about the true one. So many comparisons need
+        # the difference; for spa_test it would cost more power than the size is worth.
+        errors = _standard_errors(blocks, block) / math.sqrt(1 - block / origins)
+        statistics = _ratio(behind, errors)
+        worst = int(np.argmax(statistics))
+        errors = _standard_errors_drawn(blocks, again, counts)
+        beyond = _ratio(again, errors).max(axis=1)
+        largest = max(largest, _p_value(statistics[worst], beyond))
+        p_values[remaining[worst]] = largest
+        remaining = np.delete(remaining, worst)
+    return p_values[twin.reshape(-1)]
 
-    # The statistic "R" compares all pairs and holds [B, K, K] numbers, 8 GB for 1000 forecasts.
-    mcs = MCS(distinct, size=0.1, reps=reps, block_size=block, method="max", seed=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
-        try:
-            mcs.compute()
-        except RuntimeWarning as error:
-            raise ConfigError(
-                f"reps must be enough for resamples of {origins} origins to differ, but is {reps}"
-            ) from error
-    shares = mcs.pvalues["Pvalue"].sort_index().to_numpy(dtype=np.float64)
-    return _never_zero(shares, reps)[twin.reshape(-1)]
+
+def _without_outliers(differences: Losses) -> Losses:
+    """Cut off differences [T, K] that are far from their common median, on the scale of most."""
+    deviations = np.abs(differences - np.median(differences, axis=0))
+    scales = _NORMAL * np.median(deviations, axis=0)
+    if not np.any(scales):
+        return differences
+    # A column that stands still has no scale.
+    reach = _OUTLIER * np.median(scales[scales > 0])
+    middle = np.median(differences)
+    clipped: Losses = np.clip(differences, middle - reach, middle + reach)
+    return clipped
+
+
+def _less_average(values: Losses) -> Losses:
+    """Make the values [..., K] of forecasts relative to their average."""
+    relative: Losses = values - values.mean(axis=-1, keepdims=True)
+    return relative
+
+
+def _resamples(origins: int, block: int, seed: int, reps: int) -> Losses:
+    """Draw blocks: how often each resample holds the one that starts at each origin [B, T].
+
+    As many blocks as the sample has on average: 7 or 8 where it has 7.4.
+    """
+    rng = np.random.default_rng(seed)
+    blocks = np.floor(origins / block + rng.random(reps)).astype(np.int64)
+    firsts = rng.integers(origins, size=blocks.sum())
+    cells = np.repeat(np.arange(reps) * origins, blocks) + firsts
+    return np.bincount(cells, minlength=reps * origins).reshape(reps, origins).astype(np.float64)
+
+
+def _block_means(values: Losses, block: int) -> Losses:
+    """Return the mean of the ``block`` rows from each on, the first follow the last: [T, K]."""
+    around = np.concatenate([np.zeros_like(values[:1]), values, values[: block - 1]])
+    sums = np.cumsum(around, axis=0)
+    means: Losses = (sums[block:] - sums[:-block]) / block
+    return means
+
+
+def _standard_errors(block_means: Losses, block: int) -> Losses:
+    """Return the standard errors [K] of means, from centred block means [T, K]."""
+    variances = np.mean(block_means**2, axis=0) * block / len(block_means)
+    return _not_too_small(np.sqrt(variances))
+
+
+def _means_drawn(block_means: Losses, counts: Losses) -> Losses:
+    """Return the mean of each resample [B, K]."""
+    means: Losses = counts @ block_means / counts.sum(axis=1, keepdims=True)
+    return means
+
+
+def _standard_errors_drawn(block_means: Losses, means: Losses, counts: Losses) -> Losses:
+    """Return the standard error of each resample's mean, estimated from it alone [B, K]."""
+    blocks = counts.sum(axis=1, keepdims=True)
+    variances = (counts @ block_means**2 / blocks - means**2) / (blocks - 1)
+    return _not_too_small(np.sqrt(np.maximum(variances, 0.0)))
+
+
+def _not_too_small(errors: Losses) -> Losses:
+    least = _LEAST_ERROR * np.median(errors, axis=-1, keepdims=True)
+    raised: Losses = np.maximum(errors, least)
+    return raised
+
+
+def _ratio(means: Losses, errors: Losses) -> Losses:
+    """Divide, where a mean without an error is infinitely many of them, and 0 none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(means == 0, 0.0, means / errors)
+
+
+def _p_value(statistic: float, drawn: Losses) -> float:
+    """Count the sample itself among its resamples: from b / B to (b + 1) / (B + 1)."""
+    return float(np.count_nonzero(drawn >= statistic) + 1) / (len(drawn) + 1)
 
 
 def in_confidence_set(p_values: NDArray[np.float64], size: float = 0.1) -> NDArray[np.bool_]:
@@ -314,11 +387,6 @@ def _long_run_variance(centred: NDArray[np.float64], overlap: int) -> float:
 def _overlap(horizon: int, stride: int) -> int:
     """Return how many origins in a row have target days in common."""
     return -(-horizon // stride)
-
-
-def _never_zero(shares: NDArray[np.float64], reps: int) -> NDArray[np.float64]:
-    """Count the sample itself among its resamples: from b / B to (b + 1) / (B + 1)."""
-    return (np.rint(shares * reps) + 1) / (reps + 1)
 
 
 def _finite(name: str, values: Losses, dimensions: int) -> Losses:

@@ -15,12 +15,7 @@ from foretune.search.study.trials import stored_numbers
 # Skill is claimed below this p-value.
 SIGNIFICANCE = 0.05
 
-# With fewer origins that do not overlap nothing is claimed: resampling a handful finds too little
-# variety. On random walks 3 such origins made a false claim in one study of five, 7 in one of
-# eleven, and 15 in one of twenty, which is the level.
-ENOUGH_ORIGINS = 15
-
-# With fewer, even a gain of a fifth is seldom told from luck.
+# With fewer origins that do not overlap, even a gain of a fifth is seldom told from luck.
 _MANY_ORIGINS = 50
 
 
@@ -28,21 +23,19 @@ _MANY_ORIGINS = 50
 class OutcomeOnTest:
     """What the opened test said of the winner.
 
-    ``against_persistence`` is Diebold and Mariano's test of its losses, on ``independent`` origins
-    that do not overlap; ``baseline_relative_mse`` is that of the baseline which was the best one
-    on validation.
+    ``against_persistence`` is Diebold and Mariano's test of its losses; ``baseline_relative_mse``
+    is that of the baseline which was the best one on validation.
     """
 
     relative_mse: float
     against_persistence: DieboldMariano
-    independent: int
     baseline_relative_mse: float
 
     @property
     def is_better(self) -> bool:
         """Whether the winner beats persistence there, beyond chance."""
         found = self.against_persistence
-        return found.statistic < 0 and is_significant(found.p_value, self.independent)
+        return found.statistic < 0 and is_significant(found.p_value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +60,12 @@ class Finding:
     @property
     def claims_skill(self) -> bool:
         """Whether some trial is said to beat persistence."""
-        return is_significant(self.skill.p_value, self.skill.independent)
+        return is_significant(self.skill.p_value)
 
 
-def is_significant(p: float, independent: int) -> bool:
-    """Whether a p-value, as it is printed, from this many independent origins supports a claim."""
-    return round(p, 3) < SIGNIFICANCE and independent >= ENOUGH_ORIGINS
+def is_significant(p: float) -> bool:
+    """Whether a p-value, as it is printed, supports a claim."""
+    return round(p, 3) < SIGNIFICANCE
 
 
 def verdict(finding: Finding) -> str:
@@ -83,10 +76,10 @@ def verdict(finding: Finding) -> str:
         _on_the_best_baseline(finding),
         _on_test(finding),
     ]
-    if ENOUGH_ORIGINS <= skill.independent < _MANY_ORIGINS:
+    if skill.independent < _MANY_ORIGINS:
+        origins = "origin" if skill.independent == 1 else "origins that do not overlap"
         sentences.append(
-            f"With {skill.independent} validation origins that do not overlap, a small gain "
-            "would go unnoticed."
+            f"With {skill.independent} validation {origins}, a small gain would go unnoticed."
         )
     return " ".join(filter(None, sentences))
 
@@ -100,12 +93,7 @@ def format_skill(skill: SPAResult, trial: int, relative_mse: float) -> str:
         relative_mse: its value.
     """
     trials = f"{skill.alternatives} trial{'s' if skill.alternatives != 1 else ''}"
-    if skill.independent < ENOUGH_ORIGINS:
-        return (
-            f"There are too few forecast origins to tell skill from luck: {skill.independent} on "
-            f"validation do not overlap, and it takes {ENOUGH_ORIGINS}."
-        )
-    if not is_significant(skill.p_value, skill.independent):
+    if not is_significant(skill.p_value):
         return (
             f"No trial beats the persistence forecast beyond chance ({p_value(skill.p_value)}, "
             f"{trials})."
@@ -124,7 +112,7 @@ def _on_the_best_baseline(finding: Finding) -> str:
         f"{finding.baseline}, which needs no training ({finding.baseline_relative_mse:.3f}, "
         f"{p_value(against.p_value)})"
     )
-    if is_significant(against.p_value, against.independent):
+    if is_significant(against.p_value):
         return f"It beats {baseline} as well."
     if finding.baseline_relative_mse < finding.relative_mse:
         return f"But it is behind {baseline}."
@@ -139,12 +127,7 @@ def _on_test(finding: Finding) -> str:
         return "This report left the test closed."
     found = p_value(test.against_persistence.p_value)
     outcome = f"relative MSE {test.relative_mse:.3f}, {found}"
-    if test.independent < ENOUGH_ORIGINS:
-        text = (
-            f"The opened test has too few origins to judge by ({test.independent} that do not "
-            f"overlap): relative MSE {test.relative_mse:.3f}."
-        )
-    elif finding.claims_skill:
+    if finding.claims_skill:
         confirms = "confirms" if test.is_better else "does not confirm"
         text = f"The opened test {confirms} it: {outcome}."
     elif test.is_better:

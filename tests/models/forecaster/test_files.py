@@ -26,6 +26,7 @@ import pytest
 import tomli_w
 
 from foretune.datasets.common.errors import ConfigError, DataError
+from foretune.datasets.sources.samples import ar1
 from foretune.models import Forecaster
 from foretune.models.forecaster import files as forecaster_files
 from foretune.models.forecaster.arrays import decode_arrays, encode_arrays
@@ -122,12 +123,12 @@ def test_what_is_loaded_is_what_was_saved(
 
 
 def test_newer_prices_are_saved_too(forecaster: Forecaster, tmp_path: Path) -> None:
-    from foretune.datasets.sources.samples import ar1
-
     moved = forecaster.with_prices(ar1(333))
     moved.save(tmp_path / "model")
     loaded = Forecaster.load(tmp_path / "model")
     assert bits(loaded) == bits(moved) != bits(forecaster)
+    # Saved, loaded and moved on is moved on.
+    assert bits(loaded.with_prices(ar1(350))) == bits(forecaster.with_prices(ar1(350)))
     assert len(loaded.history) == 333
     assert loaded.training.days == forecaster.training.days
 
@@ -195,6 +196,9 @@ def test_a_forecaster_of_format_1_forecasts_what_it_did(
     ahead, then = loaded.forecast(), json.loads((of_format_1 / "../forecast.json").read_text())
     for name, values in then.items():
         np.testing.assert_allclose(ahead[name], values, rtol=1e-6)
+    # Its intervals stay as wide as they are.
+    newer = loaded.with_prices(ar1(333))
+    assert newer.widths.tobytes() == loaded.widths.tobytes()
     # Replaced by itself in the format of today, and by another one.
     loaded.save(of_format_1)
     assert sorted(os.listdir(of_format_1)) == [arrays_of(of_format_1).name, "forecaster.toml"]
@@ -360,6 +364,10 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("intervals.widths", [0.1] * 4, "intervals.widths must hold one width for each"),
     ("intervals.widths", [0.1] * 4 + [-0.1], "intervals.widths.4 must be greater than or equal"),
     ("intervals.widths", 0.1, "intervals.widths must be a valid tuple"),
+    ("intervals.since", None, "intervals.since must be there together, or none of them"),
+    ("intervals.since", 10, "must hold intervals.errors, finite numbers of at least 0 [O, 5]"),
+    ("intervals.since", 300, "known at intervals.since, a known row"),
+    ("intervals.stride", 0, "intervals.stride must be greater than or equal to 1"),
     ("format", 1, "arrays must be the SHA-256 of the arrays and series what the values are in"),
     ("arrays", "0" * 64, "arrays-000000000000.npz cannot be read: No such file or directory"),
     ("arrays", "../../etc", "arrays must match pattern"),

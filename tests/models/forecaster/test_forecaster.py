@@ -19,6 +19,7 @@ from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.samples import ar1
 from foretune.datasets.splits import Split, split_without_test
 from foretune.models import EpochResult, Forecaster, TrialConfig, best_epoch, fit
+from foretune.models.forecasts.intervals import adaptive_widths, running_volatility
 from foretune.models.forecasts.predict import evaluate
 from foretune.models.networks.stacked import Architecture
 
@@ -43,10 +44,11 @@ def weights(params: Any) -> bytes:
 
 def fitted(forecaster: Forecaster) -> tuple[Any, ...]:
     """Everything that training leaves."""
+    assert forecaster.calibration is not None
     return (
         weights(forecaster.params),
         forecaster.scaling,
-        forecaster.widths.tobytes(),
+        forecaster.calibration.errors.tobytes(),
         forecaster.training.relative_mse,
         forecaster.training.epochs,
     )
@@ -73,15 +75,25 @@ def test_without_a_refit_the_weights_are_those_of_the_best_epoch_of_fit(
     assert kept.training.days == split.train_stop
     assert not kept.training.refit
 
-    # The widths by hand: of O absolute errors at a step, the ceil(0.9 (O + 1))-th smallest.
-    log_mid, origins = np.log(small.prices.mid), split.validation_origins.tolist()
-    rank = math.ceil(0.9 * (len(origins) + 1))
-    for step in range(HORIZON):
-        errors = sorted(
+    # The intervals start from the errors on validation, and from the volatility at the last day.
+    log_mid, origins = np.log(small.prices.mid), split.validation_origins
+    errors = [
+        [
             abs(log_mid[origin + step + 1] - log_mid[origin] - best.forecasts[number, step])
-            for number, origin in enumerate(origins)
-        )
-        assert kept.widths[step] == pytest.approx(errors[min(rank, len(errors)) - 1], rel=1e-12)
+            for step in range(HORIZON)
+        ]
+        for number, origin in enumerate(origins.tolist())
+    ]
+    assert kept.calibration is not None
+    np.testing.assert_allclose(kept.calibration.errors, errors, rtol=1e-12)
+    assert kept.widths.tolist() == pytest.approx(widths_by_hand(log_mid, origins, errors))
+
+
+def widths_by_hand(log_mid: Any, origins: Any, errors: Any) -> Any:
+    """Return the half-widths at the last day, of the days and the errors that are known by then."""
+    at = np.append(origins, len(log_mid) - 1)
+    errors = np.concatenate([errors, np.full((1, HORIZON), np.nan)])
+    return adaptive_widths(errors, at, running_volatility(log_mid)[at], overlap=1)[-1]
 
 
 def test_replayed_learning_rates_give_the_same_training_bit_for_bit(
@@ -415,7 +427,7 @@ def test_newer_prices_move_the_start_and_nothing_else(
     # As if they had been there from the start; only the last days of them are wanted for it.
     longer = dataclasses.replace(split, length=340)
     at_once = Forecaster.train(small.config, newer, split=longer, target="mid")
-    pd.testing.assert_frame_equal(moved.forecast(), at_once.forecast(), rtol=0)
+    assert moved.forecast()["forecast"].tolist() == at_once.forecast()["forecast"].tolist()
     tail = forecaster.with_prices(newer.slice(299, 340))
     pd.testing.assert_frame_equal(moved.forecast(), tail.forecast(), rtol=0)
     assert moved.forecast()["date"][0] > pd.Timestamp(newer.dates[-1])
@@ -423,6 +435,32 @@ def test_newer_prices_move_the_start_and_nothing_else(
 
     same = forecaster.with_prices(small.prices)
     pd.testing.assert_frame_equal(same.forecast(), forecaster.forecast(), rtol=0)
+
+
+def test_how_forecasts_turned_out_moves_the_intervals(split: Split, forecaster: Forecaster) -> None:
+    """From the forecasts that were given, every stride of 5 days since the training."""
+    newer = ar1(343)
+    moved = forecaster.with_prices(newer)
+    log_mid, errors = np.log(newer.mid), np.full((9, HORIZON), np.nan)
+    since = np.arange(299, 343, 5)
+    for number, last in enumerate(since):
+        given = forecaster.with_prices(ar1(int(last) + 1)).forecast()["forecast"].to_numpy()
+        came = newer.mid[last + 1 : last + 1 + HORIZON]
+        errors[number, : len(came)] = np.abs(np.log(given[: len(came)] / came))
+    assert np.isnan(errors).sum() == 2  # the last one has come to its third day
+    assert forecaster.calibration is not None
+    before = forecaster.calibration.errors
+    expected = widths_by_hand(
+        log_mid, np.append(split.validation_origins, since), np.concatenate([before, errors])
+    )
+    assert moved.widths.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+    unmoved = widths_by_hand(log_mid, split.validation_origins, before)
+    assert np.abs(moved.widths / unmoved - 1).max() > 0.01
+    # Day by day is as all at once.
+    by_day = forecaster
+    for count in (301, 305, 306, 320, 343):
+        by_day = by_day.with_prices(ar1(count))
+    pd.testing.assert_frame_equal(by_day.forecast(), moved.forecast(), rtol=0)
 
 
 def test_prices_written_with_other_digits_are_the_same_prices(forecaster: Forecaster) -> None:

@@ -1,5 +1,6 @@
 """Assessments: every number by hand."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import norm
+from statsmodels.stats.proportion import proportion_confint
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.splits import Split, development_folds
@@ -33,9 +35,9 @@ pairs = st.lists(
 )
 
 
-def exact_interval(hits: int, count: int) -> tuple[float, float]:
-    interval = binomtest(hits, count).proportion_ci(0.95, method="exact")
-    return float(interval.low), float(interval.high)
+def wilsons_interval(hits: float, count: float) -> tuple[float, float]:
+    low, high = proportion_confint(hits, count, method="wilson")
+    return float(low), float(high)
 
 
 def test_one_fold_by_hand() -> None:
@@ -57,8 +59,10 @@ def test_one_fold_by_hand() -> None:
     # On the last day: down and down, down and down, down and up.
     assert metrics.directional_accuracy == 2 / 3
     assert (metrics.directional_low, metrics.directional_high) == pytest.approx(
-        exact_interval(2, 3), rel=1e-9
+        wilsons_interval(2, 3), rel=1e-9
     )
+    # Forecasts that are all of one sign prove nothing.
+    assert metrics.directional_p_value is None
 
 
 def test_two_folds_by_hand() -> None:
@@ -80,7 +84,7 @@ def test_two_folds_by_hand() -> None:
     # Two of three; then up and up, no forecast, up and up.
     assert metrics.directional_accuracy == 4 / 5
     assert (metrics.directional_low, metrics.directional_high) == pytest.approx(
-        exact_interval(4, 5), rel=1e-9
+        wilsons_interval(4, 5), rel=1e-9
     )
 
 
@@ -95,6 +99,7 @@ def test_persistence_is_one_and_has_no_direction() -> None:
     assert found.metrics.directional_accuracy is None
     assert found.metrics.directional_low is None
     assert found.metrics.directional_high is None
+    assert found.metrics.directional_p_value is None
     # Absolute moves 10 and 6, squares 24 and 6.
     assert found.metrics.known() == {
         "relative_mse": 1.0,
@@ -112,8 +117,12 @@ def test_the_truth_is_zero_and_its_opposite_four() -> None:
         "mae": 0.0,
         "mase": 0.0,
         "directional_accuracy": 1.0,
-        "directional_low": pytest.approx(exact_interval(3, 3)[0], rel=1e-9),
+        "directional_low": pytest.approx(wilsons_interval(3, 3)[0], rel=1e-9),
         "directional_high": 1.0,
+        # P* = 5/9, whose variance is 20/81 / 3; that of P* itself 4/81 / 3 + 16/81 / 9.
+        "directional_p_value": pytest.approx(
+            norm.sf((4 / 9) / math.sqrt((20 - 4 - 16 / 3) / 243)), rel=1e-9
+        ),
     }
     assert not found.losses.any()
     assert not found.mse_by_step.any()
@@ -170,8 +179,11 @@ def test_folds_of_a_made_up_series_by_hand(small: SimpleNamespace) -> None:
     # Changes 2, 1 and 3 on the training days that all folds have.
     assert training_daily_change(folds) == pytest.approx(0.02, rel=1e-12)
     # Squared errors 14 of 20, and 14 of 10; absolute ones 8 and 8. Directions: two hits and a
-    # miss; a miss, no forecast, no move. Two origins in a row share a day: one of two.
-    low, high = exact_interval(1, 2)
+    # miss; a miss, no forecast, no move. Two origins in a row share a day: of 4 signs each says as
+    # much as 3 / 5 of one. Three of four are up in both, and 0.625 would be right by chance.
+    low, high = wilsons_interval(1.2, 2.4)
+    of_share = 0.625 * 0.375 / 2.4
+    of_expected = (2 * 0.25 * 0.1875 + 4 * 0.75**2 * 0.25**2 / 2.4) / 2.4
     assert found.metrics.known() == pytest.approx(
         {
             "relative_mse": (0.7 + 1.4) / 2,
@@ -181,6 +193,7 @@ def test_folds_of_a_made_up_series_by_hand(small: SimpleNamespace) -> None:
             "directional_accuracy": 2 / 4,
             "directional_low": low,
             "directional_high": high,
+            "directional_p_value": norm.sf((0.5 - 0.625) / math.sqrt(of_share - of_expected)),
         },
         rel=1e-9,
     )

@@ -1,14 +1,27 @@
-"""Conformal intervals: ranks counted by hand, coverage in simulations."""
+"""Conformal intervals: ranks counted by hand, a plain loop, coverage in simulations."""
+
+import itertools
+import math
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from foretune.datasets import load_sample
 from foretune.datasets.common.errors import ConfigError
-from foretune.models.forecasts.intervals import conformal_widths, coverage_by_step, interval
+from foretune.datasets.splits import chronological_split
+from foretune.models.forecasts.intervals import (
+    adaptive_widths,
+    conformal_widths,
+    coverage_by_step,
+    coverage_by_volatility,
+    interval,
+    running_volatility,
+)
 
 Array = NDArray[np.float64]
 
@@ -140,3 +153,265 @@ def test_forecasts_and_outcomes_must_match(
 ) -> None:
     with pytest.raises(ConfigError, match=r"one shape \[O, H\] that is not empty, but have"):
         conformal_widths(np.zeros(forecast), np.zeros(actual))
+
+
+# Volatility
+
+
+@given(hnp.arrays(np.float64, st.integers(2, 40), elements=st.floats(-5, 5)))
+def test_the_running_volatility_is_that_of_a_loop(levels: Array) -> None:
+    squares = [(b - a) ** 2 for a, b in itertools.pairwise(levels)]
+    found = running_volatility(levels)
+    for row in range(1, len(levels)):
+        weights = [0.94**age for age in range(row)]
+        mean = sum(w * x for w, x in zip(weights, squares[row - 1 :: -1], strict=False))
+        expected = math.sqrt(mean / sum(weights))
+        assert found[row] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        # What comes later changes nothing.
+        assert running_volatility(levels[: row + 1]).tolist() == found[: row + 1].tolist()
+    assert found[0] == found[1]
+
+
+# Series as they are
+
+
+def real_levels(name: str) -> Array:
+    if name == "co2":
+        values = sm.datasets.co2.load_pandas().data["co2"].interpolate()
+    elif name == "elnino":
+        values = sm.datasets.elnino.load_pandas().data.iloc[:, 1:].stack()
+    elif name == "bikes":
+        return load_sample("bikes").target
+    else:
+        return np.log(load_sample("sp500").close)
+    return np.asarray(values, np.float64)
+
+
+@pytest.mark.parametrize(
+    ("name", "horizon"), [("co2", 24), ("elnino", 12), ("bikes", 24), ("sp500", 50)]
+)
+def test_intervals_of_persistence_hold_on_test_parts(name: str, horizon: int) -> None:
+    """Where nothing was chosen on: over all, and in calm, middling and restless times."""
+    levels = real_levels(name)
+    split = chronological_split(len(levels), horizon=horizon)
+    origins = np.concatenate([split.validation_origins, split.test_origins])
+    actual = levels[origins[:, None] + np.arange(1, horizon + 1)] - levels[origins][:, None]
+    volatility = running_volatility(levels)[origins]
+    widths = adaptive_widths(np.abs(actual), origins, volatility, overlap=split.overlap)
+    test = slice(-len(split.test_origins), None)
+    shown = np.zeros_like(actual[test]), actual[test], widths[test]
+    assert 0.86 < coverage_by_step(*shown).mean() < 0.94
+    thirds = coverage_by_volatility(*shown, volatility[test])
+    assert 0.82 < thirds.min() < thirds.max() < 0.96
+
+
+# Adaptive widths
+
+
+def adaptive_by_loop(
+    errors: Array, origins: list[int], volatility: Array, overlap: int, coverage: float
+) -> Array:
+    """The docstring, word by word, for one series [O, H]."""
+    count, horizon = errors.shape
+    rate, trailing = 0.03 / max(overlap / 5, 1), round(100 * max(overlap / 5, 1))
+    widths, level = np.full((count, horizon), np.nan), [coverage] * horizon
+    heard = [set[int]() for _ in range(horizon)]
+    for now in range(count):
+        together = spread = 0.0
+        known = [
+            [j for j in range(count) if origins[j] + step + 1 <= origins[now]]
+            for step in range(horizon)
+        ]
+        for step, these in enumerate(known):
+            for j in these:
+                if j in heard[step]:
+                    continue
+                heard[step].add(j)
+                if not math.isnan(widths[j, step]):
+                    held = errors[j, step] <= widths[j, step]
+                    level[step] += -rate * (1 - coverage) if held else rate * coverage
+                    level[step] = min(max(level[step], 0.0), 1.0)
+            if these:
+                error = sum(errors[j, step] for j in these) / len(these) or 1.0
+                moved = sum(volatility[j] for j in these) / len(these)
+                for j in these:
+                    together += (errors[j, step] / error - 1) * (volatility[j] / moved - 1)
+                    spread += (volatility[j] / moved - 1) ** 2
+        share = min(max(together / spread, 0.0), 0.99) if spread > 1e-12 else 0.0
+        mean = sum(volatility[: now + 1]) / (now + 1)
+        for step, these in enumerate(known):
+            scores = sorted(
+                errors[j, step] / (share * volatility[j] + (1 - share) * mean)
+                for j in these[-trailing:]
+            )
+            if scores:
+                rank = min(math.ceil(level[step] * (len(scores) + 1) - 1e-9), len(scores))
+                unit = share * volatility[now] + (1 - share) * mean
+                widths[now, step] = scores[rank - 1] * unit if rank else 0.0
+    return widths
+
+
+@pytest.mark.parametrize(
+    ("origins", "overlap", "coverage"),
+    [
+        (list(range(40)), 3, 0.9),
+        (list(range(0, 80, 2)), 2, 0.5),
+        (list(range(0, 200, 5)), 1, 0.8),
+        ([*range(0, 60, 2), *range(75, 120, 2)], 2, 0.9),  # two parts with a gap
+        (list(range(260)), 8, 0.9),  # more than trail
+    ],
+)
+def test_adaptive_widths_are_those_of_a_plain_loop(
+    origins: list[int], overlap: int, coverage: float, numbers: np.random.Generator
+) -> None:
+    volatility = np.exp(numbers.standard_normal(len(origins)))
+    scale = 1 + np.arange(3) + volatility[:, None] * np.linspace(0.2, 2, len(origins))[:, None]
+    errors = np.abs(numbers.standard_t(3, (len(origins), 3))) * scale
+    found = adaptive_widths(
+        errors, np.array(origins), volatility, overlap=overlap, coverage=coverage
+    )
+    expected = adaptive_by_loop(errors, origins, volatility, overlap, coverage)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    # Several series at a time, each by itself.
+    two = adaptive_widths(
+        np.stack([errors, errors[::-1]]),
+        np.array(origins),
+        np.stack([volatility, volatility[::-1]]),
+        overlap=overlap,
+        coverage=coverage,
+    )
+    assert two[0].tobytes() == found.tobytes()
+    expected = adaptive_by_loop(errors[::-1], origins, volatility[::-1], overlap, coverage)
+    np.testing.assert_allclose(two[1], expected, rtol=1e-9)
+
+
+@given(st.data(), st.integers(1, 4), st.integers(1, 30))
+def test_no_outcome_is_used_before_it_is_known(data: st.DataObject, apart: int, count: int) -> None:
+    numbers = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    origins = np.cumsum(numbers.integers(1, apart + 1, count))
+    errors, volatility = numbers.exponential(size=(count, 4)), numbers.exponential(size=count)
+    widths = adaptive_widths(errors, origins, volatility, overlap=4)
+    row = data.draw(st.integers(origins[0], origins[-1]))
+    later = origins[:, None] + np.arange(1, 5) > row
+    for unknown in (np.nan, 1e9, 0.0):
+        others = adaptive_widths(
+            np.where(later, unknown, errors),
+            origins,
+            np.where(origins > row, 7.0, volatility),
+            overlap=4,
+        )
+        before = origins <= row
+        assert others[before].tobytes() == widths[before].tobytes()
+
+
+def test_without_a_known_outcome_there_is_no_interval() -> None:
+    # Steps 1 and 2 from rows 0, 1 and 3: at row 1 one outcome of step 1 is known, at 3 all are.
+    widths = adaptive_widths(
+        np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), np.array([0, 1, 3]), np.ones(3), overlap=2
+    )
+    assert np.isnan(widths).tolist() == [[True, True], [False, True], [False, False]]
+    assert widths[1, 0] == 1.0
+    assert widths[2].tolist() == [3.0, 4.0]
+
+
+@pytest.mark.parametrize(("known", "expected"), [(9, 0.9), (14, 14 / 15), (4, 4 / 5)])
+def test_exchangeable_outcomes_are_covered_with_the_promised_probability(
+    known: int, expected: float, numbers: np.random.Generator
+) -> None:
+    # As of split-conformal widths above; here of 20 000 series at a time.
+    errors = np.abs(numbers.standard_t(3, (20_000, known + 1, 1)))
+    volatility = np.full(errors.shape[:2], 3.0)
+    widths = adaptive_widths(errors, np.arange(known + 1), volatility, overlap=1, rate=0)
+    assert np.mean(errors[:, -1] <= widths[:, -1]) == pytest.approx(expected, abs=0.01)
+
+
+def garch(count: int, numbers: np.random.Generator) -> Array:
+    """A path whose changes are GARCH(1, 1): persistent volatility, as of prices."""
+    noise, variance, changes = numbers.standard_normal(count), 1.0, np.zeros(count)
+    for row in range(count):
+        changes[row] = math.sqrt(variance) * noise[row]
+        variance = 0.02 + 0.1 * changes[row] ** 2 + 0.88 * variance
+    return np.cumsum(changes)
+
+
+def test_where_volatility_changes_adaptive_intervals_hold_in_all_of_it(
+    numbers: np.random.Generator,
+) -> None:
+    levels, origins = garch(8000, numbers), np.arange(50, 7990)
+    actual = levels[origins[:, None] + np.arange(1, 6)] - levels[origins][:, None]
+    volatility, forecast = running_volatility(levels)[origins], np.zeros_like(actual)
+    later = slice(2000, None)
+
+    def covered(widths: Array) -> Array:
+        return coverage_by_volatility(forecast[later], actual[later], widths, volatility[later])
+
+    static = conformal_widths(forecast[:2000], actual[:2000])
+    low, _, high = covered(np.broadcast_to(static, actual[later].shape))
+    assert low - high > 0.1
+    adaptive = adaptive_widths(np.abs(actual), origins, volatility, overlap=5)[later]
+    np.testing.assert_allclose(covered(adaptive), 0.9, atol=0.05)
+    by_step = coverage_by_step(forecast[later], actual[later], adaptive)
+    np.testing.assert_allclose(by_step, 0.9, atol=0.02)
+
+
+def test_errors_that_do_not_follow_the_volatility_are_not_scaled_by_it(
+    numbers: np.random.Generator,
+) -> None:
+    # The volatility says nothing here: errors in its units would miss where it is low.
+    volatility = np.exp(numbers.standard_normal(3000))
+    errors = np.abs(numbers.standard_normal((3000, 2)))
+    widths = adaptive_widths(errors, np.arange(3000), volatility, overlap=2)
+    zeros = np.zeros((2000, 2))
+    covered = coverage_by_volatility(zeros, errors[1000:], widths[1000:], volatility[1000:])
+    np.testing.assert_allclose(covered, 0.9, atol=0.03)
+    wholly = volatility[:, None] * np.quantile(errors / volatility[:, None], 0.9)
+    low, _, high = coverage_by_volatility(zeros, errors[1000:], wholly[1000:], volatility[1000:])
+    assert high - low > 0.1
+
+
+@pytest.mark.parametrize(("stride", "horizon"), [(4, 20), (1, 20)])
+def test_where_errors_grow_adaptive_intervals_grow(
+    stride: int, horizon: int, numbers: np.random.Generator
+) -> None:
+    # However close together the origins are.
+    levels = np.cumsum(numbers.standard_normal(6000) * np.exp(np.linspace(0, 3, 6000)))
+    origins = np.arange(50, 5980, stride)
+    actual = levels[origins[:, None] + np.arange(1, horizon + 1)] - levels[origins][:, None]
+    forecast, half = np.zeros_like(actual), len(origins) // 2
+    static = conformal_widths(forecast[:half], actual[:half])
+    assert coverage_by_step(forecast[half:], actual[half:], static).mean() < 0.7
+    # Even with a volatility that shows nothing of it.
+    widths = adaptive_widths(
+        np.abs(actual), origins, np.ones(len(origins)), overlap=horizon // stride
+    )
+    covered = coverage_by_step(forecast[half:], actual[half:], widths[half:])
+    np.testing.assert_allclose(covered, 0.88, atol=0.03)
+
+
+def test_a_series_that_stands_still_has_intervals_all_the_same() -> None:
+    levels = np.concatenate([np.arange(40.0), np.full(400, 40.0)])
+    origins = np.arange(10, 430)
+    errors = np.abs(levels[origins[:, None] + [1, 2]] - levels[origins][:, None])
+    widths = adaptive_widths(errors, origins, running_volatility(levels)[origins], overlap=2)
+    assert np.isfinite(widths[2:]).all()
+    still = adaptive_widths(np.zeros((9, 1)), np.arange(9), np.zeros(9), overlap=1)
+    assert still[1:].tolist() == [[0.0]] * 8
+    # An error as large as its interval was inside it: after 40 of these one other changes nothing.
+    once = np.zeros((60, 1))
+    once[40] = 1.0
+    widths = adaptive_widths(once, np.arange(60), np.ones(60), overlap=1)
+    assert not widths[1:].any()
+
+
+def test_coverage_by_volatility_by_hand() -> None:
+    # In the order of volatility: 1 2 | 3 4 | 5 6, errors against widths of 1.
+    volatility = np.array([5.0, 1.0, 3.0, 6.0, 2.0, 4.0])
+    errors = np.array([[2.0, 0.0], [0.0, 1.0], [2.0, 2.0], [2.0, 2.0], [0.5, 1.0], [0.0, 0.0]])
+    found = coverage_by_volatility(np.zeros((6, 2)), errors, np.ones((6, 2)), volatility)
+    assert found.tolist() == [1.0, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("coverage", [0.0, 1.0, float("nan")])
+def test_the_coverage_of_adaptive_intervals_must_be_a_share(coverage: float) -> None:
+    with pytest.raises(ConfigError, match="coverage must be above 0 and below 1, but is"):
+        adaptive_widths(np.zeros((3, 2)), np.arange(3), np.ones(3), overlap=1, coverage=coverage)

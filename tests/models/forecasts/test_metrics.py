@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy.stats import binomtest
+from statsmodels.stats.proportion import proportion_confint
 
 from foretune.models.forecasts.metrics import (
     direction_hits,
+    direction_p_value,
     mean_squared_error,
     proportion_interval,
     relative_mse,
+    sign_overlap,
 )
 
 Array = NDArray[np.float64]
@@ -70,32 +73,40 @@ def test_direction_hits_agree_with_a_loop(forecast: Array, actual: Array) -> Non
     assert direction_hits(forecast, actual) == (right, right + wrong)
 
 
+@pytest.mark.parametrize(("overlap", "effect"), [(1, 1), (2, 5 / 3), (3, 1 + 4 / math.pi * 1.0697)])
+def test_the_design_effect_of_overlapping_signs_by_hand(overlap: int, effect: float) -> None:
+    # asin(1/2) is a sixth of pi; of thirds asin(2/3) + asin(1/3) = 0.7297 + 0.3398.
+    assert sign_overlap(overlap) == pytest.approx(effect, abs=1e-3)
+
+
+@pytest.mark.parametrize("overlap", [2, 5, 10])
+def test_the_design_effect_is_that_of_simulated_signs(
+    overlap: int, numbers: np.random.Generator
+) -> None:
+    # The share of ups among overlapping changes, in many studies: its variance against that of
+    # as many independent signs.
+    steps = numbers.standard_normal((4000, 400))
+    total = np.pad(np.cumsum(steps, axis=1), ((0, 0), (1, 0)))
+    ups = (total[:, overlap:] - total[:, :-overlap]) > 0
+    found = np.var(ups.mean(axis=1)) / (0.25 / ups.shape[1])
+    assert sign_overlap(overlap) == pytest.approx(found, rel=0.1)
+
+
 @given(proportions, confidences)
 @example((0, 1), 0.95)
 @example((1, 1), 0.95)
 @example((60, 100), 0.95)
-def test_proportion_interval_is_the_exact_one_of_scipy(
-    proportion: tuple[int, int], confidence: float
-) -> None:
+def test_proportion_interval_is_wilsons(proportion: tuple[int, int], confidence: float) -> None:
     hits, count = proportion
-    exact = binomtest(hits, count).proportion_ci(confidence, method="exact")
+    wilson = binomtest(hits, count).proportion_ci(confidence, method="wilson")
+    other = proportion_confint(hits, count, alpha=1 - confidence, method="wilson")
     ours = proportion_interval(hits, count, confidence=confidence)
-    assert ours == pytest.approx((exact.low, exact.high), rel=1e-9, abs=1e-12)
+    assert ours == pytest.approx((wilson.low, wilson.high), rel=1e-9, abs=1e-12)
+    assert ours == pytest.approx(other, rel=1e-9, abs=1e-12)
 
 
 def test_proportion_interval_is_of_95_percent_unless_told() -> None:
     assert proportion_interval(7, 9) == proportion_interval(7, 9, 1, confidence=0.95)
-
-
-@given(proportions, st.integers(1, 20), confidences)
-def test_overlap_counts_what_shares_its_evidence_once(
-    proportion: tuple[int, int], overlap: int, confidence: float
-) -> None:
-    # Every outcome `overlap` times over says no more than every outcome once.
-    hits, count = proportion
-    once = binomtest(hits, count).proportion_ci(confidence, method="exact")
-    repeated = proportion_interval(overlap * hits, overlap * count, overlap, confidence=confidence)
-    assert repeated == pytest.approx((once.low, once.high), rel=1e-9, abs=1e-12)
 
 
 @given(proportions, st.integers(2, 20))
@@ -103,20 +114,45 @@ def test_overlap_widens_the_interval(proportion: tuple[int, int], overlap: int) 
     hits, count = proportion
     low, high = proportion_interval(hits, count)
     wider_low, wider_high = proportion_interval(hits, count, overlap)
-    assert wider_low <= low + 1e-12
-    assert wider_high >= high - 1e-12
     if count > 1:  # one outcome is evidence of its own, however many share it
         assert wider_high - wider_low > high - low
+    # By statsmodels, of as many independent ones, which need be no whole number.
+    independent = max(count / sign_overlap(overlap), 1)
+    expected = proportion_confint(independent * hits / count, independent, method="wilson")
+    assert (wider_low, wider_high) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@given(st.integers(1, 400), st.integers(1, 20), confidences)
-def test_no_hits_and_all_hits_in_closed_form(count: int, overlap: int, confidence: float) -> None:
-    # No hit in n has the probability (1 - p)^n, which is the share left outside at the far end.
-    independent = max(count / overlap, 1)
-    far_end = 1 - ((1 - confidence) / 2) ** (1 / independent)
-    low, high = proportion_interval(0, count, overlap, confidence=confidence)
-    assert low == 0.0
-    assert high == pytest.approx(far_end, rel=1e-9)
-    low, high = proportion_interval(count, count, overlap, confidence=confidence)
-    assert low == pytest.approx(1 - far_end, rel=1e-9)
-    assert high == 1.0
+def test_right_directions_by_hand() -> None:
+    """Pesaran and Timmermann's formulas, for 10 forecasts: 6 ups, 7 actual ups, 7 right."""
+    x = np.array([1, 1, 1, 1, 1, 1, -1, -1, -1, -1.0, 0, 2])
+    y = np.array([1, 1, 1, 1, 1, -1, 1, 1, -1, -1.0, 3, 0])
+    # P_x 0.6, P_y 0.7, P 0.7; P* = 0.42 + 0.12 = 0.54.
+    of_share = 0.54 * 0.46 / 10
+    of_expected = (0.4**2 * 0.24 + 0.2**2 * 0.21) / 10 + 4 * 0.42 * 0.12 / 100
+    statistic = (0.7 - 0.54) / math.sqrt(of_share - of_expected)
+    expected = 0.5 * math.erfc(statistic / math.sqrt(2))
+    assert direction_p_value(x, y) == pytest.approx(expected, rel=1e-9)
+    # Of three times as many origins that overlap, not three times the evidence.
+    thrice = direction_p_value(np.tile(x, 3), np.tile(y, 3), 3)
+    assert thrice is not None
+    assert thrice > (direction_p_value(np.tile(x, 3), np.tile(y, 3)) or 1)
+
+
+def test_always_up_is_no_evidence_in_a_market_that_rises() -> None:
+    ups = np.array([1.0, 1, 1, -1, 1, 1, 1, 1, -1, 1])
+    assert direction_p_value(np.ones(10), ups) is None
+    assert direction_p_value(ups, np.ones(10)) is None
+    assert direction_p_value(np.zeros(10), ups) is None
+    assert direction_p_value(np.ones(1), np.ones(1)) is None
+
+
+def test_without_skill_the_directions_of_a_rising_market_are_seldom_significant(
+    numbers: np.random.Generator,
+) -> None:
+    # 70 % ups, forecasts that know nothing and are up 70 % of the time: 58 % are right.
+    found = [direction_p_value(*(numbers.random((2, 200)) < 0.7) - 0.5) or 1.0 for _ in range(2000)]
+    assert np.mean(np.array(found) < 0.05) == pytest.approx(0.05, abs=0.015)
+    known = [
+        direction_p_value(f + a, a) or 1.0 for f, a in numbers.standard_normal((200, 2, 200)) + 0.5
+    ]
+    assert np.mean(np.array(known) < 0.05) > 0.95

@@ -21,6 +21,7 @@ from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import chronological_split
 from foretune.datasets.transforms import LOG
 from foretune.models import best_epoch, fit
+from foretune.models.forecasts.intervals import adaptive_widths, running_volatility
 from foretune.models.forecasts.predict import evaluate
 from foretune.search import SearchSpace, run_study, trial_config
 from foretune.search.report import access_log
@@ -197,12 +198,39 @@ def test_forecasts_csv_holds_what_the_report_says(opened: Report) -> None:
         assert relative == pytest.approx(metrics.loc[(part.name, winner), "relative_mse"])
         mae = metrics.loc[(part.name, winner), "mae"]
         assert np.mean(np.abs(error)) == pytest.approx(mae)
-        assert (rows["lower"] < rows["forecast"]).all()
-        assert (rows["forecast"] < rows["upper"]).all()
+        # At the first origin nothing is known of any step, after it of one step more at each.
+        missing = rows["lower"].isna()
+        rank = rows["origin"].rank(method="dense")
+        unknown = (rank <= rows["step"]) & (part is opened.validation)
+        assert missing.tolist() == unknown.tolist()
+        assert (missing | (rows["lower"] < rows["forecast"])).all()
+        assert (missing | (rows["forecast"] < rows["upper"])).all()
+        # Validation's are counted from its middle on.
+        if part is opened.validation:
+            rows = rows[rank > len(part.origins) // 2]
+        inside = (rows["lower"] <= rows["actual"]) & (rows["actual"] <= rows["upper"])
+        assert part.coverage is not None
+        assert inside.mean() == pytest.approx(part.coverage.mean())
+        by_step = inside.groupby(rows["step"]).mean()
+        assert part.coverage.tolist() == pytest.approx(by_step.tolist())
+        assert part.coverage_by_volatility is not None
+        assert inside.mean() == pytest.approx(part.coverage_by_volatility.mean(), abs=0.01)
+
+
+def test_intervals_go_on_from_validation_to_the_test(
+    prices: PriceSeries, sealed: Report, opened: Report
+) -> None:
     assert opened.test is not None
-    rows = table[table["part"] == "test"]
-    inside = (rows["lower"] <= rows["actual"]) & (rows["actual"] <= rows["upper"])
-    assert inside.mean() == pytest.approx(opened.test.coverage.mean())
+    validation, test = opened.parts
+    assert sealed.validation.widths.tobytes() == validation.widths.tobytes()
+    origins = np.concatenate([part.origins for part in opened.parts])
+    widths = adaptive_widths(
+        np.concatenate([np.abs(part.growth - part.actual) for part in opened.parts]),
+        origins,
+        running_volatility(np.log(prices.mid))[origins],
+        overlap=HORIZON,
+    )
+    assert np.concatenate([validation.widths, test.widths]).tobytes() == widths.tobytes()
 
 
 def test_files_are_complete_and_the_page_needs_no_other(tmp_path: Path, opened: Report) -> None:
@@ -245,6 +273,17 @@ def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> Non
         for name, model in part.models.items():
             assert name in text
             assert f"{model.metrics.relative_mse:.4f}" in text
+        assert part.coverage is not None
+        assert part.coverage_by_volatility is not None
+        low, middle, high = part.coverage_by_volatility
+        by_step = f"{min(part.coverage):.0%} to {max(part.coverage):.0%}"
+        row = (
+            f"| {np.mean(part.coverage):.0%} | {by_step} | {low:.0%} | {middle:.0%} | {high:.0%} |"
+        )
+        assert row in text
+        direction = part.models[f"trial {opened.winner.trial.number}"].metrics
+        assert direction.directional_p_value is not None
+        assert f"({direction.directional_low:.0%} to {direction.directional_high:.0%}; " in text
     assert opened.spec.prices.digest in text
     assert opened.winner.config.to_toml().strip() in text
     assert format_access_log(opened.openings, "skill") in text
@@ -456,13 +495,13 @@ def test_few_origins_still_make_a_report(
     write_report(report, tmp_path)
     said = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert len(report.validation.origins) == origins
-    assert "There are too few forecast origins to tell skill from luck" in report.verdict
+    assert report.verdict.startswith("No trial beats the persistence forecast beyond chance (p = 1")
+    leave = f"leave {origins} validation origin{'s' if origins > 1 else ''}"
+    assert f"a horizon of 5 and a stride of {stride} days {leave}, too few to compare" in said
     if origins == 1:
-        wanted = f"a horizon of 5 and a stride of {stride} days leave 1 validation origin, too few"
-        assert wanted in said
         assert "1 validation origin is too few to tell whether they hold" in said
     else:
-        assert "of the later half of the validation origins" in said
+        assert "| validation, later half | " in said
 
 
 def test_overlapping_origins_leave_no_honest_halves(

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 from foretune.datasets import PriceSeries
 from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
@@ -180,10 +180,9 @@ def test_every_trial_stores_its_metrics_and_curves(
         assert stored["mase"] == pytest.approx(np.mean(np.abs(error)) / change, rel=1e-5)
         hits = np.sign(best.forecasts[:, -1]) == np.sign(actual[:, -1])
         assert stored["directional_accuracy"] == pytest.approx(np.mean(hits), rel=1e-5)
-        # Five origins in a row overlap, so that a fifth of them are evidence (Clopper & Pearson).
-        right, wrong = hits.sum() / 5, (~hits).sum() / 5
-        low = stats.beta.ppf(0.025, right, wrong + 1)
-        high = stats.beta.ppf(0.975, right + 1, wrong)
+        # Five origins in a row overlap, so that 3.78 of them say as much as one (Wilson).
+        apart = 1 + 4 / np.pi * np.sum(np.arcsin([0.8, 0.6, 0.4, 0.2]))
+        low, high = proportion_confint(hits.sum() / apart, len(hits) / apart, method="wilson")
         interval = stored["directional_low"], stored["directional_high"]
         assert interval == pytest.approx((low, high), rel=1e-5)
         numbers = [v for k, v in stored.items() if k not in ("config", "device")]
