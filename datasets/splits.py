@@ -399,17 +399,18 @@ def walk_forward(split: Split, folds: int) -> tuple[Split, ...]:
 class DevelopmentData:
     """The rows that trials may see: train, gap and validation. The test rows are not in it.
 
+    Arrays have one entry a series, S; there is one so far.
+
     Args:
         time: when each row is [validation_stop].
-        values: the target [validation_stop].
+        values: the target [S, validation_stop].
         split: where the parts lie.
         capacity: rows that a program which trains on them has room for: folds of one capacity share
             it.
-        space: what errors are measured in.
-        past: numbers known up to the origin [validation_stop, P].
-        future: numbers known for the steps ahead too, of so many rows more as a forecast has
-            [validation_stop + H at most, F].
-        close: last price of each day [validation_stop], where the target is the mid price.
+        spaces: what errors are measured in, one a series.
+        past: numbers known up to the origin [S, validation_stop, P].
+        future: numbers known for the steps ahead too [S, validation_stop, F].
+        close: last price of each day [S, validation_stop], where the target is the mid price.
         calendar: which the times follow.
         target_name: what figures call the target.
         unit: of the target.
@@ -419,9 +420,9 @@ class DevelopmentData:
     values: NDArray[np.float64]
     split: Split
     capacity: int
-    space: ErrorSpace = LOG
-    past: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
-    future: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    spaces: tuple[ErrorSpace, ...] = (LOG,)
+    past: NDArray[np.float64] = field(default_factory=lambda: np.empty((1, 0, 0)))
+    future: NDArray[np.float64] = field(default_factory=lambda: np.empty((1, 0, 0)))
     close: NDArray[np.float64] | None = None
     calendar: "Calendar | None" = None
     target_name: str = "mid price"
@@ -457,7 +458,7 @@ def development_folds(
     """
     first, *others = (development(data, fold) for fold in walk_forward(split, folds))
     return tuple(
-        replace(part, capacity=split.validation_stop, space=first.space)
+        replace(part, capacity=split.validation_stop, spaces=first.spaces)
         for part in (first, *others)
     )
 
@@ -494,19 +495,19 @@ def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentDa
             "must change after some forecast origin, but stand still"
         )
     seen = series[:stop]
-    past, future, _ = encode(
-        replace(seen, future={name: c[: stop + split.horizon] for name, c in seen.future.items()}),
-        split.train_stop,
-    )
+    close = last_close(seen)
+    # No later row of a covariate either: a slice keeps those that are known in advance.
+    seen = replace(seen, future={name: values[:stop] for name, values in seen.future.items()})
+    past, future, _ = encode(seen, split.train_stop)
     return DevelopmentData(
         time=series.time[:stop].copy(),
-        values=values,
+        values=values[None],
         split=split,
         capacity=stop,
-        space=space,
-        past=past,
-        future=future,
-        close=last_close(seen),
+        spaces=(space,),
+        past=past[None],
+        future=future[None],
+        close=None if close is None else close[None],
         calendar=series.calendar,
         target_name=series.target_name,
         unit=series.unit,

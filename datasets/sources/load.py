@@ -18,11 +18,12 @@ if TYPE_CHECKING:  # pandas is half of what a command that only reads a study wo
     from foretune.datasets.series import TimeSeries
 
 
-def _names(value: Any) -> Any:
+def as_names(value: Any) -> Any:
+    """Return a name or a list of names as a tuple."""
     return (value,) if isinstance(value, str) else list_to_tuple(value)
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_names)]
 
 
 class Reading(StrictModel):
@@ -101,10 +102,13 @@ def _series(data: Any, how: Reading) -> "TimeSeries":
         from foretune.datasets.sources.readers import series_of_frame
 
         return series_of_frame(data, **how.given())
+    shape = getattr(data, "shape", None)
+    of = f" of shape {shape}" if isinstance(shape, tuple) else ""
+    by = f" by {data.index.dtype}" if isinstance(data, pd.Series) else ""
     raise DataError(
         "data must be a TimeSeries, a PriceSeries, a DataFrame, a pandas Series by date, a path or "
-        f"a sample's name, but got {type(data).__name__}; "
-        "TimeSeries.from_frame(pd.DataFrame(...)) makes a series of arrays"
+        f"a sample's name, but got {type(data).__name__}{of}{by}; "
+        "pd.DataFrame({'y': values}, index=times) makes one of values and their times"
     )
 
 
@@ -197,6 +201,11 @@ def load_series_of(study: str, source: str, **reading: Any) -> "TimeSeries":
         ConfigError: ``source`` is no such name.
         DataError: there are no data; says how to name others.
     """
+    if source == "a DataFrame":
+        raise DataError(
+            f"the data of study {study!r} must be given, as data= (--data): they were a DataFrame, "
+            "which no study keeps"
+        )
     try:
         with warnings.catch_warnings(action="ignore", category=DataWarning):
             return as_series(require_name(source), **reading)

@@ -146,7 +146,7 @@ class Forecaster:
             config=config,
             params=jax.tree.map(np.asarray, trained.params),
             scaling=fit_scaling(config.scaling, train_values, window=config.scaling_window),
-            space=part.space,
+            space=part.spaces[0],
             history=History.of(series),
             training=TrainingDocument(
                 digest=series.digest,
@@ -160,7 +160,7 @@ class Forecaster:
                 relative_mse=trained.chosen.relative_mse,
             ),
             widths=conformal_widths(
-                trained.chosen.forecasts, validation_growth(part), coverage=coverage
+                trained.chosen.forecasts[0], validation_growth(part)[0], coverage=coverage
             ),
             coverage=coverage,
             versions=versions(),
@@ -338,11 +338,11 @@ class Forecaster:
             self.history,
             horizon=self.horizon,
             space=self.space,
-        )
+        )[None]
         lower, upper = interval(changes, self.widths)
         columns = {"forecast": changes, "lower": lower, "upper": upper}
         last = np.array([len(self.history) - 1], np.int32)
         return {
-            name: self.space.after(values[None], last, self.history.values)[0]
+            name: self.space.after(values, last, self.history.values)[0]
             for name, values in columns.items()
         }

@@ -30,12 +30,13 @@ def conformal_widths(forecast: Growth, actual: Growth, *, coverage: float = COVE
     used, which covers O / (O + 1), less than ``coverage``: 0.9 needs at least 9 forecasts.
 
     Args:
-        forecast: forecast log growth [O, H], at origins whose days trained nothing.
-        actual: actual log growth [O, H].
+        forecast: forecast log growth [O, H], at origins whose days trained nothing; or of several
+            series [S, O, H], each of which has widths of its own.
+        actual: actual log growth, of the same shape.
         coverage: share of outcomes to cover, above 0 and below 1.
 
     Returns:
-        Log growth [H].
+        Log growth [H], or [S, H].
 
     Raises:
         ConfigError: ``coverage`` is out of range, the shapes differ or there is no forecast.
@@ -50,33 +51,38 @@ def conformal_widths(forecast: Growth, actual: Growth, *, coverage: float = COVE
     """
     if not 0 < coverage < 1:
         raise ConfigError(f"coverage must be above 0 and below 1, but is {coverage}")
-    if forecast.shape != actual.shape or forecast.ndim != 2 or forecast.size == 0:
+    if forecast.shape != actual.shape or forecast.ndim not in (2, 3) or forecast.size == 0:
         raise ConfigError(
             "forecast and actual must have one shape [O, H] that is not empty, but have "
             f"{forecast.shape} and {actual.shape}"
         )
-    origins = len(forecast)
+    origins = forecast.shape[-2]
     # In decimals, because 100 * 0.55 is above 55 in binary and would round up to 56.
     rank = math.ceil(Decimal(str(float(coverage))) * (origins + 1))
-    errors: Growth = np.sort(np.abs(actual - forecast), axis=0)
-    widths: Growth = errors[min(rank, origins) - 1]
+    errors: Growth = np.sort(np.abs(actual - forecast), axis=-2)
+    widths: Growth = errors[..., min(rank, origins) - 1, :]
     return widths
 
 
 def interval(forecast: Growth, widths: Growth) -> tuple[Growth, Growth]:
-    """Return the lower and upper ends [O, H] around forecasts [O, H], for half-widths [H]."""
-    return forecast - widths, forecast + widths
+    """Return the lower and upper ends around forecasts [O, H] for half-widths [H].
+
+    Or around those of several series [S, O, H], for [S, H].
+    """
+    around = widths[..., None, :]
+    return forecast - around, forecast + around
 
 
 def coverage_by_step(forecast: Growth, actual: Growth, widths: Growth) -> NDArray[np.float64]:
-    """Return the share of origins whose outcome is inside its interval, ends included: [H].
+    """Return the share of origins whose outcome is inside its interval, ends included.
 
     Args:
-        forecast: forecast log growth [O, H].
-        actual: actual log growth [O, H].
-        widths: half-widths [H].
+        forecast: forecast log growth [O, H], or [S, O, H].
+        actual: actual log growth, of the same shape.
+        widths: half-widths [H], or [S, H], as the shares are.
     """
     # Errors against widths, and not outcomes against ends: the sums that make the ends round, and
     # would leave out the very outcomes that set the widths.
-    inside: NDArray[np.float64] = np.mean(np.abs(actual - forecast) <= widths, axis=0)
-    return inside
+    inside = np.abs(actual - forecast) <= widths[..., None, :]
+    shares: NDArray[np.float64] = np.mean(inside, axis=-2)
+    return shares

@@ -47,7 +47,7 @@ def forecasts_with_intervals(report: Report) -> Figure:
     rows: Sequence[Axes] = np.atleast_1d(figure.subplots(len(parts), 1)).tolist()
     for axes, part in zip(rows, parts, strict=True):
         ForecastWindow.of_last(
-            part.dates,
+            part.time,
             part.values,
             part.origins,
             part.growth,

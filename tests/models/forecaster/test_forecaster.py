@@ -78,7 +78,7 @@ def test_without_a_refit_the_weights_are_those_of_the_best_epoch_of_fit(
     rank = math.ceil(0.9 * (len(origins) + 1))
     for step in range(HORIZON):
         errors = sorted(
-            abs(log_mid[origin + step + 1] - log_mid[origin] - best.forecasts[number, step])
+            abs(log_mid[origin + step + 1] - log_mid[origin] - best.forecasts[0, number, step])
             for number, origin in enumerate(origins)
         )
         assert kept.widths[step] == pytest.approx(errors[min(rank, len(errors)) - 1], rel=1e-12)
@@ -256,11 +256,11 @@ def test_a_forecast_is_what_evaluate_gives_from_the_last_day(
     growth = evaluate(
         small.config,
         ours.params,
-        mid,
+        mid[None],
         train_stop=ours.training.days,
         origins=np.array([len(small.prices) - 1], np.int32),
         horizon=HORIZON,
-    ).changes[0]
+    ).changes[0, 0]
     frame = ours.forecast()
     np.testing.assert_allclose(np.log(frame["forecast"] / mid[299]), growth, rtol=1e-6)
 

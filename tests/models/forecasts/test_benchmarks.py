@@ -37,11 +37,12 @@ def errors_on_test(
     levels = (values - train.mean()) / train.std()
     origins = split.test_origins
     actual = np.array([levels[o + 1 : o + 1 + split.horizon] - levels[o] for o in origins])
-    found = baseline_changes(levels, [split], test=True, seasonality=seasonality, future=future)
-    return {
-        name: (float(np.mean((forecast - actual) ** 2)), float(np.mean(abs(forecast - actual))))
-        for name, (forecast,) in found.items()
-    }
+    known = None if future is None else future[None]
+    found = baseline_changes(
+        levels[None], [split], test=True, seasonality=seasonality, future=known
+    )
+    errors = {name: forecasts[0][0] - actual for name, forecasts in found.items()}
+    return {name: (float(np.mean(e**2)), float(np.mean(abs(e)))) for name, e in errors.items()}
 
 
 def test_etth1_96() -> None:

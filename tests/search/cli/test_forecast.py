@@ -85,7 +85,7 @@ def test_fit_says_what_it_did_and_does_what_python_does(run: Run) -> None:
         "wrote made",
     ]
     assert err.count("training: epoch ") == document.config.epochs
-    assert err.count("training with the validation days too: epoch ") == made.training.epochs
+    assert err.count("training with the validation rows too: epoch ") == made.training.epochs
     arrays, toml = sorted(file.name for file in Path("made").iterdir())
     assert (arrays[:7], toml) == ("arrays-", "forecaster.toml")
 

@@ -97,7 +97,7 @@ def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened:
     scores = evaluate(
         opened.winner.config,
         best_epoch(fit(opened.winner.config, data)).params,
-        prices.mid,
+        prices.mid[None],
         train_stop=split.train_stop,
         origins=split.test_origins,
         horizon=HORIZON,
@@ -107,7 +107,7 @@ def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened:
     assert opened.shrinkage == scores.relative_mse - opened.finding.relative_mse
     # Diebold and Mariano's test on losses computed here.
     actual = LOG.changes(prices.mid, split.test_origins, HORIZON)
-    losses = np.mean((scores.changes - actual) ** 2, axis=1)
+    losses = np.mean((scores.changes[0] - actual) ** 2, axis=1)
     found = diebold_mariano(losses, np.mean(actual**2, axis=1), overlap=5)
     assert opened.finding.test.against_persistence.p_value == pytest.approx(found.p_value)
 
@@ -118,10 +118,10 @@ def test_significance_counts_all_complete_trials(
     """The losses that the trials stored, against those of each trial trained here."""
     (data,) = sealed.spec.development(prices)
     origins = data.split.validation_origins
-    actual = LOG.changes(data.values, origins, HORIZON)
+    actual = LOG.changes(data.values[0], origins, HORIZON)
     trials = [t for t in study.trials if t.state == TrialState.COMPLETE]
     losses = [
-        np.mean((best_epoch(fit(trial_config(t), data)).forecasts - actual) ** 2, axis=1)
+        np.mean((best_epoch(fit(trial_config(t), data)).forecasts[0] - actual) ** 2, axis=1)
         for t in trials
     ]
     persistence = np.mean(actual**2, axis=1)
@@ -135,7 +135,7 @@ def test_significance_counts_all_complete_trials(
 
 def test_the_ensemble_is_the_mean_forecast(prices: PriceSeries, opened: Report) -> None:
     (data,) = opened.spec.development(prices)
-    actual = LOG.changes(data.values, data.split.validation_origins, HORIZON)
+    actual = LOG.changes(data.values[0], data.split.validation_origins, HORIZON)
     trials = best_distinct(opened.study.trials, 3)
     assert opened.members == [t.number for t in trials]
     forecasts = [best_epoch(fit(trial_config(t), data)).forecasts for t in trials]
@@ -183,7 +183,7 @@ def test_the_best_configs_are_distinct(prices: PriceSeries, tiny_space: SearchSp
 def test_forecasts_csv_holds_what_the_report_says(opened: Report) -> None:
     """Relative MSE and coverage, recomputed from the prices in the table."""
     table = forecasts_table(opened)
-    metrics = metrics_table(opened).set_index(["part", "model"])
+    metrics = metrics_table(opened).set_index(["part", "forecast"])
     winner = f"trial {opened.winner.trial.number}"
     for part in opened.parts:
         rows = table[table["part"] == part.name]
@@ -407,10 +407,10 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
     # A baseline's value is the mean over folds, as a trial's is.
     drift = []
     for fold in folds:
-        log = np.log(fold.values)
+        log = np.log(fold.values[0])
         stop = fold.split.train_stop
         slope = (log[stop - 1] - log[0]) / (stop - 1)
-        actual = LOG.changes(fold.values, fold.split.validation_origins, HORIZON)
+        actual = LOG.changes(fold.values[0], fold.split.validation_origins, HORIZON)
         error = slope * np.arange(1, HORIZON + 1) - actual
         drift.append(np.mean(error**2) / np.mean(actual**2))
     found = report.validation.models["drift"].metrics.relative_mse
