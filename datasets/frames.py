@@ -80,7 +80,10 @@ def read_frame(
     data = pd.DataFrame({target: _numbers(table[target], where)})
     for name in [*past, *future]:
         data[name] = _values(table[name])
-    data[time], decided = parse_times(table[time], freq=freq, day_first=day_first, where=where)
+    gaps = missing in ("ffill", "interpolate")
+    data[time], decided = parse_times(
+        table[time], freq=freq, gaps=gaps, day_first=day_first, where=where
+    )
     remarks += decided
     data = in_order(data, time, where, remarks)
     known = data[target].notna().to_numpy()
@@ -90,7 +93,7 @@ def read_frame(
         checked_time(_index(data[time]), lambda row: where(data.index[row]))
         data[time] = np.arange(len(data))
         remarks.append("the times are left out, for rows are counted from 0 (freq='steps')")
-    if missing in ("ffill", "interpolate"):
+    if gaps:
         data, beyond = filled_rows(data, time, beyond, 1 + len(past), missing, freq, where, remarks)
     rows = data.index
     when = _index(data[time])
@@ -114,6 +117,7 @@ def parse_times(
     column: Column,
     *,
     freq: str | None = None,
+    gaps: bool = False,
     day_first: bool | None = None,
     where: Callable[[int], str] = row_number,
 ) -> tuple[Column, tuple[str, ...]]:
@@ -122,6 +126,7 @@ def parse_times(
     Args:
         column: the times [N]; its index is the number of each row.
         freq: the frequency, where it is known; it may decide whether 01/02/2024 is in February.
+        gaps: whether rows may be missing, because they will be filled.
         day_first: whether it is; None to find out.
         where: how a message calls a row.
 
@@ -146,19 +151,13 @@ def parse_times(
             f"{where(number)}: {column.name} must be {rule}, but got {text[number]!r}{note}"
         )
 
-    def is_regular(times: pd.DatetimeIndex) -> bool:
-        try:
-            infer_calendar(times, frequency=freq)
-        except DataError:
-            return False
-        return True
-
     index, remarks = read_times(
         text.to_numpy(),
         f"column {column.name!r}",
         error,
         day_first=day_first,
-        is_regular=None if freq in (None, STEPS) else is_regular,
+        freq=freq,
+        gaps=gaps,
     )
     return pd.Series(index, index=text.index, name=column.name).reindex(column.index), remarks
 

@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.calendar import SESSIONS, infer_calendar
+from foretune.datasets.calendar import SESSIONS, STEPS, infer_calendar
 from foretune.datasets.common.errors import DataError
 
 FIRST_YEAR, LAST_YEAR = 1000, 8999
 
-IsRegular = Callable[[pd.DatetimeIndex], bool]
 # Of a row, the rule that its cell breaks, and what to do.
 CellError = Callable[[int, str, str], DataError]
 # A local clock and, where the cell says one, its seconds before UTC.
@@ -100,7 +99,8 @@ def read_times(
     error: CellError,
     *,
     day_first: bool | None = None,
-    is_regular: IsRegular | None = None,
+    freq: str | None = None,
+    gaps: bool = False,
 ) -> tuple[pd.Index, tuple[str, ...]]:
     """Read dates, times, unix times or whole numbers.
 
@@ -109,7 +109,8 @@ def read_times(
         column: what remarks call the column, such as "column 'date'".
         error: makes the error of a row, from the rule it breaks and what to do.
         day_first: whether 01/02/2020 is 1 February, where the cells leave it open.
-        is_regular: whether an increasing index has equal steps; by default the calendar says.
+        freq: the frequency, where it is known; it may decide whether 01/02/2020 is in February.
+        gaps: whether rows may be missing, because they will be filled.
 
     Returns:
         Dates, with a time zone where the cells have one, or whole numbers, in the order of the
@@ -126,7 +127,7 @@ def read_times(
         if index is not None:
             return index, (f"{column} is read as {unit} since 1970, in UTC",) if unit else ()
     readings = _readings(error, unique, codes, day_first)
-    layout, remarks = _choose(column, error, readings, codes, is_regular or _has_calendar)
+    layout, remarks = _choose(column, error, readings, codes, freq, gaps)
     clocks, seconds = zip(*readings[layout], strict=True)
     local = pd.DatetimeIndex(np.array(clocks, dtype="datetime64[us]"))[codes]
     if re.search(r"\bYY\b", layout):
@@ -266,7 +267,8 @@ def _choose(
     error: CellError,
     readings: dict[str, list[_Moment]],
     codes: NDArray[np.intp],
-    is_regular: IsRegular,
+    freq: str | None,
+    gaps: bool,
 ) -> tuple[str, tuple[str, ...]]:
     """Choose the layout whose rows are in order, or else have equal steps, as the only one."""
     different: dict[str, list[_Moment]] = {}
@@ -287,7 +289,11 @@ def _choose(
     why = "its rows are in order"
     if len(found) != 1:
         why, times = "its steps are equal", found or times
-        found = {name: index for name, index in times.items() if is_regular(index.sort_values())}
+        found = {
+            name: index
+            for name, index in times.items()
+            if _has_calendar(index.sort_values(), freq, gaps)
+        }
     # Years in front, which few write, would give many a column of years equal steps.
     if len(found) == 1 and (why == "its rows are in order" or "YY-MM-DD" not in times):
         (name,) = found
@@ -302,13 +308,18 @@ def _choose(
     )
 
 
-def _has_calendar(time: pd.DatetimeIndex) -> bool:
-    """Whether times have equal steps; one day of each month is enough, sessions are not."""
+def _has_calendar(time: pd.DatetimeIndex, freq: str | None, gaps: bool) -> bool:
+    """Whether times follow the frequency, or else have equal steps.
+
+    One day of each month is enough for that, sessions are not.
+    """
     months = np.diff(time.year * 12 + time.month)
-    if len(time) > 2 and len(set(time.day)) == 1 and len(set(months)) == 1 and months[0] > 0:
-        return True
+    if freq in (None, STEPS):
+        if len(time) > 2 and len(set(time.day)) == 1 and len(set(months)) == 1 and months[0] > 0:
+            return True
+        freq = None
     try:
-        return infer_calendar(time).frequency != SESSIONS
+        return infer_calendar(time, frequency=freq, gaps=gaps).frequency != SESSIONS or bool(freq)
     except DataError:
         return False
 

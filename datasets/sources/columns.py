@@ -127,7 +127,13 @@ def target_column(
     free = [name for name in table.columns if name not in used and plain(name) not in IDS]
     # One that is damaged is meant all the same, and another must not take its place.
     numbers = [name for name in free if mostly_numbers(table, name)]
-    found = [name for name in numbers if plain(name) in TARGETS] or numbers
+    named = [name for name in numbers if plain(name) in TARGETS]
+    counts = {  # the month beside a date
+        name
+        for name in numbers
+        if plain(name) in TIMES | PERHAPS_TIMES and _index(table, name) is not None
+    }
+    found = named or [name for name in numbers if name not in counts] or numbers
     if not found:
         raise _not_found(table, "numbers to forecast", "target= (--target)")
     return _only(table, found, "the target", "target= (--target)")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.sources.text_table import Table, is_missing, short
-from foretune.datasets.text_dates import IsRegular, read_times
+from foretune.datasets.text_dates import read_times
 
 
 def to_times(
@@ -17,7 +17,8 @@ def to_times(
     columns: Sequence[str],
     *,
     day_first: bool | None = None,
-    is_regular: IsRegular | None = None,
+    freq: str | None = None,
+    gaps: bool = False,
 ) -> tuple[pd.Index, tuple[str, ...]]:
     """Read the times of a file, as :func:`read_times` does.
 
@@ -26,7 +27,8 @@ def to_times(
         columns: the column, or one of dates and one of the time of day, or those of year, month,
             day and hour.
         day_first: whether 01/02/2020 is 1 February, where the file leaves it open.
-        is_regular: whether an increasing index has equal steps; by default the calendar says.
+        freq: the frequency, where it is known.
+        gaps: whether rows may be missing, because they will be filled.
 
     Returns:
         Dates or whole numbers in the order of the rows [R]; and what was decided, in words.
@@ -54,7 +56,8 @@ def to_times(
             f"{table.where(row, column)}: must be {rule}, but got {short(cells[row])}{note}"
         ),
         day_first=day_first,
-        is_regular=is_regular,
+        freq=freq,
+        gaps=gaps,
     )
 
 

@@ -140,8 +140,8 @@ def read_prices(
 
     Columns are found by their names in seven languages, in any order: the files of Kaggle, Yahoo
     Finance, yfinance, Stooq, Alpha Vantage, Investing.com, Nasdaq.com, MetaTrader, Binance and
-    others. The day counts as written: a time and a time zone after it are ignored. Rows are
-    sorted from the oldest to the newest.
+    others. The day counts as written: a time and a time zone after it are ignored, which is said
+    where a day of another zone may be meant. Rows are sorted from the oldest to the newest.
 
     A missing volume counts as 0, as Yahoo writes it for an index; a volume or an adjusted close
     that cannot be read is left out.
@@ -335,18 +335,8 @@ def price_target(table: Table, found: Mapping[str, str], target: str | None) -> 
 
 
 def _times(table: Table, times: Sequence[str], how: Reading) -> tuple[pd.Index, tuple[str, ...]]:
-    def fits(index: pd.DatetimeIndex) -> bool:
-        try:
-            gaps = how.missing in ("ffill", "interpolate")
-            infer_calendar(index, frequency=how.freq, gaps=gaps)
-        except DataError:
-            return False
-        return True
-
-    known = how.freq in (None, STEPS)
-    index, remarks = to_times(
-        table, times, day_first=how.day_first, is_regular=None if known else fits
-    )
+    gaps = how.missing in ("ffill", "interpolate")
+    index, remarks = to_times(table, times, day_first=how.day_first, freq=how.freq, gaps=gaps)
     require_one_series(table, times, index)
     return index, remarks
 

@@ -150,10 +150,10 @@ def _written(time: pd.Index) -> list[Any]:
 def _read(written: list[Any], zone: str) -> pd.Index:
     """Return the times that :func:`_written` wrote."""
     if isinstance(written[0], int):
-        return pd.Index(written)
-    time = pd.DatetimeIndex(np.array(written, "datetime64[ns]"), tz="UTC" if zone else None)
-    found: pd.Index = time.tz_convert(zone) if zone else time
-    return found
+        numbers: pd.Index = pd.Index(written)
+        return numbers
+    time = pd.DatetimeIndex(np.array(written, "datetime64[ns]"))
+    return time.tz_localize("UTC").tz_convert(zone) if zone else time
 
 
 def forecast_figure(forecaster: "Forecaster", frame: pd.DataFrame) -> Figure:

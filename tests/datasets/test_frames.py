@@ -108,6 +108,7 @@ GOOD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
         {},
         "daily",
     ),
+    "an index of prices": (pd.DataFrame({"ds": DAYS, "Index": Y.astype(int)}), {}, "daily"),
     "values that are called data": (pd.DataFrame({"ds": DAYS, "data": Y}), {}, "daily"),
     "years": (pd.DataFrame({"year": range(1990, 1990 + N), "n": Y}), {}, "yearly"),
     "years as index": (
@@ -164,7 +165,11 @@ def test_rows_without_a_time_are_counted() -> None:
 
 
 LISTED: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
-    "no rows": (pd.DataFrame({"y": []}), {}, "rows and columns, but its shape is (0, 1)"),
+    "no rows": (
+        pd.DataFrame({"y": []}),
+        {},
+        "a DataFrame must have rows and columns, but its shape is (0, 1)",
+    ),
     "complex numbers": (
         pd.DataFrame({"ds": DAYS, "y": Y + 1j}),
         {},

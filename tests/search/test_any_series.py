@@ -204,7 +204,8 @@ def test_a_scaling_that_is_not_said_is_chosen_for_the_data(tiny_space: SearchSpa
         return spec.space.scaling
 
     assert scaling(above - 10, tiny_space) == ("standard", "differences")
-    assert scaling(above, tiny_space) == ("standard", "differences", "log")
+    for unsaid in (tiny_space, tiny_space.fix(units=8)):
+        assert scaling(above, unsaid) == ("standard", "differences", "log")
     assert scaling(load_sample("sp500"), tiny_space) == "log_returns"
     for said in ("log_returns", "none"):
         assert scaling(above, tiny_space.fix(scaling=said)) == said

@@ -136,6 +136,16 @@ def test_a_date_may_be_in_parts() -> None:
     assert time_columns(table_of("year,day,y\n2020,1,5\n2021,1,6\n"), "year") == ("year",)
 
 
+def test_a_month_beside_a_date_is_no_target() -> None:
+    table = table_of(
+        "date,month,day,load\n2020-01-30,1,30,5\n2020-01-31,1,31,7\n2020-02-01,2,1,6\n"
+    )
+    assert target_column(table, ("date",), times_of(table)) == "load"
+    table = table_of("date,time,load\n2020-01-30,9.8,5\n2020-01-31,9.7,7\n2020-02-01,9.9,6\n")
+    with pytest.raises(DataError, match="the target may be in the columns 'time', 'load'"):
+        target_column(table, ("date",), times_of(table))
+
+
 def test_a_damaged_column_is_meant_all_the_same() -> None:
     table = table_of("Month,Sales\n1-01,5\n1-02,6\n")
     assert time_columns(table) == ("Month",)  # whose error will name the line

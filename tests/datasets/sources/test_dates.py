@@ -171,7 +171,7 @@ def test_a_choice_by_the_calendar_is_said() -> None:
     cells = dates(D, pd.date_range("2020-01-01", periods=13, freq="MS"))
     _, remarks = to_times(table_of(cells), ("a",))
     assert remarks == ("column 'a' is read as D/M/YYYY, for only so its steps are equal",)
-    index, _ = to_times(table_of(cells[:3]), ("a",), is_regular=lambda time: time[-1].month == 3)
+    index, _ = to_times(table_of(cells[:3]), ("a",), freq="MS")
     assert index[-1] == pd.Timestamp("2020-03-01")
 
 

@@ -310,10 +310,10 @@ NOTHING = (
 @pytest.mark.parametrize(
     ("data", "reading", "message"),
     [
-        (LOAD, {}, f"{NOTHING} a sample's name, but got ndarray; TimeSeries.from_frame"),
+        (LOAD, {}, f"{NOTHING} a sample's name, but got ndarray of shape (48,);"),
         ([1.0, 2.0], {}, "but got list;"),
         ({"y": LOAD}, {}, "but got dict;"),
-        (pd.Series(LOAD), {}, "but got Series;"),
+        (pd.Series(LOAD), {}, "but got Series of shape (48,) by int64;"),
         (None, {}, "but got NoneType;"),
         ("nowhere.csv", {}, "nowhere.csv: there is no such file"),
         ("sp500", {"target": "volume"}, "target must be one of open, high, low, close, mid"),

@@ -96,7 +96,7 @@ def test_an_opening_is_recorded_with_time_trial_and_config(walk: PriceSeries) ->
     log = np.log(walk.mid)
     start = split.test_start
     assert opened.origins[0] == start - 1
-    np.testing.assert_allclose(opened.actual[0], log[start : start + 5] - log[start - 1])
+    np.testing.assert_allclose(opened.actual[0, 0], log[start : start + 5] - log[start - 1])
 
 
 def test_an_opening_counts_even_if_what_follows_fails(

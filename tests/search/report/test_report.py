@@ -358,7 +358,7 @@ def test_an_opening_of_another_shape_counts(record: object) -> None:
     said = format_access_log(found, "s")
     assert said.startswith("The test has been opened once by study '[/b]', at an unknown time; ")
     assert said.endswith(
-        "For 1 of these openings the record does not say when or for which prices; "
+        "For 1 of these openings the record does not say when or for which data; "
         "they count nevertheless."
     )
 
