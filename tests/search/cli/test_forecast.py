@@ -40,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_space: SearchSpace) ->
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     save_best(study, folder / "best.toml", prices=prices)
     document = BestDocument.load(folder / "best.toml")

@@ -75,7 +75,7 @@ def test_run_writes_what_it_says_and_best_agrees(run: Run, tmp_path: Path) -> No
 
 
 def test_run_again_resumes_to_the_total(run: Run) -> None:
-    run("run", *SMALL, "--trials", "2", "--epochs", "1")
+    run("run", *SMALL, "--trials", "2", "--epochs", "1", "--workers", "1")
     code, _, err = run("run", "--prices", "acme.csv", "--study", "s", "--trials", "3")
     assert code == 0, err
     assert list(trials_of("results/s")["number"]) == [0, 1, 2]
@@ -133,7 +133,7 @@ def test_mistakes_end_with_two_and_one_line(
 
 
 def test_best_of_a_study_without_a_complete_trial(run: Run) -> None:
-    run("run", *SMALL, "--trials", "1", "--epochs", "1")
+    run("run", *SMALL, "--trials", "1", "--epochs", "1", "--workers", "1")
     code, _, err = run("best", "--study", "other")
     assert (code, err) == (
         2,
@@ -142,7 +142,7 @@ def test_best_of_a_study_without_a_complete_trial(run: Run) -> None:
 
 
 def test_best_into_a_missing_folder_is_one_line(run: Run) -> None:
-    run("run", *SMALL, "--trials", "1", "--epochs", "1")
+    run("run", *SMALL, "--trials", "1", "--epochs", "1", "--workers", "1")
     code, _, err = run("best", "--study", "s", "--out", "no/where/best.toml")
     assert code == 2
     assert err.count("\n") == 1

@@ -52,6 +52,7 @@ def study(prices: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
         pruner=optuna.pruners.NopPruner(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
 
 
@@ -170,6 +171,7 @@ def test_the_best_configs_are_distinct(prices: PriceSeries, tiny_space: SearchSp
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     best = best_distinct(study.trials, 5)
     assert len(best) == len({t.params["learning_rate"] for t in study.trials}) == 2
@@ -377,6 +379,7 @@ def test_a_look_by_another_study_of_the_same_prices_counts(
             storage=storage,
             show_progress_bar=False,
             target="mid",
+            workers=1,
         )
         make_report(study, prices, open_test=True, top=1)
     assert [
@@ -398,6 +401,7 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     report = make_report(study, prices, open_test=True, top=2)
     folds = report.spec.development(prices)
@@ -429,6 +433,7 @@ def test_one_trial_and_equal_values_still_make_a_report(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     report = make_report(study, prices, sealed=True)
     assert report.importances == {}
@@ -451,6 +456,7 @@ def test_few_origins_still_make_a_report(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     report = make_report(study, walk, open_test=True)
     write_report(report, tmp_path)
@@ -480,6 +486,7 @@ def test_overlapping_origins_leave_no_honest_halves(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     report = make_report(study, walk, sealed=True)
     assert len(report.validation.origins) < 50
@@ -503,6 +510,7 @@ def test_a_test_that_cannot_be_scored_still_leaves_a_report(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     report = make_report(study, still, open_test=True)
     write_report(report, tmp_path)
