@@ -8,12 +8,21 @@ import optuna
 import pandas as pd
 import pytest
 
+from foretune.datasets import load_sample
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.splits import Split, walk_forward
 from foretune.models.forecasts import ridge as module
 from foretune.models.forecasts.metrics import relative_mse
 from foretune.models.forecasts.ridge import choose_ridge
-from foretune.search import SearchSpace, make_report, run_study, write_report, write_results
+from foretune.search import (
+    SearchSpace,
+    caveat,
+    make_report,
+    run_study,
+    summary,
+    write_report,
+    write_results,
+)
 from foretune.search.review.note import note
 from foretune.search.study.baselines import keep_baselines, stored_baselines
 from foretune.search.study.spec import required_spec
@@ -166,3 +175,37 @@ def test_a_category_that_training_did_not_see_is_named_where_the_test_cannot_be_
     assert report.test is None
     assert "sky in row 480 must be a category of the" in report.verdict
     assert len(report.openings) == 1
+
+
+def test_a_summary_shows_them_and_says_which_is_ahead(study: optuna.Study) -> None:
+    ridge = by_hand(walk_forward(required_spec(study).split_days(500), 2))[0]
+    assert ridge < study.best_value
+    assert f"│ ridge on lags                 │ {ridge:.6f} " in repr(summary(study))
+    words = f"But ridge on lags, which needs no training, is ahead of it with {ridge:.3f}."
+    assert words in caveat(study)
+
+
+def test_a_trial_that_is_ahead_of_them_all_is_left_alone() -> None:
+    study = optuna.create_study()
+    study.set_user_attr("foretune_baselines", {"drift": {"relative_mse": 0.9}})
+    study.set_user_attr("foretune_spec", _spec())
+    for value, ahead in ((0.95, True), (0.85, False)):
+        study.add_trial(optuna.create_trial(value=value))
+        assert ("which needs no training" in caveat(study)) == ahead
+
+
+def _spec() -> dict[str, Any]:
+    """What a study of random prices stores."""
+    made = run_study(
+        "s",
+        load_sample("random_walk", length=500),
+        n_trials=1,
+        epochs=1,
+        space=SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, steps_per_epoch=2),
+        horizon=5,
+        workers=1,
+        storage=optuna.storages.InMemoryStorage(),
+        show_progress_bar=False,
+    )
+    spec: dict[str, Any] = made.user_attrs["foretune_spec"]
+    return spec
