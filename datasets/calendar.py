@@ -198,7 +198,8 @@ class Calendar:
             raise DataError(
                 f"{where(row)}: time must be {_shown(expected[row])} ({self}"
                 + f", one step after {_shown(time[row - 1])}" * (row > 0)
-                + f"), but got {_shown(time[row])}; {remedy or 'remove the row, or'} give freq="
+                + f"), but got {_shown(time[row])}; {remedy or 'remove the row, or'} give freq=, "
+                "which may be 'steps' to count rows"
             )
 
     def features(self, time: pd.Index, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:

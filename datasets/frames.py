@@ -89,6 +89,8 @@ def read_frame(
     known = data[target].notna().to_numpy()
     beyond = int(known[::-1].argmax()) if future and known.any() else 0  # rows without a target
     data = _without_missing(data, time, beyond, 1 + len(past), missing, where, remarks)
+    # Of the rows without a target some may have been left out.
+    beyond = min(beyond, int(data[target].isna().to_numpy()[::-1].cumprod().sum()))
     if freq == STEPS and data[time].dtype.kind == "M":
         checked_time(_index(data[time]), lambda row: where(data.index[row]))
         data[time] = np.arange(len(data))
@@ -439,7 +441,10 @@ def filled_rows(
                 "has nothing before it to fill with; missing='drop' leaves the row out"
             )
         if count:
-            remarks.append(f"{count} missing values of {name} were filled (missing={missing!r})")
+            looks_ahead = ", which looks ahead: 'ffill' looks back alone" if line else ""
+            remarks.append(
+                f"{count} missing values of {name} were filled (missing={missing!r}{looks_ahead})"
+            )
         filled[name] = values.reindex(filled.index)
     filled[time] = every
     return filled, len(every) - end

@@ -1,7 +1,9 @@
 """Chronological splits: train | gap | validation | gap | test, and their forecast origins."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:  # pandas is half of what a command that only reads a study wo
 
     from foretune.datasets.calendar import Calendar
     from foretune.datasets.series import TimeSeries
+
+
+_ISO = re.compile(r"\d{4}(-\d\d?(-\d\d?([T ]\d\d?(:\d\d){0,2}([+-]\d\d:?\d\d|Z)?)?)?)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,10 +265,13 @@ def rows_until(
             stops.append(len(time))
             continue
         try:
-            whole = time.dtype.kind == "i"
-            stops.append(int(time.slice_locs(end=int(str(end)) if whole else end)[1]))
+            stops.append(_rows_to(time, end))
         except (ValueError, TypeError, KeyError):
-            raise ConfigError(f"{name} must be a time like {time[-1]}, but got {end!r}") from None
+            form = time[-1] if time.dtype.kind == "i" else time[-1].isoformat()
+            raise ConfigError(
+                f"{name} must be a time written like {form}, or the first parts of it, but got "
+                f"{end!r}"
+            ) from None
     train, validation, test = stops
     counts = train, validation - train - gap, test - validation - gap
     if min(counts) <= 0:
@@ -273,6 +281,26 @@ def rows_until(
             f"{validation_end} and {test_end}"
         )
     return counts
+
+
+def _rows_to(time: "pd.Index", end: object) -> int:
+    """Count the rows of ``time`` [N] up to ``end``; a day, month or year is meant whole.
+
+    Raises:
+        ValueError: it is no time as ISO 8601 writes it. (02/01/2020 may be in January.)
+    """
+    import pandas as pd
+
+    if time.dtype.kind == "i":
+        return int(time.slice_locs(end=int(str(end)))[1])
+    if isinstance(end, date) and not isinstance(end, datetime):
+        end = end.isoformat()
+    if isinstance(end, datetime | np.datetime64):
+        end = pd.Timestamp(end)
+        end = end if end.tzinfo else end.tz_localize(getattr(time, "tz", None))
+    elif not (isinstance(end, str) and _ISO.fullmatch(end)):
+        raise ValueError(end)
+    return int(time.slice_locs(end=end)[1])
 
 
 def split_without_test(

@@ -343,6 +343,7 @@ def _in_zone(
             what = f"{column} has summer time"
             if local.normalize().is_unique:
                 return local, (f"{what}; its local clock is kept",)
-            return utc.tz_localize("UTC"), (f"{what}; read as UTC",)
+            keeps = "a DataFrame whose times are in a named zone (tz_convert) keeps the local clock"
+            return utc.tz_localize("UTC"), (f"{what}; read as UTC: {keeps}",)
     rule = "of the same time zone as in the first row"
     raise error(int(wrong.argmax()), rule, "; write all times in UTC")

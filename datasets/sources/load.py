@@ -86,7 +86,8 @@ def _series(data: Any, how: Reading) -> "TimeSeries":
         data = found
     if isinstance(data, PriceSeries):
         _require_nothing_to_read(how, data.name)
-        return _on_calendar(data.series(how.target), how)
+        made = data.series(how.target, freq=how.freq, seasonality=how.seasonality)
+        return replace(made, reading=how.given())
     if isinstance(data, TimeSeries):
         _require_nothing_to_read(how, data.name)
         if how.target not in (None, data.target_name):
@@ -148,13 +149,14 @@ def _require_nothing_to_read(how: Reading, name: str) -> None:
 
 def _on_calendar(series: "TimeSeries", how: Reading) -> "TimeSeries":
     """Give a series the frequency and seasonality that are asked for."""
-    if how.freq is None and how.seasonality is None:
-        return series
-    from foretune.datasets.calendar import infer_calendar
+    calendar = series.calendar
+    if how.freq is not None:
+        from foretune.datasets.calendar import infer_calendar
 
-    frequency = series.calendar.frequency if how.freq is None else how.freq
-    calendar = infer_calendar(series.time, frequency=frequency, seasonality=how.seasonality)
-    return replace(series, calendar=calendar)
+        calendar = infer_calendar(series.time, frequency=how.freq)
+    if how.seasonality is not None:
+        calendar = replace(calendar, seasonality=how.seasonality)
+    return series if calendar == series.calendar else replace(series, calendar=calendar)
 
 
 def load_prices(where: str) -> PriceSeries:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.calendar import STEPS, infer_calendar
+from foretune.datasets.calendar import STEPS
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.frames import Missing, filled_rows, in_order, read_frame
 from foretune.datasets.prices import (
@@ -267,10 +267,9 @@ def _series(table: Table, how: Reading, name: str | None) -> TimeSeries:
     plain = not (how.past or how.future or how.static)
     daily = _prices(table, found, how, name) if price and plain and how.freq != STEPS else None
     if daily is not None:
-        made = daily.series(price if how.target else None)
-        if how.freq is not None or how.seasonality is not None:
-            calendar = infer_calendar(made.time, frequency=how.freq, seasonality=how.seasonality)
-            made = replace(made, calendar=calendar)
+        made = daily.series(
+            price if how.target else None, freq=how.freq, seasonality=how.seasonality
+        )
         return replace(made, reading=how.given())
     if price is not None and price not in found:
         raise DataError(

@@ -44,7 +44,7 @@ _ABOUT = {
         "17,544 hours",
         "bike rentals in Washington, 2011 and 2012, with weather and holidays",
     ),
-    "random_walk": ("4,000 days", "simulated prices; nothing can be forecast"),
+    "random_walk": ("4,000 days", "simulated prices; of the mid nothing can be forecast"),
     "ar1": ("4,000 days", "simulated prices; a return depends on the one before"),
     "noisy_sine": ("4,000 days", "simulated prices; a wave under noise"),
     "trend_season": ("144 months", "simulated values; a trend and a season under noise"),

@@ -92,13 +92,13 @@ def proportion_interval(
 class Metrics:
     """The numbers that rank forecasts; errors are in the data's error space.
 
-    All are means over the series. ``relative_mse`` is that over folds of MSE / persistence MSE.
-    ``mae`` is the mean absolute
-    error (of log prices 0.01 is about 1 %); ``mase`` is the same in units of
-    :func:`seasonal_naive_error`, None where that is 0. ``smape`` is the symmetric mean absolute
-    percentage error of the values, from 0 to 200. ``directional_accuracy`` is the share of origins
-    where the value ended on the forecast side of the origin's, with a 95 % binomial interval; None
-    where nothing has a direction, as in persistence.
+    All are means over the series. ``relative_mse`` is the mean over folds of MSE divided by
+    persistence's. ``mae`` is the mean absolute error (of log prices 0.01 is about 1 %); ``mase`` is
+    the same in units of :func:`seasonal_naive_error`, None where that is 0. ``smape`` is the
+    symmetric mean absolute percentage error of the values, from 0 to 200.
+    ``directional_accuracy`` is the share of origins where the value ended on the forecast side of
+    the origin's, with a 95 % binomial interval; None where nothing has a direction, as in
+    persistence.
     """
 
     relative_mse: float

@@ -63,7 +63,10 @@ def fit(
             console,
             f"these are not the study's {known.what} ({known.name} to {known.last_date}, digest "
             f"{known.digest[:12]}): {series.name} to {moment(series.time, -1)}, digest "
-            f"{series.digest[:12]}, split again in the same proportions",
+            f"{series.digest[:12]}, split again in the same proportions"
+            if document.split.rows is None
+            else f"{series.digest[:12]}, split again by the same counts of rows; the last "
+            f"{split.left_out} are left out",
         )
     try:
         with stop_on_signal() as stop, _show_epochs(stop) as on_epoch:

@@ -43,6 +43,8 @@ _ATTRIBUTE = "foretune_spec"
 MAX_DAYS, MAX_FOLDS = 10_000_000, 1000
 _LOGARITHMS = ("log_returns", "log")
 _PARTS = ("split", "train_end", "validation_end", "test_end")
+# Of how data were read, what later forecasts and baselines depend on.
+_CALENDAR = ("freq", "seasonality")
 Rows = Annotated[int, Field(ge=1, le=MAX_DAYS)]
 
 
@@ -111,7 +113,9 @@ class PricesSpec(StrictModel):
 
         if isinstance(data, TimeSeries):
             return data
-        known = {} if isinstance(data, PriceSeries) else self.reading
+        # How a file was read does not concern prices that have been read.
+        of_calendar = {key: self.reading[key] for key in _CALENDAR if key in self.reading}
+        known = of_calendar if isinstance(data, PriceSeries) else self.reading
         return as_series(data, **known | {"target": self.target_key} | reading)
 
     def load(self, study: str, **reading: Any) -> "TimeSeries":
@@ -382,6 +386,7 @@ def _compared(spec: StudySpec) -> dict[str, Any]:
     document = spec.model_dump(exclude={"versions"})
     free = ("name", "source", "calendar", "unit", "step", "reading")
     document["prices"] = {k: value for k, value in spec.prices if k not in free}
+    document["prices"] |= {key: spec.prices.reading.get(key) for key in _CALENDAR}
     return document
 
 

@@ -198,7 +198,8 @@ def test_two_sessions_on_one_day_are_refused() -> None:
         Calendar(frequency="sessions", weekdays=(0, 1)).check(rows("12h", 3, "2020-01-01"))
     assert str(caught.value) == (
         "row 1: time must be 2020-01-02 (sessions (Monday and Tuesday), one step after "
-        "2020-01-01), but got 2020-01-01 12:00:00; remove the row, or give freq="
+        "2020-01-01), but got 2020-01-01 12:00:00; remove the row, or give freq=, which may "
+        "be 'steps' to count rows"
     )
 
 

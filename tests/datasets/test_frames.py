@@ -382,7 +382,9 @@ def test_missing_values_are_filled() -> None:
             series = read(frame_of(y=HOLES), missing=missing)
         assert series.target[[2, 3, 8]].tolist() == filled
         assert series.target[[0, 1, 4, 11]].tolist() == [1, 2, 5, 12]
-        assert series.remarks == (f"3 missing values of y were filled (missing={missing!r})",)
+        (remark,) = series.remarks
+        assert remark.startswith(f"3 missing values of y were filled (missing={missing!r}")
+        assert ("looks ahead" in remark) == (missing == "interpolate")
         assert read(frame_of(), missing=missing).remarks == ()
         with pytest.raises(
             DataError, match=f"row 0: y must be given in the first row, for missing='{missing}'"
@@ -513,3 +515,14 @@ def test_whatever_is_in_a_frame_is_read_or_refused(
         return
     again = read(series.to_frame(), target=series.target_name, past=past)
     assert again.digest == series.digest
+
+
+def test_rows_left_out_beyond_the_target_cost_no_target() -> None:
+    hours = pd.date_range("2024-03-01", periods=124, freq="h")
+    frame = pd.DataFrame({"when": hours, "y": np.arange(124.0), "plan": np.arange(124.0)})
+    frame.loc[100:, "y"] = np.nan
+    frame.loc[120:, "plan"] = np.nan
+    with pytest.warns(DataWarning, match="4 of 124 rows were left out"):
+        series = TimeSeries.from_frame(frame, target="y", future=["plan"], missing="drop")
+    assert series.target.tolist() == list(range(100))
+    assert len(series.future["plan"]) == 120

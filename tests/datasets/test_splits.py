@@ -526,10 +526,24 @@ def test_parts_by_dates() -> None:
 def test_dates_that_are_none_are_refused() -> None:
     days = pd.date_range("2024-01-01", periods=100)
     with pytest.raises(
-        ConfigError, match=r"train_end must be a time like 2024-04-09 .* got 'Mayo'"
+        ConfigError, match=r"train_end must be a time written like 2024-04-09T.* got 'Mayo'"
     ):
         rows_until(days, 0, train_end="Mayo", validation_end="2024-03")
-    with pytest.raises(ConfigError, match=r"validation_end must be a time like .* but got 17"):
+    with pytest.raises(
+        ConfigError, match=r"validation_end must be a time written .* but got 17"
+    ):
         rows_until(days, 0, train_end="2024-01", validation_end=17)
     with pytest.raises(ConfigError, match=r"must follow one another, more than 40 rows apart"):
         rows_until(days, 40, train_end="2024-01", validation_end="2024-02")
+
+
+def test_an_end_is_read_as_iso_8601_alone_and_a_day_whole() -> None:
+    hours = pd.date_range("2024-01-01", periods=24 * 200, freq="h")
+    ends = {"validation_end": "2024-03", "test_end": "2024-04"}
+    day = pd.Timestamp("2024-02-02 23:00")
+    for end in ("2024-02-02", day.date(), "2024-02-02T23:00", day):
+        assert rows_until(hours, 0, train_end=end, **ends)[0] == 33 * 24
+        zoned = hours.tz_localize("Asia/Tokyo")
+        assert rows_until(zoned, 0, train_end=end, **ends)[0] == 33 * 24
+    with pytest.raises(ConfigError, match=r"train_end must be a time written like 2024-07-18T23"):
+        rows_until(hours, 0, train_end="02/01/2024", **ends)

@@ -187,7 +187,7 @@ def test_parts_may_be_said(run: Run, options: tuple[str, ...], rows: Any) -> Non
         ),
         (
             ("--train-end", "soon", "--validation-end", "2024-01-20"),
-            "train_end must be a time like 2024-01-25 23:00:00, but got 'soon'",
+            "train_end must be a time written like 2024-01-25T23:00:00, or the first parts of it",
         ),
         (("--gap", "-1"), "Invalid value for '--gap'"),
         (("--target", "guests"), "users.csv: no column 'guests', which target= (--target) names"),
