@@ -122,7 +122,7 @@ def _on_the_best_baseline(finding: Finding) -> str:
         return ""
     against = finding.against_baseline
     baseline = (
-        f"{finding.baseline}, which needs no training ({finding.baseline_relative_mse:.3f}, "
+        f"{finding.baseline}, which needs no network ({finding.baseline_relative_mse:.3f}, "
         f"{p_value(against.p_value)})"
     )
     if is_significant(against.p_value, against.independent):
@@ -178,7 +178,7 @@ def _baseline_ahead(study: optuna.Study) -> str:
     name, best = min(baselines, key=baselines.__getitem__, default=""), best_so_far(study)
     if best is None or best.value is None or not baselines or baselines[name] >= best.value:
         return ""
-    return f"But {name}, which needs no training, is ahead of it with {baselines[name]:.3f}. "
+    return f"But {name}, which needs no network, is ahead of it with {baselines[name]:.3f}. "
 
 
 # Its name in the first version.

@@ -529,9 +529,7 @@ def test_dates_that_are_none_are_refused() -> None:
         ConfigError, match=r"train_end must be a time written like 2024-04-09T.* got 'Mayo'"
     ):
         rows_until(days, 0, train_end="Mayo", validation_end="2024-03")
-    with pytest.raises(
-        ConfigError, match=r"validation_end must be a time written .* but got 17"
-    ):
+    with pytest.raises(ConfigError, match=r"validation_end must be a time written .* but got 17"):
         rows_until(days, 0, train_end="2024-01", validation_end=17)
     with pytest.raises(ConfigError, match=r"must follow one another, more than 40 rows apart"):
         rows_until(days, 40, train_end="2024-01", validation_end="2024-02")

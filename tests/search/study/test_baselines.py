@@ -181,7 +181,7 @@ def test_a_summary_shows_them_and_says_which_is_ahead(study: optuna.Study) -> No
     ridge = by_hand(walk_forward(required_spec(study).split_days(500), 2))[0]
     assert ridge < study.best_value
     assert f"│ ridge on lags                 │ {ridge:.6f} " in repr(summary(study))
-    words = f"But ridge on lags, which needs no training, is ahead of it with {ridge:.3f}."
+    words = f"But ridge on lags, which needs no network, is ahead of it with {ridge:.3f}."
     assert words in caveat(study)
 
 
@@ -191,7 +191,7 @@ def test_a_trial_that_is_ahead_of_them_all_is_left_alone() -> None:
     study.set_user_attr("foretune_spec", _spec())
     for value, ahead in ((0.95, True), (0.85, False)):
         study.add_trial(optuna.create_trial(value=value))
-        assert ("which needs no training" in caveat(study)) == ahead
+        assert ("which needs no network" in caveat(study)) == ahead
 
 
 def _spec() -> dict[str, Any]:
