@@ -198,7 +198,8 @@ class Calendar:
             raise DataError(
                 f"{where(row)}: time must be {_shown(expected[row])} ({self}"
                 + f", one step after {_shown(time[row - 1])}" * (row > 0)
-                + f"), but got {_shown(time[row])}; {remedy or 'remove the row, or'} give freq="
+                + f"), but got {_shown(time[row])}; {remedy or 'remove the row, or'} give freq=, "
+                "which may be 'steps' to count rows"
             )
 
     def features(self, time: pd.Index, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
@@ -329,8 +330,11 @@ def checked_time(time: pd.Index, where: Callable[[int], str] = row_number) -> pd
         try:
             time = time.as_unit("ns")
         except pd.errors.OutOfBoundsDatetime:
-            years = f"{time.year.min()} to {time.year.max()}"
-            raise DataError(f"time must be of the years 1678 to 2261, but is of {years}") from None
+            row = int(((time.year < 1678) | (time.year > 2261)).argmax())
+            raise DataError(
+                f"{where(row)}: time must be of the years 1678 to 2261, but got "
+                f"{_shown(time[row])}; whole numbers, such as the year alone, may be any"
+            ) from None
     else:
         time = time.astype("int64")
     values = time.to_numpy()
@@ -361,7 +365,8 @@ def zone_name(time: pd.Index) -> str:
             f"time must have a time zone with a name, but got {zone!r}; convert it, as with "
             "tz_convert('Europe/Berlin')"
         )
-    return str(pd.Timestamp(0, tz=zone).strftime("UTC%z")).removesuffix("+0000")
+    offset = str(pd.Timestamp(0, tz=zone).strftime("%z"))
+    return f"UTC{offset[:3]}:{offset[3:]}".removesuffix("+00:00")
 
 
 def _offset(frequency: str) -> Any:
@@ -449,8 +454,8 @@ def _guess(time: pd.Index) -> Calendar:
     steps = np.diff(time.asi8)
     raise DataError(
         f"time must have equal steps, but they are from {pd.Timedelta(int(steps.min()))} to "
-        f"{pd.Timedelta(int(steps.max()))} long and follow no calendar; give freq=, or whole "
-        "numbers as time"
+        f"{pd.Timedelta(int(steps.max()))} long and follow no calendar; give freq=, of which "
+        f"{STEPS!r} counts the rows"
     )
 
 

@@ -10,9 +10,17 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from pandas.api.types import is_numeric_dtype
 
-from foretune.datasets.calendar import SESSIONS, Calendar, infer_calendar, row_number
+from foretune.datasets.calendar import (
+    SESSIONS,
+    STEPS,
+    Calendar,
+    checked_time,
+    infer_calendar,
+    row_number,
+)
+from foretune.datasets.column_names import PERHAPS_TIMES, TARGETS, TIMES, plain
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.text_dates import agree, is_time, read_times
 
@@ -20,11 +28,6 @@ Column: TypeAlias = "pd.Series[Any]"
 Missing = Literal["raise", "drop", "ffill", "interpolate"]
 
 ID = "unique_id"
-TARGET_NAMES = ("y", "target", "value")
-TIME_NAMES = (
-    *("ds", "date", "time", "datetime", "date_time", "date time", "timestamp", "open_time"),
-    *("open time", "day", "week", "month", "quarter", "year", "period", "step", "t"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +80,22 @@ def read_frame(
     data = pd.DataFrame({target: _numbers(table[target], where)})
     for name in [*past, *future]:
         data[name] = _values(table[name])
-    data[time], decided = parse_times(table[time], freq=freq, day_first=day_first, where=where)
+    gaps = missing in ("ffill", "interpolate")
+    data[time], decided = parse_times(
+        table[time], freq=freq, gaps=gaps, day_first=day_first, where=where
+    )
     remarks += decided
     data = in_order(data, time, where, remarks)
     known = data[target].notna().to_numpy()
     beyond = int(known[::-1].argmax()) if future and known.any() else 0  # rows without a target
     data = _without_missing(data, time, beyond, 1 + len(past), missing, where, remarks)
-    if missing in ("ffill", "interpolate"):
+    # Of the rows without a target some may have been left out.
+    beyond = min(beyond, int(data[target].isna().to_numpy()[::-1].cumprod().sum()))
+    if freq == STEPS and data[time].dtype.kind == "M":
+        checked_time(_index(data[time]), lambda row: where(data.index[row]))
+        data[time] = np.arange(len(data))
+        remarks.append("the times are left out, for rows are counted from 0 (freq='steps')")
+    if gaps:
         data, beyond = filled_rows(data, time, beyond, 1 + len(past), missing, freq, where, remarks)
     rows = data.index
     when = _index(data[time])
@@ -107,6 +119,7 @@ def parse_times(
     column: Column,
     *,
     freq: str | None = None,
+    gaps: bool = False,
     day_first: bool | None = None,
     where: Callable[[int], str] = row_number,
 ) -> tuple[Column, tuple[str, ...]]:
@@ -115,6 +128,7 @@ def parse_times(
     Args:
         column: the times [N]; its index is the number of each row.
         freq: the frequency, where it is known; it may decide whether 01/02/2024 is in February.
+        gaps: whether rows may be missing, because they will be filled.
         day_first: whether it is; None to find out.
         where: how a message calls a row.
 
@@ -128,7 +142,7 @@ def parse_times(
         return pd.Series(column.dt.to_timestamp()), ()
     if column.dtype.kind == "M":
         return column, ()
-    text = _whole_numbers(column, where) if _is_number(column) else _text(column)
+    text = _digits(column) if _is_number(column) else _text(column)
     text = text[text != ""]
     if text.empty:
         return text.astype("datetime64[ns]").reindex(column.index), ()
@@ -139,33 +153,24 @@ def parse_times(
             f"{where(number)}: {column.name} must be {rule}, but got {text[number]!r}{note}"
         )
 
-    def is_regular(times: pd.DatetimeIndex) -> bool:
-        try:
-            infer_calendar(times, frequency=freq)
-        except DataError:
-            return False
-        return True
-
     index, remarks = read_times(
         text.to_numpy(),
         f"column {column.name!r}",
         error,
         day_first=day_first,
-        is_regular=None if freq is None else is_regular,
+        freq=freq,
+        gaps=gaps,
     )
     return pd.Series(index, index=text.index, name=column.name).reindex(column.index), remarks
 
 
-def _whole_numbers(column: Column, where: Callable[[int], str]) -> Column:
-    """Return numbers as the text of whole ones."""
-    numbers = column.dropna()
-    wrong = (numbers % 1 != 0) | (numbers.abs() >= 2**62)
-    if wrong.any():
-        row = _first(wrong)
-        raise DataError(
-            f"{where(row)}: {column.name} must be a whole number or a date, but got {numbers[row]}"
-        )
-    return numbers.astype("int64").map(str).astype(object)
+def _digits(column: Column) -> Column:
+    """Return numbers as text, 1.0 as 1."""
+    texts = [
+        str(int(number) if number % 1 == 0 and abs(number) < 2**62 else number)
+        for number in column.dropna()
+    ]
+    return pd.Series(texts, index=column.dropna().index, name=column.name, dtype=object)
 
 
 def _names(names: Sequence[str] | None) -> list[str]:
@@ -177,7 +182,7 @@ def _columns(table: pd.DataFrame) -> list[str]:
 
 
 def _is_number(column: Column) -> bool:
-    return is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype)
+    return is_numeric_dtype(column.dtype) and column.dtype.kind not in "bc"
 
 
 def _text(column: Column) -> Column:
@@ -206,6 +211,8 @@ def _flat(df: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             "a series must be read from a DataFrame whose columns have one name each, but got "
             f"{type(df).__name__}" + " with several" * isinstance(df, pd.DataFrame)
         )
+    if df.empty:
+        raise DataError(f"a DataFrame must have rows and columns, but its shape is {df.shape}")
     table = df.rename(columns=str).reset_index(drop=True)
     if not table.columns.is_unique:
         name = table.columns[table.columns.duplicated()][0]
@@ -243,7 +250,7 @@ def _find_time(
 ) -> str:
     """Return the column of times: an index of dates, or by name, or the only one of dates."""
     free = [name for name in _columns(table) if name not in taken]
-    named = [name for name in free if name.lower() in TIME_NAMES]
+    named = [name for name in free if plain(name) in TIMES | PERHAPS_TIMES]
     dates = [name for name in free if _may_be_dates(table[name])]
     numbers = [name for name in free if table[name].dtype.kind in "iuf"]
     for found in (
@@ -257,10 +264,13 @@ def _find_time(
             times = [pd.Index(parse_times(table[name])[0]) for name in found]
             if not all(agree(times[0], other) for other in times[1:]):
                 raise DataError(
-                    f"the time may be {' or '.join(found)}; choose one, as by time={found[0]!r}"
+                    f"the time may be {' or '.join(found)}; choose one, as by time={found[0]!r}, "
+                    "or make one column of them"
                 )
         if found:
             return found[0]
+    if len(named) == 1:  # which cannot be read, as the error will say
+        return named[0]
     text = [name for name in free if name not in numbers]
     if text or index:
         raise DataError(
@@ -283,12 +293,10 @@ def _may_be_dates(column: Column) -> bool:
 
 def _find_target(table: pd.DataFrame, taken: Sequence[str]) -> str:
     """Return the target by its name, or the only column of numbers."""
-    numbers = [
-        name
-        for name in _columns(table)
-        if name not in taken and name.lower() not in TIME_NAMES and _is_number(table[name])
-    ]
-    found = [name for name in numbers if name.lower() in TARGET_NAMES] or numbers
+    numbers = [n for n in _columns(table) if n not in taken and _is_number(table[n])]
+    known = [name for name in numbers if table[name].notna().any()]
+    named = [name for name in numbers if plain(name) in TARGETS]
+    found = named or [name for name in known if not _counts_time(table[name])] or known
     if len(found) == 1:
         return found[0]
     if not found:
@@ -298,6 +306,11 @@ def _find_target(table: pd.DataFrame, taken: Sequence[str]) -> str:
     raise DataError(
         f"the target may be {' or '.join(found)}; choose one, as by target={found[0]!r}"
     )
+
+
+def _counts_time(column: Column) -> bool:
+    """Whether a column holds the year, the month or the number of each row, by its name."""
+    return plain(str(column.name)) in TIMES | PERHAPS_TIMES and column.dtype.kind in "iu"
 
 
 def _values(column: Column) -> Column:
@@ -389,6 +402,8 @@ def _without_missing(
         f"{where(data.index[row])}: {cells.columns[column]} must be given, but is missing, as is "
         f"a value in {count} of {len(data)} rows; missing='drop' leaves such rows out, "
         "missing='ffill' or missing='interpolate' fill values whose time is known"
+        + ", and a word in empty cells makes them a category"
+        * (data.dtypes.iloc[column].kind == "O")
     )
 
 
@@ -426,7 +441,10 @@ def filled_rows(
                 "has nothing before it to fill with; missing='drop' leaves the row out"
             )
         if count:
-            remarks.append(f"{count} missing values of {name} were filled (missing={missing!r})")
+            looks_ahead = ", which looks ahead: 'ffill' looks back alone" if line else ""
+            remarks.append(
+                f"{count} missing values of {name} were filled (missing={missing!r}{looks_ahead})"
+            )
         filled[name] = values.reindex(filled.index)
     filled[time] = every
     return filled, len(every) - end

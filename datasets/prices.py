@@ -24,6 +24,9 @@ PRICE_FIELDS = ("open", "high", "low", "close")
 TARGETS = (*PRICE_FIELDS, "mid", "adj_close")
 DEFAULT_TARGET = "close"
 
+# A row every few days at the most is usual where rows are trading days.
+_MOST_DAYS = 3
+
 # The mid price adds two prices, so the largest one has to stay clear of float64's overflow.
 _MAX_PRICE = 1e300
 # 0001-01-01 and 9999-12-31 stand for a missing date in many programs, and cannot be plotted.
@@ -187,7 +190,13 @@ class PriceSeries:
                 changes[field] = values[start:stop]
         return dataclasses.replace(self, **changes)
 
-    def series(self, target: str | None = None) -> "TimeSeries":
+    def series(
+        self,
+        target: str | None = None,
+        *,
+        freq: str | None = None,
+        seasonality: int | None = None,
+    ) -> "TimeSeries":
         """Return the prices as a series to forecast.
 
         Its calendar is inferred; where days are missing of it, rows are trading days (sessions).
@@ -195,9 +204,12 @@ class PriceSeries:
         Args:
             target: "open", "high", "low", "close", "mid" or "adj_close", or the name of the target
                 of such a series; None for the close.
+            freq: a pandas offset alias, "sessions" or "steps", in place of what is inferred.
+            seasonality: steps in a season; None for the calendar's own.
 
         Raises:
-            DataError: there is no such target, or a date outside the years 1678 to 2261.
+            DataError: there is no such target, a date is outside the years 1678 to 2261, or the
+                dates are weeks or months that follow no calendar.
 
         Example:
             >>> from foretune.datasets.sources.samples import ar1
@@ -225,12 +237,17 @@ class PriceSeries:
             digest = hashlib.sha256(words + adjusted).hexdigest()
         time = pd.DatetimeIndex(self.dates, name="date")
         try:
-            calendar = infer_calendar(time)
+            calendar = infer_calendar(time, frequency=freq)
         except DataError:
+            # Weeks or months, of which some are moved, are no days with holidays.
+            if freq is not None or np.median(np.diff(self.dates).astype(np.int64)) > _MOST_DAYS:
+                raise
             calendar = trading_days(time)
         # A few days in a row are not every day.
-        if calendar.frequency == "D" and not (time.day_of_week > 4).any():
+        if freq is None and calendar.frequency == "D" and not (time.day_of_week > 4).any():
             calendar = trading_days(time)
+        if seasonality is not None:
+            calendar = dataclasses.replace(calendar, seasonality=seasonality)
         return TimeSeries(
             name=self.name,
             time=time,

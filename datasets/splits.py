@@ -1,7 +1,9 @@
 """Chronological splits: train | gap | validation | gap | test, and their forecast origins."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:  # pandas is half of what a command that only reads a study wo
 
     from foretune.datasets.calendar import Calendar
     from foretune.datasets.series import TimeSeries
+
+
+_ISO = re.compile(r"\d{4}(-\d\d?(-\d\d?([T ]\d\d?(:\d\d){0,2}([+-]\d\d:?\d\d|Z)?)?)?)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,10 +265,13 @@ def rows_until(
             stops.append(len(time))
             continue
         try:
-            whole = time.dtype.kind == "i"
-            stops.append(int(time.slice_locs(end=int(str(end)) if whole else end)[1]))
+            stops.append(_rows_to(time, end))
         except (ValueError, TypeError, KeyError):
-            raise ConfigError(f"{name} must be a time like {time[-1]}, but got {end!r}") from None
+            form = time[-1] if time.dtype.kind == "i" else time[-1].isoformat()
+            raise ConfigError(
+                f"{name} must be a time written like {form}, or the first parts of it, but got "
+                f"{end!r}"
+            ) from None
     train, validation, test = stops
     counts = train, validation - train - gap, test - validation - gap
     if min(counts) <= 0:
@@ -273,6 +281,26 @@ def rows_until(
             f"{validation_end} and {test_end}"
         )
     return counts
+
+
+def _rows_to(time: "pd.Index", end: object) -> int:
+    """Count the rows of ``time`` [N] up to ``end``; a day, month or year is meant whole.
+
+    Raises:
+        ValueError: it is no time as ISO 8601 writes it. (02/01/2020 may be in January.)
+    """
+    import pandas as pd
+
+    if time.dtype.kind == "i":
+        return int(time.slice_locs(end=int(str(end)))[1])
+    if isinstance(end, date) and not isinstance(end, datetime):
+        end = end.isoformat()
+    if isinstance(end, datetime | np.datetime64):
+        end = pd.Timestamp(end)
+        end = end if end.tzinfo else end.tz_localize(getattr(time, "tz", None))
+    elif not (isinstance(end, str) and _ISO.fullmatch(end)):
+        raise ValueError(end)
+    return int(time.slice_locs(end=end)[1])
 
 
 def split_without_test(
@@ -399,17 +427,18 @@ def walk_forward(split: Split, folds: int) -> tuple[Split, ...]:
 class DevelopmentData:
     """The rows that trials may see: train, gap and validation. The test rows are not in it.
 
+    Arrays have one entry a series, S; there is one so far.
+
     Args:
         time: when each row is [validation_stop].
-        values: the target [validation_stop].
+        values: the target [S, validation_stop].
         split: where the parts lie.
         capacity: rows that a program which trains on them has room for: folds of one capacity share
             it.
-        space: what errors are measured in.
-        past: numbers known up to the origin [validation_stop, P].
-        future: numbers known for the steps ahead too, of so many rows more as a forecast has
-            [validation_stop + H at most, F].
-        close: last price of each day [validation_stop], where the target is the mid price.
+        spaces: what errors are measured in, one a series.
+        past: numbers known up to the origin [S, validation_stop, P].
+        future: numbers known for the steps ahead too [S, validation_stop, F].
+        close: last price of each day [S, validation_stop], where the target is the mid price.
         calendar: which the times follow.
         target_name: what figures call the target.
         unit: of the target.
@@ -419,9 +448,9 @@ class DevelopmentData:
     values: NDArray[np.float64]
     split: Split
     capacity: int
-    space: ErrorSpace = LOG
-    past: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
-    future: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    spaces: tuple[ErrorSpace, ...] = (LOG,)
+    past: NDArray[np.float64] = field(default_factory=lambda: np.empty((1, 0, 0)))
+    future: NDArray[np.float64] = field(default_factory=lambda: np.empty((1, 0, 0)))
     close: NDArray[np.float64] | None = None
     calendar: "Calendar | None" = None
     target_name: str = "mid price"
@@ -457,7 +486,7 @@ def development_folds(
     """
     first, *others = (development(data, fold) for fold in walk_forward(split, folds))
     return tuple(
-        replace(part, capacity=split.validation_stop, space=first.space)
+        replace(part, capacity=split.validation_stop, spaces=first.spaces)
         for part in (first, *others)
     )
 
@@ -494,19 +523,19 @@ def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentDa
             "must change after some forecast origin, but stand still"
         )
     seen = series[:stop]
-    past, future, _ = encode(
-        replace(seen, future={name: c[: stop + split.horizon] for name, c in seen.future.items()}),
-        split.train_stop,
-    )
+    close = last_close(seen)
+    # No later row of a covariate either: a slice keeps those that are known in advance.
+    seen = replace(seen, future={name: values[:stop] for name, values in seen.future.items()})
+    past, future, _ = encode(seen, split.train_stop)
     return DevelopmentData(
         time=series.time[:stop].copy(),
-        values=values,
+        values=values[None],
         split=split,
         capacity=stop,
-        space=space,
-        past=past,
-        future=future,
-        close=last_close(seen),
+        spaces=(space,),
+        past=past[None],
+        future=future[None],
+        close=None if close is None else close[None],
         calendar=series.calendar,
         target_name=series.target_name,
         unit=series.unit,

@@ -1,5 +1,6 @@
 """Values to network inputs and back, errors, and smoothing; fitted to training rows alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, Self
 
@@ -86,6 +87,19 @@ class ErrorSpace:
 
 
 LOG = ErrorSpace()
+
+
+def levels_of(spaces: Sequence[ErrorSpace], values: Array) -> Array:
+    """Return values of several series [S, N] as levels, each in its own space."""
+    return np.stack([space.levels(own) for space, own in zip(spaces, values, strict=True)])
+
+
+def changes_of(
+    spaces: Sequence[ErrorSpace], values: Array, origins: NDArray[np.int32], horizon: int
+) -> Array:
+    """Return the actual changes [S, O, H] of several series [S, N] after each origin [O]."""
+    pairs = zip(spaces, values, strict=True)
+    return np.stack([space.changes(own, origins, horizon) for space, own in pairs])
 
 
 class Scaling(Protocol):

@@ -22,6 +22,7 @@ from foretune.search.engine.driver import Driver, DriverStudy, Plan, say
 from foretune.search.engine.executors import InProcess, LokySlots, Slots, given_slots
 from foretune.search.engine.signals import StopRequest, stop_on_signal
 from foretune.search.review.note import StudyNote
+from foretune.search.review.plan import plan_line
 from foretune.search.review.progress import quiet_optuna, show_progress
 from foretune.search.space.known_configs import enqueue_configs, params_of
 from foretune.search.space.space import SearchSpace
@@ -29,6 +30,7 @@ from foretune.search.storage.connect import DEFAULT_STORAGE, find_study, open_st
 from foretune.search.storage.lease import study_lease
 from foretune.search.storage.optuna_internals import startup_trials, study_id
 from foretune.search.storage.retry import DEFAULT_TIMEOUT, STORAGE_ERRORS
+from foretune.search.study.baselines import keep_baselines
 from foretune.search.study.pruners import PRUNERS, default_pruner, pruner_name
 from foretune.search.study.samplers import TrialSeededSampler
 from foretune.search.study.spec import StudySpec, agreed_spec, store_spec
@@ -99,20 +101,12 @@ def run_study(
             fifth of the horizon.
         folds: walk-forward folds; a trial's value is the mean over them. None for the study's own,
             or 1.
-        gap: rows between the training, the validation and the test part; None for the study's own,
-            or the horizon.
-        split: the three parts, as shares (0.6, 0.2, 0.2), as numbers of rows (8640, 2880, 2880), or
-            ("rest", 48, 48); rows after the third are left out. None for the study's own, or the
-            shares above.
-        train_end: the last time that trains, in place of ``split``; a day is meant whole.
-        validation_end: the last time that validates.
-        test_end: the last time of the test; None for the last that is there.
         gap: rows between two parts; None for the study's own, or the horizon. Published protocols
             have 0.
-        split: which rows train, validate and test: three shares that add up to 1, or three counts
-            from the first row on, of which one may be "rest"; None for the study's own, or shares
-            of 0.6, 0.2 and 0.2.
-        train_end: the last time that is trained on, in place of ``split``.
+        split: which rows train, validate and test: three shares that add up to 1, three counts such
+            as (8640, 2880, 2880), or ("rest", 48, 48); rows after the third count are left out.
+            None for the study's own, or shares of 0.6, 0.2 and 0.2.
+        train_end: the last time that trains, in place of ``split``; a day is meant whole.
         validation_end: the last time that validates.
         test_end: the last time of the test; None for the last of all.
         seed: seed of the sampler; None for the study's own, or 0.
@@ -190,13 +184,16 @@ def run_study(
         retry.check_stop, retry.timeout = stop.check_stop, storage_timeout
         try:
             with study_lease(study) as check_lease:
-                if StudySpec.stored(study) is None:
+                is_new = StudySpec.stored(study) is None
+                if is_new:
                     store_spec(study, spec)
                 enqueue_configs(study, spec.space, start_from)
                 wanted = _target(study, n_trials, sampler, pruner)
                 wanted.store(study)
                 if show_progress_bar:
                     say(printable(what_was_read(series)))
+                    plan_said = plan_line(spec, series, by_default=is_new and horizon is None)
+                    say(printable(plan_said))
                 if left_out := spec.split_days(len(series)).left_out:
                     say(f"the last {left_out:,} rows are left out: they are in no part")
                 missing = n_trials - finished_trials(study)
@@ -248,6 +245,7 @@ def _drive(
     show: bool,
 ) -> None:
     """Run the missing trials, and say at the end why there are not more."""
+    keep_baselines(study, plan.folds)
     note, total = StudyNote(study), plan.n_trials
     # It asks for every config of the study's space, which does not change.
     study.stopped = target.exhausted and isinstance(study.sampler, BruteForceSampler)

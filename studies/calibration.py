@@ -71,6 +71,7 @@ def judge(setting: Setting, seed: int, trials: int) -> Outcome:
         prices,
         n_trials=trials,
         space=SPACE.fix(seed=seed),
+        target="mid",  # of which it is known what can be forecast
         horizon=setting.horizon,
         seed=seed,
         storage=optuna.storages.InMemoryStorage(),

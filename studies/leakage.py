@@ -80,7 +80,7 @@ def honest_value(prices: PriceSeries, split: Split, seed: int, trials: int) -> f
     scores = evaluate(
         config,
         best.params,
-        prices.mid,
+        prices.mid[None],
         train_stop=split.train_stop,
         origins=split.test_origins,
         horizon=split.horizon,

@@ -127,7 +127,7 @@ def as_printed(config: TrialConfig, data: DevelopmentData) -> tuple[AsPrinted, l
             f"{result.train_loss:.4f} test half MSE {result.half_mse:.6f}",
             flush=True,
         )
-    levels = scale(config, data.values, data.split.train_stop).inputs
+    levels = scale(config, data.values, data.split.train_stop).inputs[0]
     train = levels[: data.split.train_stop]
     average, smoothed = StandardAverage(), ExponentialAverage()
     origins = data.split.validation_origins
@@ -159,7 +159,7 @@ def corrected(config: TrialConfig, prices: PriceSeries) -> Corrected:
     opened = evaluate(
         config,
         best.params,
-        prices.mid,
+        prices.mid[None],
         train_stop=split.train_stop,
         origins=split.test_origins,
         horizon=HORIZON,

@@ -47,8 +47,9 @@ def prices_figure(data: DevelopmentData) -> Figure:
     """Draw the mid price with a date every 500 days (the tutorial's step 2)."""
     figure = Figure(figsize=(18, 9), layout="constrained")
     axes = figure.subplots()
-    days = np.arange(len(data.values))
-    axes.plot(days, data.values, color=BLUE)
+    (values,) = data.values
+    days = np.arange(len(values))
+    axes.plot(days, values, color=BLUE)
     axes.axvspan(0, data.split.train_stop, color=GREY, alpha=0.12, linewidth=0, label="train")
     axes.set_xticks(days[::500], [str(date) for date in data.dates[::500]], rotation=45)
     axes.set_xlabel("date", fontsize=18)
@@ -61,7 +62,7 @@ def prices_figure(data: DevelopmentData) -> Figure:
 def averages_figure(config: TrialConfig, data: DevelopmentData) -> Figure:
     """Draw both one-day averages over the smoothed training days (steps 7 and 8)."""
     figure = Figure(figsize=(WIDTH, 8.0), layout="constrained")
-    train = scale(config, data.values, data.split.train_stop).inputs[: data.split.train_stop]
+    train = scale(config, data.values, data.split.train_stop).inputs[0, : data.split.train_stop]
     rules: tuple[Baseline, ...] = (StandardAverage(), ExponentialAverage())
     for axes, rule in zip(figure.subplots(2, 1), rules, strict=True):
         forecasts = one_step_forecasts(rule, train)
@@ -142,7 +143,7 @@ def _draw_printed(axes: Axes, printed: Mapping[str, Any]) -> None:
 
 def _draw_actual(axes: Axes, data: DevelopmentData) -> None:
     days = slice(data.split.validation_start - 100, data.split.validation_stop)
-    axes.plot(data.dates[days], data.values[days], color=BLACK, linewidth=0.9, label="mid price")
+    axes.plot(data.dates[days], data.values[0, days], color=BLACK, linewidth=0.9, label="mid price")
     axes.set(xlabel="date", ylabel=PRICE)
 
 
@@ -150,8 +151,8 @@ def _draw_paths(
     axes: Axes, data: DevelopmentData, result: EpochResult, colour: str, alpha: float, label: str
 ) -> None:
     for number, origin in enumerate(data.split.validation_origins):
-        dates = data.dates[origin + 1 : origin + 1 + result.forecasts.shape[1]]
-        path = data.values[origin] * np.exp(result.forecasts[number])
+        dates = data.dates[origin + 1 : origin + 1 + result.forecasts.shape[2]]
+        path = data.values[0, origin] * np.exp(result.forecasts[0, number])
         axes.plot(
             dates, path, color=colour, alpha=alpha, linewidth=1.5, label=None if number else label
         )

@@ -1,7 +1,8 @@
 """Files as people have them: each format writes the values that it is given.
 
 `PRICES` and `SERIES`: name -> what writes a DataFrame as the bytes of a file. Prices have the
-columns date, open, high, low, close and volume; a series date and value.
+columns date, open, high, low, close and volume; a series date and value. `ASKED` are series that
+are refused until the user says what is meant.
 """
 
 from collections.abc import Callable, Iterable
@@ -355,6 +356,11 @@ def series(frequency: str = "MS", rows: int = 30, start: str = "2020-01-01") -> 
 
 
 VALUE = number("value")
+GERMAN = (
+    *("Januar", "Februar", "März", "April", "Mai", "Juni"),
+    *("Juli", "August", "September", "Oktober", "November", "Dezember"),
+)
+FRENCH = ("janv", "févr", "mars", "avr", "mai", "juin", "juil", "août", "sept", "oct", "nov", "déc")
 # Name -> (frequency, what writes it).
 SERIES: dict[str, tuple[str, Writer]] = {
     "AirPassengers": (
@@ -466,4 +472,151 @@ SERIES: dict[str, tuple[str, Writer]] = {
         ).encode(),
     ),
     "percent": ("D", lambda df: lines(df, "date,rate", [ISO, number("value", "{:.2f}%")]).encode()),
+    "R, parts of a year": (
+        "MS",
+        lambda df: lines(
+            df,
+            '"rownames","time","value"',
+            [
+                lambda r: str(r.name + 1),
+                lambda r: f"{r['date'].year + (r['date'].month - 1) / 12:.15g}",
+                VALUE,
+            ],
+        ).encode(),
+    ),
+    "year and month": (
+        "MS",
+        lambda df: lines(df, "Jahr;Monat;Wert", [day("%Y"), day("%-m"), VALUE], ";").encode(),
+    ),
+    "year, month, day, hour, Beijing": (
+        "h",
+        lambda df: lines(
+            df,
+            "year,month,day,hour,pm2.5",
+            [day("%Y"), day("%-m"), day("%-d"), lambda r: str(r["date"].hour), VALUE],
+        ).encode(),
+    ),
+    "hours, UCI air": (
+        "h",
+        lambda df: lines(
+            df,
+            "Date;Time;CO(GT);;",
+            [day("%d/%m/%Y"), day("%H.%M.%S"), decimal_comma("value"), text(""), text("")],
+            ";",
+            below=";;;;\n",
+        ).encode(),
+    ),
+    "hours, SMARD": (
+        "h",
+        lambda df: lines(
+            df,
+            "Datum von;Datum bis;Netzlast [MWh]",
+            [
+                day("%d.%m.%Y %H:%M"),
+                lambda r: f"{r['date'] + pd.Timedelta(hours=1):%d.%m.%Y %H:%M}",
+                decimal_comma("value"),
+            ],
+            ";",
+        ).encode("utf-8-sig"),
+    ),
+    "hours, open-meteo": (
+        "h",
+        lambda df: lines(
+            df,
+            "time,temperature_2m (°C)",
+            [day("%Y-%m-%dT%H:%M"), VALUE],
+            above="latitude,longitude,elevation\n52.5,13.4,38.0\n\n",
+        ).encode(),
+    ),
+    "hours, DWD": (
+        "h",
+        lambda df: lines(
+            df, "STATIONS_ID;date;TT_TU;eor", [text("a"), day("%Y%m%d%H"), VALUE, text("eor")], ";"
+        ).encode(),
+    ),
+    "Monat YYYY": (
+        "MS",
+        lambda df: lines(
+            df,
+            "Monat;Wert",
+            [lambda r: f"{GERMAN[r['date'].month - 1]} {r['date'].year}", decimal_comma("value")],
+            ";",
+        ).encode("latin-1"),
+    ),
+    "mmm-yy, French": (
+        "MS",
+        lambda df: lines(
+            df,
+            "Mois;Ventes",
+            [
+                lambda r: f"{FRENCH[r['date'].month - 1]}-{r['date'].year % 100}",
+                decimal_comma("value"),
+            ],
+            ";",
+        ).encode(),
+    ),
+    "ISO weeks": ("W-MON", lambda df: lines(df, "week,cases", [day("%G-W%V"), VALUE]).encode()),
+    "Google Trends": (
+        "W-SUN",
+        lambda df: lines(
+            df, "Week,python: (Worldwide)", [ISO, VALUE], above="Category: All categories\n\n"
+        ).encode(),
+    ),
+}
+
+
+def damaged_cell(row: pd.Series) -> str:  # type: ignore[type-arg]
+    return "." if row.name == 7 else VALUE(row)
+
+
+def twice(df: pd.DataFrame) -> bytes:
+    one = lines(df, "Entity,Year,Population", [text("Chad"), day("%Y"), VALUE])
+    return (one + lines(df, None, [text("Peru"), day("%Y"), number("value", "{:.1f}")])).encode()
+
+
+# Name -> (frequency, what writes it, what the message says, the option that makes it readable).
+ASKED: dict[str, tuple[str, Writer, str, dict[str, object]]] = {
+    "FRED, a point": (
+        "MS",
+        lambda df: lines(df, "DATE,UNRATE", [ISO, damaged_cell]).encode(),
+        "missing='interpolate'",
+        {"missing": "interpolate"},
+    ),
+    "a row is not there": (
+        "D",
+        lambda df: lines(df.drop(index=7), "date,y", [ISO, VALUE]).encode(),
+        "missing='ffill'",
+        {"missing": "ffill"},
+    ),
+    "Our World in Data": ("YS", twice, "series='Entity=Chad'", {"series": "Entity=Chad"}),
+    "12 days or 12 months": (
+        "D",
+        lambda df: lines(df[:12], "date,y", [day("%m/%d/%Y"), VALUE]).encode(),
+        "day_first=False",
+        {"day_first": False},
+    ),
+    "1.234 or 1234": (
+        "D",
+        lambda df: (
+            lines(df, "Datum;Besucher", [ISO, decimal_comma("value", 3)], ";")
+            .replace(",", ".")
+            .encode()
+        ),
+        "decimal='.'",
+        {"decimal": "."},
+    ),
+    "two columns of numbers": (
+        "D",
+        lambda df: lines(df, "date,load,wind", [ISO, VALUE, text("5")]).encode(),
+        "target=",
+        {"target": "load"},
+    ),
+    "two columns of times": (
+        "D",
+        lambda df: lines(
+            df, "a,b,y", [ISO, lambda r: str(r["date"] + pd.Timedelta(days=r.name)), VALUE]
+        ).encode(),
+        "time=",
+        {"time": "a"},
+    ),
 }

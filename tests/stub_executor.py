@@ -44,7 +44,7 @@ class StubExecutor(Executor):
         self._value = value
         self._seconds = seconds
         self._epochs = epochs
-        self._forecasts = np.zeros(forecasts)
+        self._forecasts = np.zeros((1, *forecasts))
         self._threads = ThreadPoolExecutor(size) if seconds else None
         self.tasks = 0
         self.spans: list[tuple[float, float]] = []

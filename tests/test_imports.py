@@ -18,7 +18,7 @@ FILES = sorted(file for part in PARTS for file in (ROOT / part).rglob("*.py"))
 ROOMS = {
     "datasets": """
         common
-        calendar transforms
+        calendar column_names transforms
         text_dates
         series frames panel prices
         splits history

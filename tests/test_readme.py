@@ -83,8 +83,10 @@ def test_pictures_are_shown_and_are_small_and_say_what_they_show() -> None:
 
 
 @pytest.mark.slow
-def test_the_readmes_output_is_what_its_code_prints(tmp_path: Path) -> None:
-    script, text = output_script(), README.read_text(encoding="utf-8")
-    (block,) = script.BLOCK.finditer(text)
-    (ran,) = script.run(text, tmp_path)
-    assert_same_output(block["output"], ran)
+@pytest.mark.parametrize("page", [README, ROOT / "docs/your-own-data.md"], ids=lambda p: p.name)
+def test_the_output_of_a_page_is_what_its_code_prints(page: Path, tmp_path: Path) -> None:
+    script, text = output_script(), page.read_text(encoding="utf-8")
+    blocks = [*script.BLOCK.finditer(text)]
+    for block, ran in zip(blocks, script.run(text, tmp_path), strict=True):
+        if block["output"] is not None:
+            assert_same_output(block["output"], ran)

@@ -47,8 +47,12 @@ class StrictModel(BaseModel):
         __init__.__pydantic_base_init__ = True
 
     def replace(self, **changes: Any) -> Self:
-        """Return a copy with fields changed, validated like a new one."""
-        return type(self)(**{**dict(self), **changes})
+        """Return a copy with fields changed, validated like a new one.
+
+        A field that was never given stays one that was not.
+        """
+        given = {name: value for name, value in self if name in self.model_fields_set}
+        return type(self)(**{**given, **changes})
 
 
 def list_to_tuple(value: Any) -> Any:

@@ -6,44 +6,36 @@ Shapes: ``R`` rows.
 """
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from foretune.datasets.column_names import IDS, PERHAPS_TIMES, TARGETS, TIMES, plain, words
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.sources.dates import to_times
 from foretune.datasets.sources.text_table import Table, is_missing, short
-from foretune.datasets.sources.values import is_number_column
+from foretune.datasets.sources.values import mostly_numbers
 from foretune.datasets.text_dates import agree, is_time
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_TIMES = _words(
-    "ds date dates datetime dateandtime dateutc timestamp timestamputc opentime gmttime localtime "
-    "unix unixtime unixtimestamp observationdate tradedate tradingdate timeperiod datum datumzeit "
-    "zeitstempel fecha fechahora 日期 交易日期 日付 时间戳"
+_CLOCKS = words("time uhrzeit zeit heure hora ora tijd hour hr he hourending stunde 时间")
+_CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?|\d\d?\.\d\d\.\d\d|\d{1,6}", re.ASCII)
+# A date in several columns, of which the first two are needed.
+_PARTS = (
+    words("year yr jahr annee ano anno"),
+    words("month mo monat mois mes mese"),
+    words("day dy tag jour dia giorno"),
+    words("hour hr stunde heure hora ora"),
 )
-# Names that are believed only where the cells are dates, or no other column is a time.
-_PERHAPS_TIMES = _words(
-    "time t day week month quarter year period step index zeit tag woche monat quartal jahr heure "
-    "jour semaine mois annee hora dia semana mes ano ora data giorno mese anno tijd 时间 月份 年份"
-)
-_CLOCKS = _words("time uhrzeit zeit heure hora ora tijd hour hr 时间")
-_CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?|\d{1,6}", re.ASCII)
-_TARGETS = ("y", "target", "value")
-_IDS = ("uniqueid", "seriesid", "itemid", "symbol", "ticker")
 
 # Of each price the usual names, then those that count where none of them is there.
 PRICES: Mapping[str, tuple[str, ...]] = {
     "open": (
         "open openprice openingprice",
-        "o eroffn eroffnung eroffnungskurs erster ouv ouverture apertura abertura 开盘 开盘价",
+        "o eroffn eroffnung eroeffnung eroffnungskurs erster ouv ouverture apertura "
+        "abertura 开盘 开盘价",
     ),
     "high": (
         "high highprice highest dayhigh",
@@ -55,8 +47,8 @@ PRICES: Mapping[str, tuple[str, ...]] = {
     ),
     "close": (
         "close closelast closeprice closingprice",
-        "c last price lastprice zuletzt schluss schlusskurs letzter dernier cloture fermeture "
-        "ultimo cierre fechamento fecho chiusura 收盘 收盘价",
+        "c last price lastprice zuletzt schluss schlusskurs letzter dernier clot cloture "
+        "fermeture ultimo cierre fechamento fecho chiusura 收盘 收盘价",
     ),
     "adj_close": ("adjclose adjustedclose adjcloseprice closeadj closeadjusted", "复权收盘价"),
     "volume": (
@@ -67,18 +59,6 @@ PRICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def plain(name: str) -> str:
-    """Return a column's name without case, accents, marks, numbering and currency.
-
-    Example:
-        >>> [plain(name) for name in ("1. open", "<VOL>", "Adj Close**", "Último", "Price (USD)")]
-        ['open', 'vol', 'adjclose', 'ultimo', 'price']
-    """
-    name = re.sub(r"\((?:[A-Z]{2,5}|column \d+)\)", "", name)
-    name = unicodedata.normalize("NFKD", re.sub(r"^\d+[a-z]?\. ", "", name).lower())
-    return re.sub(r"[\W_]|[\u0300-\u036f]", "", name)
-
-
 def time_columns(table: Table, time: str | None = None) -> tuple[str, ...]:
     """Find the column of times, or those of the date and of the time of day.
 
@@ -87,15 +67,19 @@ def time_columns(table: Table, time: str | None = None) -> tuple[str, ...]:
         time: name of the column, where it is given.
 
     Returns:
-        One name or two; none where all columns are numbers without a name for times, so that
-        the rows count.
+        One name; that of a date and that of a time of day; those of year, month, day and hour;
+        none where all columns are numbers without a name for times, so that the rows count.
 
     Raises:
         DataError: there is no such column, or there are several.
     """
-    date = _find_time(table) if time is None else named_column(table, time, "time= (--time)")
-    if date is None:
-        return ()
+    if time is None:
+        found = _find_time(table)
+        if len(found) != 1:
+            return found
+        (date,) = found
+    else:
+        date = named_column(table, time, "time= (--time)")
     days = _known(table, date)
     for name in table.columns:
         cells = _known(table, name)
@@ -119,7 +103,11 @@ def other_times(table: Table, times: Sequence[str], index: pd.Index) -> tuple[st
 
 
 def target_column(
-    table: Table, times: Sequence[str], index: pd.Index, target: str | None = None
+    table: Table,
+    times: Sequence[str],
+    index: pd.Index,
+    target: str | None = None,
+    taken: Sequence[str] = (),
 ) -> str:
     """Find the column to forecast: by its name, or the only one of numbers.
 
@@ -128,16 +116,24 @@ def target_column(
         times: the columns of the time.
         index: the times [R].
         target: name of the column, where it is given.
+        taken: columns that are used for something else.
 
     Raises:
         DataError: there is no such column, or there are several.
     """
     if target is not None:
         return named_column(table, target, "target= (--target)")
-    used = {*times, *other_times(table, times, index)}
-    free = [name for name in table.columns if name not in used and plain(name) not in _IDS]
-    numbers = [name for name in free if is_number_column(table, name)]
-    found = [name for name in numbers if plain(name) in _TARGETS] or numbers
+    used = {*times, *taken, *other_times(table, times, index)}
+    free = [name for name in table.columns if name not in used and plain(name) not in IDS]
+    # One that is damaged is meant all the same, and another must not take its place.
+    numbers = [name for name in free if mostly_numbers(table, name)]
+    named = [name for name in numbers if plain(name) in TARGETS]
+    counts = {  # the month beside a date
+        name
+        for name in numbers
+        if plain(name) in TIMES | PERHAPS_TIMES and _index(table, name) is not None
+    }
+    found = named or [name for name in numbers if name not in counts] or numbers
     if not found:
         raise _not_found(table, "numbers to forecast", "target= (--target)")
     return _only(table, found, "the target", "target= (--target)")
@@ -178,24 +174,55 @@ def price_columns(
 def select_series(table: Table, series: str | None = None) -> Table:
     """Return the rows of one series of a long file, of which a column names the series.
 
+    Args:
+        table: the file.
+        series: what stands in that column, or "COLUMN=VALUE" where the column has another name
+            than those that are known.
+
     Raises:
         DataError: there are several and none is chosen, or not the one that is.
     """
     for name in table.columns:
         cells = table.column(name)
-        if plain(name) not in (*_IDS, "name", "id"):
+        if plain(name) not in (*IDS, "name", "id"):
             continue
         if series is not None and (cells == series).any():
             return table.rows(cells == series)
         known = list(pd.unique(cells))
-        if series is None and plain(name) in _IDS and len(known) > 1:
+        if series is None and plain(name) in IDS and len(known) > 1:
             raise DataError(
                 f"{table.label}: column {short(name)} must name one series, but names "
                 f"{len(known)}: {_listed(known)}; choose one by series= (--series)"
             )
-    if series is not None:
-        raise DataError(f"{table.label}: no column names a series {short(series)}")
-    return table
+    if series is None:
+        return table
+    name, _, value = series.partition("=")
+    if name not in table.columns or not (table.column(name) == value).any():
+        raise DataError(
+            f"{table.label}: no column names a series {short(series)}; COLUMN=VALUE, such as "
+            "store=1, chooses rows of any column"
+        )
+    return table.rows(table.column(name) == value)
+
+
+def require_one_series(table: Table, times: Sequence[str], index: pd.Index) -> None:
+    """Refuse a long file: its times [R] are there again and again, and a column tells them apart.
+
+    Raises:
+        DataError: names the column, and how to choose one of the series.
+    """
+    again = index.duplicated()
+    for name in table.columns if again.any() else ():
+        cells = table.column(name)
+        known = pd.unique(cells)
+        some = name not in times and 1 < len(known) <= len(cells) / 3
+        if some and not pd.DataFrame({"time": index, "series": cells}).duplicated().any():
+            row = int(again.argmax())
+            raise DataError(
+                f"{table.where(row, times[0])}: the time is there twice; if column {short(name)} "
+                f"names {len(known)} series, choose one by series={f'{name}={known[0]}'!r} "
+                "(--series)"
+            )
 
 
 def named_column(table: Table, name: str, option: str) -> str:
@@ -215,31 +242,36 @@ def named_column(table: Table, name: str, option: str) -> str:
     return _only(table, found, short(name), option)
 
 
-def _find_time(table: Table) -> str | None:
+def _find_time(table: Table) -> tuple[str, ...]:
     dates, named = [], []
     for name in table.columns:
         known = _known(table, name)
         if len(known) and all(map(is_time, known[[0, len(known) // 2, -1]])):
             dates.append(name)
-        if plain(name) in _TIMES:
+        if plain(name) in TIMES:
             named.append(name)
     option = "time= (--time)"
     # Of names that say time, those whose cells are times; dates rather than numbers.
     if named:
         read = [name for name in named if len(named) == 1 or _index(table, name) is not None]
-        return _agreed(table, sorted(read, key=lambda name: name not in dates), option) or named[0]
-    perhaps = [name for name in table.columns if plain(name) in _PERHAPS_TIMES]
+        read.sort(key=lambda name: name not in dates)
+        return (_agreed(table, read, option) or named[0],)
+    perhaps = [name for name in table.columns if plain(name) in PERHAPS_TIMES]
     if dates:
-        return _agreed(table, [name for name in dates if name in perhaps] or dates, option)
+        named = [name for name in dates if name in perhaps] or dates
+        return (_agreed(table, named, option) or named[0],)
+    parts = [[name for name in table.columns if plain(name) in words] for words in _PARTS]
+    if len(parts[0]) == len(parts[1]) == 1:
+        return tuple(names[0] for names in takewhile(bool, parts))
     counts = [name for name in perhaps if _index(table, name) is not None]
-    if counts:
-        return _only(table, counts, "the time", option)
+    if counts or len(perhaps) == 1:  # which cannot be read, as the error will say
+        return (_only(table, counts or perhaps, "the time", option),)
     first = _index(table, table.columns[0]) if table.columns[0] == "column 1" else None
     if first is not None and len(table.columns) > 1 and _steps(first):
-        return table.columns[0]
-    if not all(is_number_column(table, name) for name in table.columns):
+        return (table.columns[0],)
+    if not all(mostly_numbers(table, name) for name in table.columns):
         raise _not_found(table, "times", option)
-    return None
+    return ()
 
 
 def _known(table: Table, name: str) -> NDArray[np.object_]:

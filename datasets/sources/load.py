@@ -18,11 +18,12 @@ if TYPE_CHECKING:  # pandas is half of what a command that only reads a study wo
     from foretune.datasets.series import TimeSeries
 
 
-def _names(value: Any) -> Any:
+def as_names(value: Any) -> Any:
+    """Return a name or a list of names as a tuple."""
     return (value,) if isinstance(value, str) else list_to_tuple(value)
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Names = Annotated[tuple[str, ...], BeforeValidator(as_names)]
 
 
 class Reading(StrictModel):
@@ -85,7 +86,8 @@ def _series(data: Any, how: Reading) -> "TimeSeries":
         data = found
     if isinstance(data, PriceSeries):
         _require_nothing_to_read(how, data.name)
-        return _on_calendar(data.series(how.target), how)
+        made = data.series(how.target, freq=how.freq, seasonality=how.seasonality)
+        return replace(made, reading=how.given())
     if isinstance(data, TimeSeries):
         _require_nothing_to_read(how, data.name)
         if how.target not in (None, data.target_name):
@@ -101,10 +103,13 @@ def _series(data: Any, how: Reading) -> "TimeSeries":
         from foretune.datasets.sources.readers import series_of_frame
 
         return series_of_frame(data, **how.given())
+    shape = getattr(data, "shape", None)
+    of = f" of shape {shape}" if isinstance(shape, tuple) else ""
+    by = f" by {data.index.dtype}" if isinstance(data, pd.Series) else ""
     raise DataError(
         "data must be a TimeSeries, a PriceSeries, a DataFrame, a pandas Series by date, a path or "
-        f"a sample's name, but got {type(data).__name__}; "
-        "TimeSeries.from_frame(pd.DataFrame(...)) makes a series of arrays"
+        f"a sample's name, but got {type(data).__name__}{of}{by}; "
+        "pd.DataFrame({'y': values}, index=times) makes one of values and their times"
     )
 
 
@@ -144,13 +149,14 @@ def _require_nothing_to_read(how: Reading, name: str) -> None:
 
 def _on_calendar(series: "TimeSeries", how: Reading) -> "TimeSeries":
     """Give a series the frequency and seasonality that are asked for."""
-    if how.freq is None and how.seasonality is None:
-        return series
-    from foretune.datasets.calendar import infer_calendar
+    calendar = series.calendar
+    if how.freq is not None:
+        from foretune.datasets.calendar import infer_calendar
 
-    frequency = series.calendar.frequency if how.freq is None else how.freq
-    calendar = infer_calendar(series.time, frequency=frequency, seasonality=how.seasonality)
-    return replace(series, calendar=calendar)
+        calendar = infer_calendar(series.time, frequency=how.freq)
+    if how.seasonality is not None:
+        calendar = replace(calendar, seasonality=how.seasonality)
+    return series if calendar == series.calendar else replace(series, calendar=calendar)
 
 
 def load_prices(where: str) -> PriceSeries:
@@ -197,6 +203,11 @@ def load_series_of(study: str, source: str, **reading: Any) -> "TimeSeries":
         ConfigError: ``source`` is no such name.
         DataError: there are no data; says how to name others.
     """
+    if source == "a DataFrame":
+        raise DataError(
+            f"the data of study {study!r} must be given, as data= (--data): they were a DataFrame, "
+            "which no study keeps"
+        )
     try:
         with warnings.catch_warnings(action="ignore", category=DataWarning):
             return as_series(require_name(source), **reading)

@@ -5,16 +5,17 @@ A table of cells goes in, checked columns come out; the first cell that cannot b
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import PurePath
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.calendar import infer_calendar
+from foretune.datasets.calendar import STEPS
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.frames import Missing, filled_rows, in_order, read_frame
 from foretune.datasets.prices import (
@@ -23,6 +24,7 @@ from foretune.datasets.prices import (
     PRICE_FIELDS,
     PRICE_RULE,
     TARGETS,
+    VOLUME_RULE,
     PriceSeries,
     bad_prices,
     bad_volumes,
@@ -31,14 +33,18 @@ from foretune.datasets.series import TimeSeries
 from foretune.datasets.sources.columns import (
     named_column,
     price_columns,
+    require_one_series,
     select_series,
     target_column,
     time_columns,
 )
 from foretune.datasets.sources.dates import to_times
-from foretune.datasets.sources.load import Reading
+from foretune.datasets.sources.load import Reading, as_names
 from foretune.datasets.sources.text_table import Table, is_missing, read_text_table, short
 from foretune.datasets.sources.values import Decimal, mostly_numbers, to_numbers
+
+# Columns that prices may have, and no study needs.
+_EXTRAS = (("volume", bad_volumes, VOLUME_RULE), ("adj_close", bad_prices, PRICE_RULE))
 
 
 def read_series(
@@ -72,7 +78,8 @@ def read_series(
         past: columns known up to the origin of a forecast.
         future: columns known beyond it; they may go on where the target is missing at the end.
         static: columns with one value.
-        freq: a pandas offset alias, "sessions" or "steps"; None to infer it.
+        freq: a pandas offset alias, "sessions", or "steps", which counts rows that follow no
+            calendar; None to infer it.
         seasonality: steps in a season; None for the calendar's own.
         missing: what to do with missing values: "raise" an error, "drop" their rows, or fill
             them, and missing rows of a regular calendar too: "ffill" repeats the last value,
@@ -81,7 +88,8 @@ def read_series(
         decimal: "." or ",", what stands before the decimals; None to find out.
         columns: which columns the prices are, such as ``{"open": "Apertura"}``; of open, high, low,
             close, adj_close and volume. None to find them by their names in seven languages.
-        series: which one to take, where a column names several.
+        series: which one to take, where a column names several; "COLUMN=VALUE", such as
+            "store=1", chooses the rows of any column.
         name: label of the series; by default the name of the file without its suffix.
 
     Raises:
@@ -96,13 +104,12 @@ def read_series(
         >>> read_series("load.csv", target="MW", future=["holiday"])  # doctest: +SKIP
         TimeSeries('load', 8760 rows, hourly, 2023-01-01 to 2023-12-31 23:00:00)
     """
-    past, future, static = _names(past), _names(future), _names(static)
     how = Reading(
         time=time,
         target=target,
-        past=tuple(past),
-        future=tuple(future),
-        static=tuple(static),
+        past=as_names(past),
+        future=as_names(future),
+        static=as_names(static),
         freq=freq,
         seasonality=seasonality,
         missing=missing,
@@ -112,61 +119,10 @@ def read_series(
         series=series,
     )
     label = _label(path)
-    table = select_series(read_text_table(label, path), series)
-    found = price_columns(table, PRICE_FIELDS if columns else (), columns)
-    price = price_target(table, found, target)
-    if price is not None and not [*past, *future, *static]:
-        daily = _prices(table, found, time, missing, freq, day_first, decimal, name)
-        if daily is not None:
-            made = daily.series(price if target else None)
-            if freq is not None or seasonality is not None:
-                calendar = infer_calendar(made.time, frequency=freq, seasonality=seasonality)
-                made = replace(made, calendar=calendar)
-            return _with_remarks(made, daily.remarks, how)
-    remarks = [*table.remarks]
-    if price is not None and price not in found:
-        raise DataError(
-            f"{label}: the target {price!r} needs one row a day and no covariates; give another by "
-            "target= (--target)"
-        )
-    times = time_columns(table, time)
-    if missing == "drop":
-        table = _with_times(table, times, remarks)
-    frame = pd.DataFrame(index=range(len(table.lines)))
-    when, index = None, pd.Index(frame.index)
-    if times:
-        index, decided = _times(table, times, missing, freq, day_first)
-        remarks += decided
-        when = "time" if times[0].startswith("column ") else times[0]
-    goal = found[price] if price is not None else target_column(table, times, index, target)
-    values, decided = to_numbers(table, goal, decimal=decimal)
-    remarks += decided
-    frame[goal] = values
-    covariates: list[list[str]] = []
-    for option, names in (("past", past), ("future", future), ("static", static)):
-        covariates.append([named_column(table, n, f"{option}= (--{option})") for n in names])
-        for column in covariates[-1]:
-            frame[column], decided = _covariate(table, column, decimal)
-            remarks += decided
-    if when is not None:
-        frame[when] = index
-    read = read_frame(
-        frame,
-        time=when,
-        target=goal,
-        past=covariates[0],
-        future=covariates[1],
-        static=covariates[2],
-        freq=freq,
-        seasonality=seasonality,
-        missing=missing,
-        where=lambda row: f"{label}, line {table.lines[row]}",
-    )
-    given: dict[str, Any] = {item.name: getattr(read, item.name) for item in fields(read)}
-    if price is not None:
-        given |= {"error_space": "log", "target_name": f"{price} price"}
-    made = TimeSeries(name=_name(label, name), source=PurePath(label).name, **given)
-    return _with_remarks(made, (*remarks, *read.remarks), how)
+    with _errors_named(label):
+        made = _series(select_series(read_text_table(label, path), series), how, name)
+    _warn(made.source, made.remarks)
+    return made
 
 
 def read_prices(
@@ -184,8 +140,8 @@ def read_prices(
 
     Columns are found by their names in seven languages, in any order: the files of Kaggle, Yahoo
     Finance, yfinance, Stooq, Alpha Vantage, Investing.com, Nasdaq.com, MetaTrader, Binance and
-    others. The day counts as written: a time and a time zone after it are ignored. Rows are
-    sorted from the oldest to the newest.
+    others. The day counts as written: a time and a time zone after it are ignored, which is said
+    where a day of another zone may be meant. Rows are sorted from the oldest to the newest.
 
     A missing volume counts as 0, as Yahoo writes it for an index; a volume or an adjusted close
     that cannot be read is left out.
@@ -205,13 +161,13 @@ def read_prices(
         >>> read_prices("hpq.us.txt", missing="drop")  # doctest: +SKIP
         PriceSeries('hpq.us', 12075 rows, 1970-01-02 to 2017-11-10)
     """
-    if missing not in get_args(Missing):
-        raise ConfigError(f"missing must be one of {get_args(Missing)}, but got {missing!r}")
-    table = select_series(read_text_table(_label(path), path), series)
-    found = price_columns(table, PRICE_FIELDS, columns)
-    made = _prices(table, found, time, missing, None, day_first, decimal, name, daily=True)
+    how = Reading(time=time, missing=missing, day_first=day_first, decimal=decimal)
+    label = _label(path)
+    with _errors_named(label):
+        table = select_series(read_text_table(label, path), series)
+        made = _prices(table, price_columns(table, PRICE_FIELDS, columns), how, name, daily=True)
     assert made is not None
-    _warn(table.label, made.remarks)
+    _warn(label, made.remarks)
     return made
 
 
@@ -238,14 +194,19 @@ def series_of_frame(df: pd.DataFrame, **reading: Any) -> TimeSeries:
         made = TimeSeries.from_frame(df, target=found.get(price, price), **reading)
         return replace(made, error_space="log", target_name=f"{price} price")
     prices = df.rename(columns=str)
-    for extra, bad in (("volume", bad_volumes), ("adj_close", bad_prices)):
-        values = pd.to_numeric(prices[found[extra]], errors="coerce") if extra in found else None
-        if values is not None and extra == "volume":
-            values = values.fillna(0.0)
-        if values is None or bad(values.to_numpy(np.float64)).any():
+    remarks: tuple[str, ...] = ()
+    for extra, bad, rule in _EXTRAS:
+        if extra not in found or prices[found[extra]].isna().all():
             found.pop(extra, None)
+            continue
+        values = pd.to_numeric(prices[found[extra]], errors="coerce")
+        if extra == "volume":
+            values = values.mask(prices[found[extra]].isna(), 0.0)
+        if bad(values.to_numpy(np.float64)).any():
+            remarks += (f"column {found.pop(extra)!r} is left out, for not all of it is {rule}",)
         else:
             prices[found[extra]] = values
+    _warn("a DataFrame", remarks, 4)
     others = [column for name, column in found.items() if name != "close"]
     read = TimeSeries.from_frame(prices, target=found["close"], past=others, **reading)
     if not isinstance(read.time, pd.DatetimeIndex) or read.time.normalize().has_duplicates:
@@ -263,7 +224,7 @@ def series_of_frame(df: pd.DataFrame, **reading: Any) -> TimeSeries:
         name=read.name,
         dates=read.time.tz_localize(None).to_numpy(),
         source=read.source,
-        remarks=read.remarks,
+        remarks=read.remarks + remarks,
         **{"volume": None} | arrays,
     )
     made = daily.series(price if target else None)
@@ -283,18 +244,80 @@ def _name(label: str, name: str | None) -> str:
     return name if name is not None else stem if stem.strip() else file.name
 
 
-def _names(names: Sequence[str] | None) -> list[str]:
-    return [names] if isinstance(names, str) else [*(names or ())]
-
-
 def _warn(label: str, remarks: Sequence[str], level: int = 3) -> None:
     for remark in remarks:
         warnings.warn(f"{label}: {remark}", DataWarning, stacklevel=level)
 
 
-def _with_remarks(series: TimeSeries, remarks: Sequence[str], how: Reading) -> TimeSeries:
-    _warn(series.source, remarks, 4)
-    return replace(series, remarks=tuple(remarks), reading=how.given())
+@contextmanager
+def _errors_named(label: str) -> Iterator[None]:
+    """Put the file in front of what is wrong with its data, unless it is there."""
+    try:
+        yield
+    except DataError as error:
+        if str(error).startswith(str(DataError(label))):
+            raise
+        raise DataError(f"{label}: {error}") from None
+
+
+def _series(table: Table, how: Reading, name: str | None) -> TimeSeries:
+    """Read the rows of a file that are of one series."""
+    found = price_columns(table, PRICE_FIELDS if how.columns else (), how.columns)
+    price = price_target(table, found, how.target)
+    plain = not (how.past or how.future or how.static)
+    daily = _prices(table, found, how, name) if price and plain and how.freq != STEPS else None
+    if daily is not None:
+        made = daily.series(
+            price if how.target else None, freq=how.freq, seasonality=how.seasonality
+        )
+        return replace(made, reading=how.given())
+    if price is not None and price not in found:
+        raise DataError(
+            f"the target {price!r} needs one row a day and no covariates; give another by target= "
+            "(--target)"
+        )
+    remarks = [*table.remarks]
+    times = time_columns(table, how.time)
+    if how.missing == "drop":
+        table = _without_missing(table, times, len(times), "drop", remarks)
+    frame = pd.DataFrame(index=range(len(table.lines)))
+    when, index = None, pd.Index(frame.index)
+    if times:
+        index, decided = _times(table, times, how)
+        remarks += decided
+        when = "time" if times[0].startswith("column ") else times[0]
+    past, future, static = (
+        [named_column(table, column, f"{option}= (--{option})") for column in names]
+        for option, names in (("past", how.past), ("future", how.future), ("static", how.static))
+    )
+    taken = [*past, *future, *static]
+    goal = found[price] if price else target_column(table, times, index, how.target, taken)
+    frame[goal], decided = to_numbers(table, goal, decimal=how.decimal)
+    remarks += decided
+    for column in taken:
+        frame[column], decided = _covariate(table, column, how.decimal)
+        remarks += decided
+    if when is not None:
+        frame[when] = index
+    read = read_frame(
+        frame,
+        time=when,
+        target=goal,
+        past=past,
+        future=future,
+        static=static,
+        freq=how.freq,
+        seasonality=how.seasonality,
+        missing=how.missing,
+        where=lambda row: f"{table.label}, line {table.lines[row]}",
+    )
+    given: dict[str, Any] = {item.name: getattr(read, item.name) for item in fields(read)}
+    remarks += [remark.replace(f"{table.label}, line", "line") for remark in read.remarks]
+    given["remarks"] = remarks
+    if price is not None:
+        given |= {"error_space": "log", "target_name": f"{price} price"}
+    source = PurePath(table.label).name
+    return TimeSeries(name=_name(table.label, name), source=source, reading=how.given(), **given)
 
 
 def price_target(table: Table, found: Mapping[str, str], target: str | None) -> str | None:
@@ -310,85 +333,56 @@ def price_target(table: Table, found: Mapping[str, str], target: str | None) -> 
     return next((price for price in TARGETS if found.get(price) == column), None)
 
 
-def _with_times(table: Table, times: Sequence[str], remarks: list[str]) -> Table:
-    """Leave out the rows without a time."""
-    gaps = [is_missing(table.column(column)) for column in times]
-    empty = np.any(gaps, axis=0) if gaps else np.zeros(len(table.lines), dtype=np.bool_)
-    if empty.any():
-        remarks.append(
-            f"{empty.sum()} of {len(empty)} rows were left out, for their time is missing "
-            f"(missing='drop'); the first is line {table.lines[empty.argmax()]}"
-        )
-    return table.rows(~empty) if empty.any() else table
-
-
-def _times(
-    table: Table, times: Sequence[str], missing: Missing, freq: str | None, day_first: bool | None
-) -> tuple[pd.Index, tuple[str, ...]]:
-    def fits(index: pd.DatetimeIndex) -> bool:
-        try:
-            gaps = missing in ("ffill", "interpolate")
-            infer_calendar(index, frequency=freq, gaps=gaps)
-        except DataError:
-            return False
-        return True
-
-    is_regular = None if freq is None else fits
-    return to_times(table, times, day_first=day_first, is_regular=is_regular)
+def _times(table: Table, times: Sequence[str], how: Reading) -> tuple[pd.Index, tuple[str, ...]]:
+    gaps = how.missing in ("ffill", "interpolate")
+    index, remarks = to_times(table, times, day_first=how.day_first, freq=how.freq, gaps=gaps)
+    require_one_series(table, times, index)
+    return index, remarks
 
 
 def _covariate(
     table: Table, column: str, decimal: Decimal | None
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return numbers, NaN where missing, or text, None where missing [R]."""
+    """Return numbers, NaN where missing, or text, None where missing [R]; none is a category."""
     if mostly_numbers(table, column):
         return to_numbers(table, column, decimal=decimal)
     cells = table.column(column).copy()
-    cells[is_missing(cells)] = None
+    cells[is_missing(cells) & [cell.lower() != "none" for cell in cells]] = None
     return cells, ()
 
 
 def _prices(
-    table: Table,
-    found: Mapping[str, str],
-    time: str | None,
-    missing: Missing,
-    freq: str | None,
-    day_first: bool | None,
-    decimal: Decimal | None,
-    name: str | None,
-    *,
-    daily: bool = False,
+    table: Table, found: Mapping[str, str], how: Reading, name: str | None, *, daily: bool = False
 ) -> PriceSeries | None:
     """Read daily prices; None where a day has several rows, unless ``daily`` says it must not."""
-    times = time_columns(table, time)
+    times = time_columns(table, how.time)
     if not times:
         raise DataError(f"{table.label}: no column of dates; name one by time= (--time)")
     remarks = [*table.remarks]
     complete, prices = table, {price: found[price] for price in PRICE_FIELDS}
-    table = _without_missing(table, [*times, *prices.values()], len(times), missing, remarks)
+    table = _without_missing(table, [*times, *prices.values()], len(times), how.missing, remarks)
     if len(table.lines) < 2:
         raise DataError(
             f"{table.label}: a price series needs at least 2 rows, but got {len(table.lines)}"
         )
-    index, decided = _times(table, times, missing, freq, day_first)
+    index, decided = _times(table, times, how)
     remarks += decided
-    days = _days(table, times[0], index)
+    days = _days(table, times[0], index, remarks)
     order = np.argsort(days, kind="stable")
     same = days[order[1:]] == days[order[:-1]]
     if same.any() and not daily and not index.has_duplicates:
         return None
     data = pd.DataFrame(index=range(len(days)))
     for price, column in prices.items():
-        values, decided = to_numbers(table, column, decimal=decimal)
+        values, decided = to_numbers(table, column, decimal=how.decimal)
         wrong = bad_prices(values) & ~np.isnan(values)
         if wrong.any():
             raise table.error(int(wrong.argmax()), column, PRICE_RULE)
         data[price] = values
         remarks += decided
-    for extra, bad in (("volume", bad_volumes), ("adj_close", bad_prices)):
+    for extra, bad, _rule in _EXTRAS:
         if extra in found:
-            data = data.assign(**_extra(table, found[extra], extra, bad, decimal, remarks))
+            data = data.assign(**_extra(table, found[extra], extra, bad, how.decimal, remarks))
     _check_range(table, data, prices)
     if same.any():
         first, second = order[same.argmax()], order[same.argmax() + 1]
@@ -398,14 +392,14 @@ def _prices(
         )
     data["time"] = days.astype("datetime64[s]")
     data = in_order(data, "time", lambda row: f"line {table.lines[row]}", remarks)
-    if missing in ("ffill", "interpolate"):
+    if how.missing in ("ffill", "interpolate"):
         data, _ = filled_rows(
             data,
             "time",
             0,
             len(data.columns) - 1,
-            missing,
-            freq,
+            how.missing,
+            how.freq,
             lambda row: f"{table.label}, line {table.lines[row]}",
             remarks,
         )
@@ -422,11 +416,13 @@ def _prices(
 
 
 def _without_missing(
-    table: Table, columns: list[str], times: int, missing: Missing, remarks: list[str]
+    table: Table, columns: Sequence[str], times: int, missing: Missing, remarks: list[str]
 ) -> Table:
     """Refuse or leave out rows without a time, the first ``times`` columns, or without a price."""
     if missing in ("ffill", "interpolate"):
         columns = columns[:times]
+    if not columns:
+        return table
     gaps = np.array([is_missing(table.column(column)) for column in columns], dtype=np.bool_)
     incomplete = np.asarray(gaps.any(axis=0))
     if not incomplete.any():
@@ -434,7 +430,7 @@ def _without_missing(
     count, row = int(incomplete.sum()), int(incomplete.argmax())
     if missing == "drop":
         remarks.append(
-            f"{count} of {len(table.lines)} rows were left out, for a date or a price is missing "
+            f"{count} of {len(table.lines)} rows were left out, for a cell is missing "
             f"(missing='drop'); the first is line {table.lines[row]}"
         )
         return table.rows(~incomplete)
@@ -446,13 +442,15 @@ def _without_missing(
     raise table.error(row, columns[at], "a date" if at < times else PRICE_RULE, note)
 
 
-def _days(table: Table, column: str, index: pd.Index) -> NDArray[np.datetime64]:
+def _days(table: Table, column: str, index: pd.Index, remarks: list[str]) -> NDArray[np.datetime64]:
     """Return the days of times [R], by their local clock."""
     if not isinstance(index, pd.DatetimeIndex):
         raise table.error(0, column, "a date", "; another column is named by time= (--time)")
     wrong = (index.year < FIRST_YEAR) | (index.year > LAST_YEAR)
     if wrong.any():
         raise table.error(int(wrong.argmax()), column, f"of the years {FIRST_YEAR} to {LAST_YEAR}")
+    if index.tz is not None and (index != index.normalize()).any():
+        remarks.append(f"the days of column {short(column)} are those of {index.tz}")
     return index.tz_localize(None).to_numpy().astype("datetime64[D]")
 
 

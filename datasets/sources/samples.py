@@ -44,7 +44,7 @@ _ABOUT = {
         "17,544 hours",
         "bike rentals in Washington, 2011 and 2012, with weather and holidays",
     ),
-    "random_walk": ("4,000 days", "simulated prices; nothing can be forecast"),
+    "random_walk": ("4,000 days", "simulated prices; of the mid nothing can be forecast"),
     "ar1": ("4,000 days", "simulated prices; a return depends on the one before"),
     "noisy_sine": ("4,000 days", "simulated prices; a wave under noise"),
     "trend_season": ("144 months", "simulated values; a trend and a season under noise"),
@@ -225,7 +225,8 @@ def ar1(
 ) -> PriceSeries:
     """Simulate autoregressive log returns, ``r_t = phi r_{t-1} + eps_t``, from the stationary law.
 
-    Best achievable relative MSE: ``ar1_best_relative_mse(phi, horizon)``, below 1.
+    Best achievable relative MSE, of the mid price: ``ar1_best_relative_mse(phi, horizon)``, which
+    is below 1.
 
     Args:
         length: days, at least 2.
@@ -301,7 +302,7 @@ def noisy_sine(
 ) -> PriceSeries:
     """Simulate a sine with white noise: log price ``log 100 + a sin(2 pi t / period) + noise z_t``.
 
-    Best achievable relative MSE, over whole periods and H steps:
+    Best achievable relative MSE of the mid price, over whole periods and H steps:
 
       noise^2 / mean_{h=1..H} (a^2 (1 - cos(2 pi h / period)) + 2 noise^2)
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import DataError
+from foretune.datasets.text_dates import MONTH
 
 MAX_BYTES = 32 * 2**20
 MAX_COLUMNS = 1000
@@ -30,11 +31,10 @@ MAX_COLUMNS = 1000
 _MISSING = frozenset(
     ("", "-", "--", "—", ".", "..", "?", "na", "n/a", "n.a.", "#n/a", "nan", "nat", "null", "none")
 )
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _LIKE_TIME = re.compile(
-    r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.*|\d{4}(?:[-/]|m)\d\d|\d\d?[-/]\d{4}|\d{8}[ t]\d.*"
-    r"|\d{4}[- ]?q[1-4]|q[1-4][- /]?\d{4}"
-    rf"|(?:\d{{1,4}}[-/ ]?)?{_MONTH}[-/, ]*\d.*|\d{{4}}[-/ ]{_MONTH}",
+    r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}(?!\d).*|\d{4}(?:[-/]|m)\d\d|\d\d?[-/]\d{4}|\d{8}[ t]\d.*"
+    r"|\d{4}[- ]?q[1-4]|q[1-4][- /]?\d{4}|\d{4}-?w\d\d(?:-?\d)?"
+    rf"|(?:\d{{1,4}}\.?[-/ ]?)?{MONTH}[-/, ]*\d.*|\d{{4}}[-/ ]{MONTH}",
     re.ASCII | re.IGNORECASE,
 )
 _LIKE_NUMBER = re.compile(

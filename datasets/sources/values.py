@@ -85,15 +85,6 @@ def to_numbers(
     return good[found], (f"column {short(column)} has a {_NAMES[found]} for {why}: {ways}",)
 
 
-def is_number_column(table: Table, column: str) -> bool:
-    """Whether a column has numbers and missing cells, and nothing else."""
-    cells = table.column(column)
-    if _plain_numbers(cells) is not None:
-        return True
-    read = (_read(cells, decimal) for decimal in _DIGITS)
-    return any(not bad.any() and not np.isnan(values).all() for values, bad in read)
-
-
 def mostly_numbers(table: Table, column: str) -> bool:
     """Whether most cells of a column that are not missing are numbers; then all should be."""
     cells = table.column(column)

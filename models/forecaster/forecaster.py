@@ -149,7 +149,7 @@ class Forecaster:
         trained = train_and_refit(config, part, refit=refit, on_epoch=on_epoch)
         train_values, time = series.target[: trained.train_stop], series.time
         calibration = Calibration(
-            errors=np.abs(trained.chosen.forecasts - validation_growth(part)),
+            errors=np.abs(trained.chosen.forecasts - validation_growth(part))[0],
             first=int(split.validation_origins[0]),
             stride=split.stride,
             since=len(series) - 1,
@@ -159,7 +159,7 @@ class Forecaster:
             config=config,
             params=jax.tree.map(np.asarray, trained.params),
             scaling=fit_scaling(config.scaling, train_values, window=config.scaling_window),
-            space=part.space,
+            space=part.spaces[0],
             history=History.of(series),
             training=TrainingDocument(
                 digest=series.digest,
@@ -173,7 +173,7 @@ class Forecaster:
                 relative_mse=trained.chosen.relative_mse,
             ),
             widths=calibration.widths(
-                part.space.levels(series.target), none_yet, coverage=coverage
+                part.spaces[0].levels(series.target), none_yet, coverage=coverage
             ),
             coverage=coverage,
             versions=versions(),
@@ -372,6 +372,6 @@ class Forecaster:
         columns = {"forecast": changes, "lower": lower, "upper": upper}
         last = np.array([len(self.history) - 1], np.int32)
         return {
-            name: self.space.after(values[None], last, self.history.values)[0]
+            name: self.space.after(values, last, self.history.values)[0]
             for name, values in columns.items()
         }

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.splits import Split
 from foretune.datasets.transforms import exponential_moving_average
-from foretune.models.forecasts.ridge import choose_ridge
+from foretune.models.forecasts.ridge import Ridge, choose_ridge
 
 Levels = NDArray[np.float64]
 Days = NDArray[np.int32]
@@ -233,34 +233,59 @@ def baseline_changes(
     past: Levels | None = None,
     future: Levels | None = None,
     close: Levels | None = None,
+    ridges: Sequence[Sequence[Ridge]] | None = None,
 ) -> dict[str, list[Levels]]:
-    """Forecast with every baseline of a study, in its error space.
+    """Forecast with every baseline of a study, in its error space, each series by itself.
 
     They are fitted to the training rows of each fold; lags and penalty of the ridge are chosen on
     validation. The seasonal naive and the ridge are left out where the rows are too few for them.
 
     Args:
-        levels: values in the error space, such as log prices [N]: up to the last validation row, or
-            with ``test`` to the last test row.
+        levels: values in the error space, such as log prices [S, N]: up to the last validation row,
+            or with ``test`` to the last test row.
         folds: where the rows of each fold lie.
         test: forecast at the test origins, with what is fitted to the last fold.
         seasonality: steps in a season; None or 1 where there is none.
-        past: covariates known up to an origin [N, P], for the ridge.
-        future: covariates known beyond it too [N, F] or longer, for the ridge.
-        close: levels of the last price of each day [N], where ``levels`` are those of another.
+        past: covariates known up to an origin [S, N, P], for the ridge.
+        future: covariates known beyond it too [S, N, F] or longer, for the ridge.
+        close: levels of the last price of each day [S, N], where ``levels`` are those of another.
+        ridges: what :func:`choose_ridge` returned of each series for the same folds; None to choose
+            here.
 
     Returns:
-        By name, the changes since each origin [O, H]: one array a fold, or with ``test`` one alone.
+        By name, the changes since each origin [S, O, H]: one array a fold, or with ``test`` one.
 
     Example:
-        >>> found = baseline_changes(np.log(prices.mid), [split], close=np.log(prices.close))
-        >>> list(found)
+        >>> levels, close = np.log(prices.mid)[None], np.log(prices.close)[None]
+        >>> list(baseline_changes(levels, [split], close=close))
         ['persistence', 'drift', 'last close', 'ridge on lags']
     """
+    of_series = []
+    for number, own in enumerate(levels):
+        p, f, c = (None if every is None else every[number] for every in (past, future, close))
+        chosen = choose_ridge(own, folds, past=p, future=f) if ridges is None else ridges[number]
+        of_series.append(_changes_of_one(own, folds, test, seasonality, p, f, c, chosen))
+    return {
+        name: [np.stack(fold) for fold in zip(*(one[name] for one in of_series), strict=True)]
+        for name in of_series[0]
+    }
+
+
+def _changes_of_one(
+    levels: Levels,
+    folds: Sequence[Split],
+    test: bool,
+    seasonality: int | None,
+    past: Levels | None,
+    future: Levels | None,
+    close: Levels | None,
+    ridges: Sequence[Ridge],
+) -> dict[str, list[Levels]]:
+    """Forecast one series [N] as :func:`baseline_changes`: changes [O, H]."""
     horizon, first = folds[0].horizon, folds[0].validation_start
-    ridges = choose_ridge(levels, folds, past=past, future=future) or (None,) * len(folds)
     found: dict[str, list[Levels]] = {}
-    for split, ridge in list(zip(folds, ridges, strict=True))[-1 if test else 0 :]:
+    fitted = zip(folds, ridges or (None,) * len(folds), strict=True)
+    for split, ridge in list(fitted)[-1 if test else 0 :]:
         origins = split.test_origins if test else split.validation_origins
         now = levels[origins][:, None]
         rules: list[Baseline] = [Persistence(), Drift.fit(levels[: split.train_stop])]

@@ -51,12 +51,13 @@ def conformal_widths(forecast: Growth, actual: Growth, *, coverage: float = COVE
     used, which covers O / (O + 1), less than ``coverage``: 0.9 needs at least 9 forecasts.
 
     Args:
-        forecast: forecast changes [O, H], at origins whose days trained nothing.
-        actual: actual changes [O, H].
+        forecast: forecast changes [O, H], at origins whose days trained nothing; or of several
+            series [S, O, H], each of which has widths of its own.
+        actual: actual changes, of the same shape.
         coverage: share of outcomes to cover, above 0 and below 1.
 
     Returns:
-        Changes [H].
+        Changes [H], or [S, H].
 
     Raises:
         ConfigError: ``coverage`` is out of range, the shapes differ or there is no forecast.
@@ -70,21 +71,21 @@ def conformal_widths(forecast: Growth, actual: Growth, *, coverage: float = COVE
         >>> lower, upper = interval(test_forecast, widths)
     """
     _require_share(coverage)
-    if forecast.shape != actual.shape or forecast.ndim != 2 or forecast.size == 0:
+    if forecast.shape != actual.shape or forecast.ndim not in (2, 3) or forecast.size == 0:
         raise ConfigError(
             "forecast and actual must have one shape [O, H] that is not empty, but have "
             f"{forecast.shape} and {actual.shape}"
         )
-    origins = len(forecast)
+    origins = forecast.shape[-2]
     # In decimals, because 100 * 0.55 is above 55 in binary and would round up to 56.
     rank = math.ceil(Decimal(str(float(coverage))) * (origins + 1))
-    errors: Growth = np.sort(np.abs(actual - forecast), axis=0)
-    widths: Growth = errors[min(rank, origins) - 1]
+    errors: Growth = np.sort(np.abs(actual - forecast), axis=-2)
+    widths: Growth = errors[..., min(rank, origins) - 1, :]
     return widths
 
 
 def interval(forecast: Growth, widths: Growth) -> tuple[Growth, Growth]:
-    """Return the lower and upper ends [O, H] around forecasts, for half-widths [H] or [O, H]."""
+    """Return the ends around forecasts [..., O, H], for half-widths like them or [H]."""
     return forecast - widths, forecast + widths
 
 
@@ -262,12 +263,12 @@ def _share_that_follows(
 
 
 def coverage_by_step(forecast: Growth, actual: Growth, widths: Growth) -> NDArray[np.float64]:
-    """Return the share of origins whose outcome is inside its interval, ends included: [H].
+    """Return the share of origins whose outcome is inside its interval, ends included.
 
     Args:
-        forecast: forecast changes [O, H].
-        actual: actual changes [O, H].
-        widths: half-widths [H] or [O, H].
+        forecast: forecast changes [..., O, H].
+        actual: actual changes, of the same shape.
+        widths: half-widths of the same shape, or [H].
     """
     # Errors against widths, and not outcomes against ends: the sums that make the ends round, and
     # would leave out the very outcomes that set the widths.

@@ -9,13 +9,15 @@ from scipy.special import ndtr, ndtri
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.splits import DevelopmentData
+from foretune.datasets.transforms import LOG, ErrorSpace, changes_of, levels_of
 
-# Changes since an origin, log growth of prices: [O, H], or a path [H] of one origin.
+# Changes since an origin, log growth of prices: of several series [S, O, H], of one [O, H], or a
+# path [H] of one origin.
 Growth = NDArray[np.float64]
 
 
 def mean_squared_error(forecast: Growth, actual: Growth) -> float:
-    """Return the mean over origins and steps of the squared difference of two [O, H] arrays."""
+    """Return the mean of the squared difference of two arrays of one shape."""
     return float(np.mean(np.square(forecast - actual)))
 
 
@@ -43,6 +45,11 @@ def relative_mse(forecast: Growth, actual: Growth) -> float:
             f"values must change after some of the {len(actual)} forecast origins, but stand still"
         )
     return mean_squared_error(forecast, actual) / persistence
+
+
+def mean_relative_mse(forecast: Growth, actual: Growth) -> float:
+    """Return the mean over series of the relative MSE of each: of changes [S, O, H]."""
+    return float(np.mean([relative_mse(f, a) for f, a in zip(forecast, actual, strict=True)]))
 
 
 def direction_hits(forecast: Growth, actual: Growth) -> tuple[int, int]:
@@ -140,18 +147,21 @@ def direction_p_value(forecast: Growth, actual: Growth, overlap: int = 1) -> flo
 class Metrics:
     """The numbers that rank forecasts; errors are in the data's error space.
 
-    ``relative_mse`` is the mean over folds of MSE / persistence MSE. ``mae`` is the mean absolute
-    error (of log prices 0.01 is about 1 %); ``mase`` is the same in units of the mean absolute
-    change from one training row to the next (Hyndman & Koehler 2006). ``directional_accuracy`` is
-    the share of origins where the value ended on the forecast side of the origin's, with a 95 %
-    interval; None where nothing has a direction, as in persistence. ``directional_p_value`` says
-    whether that is more than the ups and downs alone give (:func:`direction_p_value`).
+    All are means over the series. ``relative_mse`` is the mean over folds of MSE divided by
+    persistence's. ``mae`` is the mean absolute error (of log prices 0.01 is about 1 %); ``mase`` is
+    the same in units of :func:`seasonal_naive_error`, None where that is 0. ``smape`` is the
+    symmetric mean absolute percentage error of the values, from 0 to 200.
+    ``directional_accuracy`` is the share of origins where the value ended on the forecast side of
+    the origin's, with a 95 % interval; None where nothing has a direction, as in persistence.
+    ``directional_p_value`` says whether that is more than the ups and downs alone give
+    (:func:`direction_p_value`).
     """
 
     relative_mse: float
     mse: float
     mae: float
-    mase: float
+    mase: float | None
+    smape: float
     directional_accuracy: float | None
     directional_low: float | None
     directional_high: float | None
@@ -166,9 +176,10 @@ class Metrics:
 class Assessment:
     """Metrics, and the curves behind them.
 
-    ``losses`` [O] is each origin's MSE over the steps, in units of its fold's persistence MSE:
-    their mean is ``relative_mse``. ``persistence_losses`` [O] are persistence's, of mean 1.
-    ``mse_by_step``, ``persistence_mse_by_step`` and ``mae_by_step`` are [H].
+    ``losses`` [O] is each origin's MSE over the steps, in units of its fold's persistence MSE, the
+    mean over the series: their mean is ``relative_mse``. ``persistence_losses`` [O] are
+    persistence's, of mean 1. ``mse_by_step``, ``persistence_mse_by_step`` and ``mae_by_step`` are
+    [H].
     """
 
     metrics: Metrics
@@ -180,79 +191,121 @@ class Assessment:
 
 
 def assess(
-    forecasts: Sequence[Growth], actuals: Sequence[Growth], *, daily_change: float, overlap: int
+    forecasts: Sequence[Growth],
+    actuals: Sequence[Growth],
+    *,
+    now: Sequence[NDArray[np.float64]],
+    units: Sequence[float],
+    overlap: int,
+    spaces: Sequence[ErrorSpace] = (LOG,),
 ) -> Assessment:
     """Assess forecasts against the actual growth.
 
     Args:
-        forecasts: for each fold, forecast changes since each origin [O, H].
-        actuals: for each fold, actual changes since each origin [O, H].
-        daily_change: mean absolute change from one training row to the next.
+        forecasts: for each fold, forecast changes since each origin [S, O, H].
+        actuals: for each fold, actual changes since each origin [S, O, H].
+        now: for each fold, the values at the origins [S, O].
+        units: of MASE for each series, the :func:`seasonal_naive_error` before what is scored.
         overlap: origins in a row whose targets overlap, so that their directions say less.
+        spaces: of the changes, one a series.
 
     Raises:
         DataError: the values stood still after every origin of a fold.
 
     Example:
-        >>> assess([forecast], [actual], daily_change=0.007, overlap=5).metrics.mase
+        >>> assess([forecast], [actual], now=[now], units=[0.007], overlap=5).metrics.mase
     """
     pairs = list(zip(forecasts, actuals, strict=True))
-    relative = [relative_mse(forecast, actual) for forecast, actual in pairs]
-    error = np.concatenate([forecast - actual for forecast, actual in pairs])
-    moves = np.concatenate(actuals)
-    ends = np.concatenate(forecasts)[:, -1], moves[:, -1]
+    relative = [mean_relative_mse(forecast, actual) for forecast, actual in pairs]
+    made, moves = np.concatenate(forecasts, axis=1), np.concatenate(actuals, axis=1)
+    error = made - moves
+    ends = made[..., -1].ravel(), moves[..., -1].ravel()
     hits, directed = direction_hits(*ends)
     low, high = proportion_interval(hits, directed, overlap) if directed else (None, None)
-    mae = float(np.mean(np.abs(error)))
+    at = np.concatenate(now, axis=1)
+    percent = [_symmetric_errors(*own) for own in zip(made, moves, at, spaces, strict=True)]
+    scaled = [np.mean(np.abs(e)) / unit for e, unit in zip(error, units, strict=True) if unit > 0]
+    horizon = error.shape[-1]
     return Assessment(
         metrics=Metrics(
             relative_mse=float(np.mean(relative)),
             mse=float(np.mean(error**2)),
-            mae=mae,
-            mase=mae / daily_change,
+            mae=float(np.mean(np.abs(error))),
+            mase=float(np.mean(scaled)) if len(scaled) == len(error) else None,
+            smape=float(np.mean(percent)),
             directional_accuracy=hits / directed if directed else None,
             directional_low=low,
             directional_high=high,
             directional_p_value=direction_p_value(*ends, overlap),
         ),
-        losses=np.concatenate(
-            [np.mean((f - a) ** 2, axis=1) / persistence_mse(a) for f, a in pairs]
-        ),
-        persistence_losses=np.concatenate(
-            [np.mean(a**2, axis=1) / persistence_mse(a) for a in actuals]
-        ),
-        mse_by_step=np.mean(error**2, axis=0),
-        persistence_mse_by_step=np.mean(moves**2, axis=0),
-        mae_by_step=np.mean(np.abs(error), axis=0),
+        losses=np.concatenate([_losses(f - a, a) for f, a in pairs]),
+        persistence_losses=np.concatenate([_losses(a, a) for a in actuals]),
+        mse_by_step=np.mean(error.reshape(-1, horizon) ** 2, axis=0),
+        persistence_mse_by_step=np.mean(moves.reshape(-1, horizon) ** 2, axis=0),
+        mae_by_step=np.mean(np.abs(error.reshape(-1, horizon)), axis=0),
     )
 
 
+def _losses(error: Growth, actual: Growth) -> NDArray[np.float64]:
+    """Return the mean over series of each one's squared errors in units of persistence's: [O]."""
+    of_series = [
+        np.mean(e**2, axis=1) / persistence_mse(a) for e, a in zip(error, actual, strict=True)
+    ]
+    losses: NDArray[np.float64] = np.mean(of_series, axis=0)
+    return losses
+
+
+def _symmetric_errors(
+    forecast: Growth, actual: Growth, now: NDArray[np.float64], space: ErrorSpace
+) -> NDArray[np.float64]:
+    """Return 200 |f - a| / (|f| + |a|) of the values that changes [O, H] lead to: [O, H]."""
+    if space.name == "log":  # the same of exp(forecast) and exp(actual), which cannot overflow
+        return 200 * np.abs(np.tanh((forecast - actual) / 2))
+    f, a = (now[:, None] + space.unit * changes for changes in (forecast, actual))
+    size = np.abs(f) + np.abs(a)
+    return 200 * np.abs(f - a) / np.where(size > 0, size, 1.0)
+
+
 def assess_folds(folds: Sequence[DevelopmentData], forecasts: Sequence[Growth]) -> Assessment:
-    """Assess validation forecasts, one array [O, H] of changes a fold.
+    """Assess validation forecasts, one array [S, O, H] of changes a fold.
 
     Raises:
         DataError: the values stood still after every origin of a fold.
     """
+    first = folds[0]
+    before = levels_of(first.spaces, first.values[:, : first.split.validation_start])
     return assess(
         forecasts,
         [validation_growth(fold) for fold in folds],
-        daily_change=training_daily_change(folds),
-        overlap=folds[0].split.overlap,
+        now=[fold.values[:, fold.split.validation_origins] for fold in folds],
+        units=[seasonal_naive_error(levels, first.seasonality) for levels in before],
+        overlap=first.split.overlap,
+        spaces=first.spaces,
     )
 
 
-def training_daily_change(folds: Sequence[DevelopmentData]) -> float:
-    """Return the unit of MASE: of the first fold's training rows, which every fold has.
+def seasonal_naive_error(levels: NDArray[np.float64], season: int | None) -> float:
+    """Return the unit of MASE: the mean absolute change of levels [N] over one season.
 
-    It is the mean absolute change from one row to the next, the error of "tomorrow is like today"
-    one step ahead (Hyndman & Koehler 2006, "Another look at measures of forecast
-    accuracy").
+    It is the error of the seasonal naive in sample (Hyndman & Koehler 2006, "Another look at
+    measures of forecast accuracy").
+
+    Example:
+        >>> seasonal_naive_error(np.array([1.0, 5.0, 2.0, 6.0]), 2)
+        1.0
     """
-    first = folds[0]
-    levels = first.space.levels(first.values[: first.split.train_stop])
-    return float(np.mean(np.abs(np.diff(levels))))
+    apart = mase_season(season, len(levels))
+    return float(np.mean(np.abs(levels[apart:] - levels[:-apart])))
+
+
+def mase_season(season: int | None, rows: int) -> int:
+    """Return the season of the unit of MASE: 1 where there is none, or the rows hold no change.
+
+    Over one row it is the error of "tomorrow is like today".
+    """
+    return season if season is not None and season < rows else 1
 
 
 def validation_growth(fold: DevelopmentData) -> Growth:
-    """Return the actual changes since each validation origin [O, H]."""
-    return fold.space.changes(fold.values, fold.split.validation_origins, fold.split.horizon)
+    """Return the actual changes since each validation origin [S, O, H]."""
+    return changes_of(fold.spaces, fold.values, fold.split.validation_origins, fold.split.horizon)

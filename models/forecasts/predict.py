@@ -19,12 +19,14 @@ from foretune.models.runtime.compile import jit_for_backend
 
 
 def warm_up_windows(series: jax.Array, last: jax.Array, warm_up: int) -> jax.Array:
-    """Gather the ``warm_up`` values of ``series`` [N] that end at each index in ``last`` [O].
+    """Gather the ``warm_up`` values of ``series`` [S, N] that end at each index in ``last`` [O].
 
     Returns:
-        Windows [warm_up, O], oldest day first.
+        Windows [warm_up, S * O], oldest day first; series after series.
     """
-    return series[last + jnp.arange(1 - warm_up, 1, dtype=last.dtype)[:, None]]
+    count, length = series.shape
+    ends = (jnp.arange(count, dtype=last.dtype)[:, None] * length + last).ravel()
+    return series.ravel()[ends + jnp.arange(1 - warm_up, 1, dtype=last.dtype)[:, None]]
 
 
 def recursive_forecast(model: StackedRNN, windows: jax.Array, horizon: int) -> jax.Array:
@@ -70,16 +72,23 @@ def forecast_from(
     Args:
         architecture: structure of the network.
         params: its weights.
-        series: scaled values [N].
+        series: scaled values [S, N].
         last: index of each origin in ``series`` [O].
         warm_up: values read before a forecast, the unroll length.
         horizon: days to forecast, H.
 
     Returns:
-        Scaled forecasts [O, H].
+        Scaled forecasts [S, O, H].
     """
-    windows = warm_up_windows(series, last, warm_up)
-    return recursive_forecast(network(architecture, params), windows, horizon)
+    return forecasts_of(network(architecture, params), series, last, warm_up, horizon)
+
+
+def forecasts_of(
+    model: StackedRNN, series: jax.Array, last: jax.Array, warm_up: int, horizon: int
+) -> jax.Array:
+    """Forecast every series [S, N] after each of its days ``last`` [O]: scaled [S, O, H]."""
+    forecasts = recursive_forecast(model, warm_up_windows(series, last, warm_up), horizon)
+    return forecasts.reshape(len(series), len(last), horizon)
 
 
 def evaluate(
@@ -90,37 +99,37 @@ def evaluate(
     train_stop: int,
     origins: NDArray[np.int32],
     horizon: int,
-    space: ErrorSpace = LOG,
+    spaces: Sequence[ErrorSpace] = (LOG,),
 ) -> Scores:
     """Forecast from ``origins``, such as those of an opened test, and score the forecasts.
 
     Args:
         config: what the weights were trained with.
         params: the weights.
-        values: the target [N], up to the last row that is forecast at least.
+        values: the target [S, N], up to the last row that is forecast at least.
         train_stop: where the training rows end; the scaling is fitted to them.
         origins: last row each forecast may see [O].
         horizon: steps to forecast, H.
-        space: what errors are measured in.
+        spaces: what errors are measured in, one a series.
 
     Raises:
         DataError: an origin without enough rows before or after it.
 
     Example:
-        >>> evaluate(config, best.params, series.target, train_stop=split.train_stop,
+        >>> evaluate(config, best.params, series.target[None], train_stop=split.train_stop,
         ...          origins=split.test_origins, horizon=split.horizon).relative_mse
     """
     scaled = scale(config, values, train_stop)
     earliest = config.unroll_length - 1 + scaled.lag
-    if np.min(origins) < earliest or np.max(origins) + horizon >= len(values):
+    if np.min(origins) < earliest or np.max(origins) + horizon >= values.shape[1]:
         raise DataError(
-            f"origins must be rows {earliest} to {len(values) - 1 - horizon}, to have "
+            f"origins must be rows {earliest} to {values.shape[1] - 1 - horizon}, to have "
             f"{config.unroll_length} values before and {horizon} rows after them, but got "
             f"{np.min(origins)} to {np.max(origins)}"
         )
     last = origins - np.int32(scaled.lag)
     forecasts = _forecast(config, params, scaled.inputs, last, horizon)
-    return Scorer(values, origins, horizon, scaled, space)(forecasts)
+    return Scorer(values, origins, horizon, scaled, spaces)(forecasts)
 
 
 def changes_ahead(
@@ -160,7 +169,7 @@ def changes_ahead(
         stop = row + 1 - scaling.lag
         window = scaled[stop - config.unroll_length : stop]
         last = np.array([len(window) - 1], np.int32)
-        forecast[:] = _forecast(config, params, window, last, horizon)[0]
+        forecast[:] = _forecast(config, params, window[None], last, horizon)[0, 0]
         if not np.all(np.isfinite(forecast)):
             raise DataError(
                 f"the forecast after {moment(history.time, row)} must be finite, but the network's "

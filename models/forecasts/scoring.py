@@ -1,5 +1,6 @@
 """From values to a network's inputs, and from its forecasts to scores."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,45 +10,54 @@ from foretune.datasets.transforms import (
     LOG,
     ErrorSpace,
     Scaling,
+    changes_of,
     exponential_moving_average,
     fit_scaling,
 )
 from foretune.models.config import TrialConfig
-from foretune.models.forecasts.metrics import mean_squared_error, persistence_mse, relative_mse
+from foretune.models.forecasts.metrics import (
+    mean_relative_mse,
+    mean_squared_error,
+    persistence_mse,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class ScaledSeries:
-    """A scaled series; index ``i`` of both arrays belongs to row ``i + lag``.
+    """Scaled series; index ``i`` of both arrays belongs to row ``i + lag``.
 
-    ``inputs`` [N - lag] are what the network reads: its training rows may be smoothed.
-    ``targets`` [N - lag] are the actual values, scaled alike and never smoothed.
+    ``inputs`` [S, N - lag] are what the network reads: training rows may be smoothed. ``targets``
+    [S, N - lag] are the actual values, scaled alike and never smoothed. Each series has a scaling
+    of its own, all of one kind.
     """
 
-    scaling: Scaling
+    scalings: tuple[Scaling, ...]
     inputs: NDArray[np.float64]
     targets: NDArray[np.float64]
 
     @property
     def lag(self) -> int:
         """Rows at the start of the series that have no scaled value."""
-        return self.scaling.lag
+        return self.scalings[0].lag
 
 
 def scale(config: TrialConfig, values: NDArray[np.float64], train_stop: int) -> ScaledSeries:
-    """Scale values [N] as ``config`` asks, fitted to the first ``train_stop`` rows."""
-    scaling = fit_scaling(config.scaling, values[:train_stop], window=config.scaling_window)
-    targets = scaling.transform(values)
+    """Scale values [S, N] as ``config`` asks, fitted to the first ``train_stop`` rows."""
+    scalings = tuple(
+        fit_scaling(config.scaling, own[:train_stop], window=config.scaling_window)
+        for own in values
+    )
+    targets = np.stack([s.transform(own) for s, own in zip(scalings, values, strict=True)])
     inputs = targets.copy()
     if config.smoothing:
-        train = slice(0, train_stop - scaling.lag)
-        inputs[train] = exponential_moving_average(targets[train], config.smoothing)
-    return ScaledSeries(scaling, inputs, targets)
+        for own in inputs[:, : train_stop - scalings[0].lag]:
+            own[:] = exponential_moving_average(own, config.smoothing)
+    return ScaledSeries(scalings, inputs, targets)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scores:
-    """Scores of forecasts; ``changes`` [O, H] are the forecasts since each origin."""
+    """Scores of forecasts, means over the series; ``changes`` [S, O, H] are since each origin."""
 
     changes: NDArray[np.float64]
     relative_mse: float
@@ -59,11 +69,11 @@ class Scorer:
     """Scores scaled forecasts at fixed origins.
 
     Args:
-        values: the target [N], up to the last row that is forecast at least.
+        values: the target [S, N], up to the last row that is forecast at least.
         origins: last row each forecast may see [O].
         horizon: steps forecast from each origin, H.
         scaled: the series that the forecasts are scaled like.
-        space: what errors are measured in.
+        spaces: what errors are measured in, one a series.
     """
 
     def __init__(
@@ -72,22 +82,25 @@ class Scorer:
         origins: NDArray[np.int32],
         horizon: int,
         scaled: ScaledSeries,
-        space: ErrorSpace = LOG,
+        spaces: Sequence[ErrorSpace] = (LOG,),
     ) -> None:
-        self._space = space
-        self._values = values
+        self._series = list(zip(scaled.scalings, values, spaces, strict=True))
         self._origins = origins
-        self._scaling = scaled.scaling
-        self._actual = space.changes(values, origins, horizon)
-        self._persistence_mse = persistence_mse(self._actual)
-        self._levels = scaled.targets[origins[:, None] - scaled.lag + np.arange(1, horizon + 1)]
+        self._actual = changes_of(spaces, values, origins, horizon)
+        self._persistence_mse = float(np.mean([persistence_mse(own) for own in self._actual]))
+        self._levels = scaled.targets[:, origins[:, None] - scaled.lag + np.arange(1, horizon + 1)]
 
     def __call__(self, forecasts: NDArray[np.float64]) -> Scores:
-        """Score scaled forecasts [O, H]."""
-        changes = self._scaling.change(forecasts, self._origins, self._values, self._space)
+        """Score scaled forecasts [S, O, H]."""
+        changes = np.stack(
+            [
+                scaling.change(own, self._origins, values, space)
+                for own, (scaling, values, space) in zip(forecasts, self._series, strict=True)
+            ]
+        )
         return Scores(
             changes=changes,
-            relative_mse=relative_mse(changes, self._actual),
+            relative_mse=mean_relative_mse(changes, self._actual),
             persistence_mse=self._persistence_mse,
             half_mse=0.5 * mean_squared_error(forecasts, self._levels),
         )

@@ -13,39 +13,58 @@ from numpy.typing import NDArray
 from foretune.models.networks.randomness import random_integers
 
 
-def segment_cursors(length: int, batch_size: int) -> NDArray[np.int32]:
-    """Return the first cursors [B]: the starts of B equal segments of ``length`` values.
+def segment_cursors(
+    length: int, batch_size: int, *, series: int = 1, apart: int = 0
+) -> NDArray[np.int32]:
+    """Return the first cursors [B]: the starts of B equal segments of all training values.
 
     Made on the host: nothing to compile.
+
+    Args:
+        length: training values of each series.
+        batch_size: B.
+        series: how many there are, one after another.
+        apart: values from the start of one to that of the next.
 
     Example:
         >>> segment_cursors(12, 4)
         array([0, 3, 6, 9], dtype=int32)
     """
-    return (np.arange(batch_size, dtype=np.int64) * length // batch_size).astype(np.int32)
+    starts = np.arange(batch_size, dtype=np.int64) * (series * length) // batch_size
+    return (starts // length * apart + starts % length).astype(np.int32)
 
 
 def jump_where_exhausted(
-    cursors: jax.Array, key: jax.Array, length: jax.Array | int, reach: jax.Array | int
+    cursors: jax.Array,
+    key: jax.Array,
+    length: jax.Array | int,
+    reach: jax.Array | int,
+    *,
+    series: int = 1,
+    apart: int = 2**31 - 1,
 ) -> tuple[jax.Array, jax.Array]:
     """Send cursors [B] that cannot read another unroll to random places.
 
-    A cursor is exhausted when ``cursor + reach``, its furthest label, would lie beyond
-    ``length`` values. A recurrent state has to be reset where ``jumped``: it belongs to the days
-    before the old place. (The tutorial does not; its fault 6.)
+    A cursor is exhausted when ``cursor + reach``, its furthest label, would lie beyond the
+    ``length`` training values of its series. A recurrent state has to be reset where ``jumped``: it
+    belongs to the days before the old place. (The tutorial does not; its fault 6.)
 
     Args:
         cursors: where each cursor stands [B].
         key: draws the new places.
-        length: values in the training series.
+        length: training values of each series.
         reach: unroll length - 1 + largest label offset.
+        series: how many there are, one after another; every place in each is equally likely.
+        apart: values from the start of one to that of the next, at least ``length``.
 
     Returns:
         The cursors [B] int32 and ``jumped`` [B] bool.
     """
     last_start = jnp.asarray(length - 1 - reach, jnp.int32)
-    jumped = cursors > last_start
-    fresh = random_integers(key, cursors.shape, last_start + 1)
+    jumped = cursors % apart > last_start
+    places = last_start + 1
+    drawn = random_integers(key, cursors.shape, series * places)
+    fresh = drawn // places * apart + drawn % places
     return jnp.where(jumped, fresh, cursors), jumped
 
 
@@ -61,19 +80,20 @@ def label_offsets(key: jax.Array, shape: tuple[int, int], most: jax.Array | int)
 def unrolled_batch(
     series: jax.Array, cursors: jax.Array, offsets: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Read inputs [U, B] from ``series`` [N] at the cursors [B], and labels [U, B] after them.
+    """Read inputs [U, B] from ``series`` [S, N] at the cursors [B], and labels [U, B] after them.
 
     Args:
-        series: scaled values [N].
-        cursors: day of each cursor's first input [B].
+        series: scaled values [S, N].
+        cursors: where each cursor's first input is among them all, series after series [B].
         offsets: days from each input to its label [U, B].
 
     Example:
         >>> inputs, labels = unrolled_batch(
-        ...     jnp.arange(12.0), segment_cursors(12, 4), jnp.ones((2, 4), int)
+        ...     jnp.arange(12.0)[None], segment_cursors(12, 4), jnp.ones((2, 4), int)
         ... )
         >>> inputs[0], labels[0]
         (Array([0., 3., 6., 9.], dtype=float32), Array([ 1.,  4.,  7., 10.], dtype=float32))
     """
     days = jnp.arange(offsets.shape[0], dtype=jnp.int32)[:, None] + cursors
-    return series[days], series[days + offsets]
+    values = series.ravel()
+    return values[days], values[days + offsets]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from foretune.models.config import OptimizerName
-from foretune.models.forecasts.predict import recursive_forecast, warm_up_windows
+from foretune.models.forecasts.predict import forecasts_of
 from foretune.models.networks.params import Params, network
 from foretune.models.networks.randomness import fold_in, random_key
 from foretune.models.networks.stacked import Architecture, StackState
@@ -37,16 +37,16 @@ class TrainState(NamedTuple):
 
     params: Params
     optimizer_state: Any
-    cursors: Array  # [B]
+    cursors: Array  # [B], indices into all series, one after another
     recurrent_state: StackState
 
 
 class TrainingData(NamedTuple):
     """What stays on the device for the whole training."""
 
-    series: Array  # scaled values of training, gap and validation [N]
-    train_length: Array  # how many of them are for training
-    origins: Array  # indices into series of the validation origins [O]
+    series: Array  # scaled values of training, gap and validation [S, N]
+    train_length: Array  # how many of each series are for training
+    origins: Array  # indices into a series of the validation origins [O]
 
 
 class Hyperparameters(NamedTuple):
@@ -86,7 +86,10 @@ def train_step(
     """Take one gradient step; returns the new state and the loss before it."""
     jump_key, offset_key, dropout_key = (fold_in(key, purpose) for purpose in range(3))
     reach = program.unroll_length - 1 + hyper.label_offset
-    cursors, jumped = jump_where_exhausted(state.cursors, jump_key, data.train_length, reach)
+    count, length = data.series.shape
+    cursors, jumped = jump_where_exhausted(
+        state.cursors, jump_key, data.train_length, reach, series=count, apart=length
+    )
     shape = program.unroll_length, program.batch_size
     offsets = label_offsets(offset_key, shape, hyper.label_offset)
     carried = jax.tree.map(lambda s: jnp.where(jumped[:, None], 0.0, s), state.recurrent_state)
@@ -107,7 +110,7 @@ def one_epoch(
     """Train ``hyper.steps`` steps, then forecast every validation origin.
 
     Returns:
-        The new state, the mean loss and the scaled forecasts [O, H].
+        The new state, the mean loss and the scaled forecasts [S, O, H].
     """
     epoch_key = fold_in(random_key(hyper.seed), hyper.epoch)
 
@@ -118,9 +121,11 @@ def one_epoch(
         return state, total + loss
 
     state, total = jax.lax.fori_loop(0, hyper.steps, body, (state, jnp.float32(0)))
-    windows = warm_up_windows(data.series, data.origins, program.unroll_length)
     model = network(program.architecture, state.params)
-    return state, total / hyper.steps, recursive_forecast(model, windows, program.horizon)
+    forecasts = forecasts_of(
+        model, data.series, data.origins, program.unroll_length, program.horizon
+    )
+    return state, total / hyper.steps, forecasts
 
 
 # Compiled once for each program and each shape of its arrays.

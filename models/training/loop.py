@@ -69,7 +69,7 @@ class TrainingRun:
         self._snapshot = snapshot
         split = data.split
         self._score = Scorer(
-            data.values, split.validation_origins, split.horizon, scaled, data.space
+            data.values, split.validation_origins, split.horizon, scaled, data.spaces
         )
 
     def first_state(self) -> TrainState:
@@ -82,7 +82,12 @@ class TrainingRun:
         state = TrainState(
             params=padded,
             optimizer_state=initial_optimizer_state(config.optimizer, padded),
-            cursors=segment_cursors(int(self.data.train_length), config.batch_size),
+            cursors=segment_cursors(
+                int(self.data.train_length),
+                config.batch_size,
+                series=len(self.data.series),
+                apart=self.data.series.shape[1],
+            ),
             recurrent_state=tuple((layer,) * CELLS[config.cell].states for layer in zeros),
         )
         if self._snapshot is None:
@@ -117,7 +122,7 @@ class TrainingRun:
 
         Args:
             loss: mean training loss.
-            forecasts: scaled forecasts [O, H].
+            forecasts: scaled forecasts [S, O, H].
             params: the weights, padded as the program's are.
 
         Raises:
@@ -252,7 +257,7 @@ def _training_data(
     # Filled up at the end, which no origin and no cursor reaches: so the series of every scaling
     # (some lose the first day) and every fold has one length, and they share a compiled program.
     inputs = scaled.inputs.astype(np.float32)
-    series = np.pad(inputs, (0, data.capacity - len(inputs)))
+    series = np.pad(inputs, ((0, 0), (0, data.capacity - inputs.shape[1])))
     return TrainingData(
         series=series,
         train_length=np.int32(train_length),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from foretune.models.training.plateau import Plateau
 
-NO_FORECASTS = np.empty((0, 0))
+NO_FORECASTS = np.empty((0, 0, 0))
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -20,7 +20,7 @@ class NonFiniteLossError(ArithmeticError):
 class EpochResult:
     """The result of one epoch.
 
-    ``forecasts`` are changes since each validation origin [O, H], log growth of prices;
+    ``forecasts`` are changes since each validation origin [S, O, H], log growth of prices;
     ``relative_mse`` is theirs, ``persistence_mse`` the mean squared change that it is relative to.
     ``half_mse`` is the tutorial's measure: ½ mean squared error in scaled units. ``train_loss`` is
     the mean over the epoch's steps of the loss: ½ squared error, batch mean, summed over the

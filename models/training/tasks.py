@@ -39,7 +39,7 @@ class DataRef:
         for fold in folds:
             for array in (time_numbers(fold.time), fold.values, fold.past, fold.future):
                 digest.update(array.tobytes())
-            digest.update(repr((fold.split, fold.capacity, fold.space)).encode())
+            digest.update(repr((fold.split, fold.capacity, fold.spaces)).encode())
         return cls(digest=digest.hexdigest(), folds=tuple(folds))
 
 

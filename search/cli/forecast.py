@@ -31,11 +31,10 @@ from foretune.search.cli.options import (
 from foretune.search.engine.signals import StopRequest, stop_on_signal
 from foretune.search.figures.forecasts import PRICES, Label, forecast_figure
 from foretune.search.figures.style import save_figure
-from foretune.search.report.tables import shown
 from foretune.search.review.progress import live_line
 from foretune.search.study.best_file import BestDocument
 
-# Days of a forecast that the terminal shows at each end.
+# Steps of a forecast that the terminal shows at each end.
 _SHOWN = 5
 
 
@@ -47,9 +46,9 @@ _SHOWN = 5
 def fit(
     best_toml: str, data: str | None, reading: dict[str, Any], out: str, no_refit: bool
 ) -> None:
-    """Train a study's best config on its training and validation days, to forecast with.
+    """Train a study's best config on its training and validation rows, to forecast with.
 
-    Validation chooses the epoch; then its days are trained on as well. The test days are
+    Validation chooses the epoch; then its rows are trained on as well. The test rows are
     used for neither; they are only known, so that a forecast begins after the last of them.
     """
     document = BestDocument.load(best_toml)
@@ -60,12 +59,14 @@ def fit(
     console = Console()
     if not document.is_of(series):
         known = document.prices
-        what = "prices" if known.space == "log" else "data"
         _say(
             console,
-            f"these are not the study's {what} ({known.name} to {known.last_date}, digest "
-            f"{known.digest[:12]}): {series.name} to {shown(series.dates[-1])}, digest "
-            f"{series.digest[:12]}, split again in the same proportions",
+            f"these are not the study's {known.what} ({known.name} to {known.last_date}, digest "
+            f"{known.digest[:12]}): {series.name} to {moment(series.time, -1)}, digest "
+            f"{series.digest[:12]}, split again in the same proportions"
+            if document.split.rows is None
+            else f"{series.digest[:12]}, split again by the same counts of rows; the last "
+            f"{split.left_out} are left out",
         )
     try:
         with stop_on_signal() as stop, _show_epochs(stop) as on_epoch:
@@ -94,7 +95,7 @@ def forecast(
     csv: str | None,
     plot: str | None,
 ) -> None:
-    """Forecast the days after the last price that a model knows. Nothing is trained."""
+    """Forecast what comes after the last value that a model knows. Nothing is trained."""
     _require_places(model, data, csv, plot)
     forecaster = Forecaster.load(model)
     if data is not None:
@@ -142,7 +143,7 @@ def _say(console: Console, line: str) -> None:
 
 
 def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
-    """Say which days trained and what validation said."""
+    """Say which rows trained and what validation said."""
     training, history = forecaster.training, forecaster.history
     before = ""
     # With folds the study's value is a mean, and this is the last fold.
@@ -162,7 +163,7 @@ def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
 
 
 def _forecast_table(forecaster: Forecaster, frame: pd.DataFrame) -> Table:
-    """Return the last known day, and the first and last days of a forecast."""
+    """Return the last known value, and the first and last steps of a forecast."""
     history, last = forecaster.history, float(forecaster.history.values[-1])
     # Four digits at least, of values far below 1 too.
     largest = float(np.max(np.abs([last, *frame["forecast"]]))) or 1.0
@@ -191,7 +192,7 @@ def _show_epochs(stop: StopRequest) -> Iterator[OnEpoch]:
     with live_line("training") as show:
 
         def on_epoch(stage: Stage, result: EpochResult) -> None:
-            doing = "training" if stage == "choice" else "training with the validation days too"
+            doing = "training" if stage == "choice" else "training with the validation rows too"
             now = f"epoch {result.epoch}, training loss {result.train_loss:.4f}"
             if stage == "choice":
                 now += f", relative_mse {result.relative_mse:.4f}"

@@ -17,7 +17,7 @@ _COMMANDS = {
     "replay": ("report", "Train a stored trial again, and compare every number."),
     "best": ("study", "Write the config of a study's best trial."),
     "fit": ("forecast", "Train a study's best config, to forecast with it."),
-    "forecast": ("forecast", "Forecast the days after the last known price."),
+    "forecast": ("forecast", "Forecast what comes after the last known value."),
     "dashboard": ("dashboard", "Show the studies in a browser."),
     "compare": ("study", "Show studies side by side."),
     "schema": ("study", "Write the JSON Schema of a TOML file, for an editor."),
@@ -52,7 +52,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="foretune")
 def cli() -> None:
-    """Search the hyperparameters of recurrent forecasters, with the test days sealed."""
+    """Search the hyperparameters of recurrent forecasters, with the test sealed."""
 
 
 @cli.command(context_settings={"ignore_unknown_options": True}, hidden=True)

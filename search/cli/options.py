@@ -68,7 +68,7 @@ _READING = (
         metavar="PRICE=NAME",
         help="Column of a price, such as open=Apertura; may be given again.",
     ),
-    click.option("--series", help="Which series, where a column names several."),
+    click.option("--series", help="Which series, where a column names several; or store=1."),
 )
 _NAMES = (
     *("time", "target", "past", "future", "freq", "seasonality", "missing"),

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from foretune.datasets.calendar import local_clock
+from foretune.datasets.calendar import local_clock, zone_name
 from foretune.datasets.transforms import LOG, ErrorSpace
 from foretune.models.forecasts.intervals import COVERAGE, interval
 from foretune.search.figures.style import BLACK, BLUE, ORANGE, legend_below, literal, page_figure
+from foretune.search.figures.times import date_ticks, on_axis, span
 
 if TYPE_CHECKING:  # it imports JAX, and a driver draws no forecast
     from foretune.models.forecaster.forecaster import Forecaster
@@ -58,12 +58,12 @@ PRICES = Label()
 class ForecastWindow:
     """The last of many forecasts, and the values from the first to the end of the last.
 
-    ``dates`` and ``values`` are [N]; forecasts start at the indices ``origins`` [K] into them.
+    ``time`` and ``values`` are [N]; forecasts start at the indices ``origins`` [K] into them.
     ``growth`` [K, H] are forecast changes in ``space``, give or take ``widths`` [K, H], or [H] for
     all; NaN where there is no interval, None where there is none at all.
     """
 
-    dates: NDArray[Any]
+    time: pd.Index
     values: NDArray[np.float64]
     origins: NDArray[np.int32]
     growth: NDArray[np.float64]
@@ -74,7 +74,7 @@ class ForecastWindow:
     @classmethod
     def of_last(
         cls,
-        dates: NDArray[Any],
+        time: pd.Index,
         values: NDArray[np.float64],
         origins: NDArray[np.int32],
         growth: NDArray[np.float64],
@@ -92,7 +92,7 @@ class ForecastWindow:
         chosen = np.arange(len(origins))[::-overlap][:count][::-1]
         first, last = origins[chosen[0]], origins[chosen[-1]] + growth.shape[1]
         return cls(
-            dates=dates[first : last + 1],
+            time=time[first : last + 1],
             values=values[first : last + 1],
             origins=origins[chosen] - first,
             growth=growth[chosen],
@@ -106,9 +106,9 @@ class ForecastWindow:
         fields = {name: getattr(self, name).tolist() for name in ("origins", "growth")}
         fields["widths"] = None if self.widths is None else self.widths.tolist()
         # Values are called mid, as in the first version, which knew no other space and label.
-        fields |= {"mid": self.values.tolist(), "dates": self.dates.astype(str).tolist()}
-        if self.dates.dtype.kind == "i":
-            fields["dates"] = self.dates.tolist()
+        fields |= {"mid": self.values.tolist(), "dates": _written(self.time)}
+        zone = zone_name(self.time)
+        fields |= {"zone": zone} if zone else {}
         if self.space != LOG:
             fields["space"] = asdict(self.space)
         return fields | ({"label": asdict(self.label)} if self.label != PRICES else {})
@@ -117,7 +117,7 @@ class ForecastWindow:
     def from_json(cls, document: dict[str, Any]) -> Self:
         """Return the window that :meth:`to_json` described."""
         return cls(
-            dates=_times(document["dates"]),
+            time=_read(document["dates"], document.get("zone", "")),
             values=np.array(document["mid"]),
             origins=np.array(document["origins"], np.int32),
             growth=np.array(document["growth"]),
@@ -128,9 +128,8 @@ class ForecastWindow:
 
     def draw(self, axes: Axes) -> None:
         """Draw values, and for each origin forecast, interval and persistence."""
-        axes.plot(
-            self.dates, self.values, color=BLACK, linewidth=0.9, label=literal(self.label.target)
-        )
+        times, target = on_axis(self.time), literal(self.label.target)
+        axes.plot(times, self.values, color=BLACK, linewidth=0.9, label=target)
         # Every forecast begins at the value that is known, from which nothing has changed yet.
         growth = np.pad(self.growth, ((0, 0), (1, 0)))
         ends: tuple[NDArray[np.float64], ...] = ()
@@ -138,17 +137,29 @@ class ForecastWindow:
             widths = np.broadcast_to(self.widths, self.growth.shape)
             ends = interval(growth, np.pad(widths, ((0, 0), (1, 0))))
         lines = [self.space.after(end, self.origins, self.values) for end in (growth, *ends)]
+        width = min(1.8, 100 / len(self.origins))  # of many, thin lines
         for number, (origin, *paths) in enumerate(zip(self.origins, *lines, strict=True)):
-            dates = self.dates[origin : origin + growth.shape[1]]
-            _draw_forecast(axes, dates, *paths, label=self.label, named=number == 0)
-        _name_axes(axes, self.dates[[0, -1]], self.label)
+            ahead = times[origin : origin + growth.shape[1]]
+            named = number == 0
+            _draw_forecast(axes, ahead, *paths, label=self.label, named=named, width=width)
+        _name_axes(axes, self.time, self.label)
 
 
-def _times(written: list[Any]) -> NDArray[Any]:
-    """Return times from what JSON knows: days, moments or whole numbers."""
+def _written(time: pd.Index) -> list[Any]:
+    """Return times as what JSON knows: days, moments, those of a zone in UTC, or whole numbers."""
+    if not isinstance(time, pd.DatetimeIndex):
+        return list(map(int, time))
+    clock = on_axis(time) if zone_name(time) else local_clock(time)
+    return list(map(str, clock))
+
+
+def _read(written: list[Any], zone: str) -> pd.Index:
+    """Return the times that :func:`_written` wrote."""
     if isinstance(written[0], int):
-        return np.array(written)
-    return np.array(written, "datetime64[D]" if len(written[0]) == 10 else "datetime64[ns]")
+        numbers: pd.Index = pd.Index(written)
+        return numbers
+    time = pd.DatetimeIndex(np.array(written, "datetime64[ns]"))
+    return time.tz_localize("UTC").tz_convert(zone) if zone else time
 
 
 def forecast_figure(forecaster: "Forecaster", frame: pd.DataFrame) -> Figure:
@@ -161,18 +172,13 @@ def forecast_figure(forecaster: "Forecaster", frame: pd.DataFrame) -> Figure:
     axes, history = figure.subplots(), forecaster.history
     label = Label.of(history)
     past = slice(-max(_PAST_PER_STEP * len(frame), _LEAST_PAST), None)
-    axes.plot(
-        history.dates[past],
-        history.values[past],
-        color=BLACK,
-        linewidth=0.9,
-        label=literal(label.target),
-    )
-    ahead = local_clock(pd.Index(frame.iloc[:, 0]))
-    dates = np.append(history.dates[-1:], ahead)
-    paths = (np.append(history.values[-1], frame[n]) for n in ("forecast", "lower", "upper"))
-    _draw_forecast(axes, dates, *paths, label=label, coverage=forecaster.coverage)
-    _name_axes(axes, np.append(history.dates[past][:1], dates[-1:]), label)
+    before, ahead = history.time[past], pd.Index(frame.iloc[:, 0])
+    values, target = history.values[past], literal(label.target)
+    axes.plot(on_axis(before), values, color=BLACK, linewidth=0.9, label=target)
+    times = on_axis(before[-1:].append(ahead))
+    paths = (np.append(values[-1], frame[name]) for name in ("forecast", "lower", "upper"))
+    _draw_forecast(axes, times, *paths, label=label, coverage=forecaster.coverage)
+    _name_axes(axes, before.append(ahead), label)
     axes.set_title(f"{literal(history.name)}: forecast after {history.last}")
     legend_below(figure, axes)
     return figure
@@ -180,25 +186,27 @@ def forecast_figure(forecaster: "Forecaster", frame: pd.DataFrame) -> Figure:
 
 def _draw_forecast(
     axes: Axes,
-    dates: NDArray[Any],
+    times: NDArray[Any],
     path: NDArray[np.float64],
     *ends: NDArray[np.float64],
     label: Label,
     coverage: float = COVERAGE,
     named: bool = True,
+    width: float = 1.8,
 ) -> None:
     """Draw a forecast and persistence from the last known value on: all arrays are [H + 1].
 
     Args:
         axes: where.
-        dates: of the last known value and the H steps ahead.
+        times: of the last known value and the H steps ahead.
         path: that value and the forecast ones.
         ends: the lower and the upper end of the interval, if there is one.
         label: what a step is called.
         coverage: of the interval.
         named: whether the legend names them.
+        width: of the line.
     """
-    steps = len(dates) - 1
+    steps = len(times) - 1
     names = (
         f"{coverage:.0%} interval, step by step",
         f"forecast, {label.steps(steps)} ahead",
@@ -207,26 +215,16 @@ def _draw_forecast(
     filled, solid, dotted = names if named else (None, None, None)
     if ends:
         low, high = ends
-        axes.fill_between(dates, low, high, color=ORANGE, alpha=0.25, linewidth=0, label=filled)
+        axes.fill_between(times, low, high, color=ORANGE, alpha=0.25, linewidth=0, label=filled)
     for end in ends:
-        axes.plot(dates, end, color=ORANGE, linewidth=0.8, linestyle="--")
-    axes.plot(dates, path, color=ORANGE, linewidth=1.8, label=solid)
+        axes.plot(times, end, color=ORANGE, linewidth=0.8, linestyle="--")
+    axes.plot(times, path, color=ORANGE, linewidth=width, label=solid)
     still = [path[0], path[0]]
-    axes.plot(dates[[0, -1]], still, color=BLUE, linestyle=":", linewidth=1.4, label=dotted)
+    axes.plot(times[[0, -1]], still, color=BLUE, linestyle=":", linewidth=1.4, label=dotted)
 
 
-def _name_axes(axes: Axes, ends: NDArray[Any], label: Label) -> None:
-    is_date = ends.dtype.kind == "M"
-    first, last = (str(end).removesuffix(".000000000").replace("T", " ") for end in ends)
+def _name_axes(axes: Axes, time: pd.Index, label: Label) -> None:
+    kind = "date" if isinstance(time, pd.DatetimeIndex) else "time"
     unit = f"\n({label.unit})" if label.unit else ""
-    axes.set(
-        xlabel=f"{'date' if is_date else 'time'}, {first} to {last}",
-        ylabel=literal(label.target) + literal(unit),
-    )
-    if not is_date:
-        return
-    # Of moments within a few days few ticks are enough, or none would fit.
-    fewest = 5 if ends.dtype == "datetime64[D]" else 3
-    locator = AutoDateLocator(minticks=fewest, maxticks=8)  # type: ignore[no-untyped-call]
-    axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    axes.set(xlabel=f"{kind}, {span(time)}", ylabel=literal(label.target) + literal(unit))
+    date_ticks(axes, time)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
+from foretune.datasets.calendar import zone_name
 from foretune.datasets.splits import DevelopmentData, Split
 from foretune.models.training.results import EpochResult
 from foretune.search.figures.forecasts import PRICES, ForecastWindow, Label
@@ -23,6 +24,7 @@ from foretune.search.figures.style import (
     page_figure,
     whole_number_ticks,
 )
+from foretune.search.figures.times import date_ticks, on_axis
 from foretune.search.study.best import best_trial
 from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.study.trials import stored_number
@@ -40,8 +42,9 @@ def series_figure(series: "TimeSeries", split: Split) -> Figure:
     """Draw the target with the parts of the split; the sealed test is left blank."""
     figure = page_figure(4.0)
     axes = figure.subplots()
-    rows, is_log = slice(0, split.validation_stop), series.error_space == "log"
-    axes.plot(series.dates[rows], series.target[rows], color=BLACK, linewidth=0.8)
+    stop, is_log = split.validation_stop, series.error_space == "log"
+    times = on_axis(series.time)
+    axes.plot(times[:stop], series.target[:stop], color=BLACK, linewidth=0.8)
     axes.set_yscale("log" if is_log else "linear")
     parts = (
         ("train", 0, split.train_stop, BLUE),
@@ -49,15 +52,16 @@ def series_figure(series: "TimeSeries", split: Split) -> Figure:
         ("test (sealed)", split.test_start, split.test_stop, GREY),
     )
     for name, start, stop, colour in parts:
-        first, last = series.dates[start], series.dates[stop - 1]
-        axes.axvspan(first, last, color=colour, alpha=0.15, linewidth=0)
-        middle = series.dates[(start + stop - 1) // 2]
+        axes.axvspan(times[start], times[stop - 1], color=colour, alpha=0.15, linewidth=0)
+        middle = times[(start + stop - 1) // 2]
         above = axes.get_xaxis_transform()
         axes.text(middle, 1.01, name, transform=above, ha="center", va="bottom")
     unit = series.unit or ("currency of the source" if is_log else "")
     words = ", ".join(filter(None, (unit, "log scale" * is_log)))
     label = series.target_name + f" ({words})" * bool(words)
-    axes.set(xlabel=str(series.time.name or "time"), ylabel=literal(label))
+    name, zone = str(series.time.name or "time"), zone_name(series.time)
+    axes.set(xlabel=literal(name + f", {zone}" * bool(zone)), ylabel=literal(label))
+    date_ticks(axes, series.time)
     step = series.calendar.step_name
     figure.suptitle(
         f"{literal(series.name)}: {split.length:,} {step}s; gaps of {split.gap} {step}s between"
@@ -131,24 +135,25 @@ def forecasts_figure(
 
     Args:
         data: training and validation rows.
-        forecasts: changes since each validation origin [O, H].
+        forecasts: changes since each validation origin [S, O, H]; those of the first series are
+            drawn.
         title: what the figure shows.
         label: what the target is called.
     """
     figure = page_figure(7.0)
     whole, close = figure.subplots(2, 1)
     every = data.split.overlap  # of overlapping forecasts those that follow one another
-    origins, growth = data.split.validation_origins[::every], forecasts[::every]
+    origins, growth = data.split.validation_origins[::every], forecasts[0, ::every]
     for axes, count in ((whole, len(origins)), (close, _CLOSE)):
         ForecastWindow.of_last(
-            data.dates,
-            data.values,
+            data.time,
+            data.values[0],
             origins,
             growth,
             None,
             overlap=1,
             count=count,
-            space=data.space,
+            space=data.spaces[0],
             label=label,
         ).draw(axes)
     whole.set_title(title)

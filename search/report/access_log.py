@@ -20,9 +20,9 @@ _ATTRIBUTE = "test_opening:"
 class HeldOutAccess:
     """One opening of the test: when (UTC), by which study, for which trial with which config.
 
-    ``prices`` is their digest and ``test_start`` the first test day: whichever study opens them,
-    the same days are seen. None is what a record does not say, written by hand or by another
-    version.
+    ``prices`` is the digest of the data and ``test_start`` the time of the first test row:
+    whichever study opens them, the same rows are seen. None is what a record does not say, written
+    by hand or by another version.
     """
 
     time: str | None
@@ -106,13 +106,13 @@ def format_access_log(log: Sequence[HeldOutAccess], study_name: str) -> str:
         by = f" by study {log[0].study!r}" if others else ""
         opened = f"once{by}, at {first}"
     else:
-        by = f" ({others} of them by other studies of the same prices)" if others else ""
+        by = f" ({others} of them by other studies of the same data)" if others else ""
         opened = f"{len(log)} times{by}, first at {first}"
     text = f"The test has been opened {opened}; whatever was decided after that may have seen it."
     incomplete = sum(not access.is_complete for access in log)
     if incomplete:
         text += (
             f" For {incomplete} of these openings the record does not say when or for which "
-            "prices; they count nevertheless."
+            "data; they count nevertheless."
         )
     return text

@@ -7,12 +7,13 @@ from html import escape
 import numpy as np
 from markdown_it import MarkdownIt
 
+from foretune.datasets.history import moment
 from foretune.models.forecasts.intervals import COVERAGE
 from foretune.search.report.access_log import format_access_log
 from foretune.search.report.report import Report
 from foretune.search.report.significance import SPAResult
-from foretune.search.report.tables import markdown_table, plain, provenance_rows, shown
-from foretune.search.report.verdict import SIGNIFICANCE, p_value
+from foretune.search.report.tables import markdown_table, plain, provenance_rows
+from foretune.search.report.verdict import SIGNIFICANCE, is_significant, p_value
 from foretune.search.study.trials import format_states
 
 FOLDER = "figures"
@@ -78,13 +79,15 @@ def _models(report: Report) -> str:
     about = report.spec.prices
     errors = "Errors of log prices" if about.space == "log" else f"Errors of {plain(about.target)}"
     counts = ", ".join(f"{len(part.origins)} on {part.name}" for part in parts)
+    season = report.season
+    following = "the next" if season == 1 else f"the one {season} {about.step}s on"
     return (
         markdown_table(rows, header)
         + f"\n\n{errors} 1 to {steps} {about.step}s ahead, from the same origins, "
         f"{split.stride} {about.step}s apart ({counts}). Relative MSE: 1 is persistence, below 1 "
         f"is better. MASE: mean absolute error in units of the mean change from one {about.step} "
-        f"to the next. The winner was chosen on the validation {about.step}s, so its figures there "
-        "flatter it."
+        f"to {following} in all rows before. The winner was chosen on the validation "
+        f"{about.step}s, so its figures there flatter it."
     )
 
 
@@ -132,7 +135,8 @@ def _not_counted(report: Report) -> str:
 
 def _p_cell(found: SPAResult) -> str:
     formatted = p_value(found.p_value).removeprefix("p = ").removeprefix("p ")
-    return f"**{formatted}**" if found.p_value < SIGNIFICANCE else formatted
+    significant = is_significant(found.p_value)
+    return f"**{formatted}**" if significant else formatted
 
 
 def _confidence_set(report: Report) -> str:
@@ -209,10 +213,18 @@ def _provenance(report: Report) -> str:
     first = report.validation
     horizon = report.spec.split.horizon
     openings = format_access_log(report.openings, report.study.study_name)
+    split, step = report.spec.split_days(report.spec.prices.days), plain(report.spec.prices.step)
+    parts = (
+        f"{split.train_stop:,}",
+        f"{split.validation_stop - split.validation_start:,}",
+        f"{split.test_stop - split.test_start:,}",
+    )
     rows = [
         *provenance_rows(report.spec),
-        ["first validation target", shown(first.dates[first.origins[0] + 1])],
-        ["last validation target", shown(first.dates[first.origins[-1] + horizon])],
+        ["training, validation, test", f"{', '.join(parts)} {step}s, with gaps of {split.gap}"],
+        *([["left out at the end", f"{split.left_out:,} {step}s"]] if split.left_out else []),
+        ["first validation target", str(moment(first.time, first.origins[0] + 1))],
+        ["last validation target", str(moment(first.time, first.origins[-1] + horizon))],
         ["openings of the test", plain(openings)],
     ]
     return markdown_table(rows)

@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.splits import DevelopmentData, Split, walk_forward
-from foretune.models.forecasts.baselines import baseline_changes
-from foretune.models.forecasts.metrics import Assessment, assess_folds
+from foretune.models.forecasts.metrics import Assessment
+from foretune.models.forecasts.ridge import Ridge
 from foretune.search.report.significance import (
     SPAResult,
     in_confidence_set,
@@ -20,6 +20,7 @@ from foretune.search.report.significance import (
     spa_test,
 )
 from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.study.baselines import assess_baselines
 from foretune.search.study.best import rank, trial_config
 from foretune.search.study.spec import SplitSpec, required_spec
 from foretune.search.trial.files import load_losses
@@ -127,7 +128,8 @@ class Evidence:
     ``against`` tests them against each baseline by name: is one of them truly better? ``in_set``
     are the numbers of the trials that cannot be told apart from the best (model confidence set at
     90 %); None where the origins are too few to compare trials at all. ``left_out`` says in words
-    which completed trials are not counted, and why.
+    which completed trials are not counted, and why. ``ridges`` are the regressions on lags that are
+    among ``baselines``: of each series, one a fold.
     """
 
     trials: list[int]
@@ -135,6 +137,7 @@ class Evidence:
     in_set: list[int] | None
     left_out: str
     baselines: dict[str, Assessment]
+    ridges: tuple[tuple[Ridge, ...], ...]
 
     @property
     def skill(self) -> SPAResult:
@@ -154,15 +157,7 @@ def gather_evidence(scored: ScoredTrials, folds: Sequence[DevelopmentData]) -> E
         scored: the trials with their losses.
         folds: training and validation rows of each fold.
     """
-    last = folds[-1]
-    split = last.split
-    changes = baseline_changes(
-        last.space.levels(last.values),
-        [fold.split for fold in folds],
-        seasonality=last.seasonality,
-        close=None if last.close is None else last.space.levels(last.close),
-    )
-    baselines = {name: assess_folds(folds, forecasts) for name, forecasts in changes.items()}
+    split, baselines = folds[-1].split, assess_baselines(folds)
     numbers = [trial.number for trial in scored.trials]
     try:
         p_values = model_confidence_set(scored.losses, horizon=split.horizon, stride=split.stride)
@@ -171,8 +166,11 @@ def gather_evidence(scored: ScoredTrials, folds: Sequence[DevelopmentData]) -> E
         in_set = None
     return Evidence(
         trials=numbers,
-        against={name: skill_of(scored, split, model.losses) for name, model in baselines.items()},
+        against={
+            name: skill_of(scored, split, model.losses) for name, model in baselines.models.items()
+        },
         in_set=in_set,
         left_out=scored.left_out_text,
-        baselines=baselines,
+        baselines=baselines.models,
+        ridges=baselines.ridges,
     )

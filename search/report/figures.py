@@ -47,7 +47,7 @@ def forecasts_with_intervals(report: Report) -> Figure:
     rows: Sequence[Axes] = np.atleast_1d(figure.subplots(len(parts), 1)).tolist()
     for axes, part in zip(rows, parts, strict=True):
         ForecastWindow.of_last(
-            part.dates,
+            part.time,
             part.values,
             part.origins,
             part.growth,
@@ -72,16 +72,11 @@ def errors(report: Report) -> Figure:
             _draw_errors(axes, name, part.models[name], style)
         axes.axhline(1.0, color=BLACK, linestyle=":", linewidth=1.2, label="persistence")
         axes.set(
-            xlabel=f"step ahead ({report.spec.prices.step}s)".replace("steps", "rows"),
+            xlabel="step ahead" if about.step == "step" else f"step ahead ({about.step}s)",
             title=part.name,
         )
         whole_number_ticks(axes)
-    about = report.spec.prices
-    of = (
-        f" of the log {about.target.removeprefix('mid ')}"
-        if report.spec.prices.space == "log"
-        else ""
-    )
+    of = f" of the log {about.target.removeprefix('mid ')}" if about.space == "log" else ""
     columns[0].set_ylabel(f"MSE{of}\nrelative to persistence")
     legend_below(figure, columns[0])
     return figure

@@ -1,6 +1,7 @@
 """A report as files: one HTML page, the same as Markdown, tables as CSV, figures as PNG."""
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +78,10 @@ def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
 
 
 def metrics_table(report: Report) -> pd.DataFrame:
-    """Return one row per part and model, with every metric."""
+    """Return one row per part and forecast, the winner's first, with every metric."""
     return pd.DataFrame(
         [
-            {"part": part.name, "model": name, **model.metrics.known()}
+            {"part": part.name, "forecast": name, **asdict(model.metrics)}
             for part in report.parts
             for name, model in part.models.items()
         ]
@@ -95,14 +96,14 @@ def forecasts_table(report: Report) -> pd.DataFrame:
 def _forecasts(part: EvaluationSet) -> pd.DataFrame:
     count, horizon = part.growth.shape
     low, high = interval(part.growth, part.widths)
-    days = part.origins[:, None] + np.arange(1, horizon + 1)
+    rows = part.origins[:, None] + np.arange(1, horizon + 1)
     columns = {"forecast": part.growth, "lower": low, "upper": high, "actual": part.actual}
     return pd.DataFrame(
         {
             "part": part.name,
-            "origin": np.repeat(part.dates[part.origins], horizon),
+            "origin": part.time[np.repeat(part.origins, horizon)],
             "step": np.tile(np.arange(1, horizon + 1), count),
-            "date": part.dates[days].ravel(),
+            "date": part.time[rows.ravel()],
         }
         | {
             name: part.space.after(growth, part.origins, part.values).ravel()

@@ -8,9 +8,10 @@ import optuna
 from numpy.typing import NDArray
 
 from foretune.datasets.history import moment
+from foretune.datasets.series import TimeSeries
 from foretune.datasets.sources.load import as_series
 from foretune.datasets.splits import Split, last_close
-from foretune.datasets.transforms import LOG, ErrorSpace
+from foretune.datasets.transforms import LOG, ErrorSpace, changes_of
 from foretune.models.config import TrialConfig
 from foretune.search.report.access_log import record_access
 
@@ -19,17 +20,18 @@ from foretune.search.report.access_log import record_access
 class HeldOutTest:
     """The test rows, opened; made by :meth:`open` alone.
 
-    ``values`` are the target in all rows [N], ``close`` the last prices where it is the mid price;
-    forecasts start at ``origins`` [O], and ``actual`` [O, H] are the changes that came after each,
-    in ``space``.
+    ``values`` are the target in all rows [S, N], ``close`` the last prices where it is the mid
+    price; forecasts start at ``origins`` [O], and ``actual`` [S, O, H] are the changes that came
+    after each, in ``spaces``. ``series`` has all that the rows hold.
     """
 
+    series: TimeSeries
     dates: NDArray[Any]
     values: NDArray[np.float64]
     split: Split
     origins: NDArray[np.int32]
     actual: NDArray[np.float64]
-    space: ErrorSpace
+    spaces: tuple[ErrorSpace, ...]
     close: NDArray[np.float64] | None
 
     @classmethod
@@ -41,7 +43,7 @@ class HeldOutTest:
         *,
         trial: int,
         config: TrialConfig,
-        space: ErrorSpace = LOG,
+        spaces: tuple[ErrorSpace, ...] = (LOG,),
     ) -> Self:
         """Record the opening in ``study``, then return the test rows.
 
@@ -51,7 +53,7 @@ class HeldOutTest:
             split: where the test part begins.
             trial: number of the trial that the test is opened for.
             config: its config.
-            space: what errors are measured in.
+            spaces: what errors are measured in.
 
         Example:
             >>> HeldOutTest.open(study, data, split, trial=3, config=config).origins
@@ -65,13 +67,14 @@ class HeldOutTest:
             prices=series.digest,
             test_start=str(moment(series.time, split.test_start)),
         )
-        values = series.target
+        values, close = series.target[None], last_close(series)
         return cls(
+            series=series,
             dates=series.dates,
             values=values,
             split=split,
             origins=split.test_origins,
-            actual=space.changes(values, split.test_origins, split.horizon),
-            space=space,
-            close=last_close(series),
+            actual=changes_of(spaces, values, split.test_origins, split.horizon),
+            spaces=spaces,
+            close=None if close is None else close[None],
         )

@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 from numpy.typing import NDArray
 from optuna.importance import get_param_importances
 
+from foretune.datasets.calendar import local_clock
 from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.common.html_table import html_table
+from foretune.datasets.series import encode
 from foretune.datasets.splits import DevelopmentData, walk_forward
-from foretune.datasets.transforms import ErrorSpace
+from foretune.datasets.transforms import ErrorSpace, levels_of
 from foretune.models.forecasts.baselines import baseline_changes
 from foretune.models.forecasts.intervals import (
     adaptive_widths,
@@ -28,10 +31,12 @@ from foretune.models.forecasts.metrics import (
     Metrics,
     assess,
     assess_folds,
-    training_daily_change,
+    mase_season,
+    seasonal_naive_error,
     validation_growth,
 )
 from foretune.models.forecasts.predict import evaluate
+from foretune.models.forecasts.ridge import Ridge
 from foretune.search.report.access_log import HeldOutAccess, read_access_log
 from foretune.search.report.evidence import Evidence, ScoredTrials, gather_evidence, scored_trials
 from foretune.search.report.held_out import HeldOutTest
@@ -60,7 +65,7 @@ class EvaluationSet:
     """
 
     name: str
-    dates: NDArray[np.datetime64]
+    time: pd.Index
     values: NDArray[np.float64]
     origins: NDArray[np.int32]
     overlap: int
@@ -72,10 +77,18 @@ class EvaluationSet:
     models: dict[str, Assessment]
     space: ErrorSpace
 
+    @property
+    def dates(self) -> NDArray[Any]:
+        """The times as an array: days, local times, or whole numbers."""
+        return local_clock(self.time)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Report:
-    """Everything that a report says; printed or in a notebook, its verdict and main table."""
+    """Everything that a report says; printed or in a notebook, its verdict and main table.
+
+    ``season`` is how many steps the seasonal naive looks back whose error is the unit of MASE.
+    """
 
     study: optuna.Study
     spec: StudySpec
@@ -87,6 +100,7 @@ class Report:
     test: EvaluationSet | None
     importances: dict[str, float]
     openings: list[HeldOutAccess]
+    season: int
 
     @property
     def parts(self) -> list[EvaluationSet]:
@@ -139,7 +153,8 @@ def _cells(metrics: Metrics) -> list[str]:
         p = metrics.directional_p_value
         known = "" if p is None else f"; {p_value(p).removeprefix('p = ').removeprefix('p ')}"
         formatted = f"{direction:.0%} ({low:.0%} to {metrics.directional_high:.0%}{known})"
-    return [f"{metrics.relative_mse:.4f}", f"{metrics.mase:.2f}", formatted]
+    mase = "none" if metrics.mase is None else f"{metrics.mase:.2f}"
+    return [f"{metrics.relative_mse:.4f}", mase, formatted]
 
 
 def make_report(
@@ -201,11 +216,11 @@ def make_report(
             spec.split_days(len(series)),
             trial=winner.trial.number,
             config=winner.config,
-            space=folds[0].space,
+            spaces=folds[0].spaces,
         )
         # The test is open and that is recorded: whatever it holds, there is a report.
         try:
-            test = _test_part(opened, folds, retrained, validation)
+            test = _test_part(opened, folds, retrained, validation, evidence.ridges)
         except ForetuneError as error:
             test = str(error)
     return Report(
@@ -219,6 +234,7 @@ def make_report(
         test=test if isinstance(test, EvaluationSet) else None,
         importances=importances,
         openings=read_access_log(study, prices=series.digest),
+        season=mase_season(folds[0].seasonality, folds[0].split.validation_start),
     )
 
 
@@ -239,18 +255,22 @@ def _validation_part(
     winner = retrained[0]
     forecasts = _named(retrained, [member.forecasts for member in retrained])
     assessments = {name: assess_folds(folds, model) for name, model in forecasts.items()}
-    growth, actual = np.concatenate(winner.forecasts), np.concatenate(actuals)
+    # Intervals and figures are of one series, the first.
+    growth, actual = (np.concatenate(c, axis=1)[0] for c in (winner.forecasts, actuals))
     last = folds[-1]
     origins = np.concatenate([fold.split.validation_origins for fold in folds])
-    overlap, volatility = last.split.overlap, running_volatility(last.space.levels(last.values))
+    overlap, volatility = (
+        last.split.overlap,
+        running_volatility(last.spaces[0].levels(last.values[0])),
+    )
     widths = adaptive_widths(np.abs(growth - actual), origins, volatility[origins], overlap=overlap)
     # The first intervals rest on few outcomes, and some steps have none yet.
     later = np.arange(len(origins)) >= len(origins) // 2
     later &= np.all(np.isfinite(widths), axis=1)
     return EvaluationSet(
         name="validation",
-        dates=last.dates,
-        values=last.values,
+        time=last.time,
+        values=last.values[0],
         origins=origins,
         overlap=overlap,
         growth=growth,
@@ -258,7 +278,7 @@ def _validation_part(
         widths=widths,
         **_coverage(growth[later], actual[later], widths[later], volatility[origins[later]]),
         models=assessments | evidence.baselines,
-        space=last.space,
+        space=last.spaces[0],
     )
 
 
@@ -267,55 +287,67 @@ def _test_part(
     folds: Sequence[DevelopmentData],
     retrained: Sequence[RetrainedTrial],
     validation: EvaluationSet,
+    ridges: Sequence[Sequence[Ridge]],
 ) -> EvaluationSet:
+    last = folds[-1]
     places: dict[str, Any] = {
-        "train_stop": folds[-1].split.train_stop,
+        "train_stop": last.split.train_stop,
         "origins": test.origins,
         "horizon": test.split.horizon,
-        "space": test.space,
+        "spaces": test.spaces,
     }
     members = [
         evaluate(member.config, member.best[-1].params, test.values, **places).changes
         for member in retrained
     ]
     forecasts = _named(retrained, [[member] for member in members])
+    levels = levels_of(test.spaces, test.values)
+    past, future, _ = encode(test.series, last.split.train_stop)
     forecasts |= baseline_changes(
-        test.space.levels(test.values),
+        levels,
         walk_forward(test.split, len(folds)),
         test=True,
-        seasonality=folds[-1].seasonality,
-        close=None if test.close is None else test.space.levels(test.close),
+        seasonality=last.seasonality,
+        past=past[None],
+        future=future[None],
+        close=None if test.close is None else levels_of(test.spaces, test.close),
+        ridges=ridges,
     )
+    before = levels[:, : test.split.test_start]
+    units = [seasonal_naive_error(own, last.seasonality) for own in before]
+    growth, actual = members[0][0], test.actual[0]
     # What validation has taught the intervals goes on.
     earlier, count = np.abs(validation.growth - validation.actual), len(validation.origins)
-    volatility = running_volatility(test.space.levels(test.values))
+    volatility = running_volatility(levels[0])
     origins = np.concatenate([validation.origins, test.origins])
     widths = adaptive_widths(
-        np.concatenate([earlier, np.abs(members[0] - test.actual)]),
+        np.concatenate([earlier, np.abs(growth - actual)]),
         origins,
         volatility[origins],
         overlap=test.split.overlap,
     )[count:]
     return EvaluationSet(
         name="test",
-        dates=test.dates,
-        values=test.values,
+        time=test.series.time,
+        values=test.values[0],
         origins=test.origins,
         overlap=test.split.overlap,
-        growth=members[0],
-        actual=test.actual,
+        growth=growth,
+        actual=actual,
         widths=widths,
-        **_coverage(members[0], test.actual, widths, volatility[test.origins]),
+        **_coverage(growth, actual, widths, volatility[test.origins]),
         models={
             name: assess(
                 model,
                 [test.actual],
-                daily_change=training_daily_change(folds),
+                now=[test.values[:, test.origins]],
+                units=units,
                 overlap=test.split.overlap,
+                spaces=test.spaces,
             )
             for name, model in forecasts.items()
         },
-        space=test.space,
+        space=test.spaces[0],
     )
 
 

@@ -21,7 +21,7 @@ class RetrainedTrial:
     """One trial's config, trained again.
 
     ``reported`` are the values by epoch, ``best`` is the best epoch of each fold; the last fold's
-    trained on the most days.
+    trained on the most rows.
     """
 
     trial: FrozenTrial
@@ -36,7 +36,7 @@ class RetrainedTrial:
 
     @property
     def forecasts(self) -> list[Growth]:
-        """Each fold's validation forecasts, log growth [O, H], at its best epoch."""
+        """Each fold's validation forecasts, changes [S, O, H], at its best epoch."""
         return [result.forecasts for result in self.best]
 
     @property
@@ -56,7 +56,7 @@ def retrain(
 
     Args:
         trial: a stored trial.
-        folds: the days it was trained on.
+        folds: the rows it was trained on.
         on_epoch: called with (trial number, config, results) after every epoch.
         epochs: after how many to stop, for a trial that was stopped; None for its config's.
 

@@ -8,6 +8,7 @@ from foretune.datasets.common.errors import ForetuneError
 from foretune.search.report.access_log import format_access_log, read_access_log
 from foretune.search.report.evidence import scored_trials, skill_of
 from foretune.search.report.significance import DieboldMariano, SPAResult
+from foretune.search.study.baselines import stored_baselines
 from foretune.search.study.best import best_so_far
 from foretune.search.study.spec import OBJECTIVE_NAME, required_spec
 from foretune.search.study.trials import stored_numbers
@@ -109,7 +110,7 @@ def _on_the_best_baseline(finding: Finding) -> str:
         return ""
     against = finding.against_baseline
     baseline = (
-        f"{finding.baseline}, which needs no training ({finding.baseline_relative_mse:.3f}, "
+        f"{finding.baseline}, which needs no network ({finding.baseline_relative_mse:.3f}, "
         f"{p_value(against.p_value)})"
     )
     if is_significant(against.p_value):
@@ -148,10 +149,19 @@ def caveat(study: optuna.Study) -> str:
     """Say in one paragraph what the best value is, and what it is not."""
     better, scored = better_than_persistence(study)
     return (
-        f"{verdict_so_far(study)} {better} of {scored} trials are below 1 (persistence) on "
-        "validation, but the winner was chosen on the same rows that it is scored on, so its value "
-        f"flatters it. {openings_of_test(study)} `foretune report` says more."
+        f"{verdict_so_far(study)} {_baseline_ahead(study)}{better} of {scored} trials are below 1 "
+        "(persistence) on validation, but the winner was chosen on the same rows that it is scored "
+        f"on, so its value flatters it. {openings_of_test(study)} `foretune report` says more."
     )
+
+
+def _baseline_ahead(study: optuna.Study) -> str:
+    """Name the best baseline where it is ahead of the best trial on validation."""
+    baselines = {name: found[OBJECTIVE_NAME] for name, found in stored_baselines(study).items()}
+    name, best = min(baselines, key=baselines.__getitem__, default=""), best_so_far(study)
+    if best is None or best.value is None or not baselines or baselines[name] >= best.value:
+        return ""
+    return f"But {name}, which needs no network, is ahead of it with {baselines[name]:.3f}. "
 
 
 # Its name in the first version.

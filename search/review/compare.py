@@ -32,15 +32,16 @@ def comparison_table(studies: Sequence[optuna.Study]) -> Table:
     specs = [required_spec(study) for study in studies]
     columns = [_column(study, spec) for study, spec in zip(studies, specs, strict=True)]
     facts, configs = zip(*columns, strict=True)
-    days = {(spec.prices.digest, *dict(spec.split).values()) for spec in specs}
+    rows = {(spec.prices.digest, *dict(spec.split).values()) for spec in specs}
+    what = "prices" if all(spec.prices.what == "prices" for spec in specs) else "data"
     return rich_table(
         "studies side by side",
         [row for row in _rows(facts) if any(row[1:])],
         [row for row in _rows(configs) if len(set(row[1:])) > 1],
         header=["", *(printable(study.study_name) for study in studies)],
-        caption="The same prices and the same origins: the values are comparable."
-        if len(days) == 1
-        else "Different prices or origins: the values are not comparable.",
+        caption=f"The same {what} and the same origins: the values are comparable."
+        if len(rows) == 1
+        else f"Different {what} or origins: the values are not comparable.",
     )
 
 
@@ -61,7 +62,7 @@ def _column(study: optuna.Study, spec: StudySpec) -> tuple[dict[str, str], dict[
         "best trial": str(best.number),
         "trials": str(len(study.get_trials(deepcopy=False))),
         "left out": left_out,
-        "prices": printable(spec.prices.name),
+        "data": printable(spec.prices.name),
         "digest": spec.prices.digest[:12],
         "horizon, stride, folds": f"{split.horizon}, {split.stride}, {split.folds}",
     }

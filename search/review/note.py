@@ -12,6 +12,7 @@ from foretune.search.report.tables import markdown_table, plain, provenance_rows
 from foretune.search.report.verdict import better_than_persistence, openings_of_test, verdict_so_far
 from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.study.baselines import stored_baselines
 from foretune.search.study.best import best_so_far, trial_config
 from foretune.search.study.spec import required_spec
 from foretune.search.study.target import StudyTarget
@@ -90,6 +91,9 @@ def note(study: optuna.Study) -> str:
         ["best relative MSE on validation", f"{value}; persistence is 1"],
         ["below 1 on validation", f"{better} of {scored} trials; luck alone puts some there"],
     ]
+    if baselines := stored_baselines(study):
+        found = (f"{name} {metrics['relative_mse']:.4f}" for name, metrics in baselines.items())
+        progress.append(["relative MSE of baselines", plain(", ".join(found))])
     config = []
     if best is not None:
         with suppress(ForetuneError):  # a trial that was added by hand may have no config

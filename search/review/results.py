@@ -18,6 +18,7 @@ from foretune.search.figures.study import (
     series_figure,
 )
 from foretune.search.figures.style import literal, save_figure
+from foretune.search.study.baselines import keep_baselines, stored_baselines
 from foretune.search.study.best import save_best, trial_config
 from foretune.search.study.spec import OBJECTIVE_NAME, required_spec, study_series
 from foretune.search.trial.record import OnEpoch
@@ -58,9 +59,10 @@ def write_results(
     folder = make_folder(out)
     figures = make_folder(folder / "figures")
     best = save_best(study, folder / "best.toml", series)
+    split, folds = spec.split_days(len(series)), spec.development(series)
+    part = folds[-1]
+    keep_baselines(study, folds)  # of a study that an earlier version ran
     write_atomically(folder / "trials.csv", trials_table(study).to_csv(index=False))
-    split = spec.split_days(len(series))
-    part = spec.development(series)[-1]
     run, config = [], trial_config(best)
     for result in fit(config, part):
         run.append(result)
@@ -87,8 +89,20 @@ def write_results(
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
-    """Return one row per trial: number, state, value, parameters, and what the trial stored."""
+    """Return one row per trial: number, state, value, parameters, and what the trial stored.
+
+    Below them is one row per baseline: its name in the column ``baseline``, and its metrics.
+    """
     frame = study.trials_dataframe(attrs=("number", "state", "value", "params", "user_attrs"))
     frame = frame.drop(columns="user_attrs_config", errors="ignore")
     frame = frame.rename(columns={f"value_{OBJECTIVE_NAME}": "value"})
-    return frame.rename(columns=lambda c: c.removeprefix("params_").removeprefix("user_attrs_"))
+    frame = frame.rename(columns=lambda c: c.removeprefix("params_").removeprefix("user_attrs_"))
+    baselines = [
+        {"baseline": name, "state": "BASELINE", "value": metrics["relative_mse"], **metrics}
+        for name, metrics in stored_baselines(study).items()
+    ]
+    if not baselines:
+        return frame
+    # Whole numbers stay whole where a baseline has none.
+    whole = dict.fromkeys(frame.select_dtypes("integer"), "Int64")
+    return pd.concat([frame.astype(whole), pd.DataFrame(baselines)], ignore_index=True)

@@ -9,6 +9,7 @@ from rich.table import Table
 from foretune.datasets.common.html_table import html_table
 from foretune.search.report.tables import as_text, rich_table
 from foretune.search.report.verdict import caveat
+from foretune.search.study.baselines import stored_baselines
 from foretune.search.study.best import best_config, best_trial
 from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.study.trials import format_states, stored_number, stored_numbers
@@ -19,7 +20,7 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class StudySummary:
-    """A study's best trial beside persistence, its config, and what it is worth, as they were.
+    """A study's best trial beside the baselines, its config, and what it is worth, as they were.
 
     ``result`` and ``config`` are rows of a name and a value; ``caveat`` is the verdict so far.
     """
@@ -64,7 +65,7 @@ def summary(study: optuna.Study) -> StudySummary:
 
 
 def summary_table(study: optuna.Study) -> Table:
-    """Return the best config, its value beside persistence, and the trials by state.
+    """Return the best config, its value beside the baselines, and the trials by state.
 
     Raises:
         ConfigError: no trial is complete.
@@ -76,10 +77,11 @@ def _rows(study: optuna.Study) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """Return what the study has found, and the best trial's config."""
     trial, config = best_trial(study), best_config(study).model_dump(mode="json")
     compiled, loaded = (int(sum(stored_numbers(study, n))) for n in ("compiles", "cache_hits"))
+    baselines = stored_baselines(study) or {"persistence": {OBJECTIVE_NAME: 1.0}}
     result = (
         ("best trial", str(trial.number)),
         (f"its {OBJECTIVE_NAME} (validation)", f"{trial.value:.6f}"),
-        ("persistence", "1.000000"),
+        *((name, f"{metrics[OBJECTIVE_NAME]:.6f}") for name, metrics in baselines.items()),
         ("best epoch", f"{stored_number(trial, 'best_epoch') or 'not stored'}"),
         ("trials by state", format_states(study)),
         ("programs compiled", str(compiled - loaded)),

@@ -82,6 +82,8 @@ def space_around(space: SearchSpace, config: TrialConfig, width: float = 0.25) -
     if not 0 < width <= 1:
         raise ConfigError(f"width must be above 0 and at most 1, but got {width!r}")
     params_of(space, config)  # refuses a config from elsewhere
+    if "scaling" not in space.model_fields_set:  # it was chosen for the data
+        space = space.fix(scaling=config.scaling)
     # The padding stays, or one config would be two: that of a narrower range is another.
     narrowed: dict[str, Any] = {"layers": len(config.units), "pad_units_to": config.pad_units_to}
     narrowed["units"] = _around(space.units, config.units, width)

@@ -35,7 +35,9 @@ class SearchSpace(TomlModel):
     The fields are those of :class:`TrialConfig`, except that ``layers`` and ``units`` (drawn
     for each layer: parameters ``units_1``, ``units_2``, ...) make its ``units``, and that
     ``pad_units_to`` may be ``"auto"``: 1, but for a range of units a multiple that leaves at most
-    four widths a layer to compile.
+    four widths a layer to compile. A ``scaling`` that is not given is chosen for the data by
+    :func:`run_study`: log returns for prices; else standard, differences and, where all values are
+    above 0, log are searched.
 
     Example:
         >>> space = SearchSpace(layers=1, units=(16, 32), epochs=5)

@@ -1,4 +1,4 @@
-"""``best.toml``: a study's best config, its value, and the prices and days that it comes from."""
+"""``best.toml``: a study's best config, its value, and the data and rows that it comes from."""
 
 import contextlib
 from datetime import date, datetime
@@ -113,7 +113,7 @@ class PartsTable(StrictModel):
 class BestDocument(TomlModel):
     """Everything in ``best.toml``.
 
-    ``parts`` is left out where the prices were not found when it was written. ``seed`` is that
+    ``parts`` is left out where the data were not found when it was written. ``seed`` is that
     of the study's sampler; the model's own is in ``config``.
 
     Example:
@@ -164,8 +164,9 @@ class BestDocument(TomlModel):
             self._require_parts(series)
         elif where is None:
             raise ConfigError(
-                f"prices must be those of study {study!r} (prices.digest {known.digest[:12]}), but "
-                f"{known.source} has {series.digest[:12]}; give the study's or others as --data"
+                f"{known.what} must be those of study {study!r} (prices.digest "
+                f"{known.digest[:12]}), but {known.source} has {series.digest[:12]}; give the "
+                "study's or others as --data"
             )
         return series
 

@@ -29,6 +29,7 @@ from foretune.datasets.splits import (
 )
 from foretune.datasets.transforms import SpaceName
 from foretune.models.runtime.versions import versions
+from foretune.search.space.dimensions import ends
 from foretune.search.space.space import SearchSpace
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
@@ -40,7 +41,10 @@ OBJECTIVE_NAME = "relative_mse"
 _ATTRIBUTE = "foretune_spec"
 # What no series has and no study trains: a document with more is not one of foretune's.
 MAX_DAYS, MAX_FOLDS = 10_000_000, 1000
+_LOGARITHMS = ("log_returns", "log")
 _PARTS = ("split", "train_end", "validation_end", "test_end")
+# Of how data were read, what later forecasts and baselines depend on.
+_CALENDAR = ("freq", "seasonality")
 Rows = Annotated[int, Field(ge=1, le=MAX_DAYS)]
 
 
@@ -109,7 +113,9 @@ class PricesSpec(StrictModel):
 
         if isinstance(data, TimeSeries):
             return data
-        known = {} if isinstance(data, PriceSeries) else self.reading
+        # How a file was read does not concern prices that have been read.
+        of_calendar = {key: self.reading[key] for key in _CALENDAR if key in self.reading}
+        known = of_calendar if isinstance(data, PriceSeries) else self.reading
         return as_series(data, **known | {"target": self.target_key} | reading)
 
     def load(self, study: str, **reading: Any) -> "TimeSeries":
@@ -125,6 +131,11 @@ class PricesSpec(StrictModel):
         """
         known = self.reading | {"target": self.target_key}
         return load_series_of(study, self.source, **known | reading)
+
+    @property
+    def what(self) -> str:
+        """What messages call the data: "prices" or "data"."""
+        return "prices" if self.space == "log" else "data"
 
     @property
     def target_key(self) -> str:
@@ -265,7 +276,8 @@ def agreed_spec(
     if parts:
         gap = agreed.horizon if agreed.gap is None else agreed.gap
         agreed = agreed.replace(**parts_of(series.time, gap, **parts))
-    space = space or (stored.space if stored else default_space(series, agreed))
+    default = stored.space if stored else default_space(series, agreed)
+    space = default if space is None else _with_scaling(space, default)
     spec = StudySpec(
         prices=PricesSpec.of(series),
         split=agreed,
@@ -273,6 +285,8 @@ def agreed_spec(
         seed=(stored.seed if stored else 0) if seed is None else seed,
         versions=versions("optuna"),
     )
+    if stored is None:
+        _require_positive(spec, series)
     if study is None:
         return spec, series
     if stored is not None:
@@ -302,6 +316,26 @@ def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
     return space.fix(scaling=("standard", "differences", *["log"] * positive))
 
 
+def _with_scaling(space: SearchSpace, default: SearchSpace) -> SearchSpace:
+    """Return ``space`` with the scaling of ``default``, unless it says one."""
+    said = "scaling" in space.model_fields_set or space.scaling == default.scaling
+    return space if said else space.fix(scaling=default.scaling)
+
+
+def _require_positive(spec: StudySpec, series: "TimeSeries") -> None:
+    """Refuse scalings that take logarithms of values that have none."""
+    rows = spec.split_days(len(series))
+    wrong = series.target[: rows.validation_stop] <= 0
+    logarithms = [name for name in ends(spec.space.scaling) if name in _LOGARITHMS]
+    if logarithms and wrong.any():
+        row = int(wrong.argmax())
+        raise ConfigError(
+            f"scaling must not be {logarithms[0]!r} unless all values are above 0, but "
+            f"{series.target_name} at {series.time[row]} is {series.target[row]}; differences, "
+            "standard and none take any"
+        )
+
+
 def required_spec(study: optuna.Study, data: Any = None) -> StudySpec:
     """Return the spec of ``study``.
 
@@ -315,7 +349,7 @@ def required_spec(study: optuna.Study, data: Any = None) -> StudySpec:
         found = spec.series(data).digest
         if spec.prices.digest != found:
             raise ConfigError(
-                f"prices must be those of study {study.study_name!r} (digest "
+                f"{spec.prices.what} must be those of study {study.study_name!r} (digest "
                 f"{spec.prices.digest[:12]}), but got {found[:12]}"
             )
     return spec
@@ -352,6 +386,7 @@ def _compared(spec: StudySpec) -> dict[str, Any]:
     document = spec.model_dump(exclude={"versions"})
     free = ("name", "source", "calendar", "unit", "step", "reading")
     document["prices"] = {k: value for k, value in spec.prices if k not in free}
+    document["prices"] |= {key: spec.prices.reading.get(key) for key in _CALENDAR}
     return document
 
 

@@ -62,17 +62,18 @@ def save_trial_files(
 
 
 def _window(best: Sequence[EpochResult], folds: Sequence[DevelopmentData]) -> ForecastWindow:
-    growth = np.concatenate([result.forecasts for result in best])
-    actual = np.concatenate([validation_growth(fold) for fold in folds])
+    # Of one series, the first: a figure has no room for more.
+    growth = np.concatenate([result.forecasts[0] for result in best])
+    actual = np.concatenate([validation_growth(fold)[0] for fold in folds])
     last = folds[-1]
     return ForecastWindow.of_last(
-        last.dates,
-        last.values,
+        last.time,
+        last.values[0],
         np.concatenate([fold.split.validation_origins for fold in folds]),
         growth,
         conformal_widths(growth, actual),
         overlap=last.split.overlap,
-        space=last.space,
+        space=last.spaces[0],
         label=Label.of(last),
     )
 
@@ -106,11 +107,11 @@ def errors_by_step(assessment: Assessment) -> pd.DataFrame:
 
 def losses_by_origin(assessment: Assessment, folds: Sequence[DevelopmentData]) -> pd.DataFrame:
     """Return one row per origin: the last time seen, and the losses in units of persistence's."""
-    origins = [fold.dates[fold.split.validation_origins] for fold in folds]
+    first, *others = (fold.time[fold.split.validation_origins] for fold in folds)
     return pd.DataFrame(
         {
-            "origin": np.concatenate(origins),
-            "fold": np.repeat(np.arange(1, len(folds) + 1), [len(days) for days in origins]),
+            "origin": first.append(others),
+            "fold": np.repeat(np.arange(1, len(folds) + 1), [len(first), *map(len, others)]),
             "loss": assessment.losses,
             "persistence_loss": assessment.persistence_losses,
         }

@@ -29,7 +29,7 @@ class Objective:
 
     Args:
         space: where configs come from.
-        data: training and validation days, or those of each fold; the test days are not among
+        data: training and validation rows, or those of each fold; the test rows are not among
             them.
         on_epoch: called after every epoch, for progress.
         snapshot_seconds: a trial that takes longer keeps a snapshot in the study's database

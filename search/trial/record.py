@@ -47,7 +47,7 @@ class TrialRecord:
     Args:
         trial: a running trial; one that was interrupted continues from its snapshot.
         config: what it trains.
-        folds: training and validation days of each fold.
+        folds: training and validation rows of each fold.
         snapshot_seconds: between two snapshots, and before the first.
     """
 
@@ -206,7 +206,7 @@ class TrialRecord:
         # A trial that was pruned between two folds is judged by those it has seen.
         folds = self._folds[: len(best)]
         assessment = assess_folds(folds, [result.forecasts for result in best])
-        latest = best[-1]  # of the fold that trained on most days
+        latest = best[-1]  # of the fold that trained on most rows
         numbers = {
             "parameters": self._parameters,
             "best_epoch": latest.epoch,

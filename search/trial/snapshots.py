@@ -69,7 +69,9 @@ class TrialSnapshot:
         arrays: dict[str, Any] = {_DOCUMENT: np.frombuffer(json.dumps(document).encode(), np.uint8)}
         for number, (fold, best) in enumerate(zip(self.folds, self.best, strict=True)):
             arrays |= {f"{number}.state.{k}": array for k, array in fold.snapshot.arrays.items()}
-            arrays[f"{number}.forecasts"] = best.forecasts
+            # Of one series [O, H], as in the first version.
+            one = len(best.forecasts) == 1
+            arrays[f"{number}.forecasts"] = best.forecasts[0] if one else best.forecasts
         content = io.BytesIO()
         np.savez(content, allow_pickle=False, **arrays)
         return content.getvalue()
@@ -112,7 +114,9 @@ def _fold(
     history = [
         EpochResult(**numbers, forecasts=NO_FORECASTS, params={}) for numbers in fold["history"]
     ]
-    best = EpochResult(**fold["best"], forecasts=arrays[f"{prefix}forecasts"], params={})
+    forecasts = arrays[f"{prefix}forecasts"]
+    forecasts = forecasts.reshape(-1, *forecasts.shape[-2:])
+    best = EpochResult(**fold["best"], forecasts=forecasts, params={})
     return FoldProgress(snapshot, best.without_arrays()), history, best
 
 

@@ -55,7 +55,7 @@ class Systems:
         series = scale(TrialConfig(), days.values, days.split.train_stop)
         np.savez(
             self.data,
-            series=series.inputs,
+            series=series.inputs[0],
             train_length=days.split.train_stop - series.lag,
             origins=days.split.validation_origins.astype(np.int64) - series.lag,
         )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretune.datasets.calendar import Calendar, infer_calendar
+from foretune.datasets.calendar import Calendar, infer_calendar, zone_name
 from foretune.datasets.common.errors import ConfigError, DataError
 
 NAMED: dict[str, tuple[str, int | None]] = {  # alias -> in words, season
@@ -198,7 +198,8 @@ def test_two_sessions_on_one_day_are_refused() -> None:
         Calendar(frequency="sessions", weekdays=(0, 1)).check(rows("12h", 3, "2020-01-01"))
     assert str(caught.value) == (
         "row 1: time must be 2020-01-02 (sessions (Monday and Tuesday), one step after "
-        "2020-01-01), but got 2020-01-01 12:00:00; remove the row, or give freq="
+        "2020-01-01), but got 2020-01-01 12:00:00; remove the row, or give freq=, which may "
+        "be 'steps' to count rows"
     )
 
 
@@ -292,11 +293,11 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no calendar": (
         pd.DatetimeIndex(["2020-01-01", "2020-01-02", "2020-01-09", "2020-02-01", "2020-02-18"]),
         "time must have equal steps, but they are from 1 days 00:00:00 to 23 days 00:00:00 long "
-        "and follow no calendar; give freq=, or whole numbers as time",
+        "and follow no calendar; give freq=, of which 'steps' counts the rows",
     ),
     "beyond nanoseconds": (
         pd.DatetimeIndex(np.array(["9999-12-31T00", "9999-12-31T01"], dtype="M8[s]")),
-        "time must be of the years 1678 to 2261, but is of 9999 to 9999",
+        "row 0: time must be of the years 1678 to 2261, but got 9999-12-31",
     ),
 }
 
@@ -368,3 +369,20 @@ def test_a_calendar_refuses_fields_out_of_range(fields: Any) -> None:
 def test_what_ends_beyond_nanoseconds_is_refused() -> None:
     with pytest.raises(DataError, match="500 steps after 2020-01-01 00:00:00 end beyond the year"):
         Calendar(frequency="YS").after(pd.Timestamp("2020-01-01"), 500)
+
+
+@pytest.mark.parametrize(
+    ("zone", "name"),
+    [
+        ("Europe/Berlin", "Europe/Berlin"),
+        ("+05:30", "UTC+05:30"),
+        ("-03:30", "UTC-03:30"),
+        ("+00:00", "UTC"),
+        (None, ""),
+    ],
+)
+def test_a_zone_is_found_again_by_its_name(zone: str | None, name: str) -> None:
+    time = rows("h", 5, zone=zone)
+    assert zone_name(time) == name
+    if name:
+        assert list(map(str, time.tz_convert(name))) == list(map(str, time))

@@ -76,11 +76,11 @@ GOOD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
         {},
         "hourly",
     ),
-    "unix seconds": (pd.DataFrame({"timestamp": DAYS.as_unit("s").asi8, "n": Y}), {}, "daily"),
-    "unix milliseconds": (
-        pd.DataFrame({"open_time": DAYS.as_unit("ms").asi8.astype(float), "n": Y}),
+    "an empty column": (pd.DataFrame({"ds": DAYS, "note": np.nan, "n": Y}), {}, "daily"),
+    "months as parts of a year": (
+        pd.DataFrame({"time": 2024 + np.arange(N) / 12, "n": Y}),
         {},
-        "daily",
+        "monthly",
     ),
     "two columns that agree": (
         pd.DataFrame({"date": text("%Y-%m-%d"), "time": DAYS, "n": Y}),
@@ -98,6 +98,18 @@ GOOD: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
         {"target": "n"},
         "daily",
     ),
+    "words for time of other languages": (
+        pd.DataFrame({"Zeitstempel": text("%Y-%m-%d"), "Último": Y}),
+        {},
+        "daily",
+    ),
+    "a count, a year and values": (
+        pd.DataFrame({"Index": range(N), "Año": 2024, "Fecha": DAYS, "n": Y}),
+        {},
+        "daily",
+    ),
+    "an index of prices": (pd.DataFrame({"ds": DAYS, "Index": Y.astype(int)}), {}, "daily"),
+    "values that are called data": (pd.DataFrame({"ds": DAYS, "data": Y}), {}, "daily"),
     "years": (pd.DataFrame({"year": range(1990, 1990 + N), "n": Y}), {}, "yearly"),
     "years as index": (
         pd.DataFrame({"n": Y}, index=[1000 + 10 * i for i in range(N)]),
@@ -132,6 +144,14 @@ def test_is_read_without_a_word(case: str) -> None:
     pd.testing.assert_frame_equal(frame, before)
 
 
+@pytest.mark.parametrize(("unit", "word"), [("s", "seconds"), ("ms", "milliseconds")])
+def test_unix_time_is_utc_and_said(unit: str, word: str) -> None:
+    frame = pd.DataFrame({"open_time": DAYS.as_unit(unit).asi8.astype(float), "n": Y})
+    with pytest.warns(DataWarning, match=f"'open_time' is read as {word} since 1970, in UTC"):
+        series = read(frame)
+    assert series.time.tolist() == DAYS.tz_localize("UTC").tolist()
+
+
 def test_a_column_named_time_beside_an_index_of_dates() -> None:
     series = read(pd.DataFrame({"time": Y, "y": Y}, index=DAYS))
     assert series.time.tolist() == DAYS.tolist()
@@ -145,6 +165,16 @@ def test_rows_without_a_time_are_counted() -> None:
 
 
 LISTED: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
+    "no rows": (
+        pd.DataFrame({"y": []}),
+        {},
+        "a DataFrame must have rows and columns, but its shape is (0, 1)",
+    ),
+    "complex numbers": (
+        pd.DataFrame({"ds": DAYS, "y": Y + 1j}),
+        {},
+        "no column of numbers is left",
+    ),
     "no frame": (Y, {}, "a series must be read from a DataFrame whose"),  # type: ignore[dict-item]
     "two headers": (
         pd.DataFrame(np.ones((N, 1)), columns=pd.MultiIndex.from_tuples([("a", "b")])),
@@ -221,7 +251,13 @@ LISTED: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "no whole number": (
         pd.DataFrame({"year": [*range(11), 11.5], "y": Y}),
         {},
-        "row 11: year must be a whole number or a date, but got 11.5",
+        "row 11: year must be a date or time such as 2021-01-31, 1/31/2021, Jan 31, 2021, 2021-01, "
+        "unix time or a whole number, but got '11.5'",
+    ),
+    "a time that is none": (
+        pd.DataFrame({"Month": [f"1-{i}" for i in range(N)], "y": Y}),
+        {},
+        "row 0: Month must be a date or time such as",
     ),
     "two zones": (
         pd.DataFrame({"ds": ["2024-03-31T00:00+01:00", "2024-03-31T03:00-05:00"], "y": [1.0, 2]}),
@@ -346,7 +382,9 @@ def test_missing_values_are_filled() -> None:
             series = read(frame_of(y=HOLES), missing=missing)
         assert series.target[[2, 3, 8]].tolist() == filled
         assert series.target[[0, 1, 4, 11]].tolist() == [1, 2, 5, 12]
-        assert series.remarks == (f"3 missing values of y were filled (missing={missing!r})",)
+        (remark,) = series.remarks
+        assert remark.startswith(f"3 missing values of y were filled (missing={missing!r}")
+        assert ("looks ahead" in remark) == (missing == "interpolate")
         assert read(frame_of(), missing=missing).remarks == ()
         with pytest.raises(
             DataError, match=f"row 0: y must be given in the first row, for missing='{missing}'"
@@ -477,3 +515,14 @@ def test_whatever_is_in_a_frame_is_read_or_refused(
         return
     again = read(series.to_frame(), target=series.target_name, past=past)
     assert again.digest == series.digest
+
+
+def test_rows_left_out_beyond_the_target_cost_no_target() -> None:
+    hours = pd.date_range("2024-03-01", periods=124, freq="h")
+    frame = pd.DataFrame({"when": hours, "y": np.arange(124.0), "plan": np.arange(124.0)})
+    frame.loc[100:, "y"] = np.nan
+    frame.loc[120:, "plan"] = np.nan
+    with pytest.warns(DataWarning, match="4 of 124 rows were left out"):
+        series = TimeSeries.from_frame(frame, target="y", future=["plan"], missing="drop")
+    assert series.target.tolist() == list(range(100))
+    assert len(series.future["plan"]) == 120

@@ -1,6 +1,7 @@
 """PriceSeries: what it holds, what it refuses, and what its digest depends on."""
 
 import csv
+import dataclasses
 import gzip
 import hashlib
 import struct
@@ -237,3 +238,26 @@ def test_digest_sees_dates_and_the_absence_of_volume() -> None:
         make(volume=[0.0, 0.0, 0.0]).digest,
     }
     assert len(digests) == 4
+
+
+def prices_on(dates: Any) -> PriceSeries:
+    price = np.linspace(10.0, 20.0, len(dates))
+    fields = dict.fromkeys(("open", "high", "low", "close"), price)
+    days = np.asarray(dates, "datetime64[D]")
+    return PriceSeries(name="p", dates=days, volume=None, source="p", **fields)
+
+
+def test_weeks_and_months_are_not_continued_by_days() -> None:
+    fridays = pd.date_range("2020-01-03", periods=100, freq="W-FRI").to_numpy().copy()
+    assert str(prices_on(fridays).series().calendar) == "weekly, on Fridays"
+    fridays[40] -= np.timedelta64(1, "D")  # a holiday
+    with pytest.raises(DataError, match=r"must be 2020-10-09.* but got 2020-10-08; .*give freq="):
+        prices_on(fridays).series()
+    assert prices_on(fridays).series(freq="sessions").calendar.step_name == "day"
+
+
+def test_a_season_changes_no_calendar() -> None:
+    days = np.delete(pd.date_range("2022-01-01", periods=300).to_numpy(), 100)
+    calendar = prices_on(days).series().calendar
+    seasonal = prices_on(days).series(seasonality=7).calendar
+    assert seasonal == dataclasses.replace(calendar, seasonality=7)

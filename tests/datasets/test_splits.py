@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.prices import PriceSeries
+from foretune.datasets.series import TimeSeries
 from foretune.datasets.sources.samples import random_walk
 from foretune.datasets.splits import (
     Split,
@@ -222,11 +223,11 @@ def test_development_holds_the_days_before_the_test_and_no_other() -> None:
     split = chronological_split(400, horizon=10, stride=5, history=20)
     data = development(prices.series("mid"), split)
     stop = split.validation_stop
-    np.testing.assert_array_equal(data.values, prices.mid[:stop])
+    np.testing.assert_array_equal(data.values, prices.mid[None, :stop])
     np.testing.assert_array_equal(data.dates, prices.dates[:stop])
-    np.testing.assert_array_equal(data.values, prices.mid[: split.validation_stop])
+    np.testing.assert_array_equal(data.values, prices.mid[None, : split.validation_stop])
     assert data.capacity == stop
-    for array in (data.values, data.dates):
+    for array in (data.values[0], data.dates):
         assert all(len(buffer) <= stop for buffer in buffers(array))
     assert not np.shares_memory(data.values, prices.mid)
     assert not np.shares_memory(data.dates, prices.dates)
@@ -245,6 +246,38 @@ def test_other_test_prices_leave_no_trace_in_development() -> None:
     assert pickle.dumps(development(other.series("mid"), split)) != pickle.dumps(
         development(prices.series("mid"), split)
     )
+
+
+COLUMNS = {"level": "target", "wind": "past", "sky": "past", "plan": "future", "open": "future"}
+
+
+@pytest.mark.parametrize("gap", [0, 10])
+@pytest.mark.parametrize("column", COLUMNS)
+def test_other_rows_after_the_split_leave_no_trace_of_any_column(column: str, gap: int) -> None:
+    rng = np.random.default_rng(0)
+    split = chronological_split(400, horizon=10, history=20, gap=gap)
+    frame = pd.DataFrame(
+        {
+            name: rng.choice(["a", "b"], size=400) if name in ("sky", "open") else rng.random(400)
+            for name in COLUMNS
+        },
+        index=pd.date_range("2024-01-01", periods=400, freq="h"),
+    )
+
+    def held(start: int, *, new: bool = False) -> list[bytes]:
+        other = frame.copy()
+        other.loc[other.index[start:], column] = (
+            "new" if new else other[column].to_numpy()[start:][::-1]
+        )
+        series = TimeSeries.from_frame(
+            other, target="level", past=["wind", "sky"], future=["plan", "open"]
+        )
+        return [pickle.dumps(part) for part in development_folds(series, split, 2)]
+
+    assert held(split.validation_stop) == held(400)
+    assert held(split.validation_stop - 50)[-1] != held(400)[-1]
+    if column in ("sky", "open"):
+        assert held(split.validation_stop, new=True) == held(400)
 
 
 def test_a_split_for_another_length_is_refused() -> None:
@@ -390,9 +423,9 @@ def test_a_fold_holds_the_days_up_to_its_block_and_no_other() -> None:
     assert tuple(fold.split for fold in folds) == walk_forward(split, 3)
     for fold in folds:
         stop = fold.split.validation_stop
-        np.testing.assert_array_equal(fold.values, prices.mid[:stop])
+        np.testing.assert_array_equal(fold.values, prices.mid[None, :stop])
         np.testing.assert_array_equal(fold.dates, prices.dates[:stop])
-        for array in (fold.values, fold.dates):
+        for array in (fold.values[0], fold.dates):
             assert all(len(buffer) <= stop for buffer in buffers(array))
         # Room for the longest fold, so that one compiled program trains them all.
         assert fold.capacity == 314
@@ -493,10 +526,22 @@ def test_parts_by_dates() -> None:
 def test_dates_that_are_none_are_refused() -> None:
     days = pd.date_range("2024-01-01", periods=100)
     with pytest.raises(
-        ConfigError, match=r"train_end must be a time like 2024-04-09 .* got 'Mayo'"
+        ConfigError, match=r"train_end must be a time written like 2024-04-09T.* got 'Mayo'"
     ):
         rows_until(days, 0, train_end="Mayo", validation_end="2024-03")
-    with pytest.raises(ConfigError, match=r"validation_end must be a time like .* but got 17"):
+    with pytest.raises(ConfigError, match=r"validation_end must be a time written .* but got 17"):
         rows_until(days, 0, train_end="2024-01", validation_end=17)
     with pytest.raises(ConfigError, match=r"must follow one another, more than 40 rows apart"):
         rows_until(days, 40, train_end="2024-01", validation_end="2024-02")
+
+
+def test_an_end_is_read_as_iso_8601_alone_and_a_day_whole() -> None:
+    hours = pd.date_range("2024-01-01", periods=24 * 200, freq="h")
+    ends = {"validation_end": "2024-03", "test_end": "2024-04"}
+    day = pd.Timestamp("2024-02-02 23:00")
+    for end in ("2024-02-02", day.date(), "2024-02-02T23:00", day):
+        assert rows_until(hours, 0, train_end=end, **ends)[0] == 33 * 24
+        zoned = hours.tz_localize("Asia/Tokyo")
+        assert rows_until(zoned, 0, train_end=end, **ends)[0] == 33 * 24
+    with pytest.raises(ConfigError, match=r"train_end must be a time written like 2024-07-18T23"):
+        rows_until(hours, 0, train_end="02/01/2024", **ends)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from foretune.datasets import load_sample
-from foretune.datasets.common.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.splits import chronological_split, development
 from foretune.models import Forecaster, TrialConfig
@@ -19,11 +19,23 @@ from foretune.search import (
     replay,
     run_study,
     save_best,
+    space_around,
     write_report,
     write_results,
 )
+from foretune.search.report.tables import as_text
+from foretune.search.review.compare import comparison_table
+from foretune.search.storage.artifacts import load_artifact
+from foretune.search.storage.connect import find_study, open_storage
+from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.best_file import BestDocument
-from foretune.search.study.spec import SplitSpec, default_space, required_spec, study_series
+from foretune.search.study.spec import (
+    SplitSpec,
+    agreed_spec,
+    default_space,
+    required_spec,
+    study_series,
+)
 
 HOURS = pd.date_range("2024-03-01", periods=500, freq="h", tz="Europe/Berlin", name="when")
 QUIET: dict[str, Any] = {"workers": 1, "show_progress_bar": False}
@@ -53,9 +65,15 @@ def test_hours_around_zero_end_to_end(tiny_space: SearchSpace, tmp_path: Path) -
     assert "price" not in words
     forecasts = pd.read_csv(tmp_path / "report" / "forecasts.csv")
     actual = dict(zip(forecasts["date"], forecasts["actual"], strict=True))
-    local = series.time.tz_localize(None).astype(str)
     row = forecasts["date"].iloc[-1]
-    assert actual[row] == pytest.approx(series.target[list(local).index(row)], abs=1e-12)
+    assert row.endswith("+01:00")
+    last = series.time.get_loc(pd.Timestamp(row))
+    assert actual[row] == pytest.approx(series.target[last], abs=1e-12)
+    losses = load_artifact(storage_of(study), study.best_trial, "losses_by_origin.csv")
+    assert "+01:00,1," in losses.decode().splitlines()[1]
+    shown = as_text(comparison_table([study, study]))
+    assert "The same data and the same origins" in shown
+    assert "price" not in shown
     files = write_results(study, series, tmp_path / "out")
     assert (tmp_path / "out" / "figures" / "series.png") in files
     document = BestDocument.load(tmp_path / "out" / "best.toml")
@@ -130,6 +148,69 @@ def test_later_values_change_nothing_that_trials_see() -> None:
     values[split.validation_stop :] += 100.0
     other = TimeSeries.from_frame(pd.DataFrame({"level": values}, index=HOURS))
     first, second = development(series, split), development(other, split)
-    assert first.space == second.space
+    assert first.spaces == second.spaces
     np.testing.assert_array_equal(first.values, second.values)
     assert first.time.equals(second.time)
+
+
+NEWS = np.random.default_rng(2).normal(0, 1, 200)
+DAYS = pd.date_range("2024-01-01", periods=200)
+IDS = ["a"] * 100 + ["b"] * 100
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.ones((200, 2)), r"but got ndarray of shape \(200, 2\); pd.DataFrame"),
+        (NEWS, r"but got ndarray of shape \(200,\)"),
+        ([1.0, 2.0], "but got list"),
+        ({"y": NEWS}, "but got dict"),
+        (pd.Series(NEWS), r"but got Series of shape \(200,\) by int64"),
+        (pd.Series(NEWS, index=list(map(str, range(200)))), "a pandas Series by date"),
+        (
+            pd.DataFrame({"a": NEWS, "b": NEWS}, index=DAYS),
+            "the target may be a or b; choose one, as by target='a'",
+        ),
+        (
+            pd.DataFrame({"unique_id": IDS, "ds": [*DAYS[:100]] * 2, "y": NEWS}),
+            "unique_id must be one series, but there are 2: a, b; choose one",
+        ),
+        (pd.DataFrame(), r"a DataFrame must have rows and columns, but its shape is \(0, 0\)"),
+        (pd.DataFrame({"y": NEWS + 1j}, index=DAYS), "no column of numbers is left of y, time"),
+        (
+            pd.DataFrame({"y": NEWS}, index=DAYS[[0] * 200]),
+            "row 1: time must increase from row to row, but 2024-01-01 is there twice",
+        ),
+        (None, "data must be given"),
+        ("no.csv", "no.csv: there is no such file"),
+    ],
+)
+def test_what_means_something_else_is_refused_in_one_line(
+    data: Any, message: str, tiny_space: SearchSpace, tmp_path: Path
+) -> None:
+    storage = f"sqlite:///{tmp_path}/studies.db"
+    with pytest.raises(ForetuneError, match=message) as refused:
+        run_study("x", data, n_trials=1, space=tiny_space, storage=storage, **QUIET)
+    assert "\n" not in str(refused.value)
+    assert find_study("x", open_storage(storage)) is None
+
+
+def test_a_scaling_that_is_not_said_is_chosen_for_the_data(tiny_space: SearchSpace) -> None:
+    common: dict[str, Any] = {"epochs": 2, "seed": None}
+    above = pd.DataFrame({"y": NEWS + 10}, index=DAYS)
+
+    def scaling(data: Any, space: SearchSpace) -> Any:
+        spec, _ = agreed_spec(None, data, {"horizon": 5}, space=space, **common)
+        return spec.space.scaling
+
+    assert scaling(above - 10, tiny_space) == ("standard", "differences")
+    for unsaid in (tiny_space, tiny_space.fix(units=8)):
+        assert scaling(above, unsaid) == ("standard", "differences", "log")
+    assert scaling(load_sample("sp500"), tiny_space) == "log_returns"
+    for said in ("log_returns", "none"):
+        assert scaling(above, tiny_space.fix(scaling=said)) == said
+    with pytest.raises(ConfigError, match=r"scaling must not be 'log' unless .* y at 2024-01-02"):
+        scaling(above * (above.index != DAYS[1])[:, None], tiny_space.fix(scaling=("none", "log")))
+    config = TrialConfig(units=(4,), unroll_length=8, batch_size=8, scaling="differences")
+    config = config.replace(epochs=3, steps_per_epoch=5, learning_rate=0.01)
+    assert space_around(tiny_space, config).scaling == "differences"

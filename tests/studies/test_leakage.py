@@ -63,12 +63,12 @@ def test_the_leak_puts_the_test_days_where_validation_belongs() -> None:
     split = chronological_split(len(prices), horizon=5, history=5)
     honest, leaked = development(prices.series("mid"), split), leakage.leaked_data(prices, split)
     np.testing.assert_array_equal(
-        leaked.values[: split.train_stop], honest.values[: split.train_stop]
+        leaked.values[:, : split.train_stop], honest.values[:, : split.train_stop]
     )
     np.testing.assert_array_equal(leaked.split.validation_origins, split.test_origins)
     days = slice(leaked.split.validation_start, leaked.split.validation_stop)
-    np.testing.assert_array_equal(leaked.values[days], prices.mid[split.test_start :])
-    assert len(leaked.values) == len(prices)
+    np.testing.assert_array_equal(leaked.values[0, days], prices.mid[split.test_start :])
+    assert leaked.values.shape == (1, len(prices))
     assert (leaked.split.horizon, leaked.split.stride) == (split.horizon, split.stride)
 
 
@@ -83,7 +83,7 @@ def values_by_epoch(seed: int) -> tuple[list[float], list[float]]:
         evaluate(
             config,
             result.params,
-            prices.mid,
+            prices.mid[None],
             train_stop=split.train_stop,
             origins=split.test_origins,
             horizon=50,

@@ -67,7 +67,7 @@ def hewlett_packard() -> PriceSeries:
 
 def scaled_test(prices: PriceSeries) -> Any:
     """Every day after the 11,000, scaled by the last window."""
-    return scale(tutorial.FULL, prices.mid, 11_000).inputs[11_000:]
+    return scale(tutorial.FULL, prices.mid[None], 11_000).inputs[0, 11_000:]
 
 
 def test_the_tutorials_numbers_on_its_own_series(hewlett_packard: PriceSeries) -> None:
@@ -76,7 +76,7 @@ def test_the_tutorials_numbers_on_its_own_series(hewlett_packard: PriceSeries) -
     assert printed.standard_average_half_mse == pytest.approx(0.0041797846, rel=1e-7)
     assert printed.ema_half_mse == pytest.approx(2.7411486e-05, rel=1e-7)
     assert printed.persistence_half_mse == pytest.approx(0.002683736, rel=1e-7)
-    scaling: Any = scale(tutorial.FULL, data.values, 11_000).scaling
+    scaling: Any = scale(tutorial.FULL, data.values, 11_000).scalings[0]
     assert scaling.starts == (0, 2500, 5000, 7500, 10_000)
     assert (scaling.minima[-1], scaling.maxima[-1]) == pytest.approx((4.63265, 20.783), rel=1e-12)
     levels = scaled_test(hewlett_packard)
@@ -112,7 +112,8 @@ def test_twenty_forecasts_of_fifty_days_follow_one_another(index: PriceSeries) -
     data = tutorial.tutorial_data(index)
     starts = [11_000 + 50 * number for number in range(20)]
     assert (data.split.validation_origins + 1).tolist() == starts
-    assert (data.split.train_stop, data.split.horizon, len(data.values)) == (11_000, 50, 12_000)
+    assert (data.split.train_stop, data.split.horizon) == (11_000, 50)
+    assert data.values.shape == (1, 12_000)
 
 
 def test_too_short_a_series_is_refused_with_both_numbers() -> None:
@@ -121,7 +122,7 @@ def test_too_short_a_series_is_refused_with_both_numbers() -> None:
     assert str(refused.value) == (
         "random_walk must have 12000 days, 11000 to train and 1000 to test, but got 3700"
     )
-    assert len(tutorial.tutorial_data(random_walk(12_000)).values) == 12_000
+    assert tutorial.tutorial_data(random_walk(12_000)).values.shape == (1, 12_000)
 
 
 def relative_to_persistence(logs: Any, origins: range, forecast: Any) -> float:

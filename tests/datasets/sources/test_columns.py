@@ -14,6 +14,7 @@ from foretune.datasets.sources.columns import (
     other_times,
     plain,
     price_columns,
+    require_one_series,
     select_series,
     target_column,
     time_columns,
@@ -128,6 +129,32 @@ def test_without_a_time_the_rows_count() -> None:
     assert times_of(table_of(",y\n1999,1\n2000,2\n2001,3\n"))[2].year == 2001
 
 
+def test_a_date_may_be_in_parts() -> None:
+    table = table_of("No,year,month,day,hour,y\n1,2020,1,1,0,5\n2,2020,1,1,1,6\n3,2020,1,1,2,9\n")
+    assert time_columns(table) == ("year", "month", "day", "hour")
+    assert time_columns(table_of("Jahr;Monat;y\n2020;1;5\n2020;2;6\n")) == ("Jahr", "Monat")
+    assert time_columns(table_of("year,day,y\n2020,1,5\n2021,1,6\n"), "year") == ("year",)
+
+
+def test_a_month_beside_a_date_is_no_target() -> None:
+    table = table_of(
+        "date,month,day,load\n2020-01-30,1,30,5\n2020-01-31,1,31,7\n2020-02-01,2,1,6\n"
+    )
+    assert target_column(table, ("date",), times_of(table)) == "load"
+    table = table_of("date,time,load\n2020-01-30,9.8,5\n2020-01-31,9.7,7\n2020-02-01,9.9,6\n")
+    with pytest.raises(DataError, match="the target may be in the columns 'time', 'load'"):
+        target_column(table, ("date",), times_of(table))
+
+
+def test_a_damaged_column_is_meant_all_the_same() -> None:
+    table = table_of("Month,Sales\n1-01,5\n1-02,6\n")
+    assert time_columns(table) == ("Month",)  # whose error will name the line
+    table = table_of("date,store,sales\n2020-01-01,1,5\n2020-01-02,1,7\n2020-01-03,1,<1\n")
+    with pytest.raises(DataError, match="the target may be in the columns 'store', 'sales'"):
+        target_column(table, ("date",), times_of(table))
+    assert target_column(table, ("date",), times_of(table), taken=["store"]) == "sales"
+
+
 def test_hours_of_a_day_are_a_value_where_there_is_one_row_a_day() -> None:
     table = table_of("date,hour,y\n2020-01-01,5,1\n2020-01-02,7,2\n")
     assert time_columns(table) == ("date",)
@@ -197,7 +224,15 @@ ERRORS = {
     "not this series": (
         "unique_id,ds,y\nA,2020-01-01,1\nB,2020-01-02,2\n",
         lambda t: select_series(t, "C"),
-        "f.csv: no column names a series 'C'",
+        "f.csv: no column names a series 'C'; COLUMN=VALUE, such as store=1, chooses rows of any "
+        "column",
+    ),
+    "times that stand again": (
+        "store,date,y\n1,2020-01-01,1\n1,2020-01-02,2\n1,2020-01-03,2\n2,2020-01-01,1\n"
+        "2,2020-01-02,2\n2,2020-01-03,2\n",
+        lambda t: require_one_series(t, ("date",), times_of(t)),
+        "f.csv, line 5, column 'date': the time is there twice; if column 'store' names 2 series, "
+        "choose one by series='store=1' (--series)",
     ),
 }
 
@@ -226,4 +261,6 @@ def test_an_unclear_column_that_nobody_needs_is_no_reason_to_refuse() -> None:
 def test_one_series_is_chosen() -> None:
     table = table_of("unique_id,ds,y\nA,2020-01-01,1\nB,2020-01-02,2\nB,2020-01-03,3\n")
     assert select_series(table, "B").lines.tolist() == [3, 4]
+    assert select_series(table, "y=3").lines.tolist() == [4]
+    require_one_series(table, ("ds",), times_of(table))  # no time is there twice
     assert named_column(table, "Y", "target=") == "y"

@@ -69,6 +69,19 @@ ONE = {
     "2021Q2": "2021-04-01",
     "2021-Q4": "2021-10-01",
     "Q3 2021": "2021-07-01",
+    "Mrz 20": "2020-03-01",
+    "1. Oktober 2020": "2020-10-01",
+    "févr. 2020": "2020-02-01",
+    "12-août-20": "2020-08-12",
+    "ene 2020": "2020-01-01",
+    "2020-W02": "2020-01-06",
+    "2020W53": "2020-12-28",
+    "2020-W02-3": "2020-01-08",
+    "2020-01-02 24:00": "2020-01-03",
+    "1949.0": "1949-01-01",
+    "1949.083": "1949-02-01",
+    "1949.5": "1949-07-01",
+    "1949.91666666667": "1949-12-01",
     "1950": "1950-01-01",
     "0": "0",
     "-7": "-7",
@@ -150,7 +163,7 @@ def test_the_question_shows_both_readings() -> None:
     assert str(caught.value) == (
         "f.csv, line 3, column 'a': must be a date that has one reading, but got '01/02/2020', "
         "2020-02-01 as D/M/YYYY and 2020-01-02 as M/D/YYYY, like all rows; give day_first=True or "
-        "day_first=False (--day-first, --no-day-first)."
+        "day_first=False (--day-first, --no-day-first)"
     )
 
 
@@ -158,7 +171,7 @@ def test_a_choice_by_the_calendar_is_said() -> None:
     cells = dates(D, pd.date_range("2020-01-01", periods=13, freq="MS"))
     _, remarks = to_times(table_of(cells), ("a",))
     assert remarks == ("column 'a' is read as D/M/YYYY, for only so its steps are equal",)
-    index, _ = to_times(table_of(cells[:3]), ("a",), is_regular=lambda time: time[-1].month == 3)
+    index, _ = to_times(table_of(cells[:3]), ("a",), freq="MS")
     assert index[-1] == pd.Timestamp("2020-03-01")
 
 
@@ -179,12 +192,12 @@ REFUSED = {
     "missing": (
         ["2020-01-01", "-"],
         "line 3, column 'a': must be a time, but got '-'; missing='drop' (--missing drop) leaves "
-        "the row out.",
+        "the row out",
     ),
     "mixed layouts": (
         ["2020-01-02", "1/3/2020"],
         "line 3, column 'a': must be a day of the years 1000 to 8999 as YYYY-MM-DD, like the ones "
-        "above, but got '1/3/2020'.",
+        "above, but got '1/3/2020'",
     ),
     "mixed marks, as Excel leaves them": (
         ["1/2/2020", "13-01-2020"],
@@ -196,7 +209,10 @@ REFUSED = {
     ),
     "no such day": (["2021-02-28", "2021-02-29"], "line 3, column 'a': must be a day"),
     "no such month": (["20200101", "20201301"], "line 3, column 'a': must be a day"),
-    "no such hour": (["2020-01-01 24:00"], "line 2, column 'a': must be a date or time"),
+    "no such hour": (["2020-01-01 24:01"], "line 2, column 'a': must be a date or time"),
+    "no such week": (["2021-W52", "2021-W53"], "line 3, column 'a': must be a day"),
+    "no month of a year": (["1949.04", "1949.12"], "line 2, column 'a': must be a date or time"),
+    "a count with a fraction": (["1", "2", "2.5"], "line 4, column 'a': must be a date or time"),
     "hour 13 pm": (["1/13/2020 13:00 PM"], "line 2, column 'a': must be a date or time"),
     "no such zone": (["2020-01-01 00:00+99:00"], "line 2, column 'a': must be a date or time"),
     "year 999": (["0999-01-01"], "line 2, column 'a': must be a date or time"),
@@ -211,7 +227,7 @@ REFUSED = {
     "mixed zones": (
         ["2020-01-01 00:00+01:00", "2020-01-02 00:00+09:00"],
         "line 3, column 'a': must be of the same time zone as in the first row, but got "
-        "'2020-01-02 00:00+09:00'; write all times in UTC.",
+        "'2020-01-02 00:00+09:00'; write all times in UTC",
     ),
     "a zone that comes and goes": (
         [f"2020-01-{i:02d} 00:00+0{i % 2}:00" for i in range(1, 10)],
@@ -248,7 +264,8 @@ def test_hours_with_summer_time_are_read_as_utc() -> None:
     hours = pd.date_range("2020-03-28", periods=72, freq="h", tz="Europe/Berlin")
     index, remarks = to_times(table_of(in_zone(hours)), ("a",))
     assert index.tolist() == hours.tz_convert("UTC").tolist()
-    assert remarks == ("column 'a' has summer time; read as UTC",)
+    (remark,) = remarks
+    assert remark.startswith("column 'a' has summer time; read as UTC: a DataFrame whose times")
 
 
 @pytest.mark.parametrize(
@@ -260,6 +277,8 @@ def test_hours_with_summer_time_are_read_as_utc() -> None:
         (["0", "9"], 9),
         (["00:00:00", "09:30:00"], 9.5),
         (["12:00 AM", "09:30 AM"], 9.5),
+        (["00.00.00", "09.30.00"], 9.5),
+        (["1", "24"], 23),
     ],
 )
 def test_date_and_time_in_two_columns(clock: list[str], expected: float) -> None:
@@ -280,7 +299,25 @@ def test_months_years_and_steps_in_digits() -> None:
 def test_unix_time_is_utc() -> None:
     index, remarks = to_times(table_of(["-252460800", "1609459200"]), ("a",))
     assert str(index[1]) == "2021-01-01 00:00:00+00:00"
-    assert remarks == ()
+    assert remarks == ("column 'a' is read as seconds since 1970, in UTC",)
+
+
+def test_the_century_of_two_digits_is_said() -> None:
+    index, remarks = to_times(table_of(["31.12.68", "31.12.69"]), ("a",))
+    assert index.year.tolist() == [2068, 1969]
+    assert remarks == ("column 'a' has years of two digits, 1969 to 2068",)
+
+
+def test_a_date_in_several_columns() -> None:
+    year, month, day = ["2020", "2020"], ["1", "02"], ["31", "1.0"]
+    assert to_times(table_of(year, month), ("a", "b"))[0].tolist() == [
+        pd.Timestamp("2020-01-01"), pd.Timestamp("2020-02-01")
+    ]  # fmt: skip
+    assert str(to_times(table_of(year, ["Jan", "Feb"]), ("a", "b"))[0][1]) == "2020-02-01 00:00:00"
+    index = to_times(table_of(year, month, day), ("a", "b", "c"))[0]
+    assert index.tolist() == [pd.Timestamp("2020-01-31"), pd.Timestamp("2020-02-01")]
+    with pytest.raises(DataError, match=r"line 3, column 'a': must be a day .* got '2020-13'"):
+        to_times(table_of(year, ["12", "13"]), ("a", "b"))
 
 
 def test_numbers_too_large_are_no_times() -> None:

@@ -73,6 +73,28 @@ def test_series_of_all_formats(name: str, write: Callable[..., str]) -> None:
     assert series.calendar.frequency.startswith(frequency)
 
 
+@pytest.mark.filterwarnings("ignore::foretune.datasets.common.errors.DataWarning")
+@pytest.mark.parametrize("name", people.ASKED)
+def test_series_that_need_an_option_name_it(name: str, write: Callable[..., str]) -> None:
+    frequency, writer, option, given = people.ASKED[name]
+    values = people.series(frequency)
+    path = write(writer(values))
+    with pytest.raises(DataError) as caught:
+        as_series(path)
+    assert str(caught.value).startswith("s.csv")
+    assert option in str(caught.value)
+    series = as_series(path, **given)
+    expected = values[:12] if name == "12 days or 12 months" else values.copy()
+    if given.get("missing") == "drop":
+        expected = expected.drop(index=7).reset_index(drop=True)
+    elif "missing" in given:
+        expected.loc[7, "value"] = np.nan
+        filled = expected["value"]
+        expected["value"] = filled.ffill() if given["missing"] == "ffill" else filled.interpolate()
+    assert series.time.tolist() == expected["date"].tolist()
+    np.testing.assert_array_equal(series.target, expected["value"])
+
+
 @pytest.mark.parametrize(
     "text",
     {
@@ -131,7 +153,8 @@ def test_remarks_are_warnings_that_name_the_line(write: Callable[..., str]) -> N
         series = read_series("s.csv", missing="interpolate")
     assert series.remarks == (
         "1 missing rows were added (missing='interpolate')",
-        "1 missing values of load were filled (missing='interpolate')",
+        "1 missing values of load were filled (missing='interpolate', which looks ahead: 'ffill' "
+        "looks back alone)",
     )
     assert [str(warning.message) for warning in caught] == [f"s.csv: {r}" for r in series.remarks]
     assert series.target.tolist() == LOAD.tolist()
@@ -144,8 +167,17 @@ def test_a_missing_time_may_be_dropped(write: Callable[..., str]) -> None:
     path = write(csv_of() + ",49.0\n")
     with pytest.raises(DataError, match=r"line 50, column 'time': must be a time, but got ''"):
         read_series(path)
-    with pytest.warns(DataWarning, match="1 of 49 rows were left out, for their time is missing"):
+    with pytest.warns(DataWarning, match="1 of 49 rows were left out, for a cell is missing"):
         assert len(read_series(path, missing="drop")) == 48
+
+
+def test_none_is_a_category_of_text(write: Callable[..., str]) -> None:
+    events = ["None"] * 47 + ["Easter"]
+    series = read_series(write(csv_of(event=events)), target="load", future="event")
+    assert series.future["event"].tolist() == events
+    events[3] = ""
+    with pytest.raises(DataError, match=r"line 5: event must be given, .* makes them a category$"):
+        read_series(write(csv_of(event=events)), target="load", future="event")
 
 
 def test_a_typing_error_in_numbers_is_no_category(write: Callable[..., str]) -> None:
@@ -166,6 +198,60 @@ def test_hourly_prices_are_a_series(write: Callable[..., str]) -> None:
         as_series(path, "mid")
     with pytest.raises(DataError, match="must be a new date, but 2024-03-01 is in line 2 already"):
         read_prices(path)
+
+
+@pytest.mark.filterwarnings("ignore::foretune.datasets.common.errors.DataWarning")
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Tokyo", "America/New_York"])
+def test_local_times_keep_their_moment_or_their_day(zone: str, write: Callable[..., str]) -> None:
+    hours = pd.date_range("2023-01-01", periods=9000, freq="h", tz=zone)
+    days = pd.date_range("2023-01-01", periods=400, tz=zone)
+    for times in (hours, days):
+        text = "".join(f"{time.isoformat()},{i}\n" for i, time in enumerate(times))
+        series = as_series(write("date,y\n" + text))
+        assert isinstance(series.time, pd.DatetimeIndex)
+        if times is hours:
+            assert series.time.tz_convert("UTC").tolist() == hours.tz_convert("UTC").tolist()
+        else:  # a Tuesday in Berlin is no Monday in UTC
+            assert series.time.tz_localize(None).tolist() == days.tz_localize(None).tolist()
+        assert series.calendar.frequency == times.freqstr
+
+
+def test_rows_that_follow_no_calendar_may_be_counted(write: Callable[..., str]) -> None:
+    days = np.cumsum([0, 2, 7, 31, 1, 90]).astype("m8[D]") + np.datetime64("2020-01-01")
+    bars = {"open": 2.0, "high": 3.0, "low": 1.0, "close": np.arange(1.0, 4.0, 0.5).tolist()}
+    path = write(pd.DataFrame({"date": days} | bars).to_csv(index=False))
+    table = pd.read_csv(path)
+    for data, options in ((path, {}), (table, {}), (table[["date", "close"]], {"target": "close"})):
+        with pytest.warns(DataWarning, match="the times are left out, for rows are counted from 0"):
+            series = as_series(data, freq="steps", **options)
+        assert series.time.tolist() == [0, 1, 2, 3, 4, 5]
+        assert series.target.tolist() == bars["close"]
+    path = write("date,y\n2020-01-01,1\n2020-02-01,2\n2020-05-06,4\n2020-05-09,5\n")
+    with pytest.raises(DataError, match="follow no calendar; give freq=, of which 'steps' counts"):
+        as_series(path)
+    with pytest.raises(DataError, match=r"line 3: time must increase .* is there twice"):
+        as_series(write("date,y\n2020-01-01,1\n2020-01-01,2\n2020-01-02,2\n"), freq="steps")
+
+
+def test_volumes_of_a_frame_that_cannot_be_read_are_left_out() -> None:
+    prices = people.prices().set_index("date")
+    without = as_series(prices.drop(columns="volume"))
+    for volume in ("1,5 Mio", -1.0):
+        with pytest.warns(DataWarning, match="column 'volume' is left out, for not all of it is"):
+            series = as_series(prices.assign(volume=volume))
+        assert series.digest == without.digest
+        assert len(series.remarks) == 1
+    assert as_series(prices.assign(volume=np.nan)).digest == without.digest
+
+
+def test_errors_of_data_name_their_file(write: Callable[..., str]) -> None:
+    path = write("date,y\n2020-01-01,1\n2020-01-02,2\n", "my  data.csv")
+    with pytest.raises(
+        DataError, match=r"^my data\.csv: time must have at least 3 rows, but has 2"
+    ):
+        read_series(path)
+    with pytest.raises(DataError, match=r"^my data\.csv: no column 'z', which time="):
+        read_series(path, time="z")
 
 
 def test_prices_with_covariates_keep_their_errors(write: Callable[..., str]) -> None:
@@ -227,10 +313,10 @@ NOTHING = (
 @pytest.mark.parametrize(
     ("data", "reading", "message"),
     [
-        (LOAD, {}, f"{NOTHING} a sample's name, but got ndarray; TimeSeries.from_frame"),
+        (LOAD, {}, f"{NOTHING} a sample's name, but got ndarray of shape (48,);"),
         ([1.0, 2.0], {}, "but got list;"),
         ({"y": LOAD}, {}, "but got dict;"),
-        (pd.Series(LOAD), {}, "but got Series;"),
+        (pd.Series(LOAD), {}, "but got Series of shape (48,) by int64;"),
         (None, {}, "but got NoneType;"),
         ("nowhere.csv", {}, "nowhere.csv: there is no such file"),
         ("sp500", {"target": "volume"}, "target must be one of open, high, low, close, mid"),

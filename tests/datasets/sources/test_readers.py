@@ -124,6 +124,7 @@ def columns(series: PriceSeries) -> list[list[float]]:
     return [column.tolist() for column in (series.open, series.high, series.low, series.close)]
 
 
+@pytest.mark.filterwarnings("ignore:.* are those of UTC")
 @pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gz"])
 @pytest.mark.parametrize("kind", [*WITH_VOLUME, *WITHOUT_VOLUME])
 def test_accepts(kind: str, zipped: bool, write: Callable[..., str]) -> None:
@@ -203,6 +204,11 @@ READ: dict[str, tuple[str, dict[str, Any], str | None]] = {
         "ACME\nDate,Open,High,Low,Close\n2020-01-02,1,2,1,2\n2020-01-03,3,4,3,4\nSource: ACME\n",
         {"close": 4},
         "lines left out, no rows of the table: 1, 5 (the first is 'ACME')",
+    ),
+    "times of another zone": (
+        "Date,Open,High,Low,Close\n2020-01-05T15:00Z,1,2,1,2\n2020-01-06T15:00Z,3,4,3,4\n",
+        {"dates": np.datetime64("2020-01-06")},
+        "the days of column 'Date' are those of UTC",
     ),
     "a row out of order": (
         "Date,Open,High,Low,Close\n2020-01-03,3,4,3,4\n2020-01-01,1,2,1,2\n2020-01-02,1,2,1,2\n"
@@ -382,6 +388,12 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         ": column '<TICKER>' must name one series, but names 2: 'A.US', 'B.US'; choose one by "
         "series= (--series)",
     ),
+    "two symbols in another column": (
+        "Date,Open,High,Low,Close,Land\n"
+        + "".join(f"2020-01-0{day},1,1,1,1,{land}\n" for land in ("A", "B") for day in (1, 2, 3)),
+        ", line 5, column 'Date': the time is there twice; if column 'Land' names 2 series, choose "
+        "one by series='Land=A' (--series)",
+    ),
     "two symbols, yfinance": (
         "Price,Close,Close,High,High\nTicker,AAPL,MSFT,AAPL,MSFT\nDate,,,,\n2020-01-02,1,2,1,2\n",
         ": no column of the price 'open' is known by its name; the columns are 'Date', "
@@ -451,9 +463,11 @@ def test_refuses_what_is_no_file(write: Callable[..., str], tmp_path: Path) -> N
 
 def test_refuses_other_arguments(write: Callable[..., str]) -> None:
     path = write(HEAD + ROW + NEXT)
-    with pytest.raises(ConfigError, match=r"^missing must be one of .*, but got 'fill'$"):
+    with pytest.raises(ConfigError, match=r"^missing must be 'raise', 'drop', .*, but got 'fill'$"):
         read_prices(path, missing="fill")  # type: ignore[arg-type]
-    with pytest.raises(DataError, match=r"^name of a price series must be a non-empty string"):
+    with pytest.raises(
+        DataError, match=r"^p\.csv: name of a price series must be a non-empty string"
+    ):
         read_prices(path, name="")
 
 
@@ -489,7 +503,7 @@ def test_drop_leaves_out_incomplete_rows(write: Callable[..., str]) -> None:
     path = write(HEAD + "\n".join([gaps[0], ROW.strip(), *gaps[1:], NEXT]))
     with pytest.warns(DataWarning) as caught:
         series = read_prices(path, missing="drop")
-    said = "5 of 7 rows were left out, for a date or a price is missing (missing='drop'); "
+    said = "5 of 7 rows were left out, for a cell is missing (missing='drop'); "
     said += "the first is line 2"
     assert [str(warning.message) for warning in caught] == [f"p.csv: {said}"]
     assert series.remarks == (said,)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.sources import values
 from foretune.datasets.sources.text_table import Table
-from foretune.datasets.sources.values import is_number_column, to_numbers
+from foretune.datasets.sources.values import mostly_numbers, to_numbers
 
 
 def table_of(*columns: list[str], separator: str = ",") -> Table:
@@ -58,7 +58,7 @@ def test_reads(case: str) -> None:
     values, remarks = to_numbers(table_of(cells), "a")
     np.testing.assert_array_equal(values, expected)
     assert remarks == ()
-    assert is_number_column(table_of(cells), "a")
+    assert mostly_numbers(table_of(cells), "a")
 
 
 TWO_WAYS = ["1,234", "987"]
@@ -166,8 +166,8 @@ def test_the_option_is_checked() -> None:
 
 
 def test_text_is_no_number_column() -> None:
-    assert not is_number_column(table_of(["a", "1"]), "a")
-    assert not is_number_column(table_of(["", "-"]), "a")
+    assert not mostly_numbers(table_of(["a", "1"]), "a")
+    assert not mostly_numbers(table_of(["", "-"]), "a")
 
 
 @given(

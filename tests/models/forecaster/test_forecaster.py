@@ -79,7 +79,7 @@ def test_without_a_refit_the_weights_are_those_of_the_best_epoch_of_fit(
     log_mid, origins = np.log(small.prices.mid), split.validation_origins
     errors = [
         [
-            abs(log_mid[origin + step + 1] - log_mid[origin] - best.forecasts[number, step])
+            abs(log_mid[origin + step + 1] - log_mid[origin] - best.forecasts[0, number, step])
             for step in range(HORIZON)
         ]
         for number, origin in enumerate(origins.tolist())
@@ -268,11 +268,11 @@ def test_a_forecast_is_what_evaluate_gives_from_the_last_day(
     growth = evaluate(
         small.config,
         ours.params,
-        mid,
+        mid[None],
         train_stop=ours.training.days,
         origins=np.array([len(small.prices) - 1], np.int32),
         horizon=HORIZON,
-    ).changes[0]
+    ).changes[0, 0]
     frame = ours.forecast()
     np.testing.assert_allclose(np.log(frame["forecast"] / mid[299]), growth, rtol=1e-6)
 

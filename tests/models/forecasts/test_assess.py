@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -13,26 +14,35 @@ from scipy.stats import norm
 from statsmodels.stats.proportion import proportion_confint
 
 from foretune.datasets.common.errors import DataError
-from foretune.datasets.splits import Split, development_folds
-from foretune.models.forecasts.metrics import assess, assess_folds, training_daily_change
+from foretune.datasets.series import TimeSeries
+from foretune.datasets.splits import Split, chronological_split, development_folds
+from foretune.datasets.transforms import ErrorSpace
+from foretune.models.forecasts.metrics import assess, assess_folds, seasonal_naive_error
 
 Array = NDArray[np.float64]
 
+NOW = np.ones((1, 3))  # the values at the origins, which logarithms do not depend on
+
 # Squares 1 1 | 4 16 | 1 1: their mean is 24 / 6 = 4.
-ACTUAL = np.array([[1.0, -1.0], [2.0, -4.0], [1.0, 1.0]])
+ACTUAL = np.array([[[1.0, -1.0], [2.0, -4.0], [1.0, 1.0]]])
 # Errors 1 0 | 0 2 | -1 -2.
-FORECAST = np.array([[2.0, -1.0], [2.0, -2.0], [0.0, -1.0]])
+FORECAST = np.array([[[2.0, -1.0], [2.0, -2.0], [0.0, -1.0]]])
 
 # Squares all 1.
-OTHER_ACTUAL = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0]])
+OTHER_ACTUAL = np.array([[[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0]]])
 # Errors 0.5 0.5 | -1 1 | 2 0.
-OTHER_FORECAST = np.array([[1.5, 1.5], [0.0, 0.0], [1.0, 1.0]])
+OTHER_FORECAST = np.array([[[1.5, 1.5], [0.0, 0.0], [1.0, 1.0]]])
 
 pairs = st.lists(
-    st.tuples(*[hnp.arrays(np.float64, (4, 3), elements=st.floats(-2, 2))] * 2),
+    st.tuples(*[hnp.arrays(np.float64, (1, 4, 3), elements=st.floats(-2, 2))] * 2),
     min_size=1,
     max_size=3,
 )
+
+
+def percent(change: float) -> float:
+    """200 |f - a| / (f + a) of a forecast of 1 where exp(change) came."""
+    return 200 * abs(1 - math.exp(change)) / (1 + math.exp(change))
 
 
 def wilsons_interval(hits: float, count: float) -> tuple[float, float]:
@@ -41,7 +51,7 @@ def wilsons_interval(hits: float, count: float) -> tuple[float, float]:
 
 
 def test_one_fold_by_hand() -> None:
-    found = assess([FORECAST], [ACTUAL], daily_change=0.25, overlap=1)
+    found = assess([FORECAST], [ACTUAL], now=[NOW], units=[0.25], overlap=1)
     metrics = found.metrics
     # Squared errors 1 0 | 0 4 | 1 4, absolute ones 1 0 | 0 2 | 1 2.
     assert metrics.mse == 10 / 6
@@ -66,7 +76,9 @@ def test_one_fold_by_hand() -> None:
 
 
 def test_two_folds_by_hand() -> None:
-    found = assess([FORECAST, OTHER_FORECAST], [ACTUAL, OTHER_ACTUAL], daily_change=0.25, overlap=1)
+    found = assess(
+        [FORECAST, OTHER_FORECAST], [ACTUAL, OTHER_ACTUAL], now=[NOW, NOW], units=[0.25], overlap=1
+    )
     metrics = found.metrics
     # Squared errors 10 and 6.5 in all, 12 values; but each fold is relative to its own
     # persistence, 24 and 6.
@@ -91,7 +103,11 @@ def test_two_folds_by_hand() -> None:
 def test_persistence_is_one_and_has_no_direction() -> None:
     actuals = [ACTUAL, OTHER_ACTUAL]
     found = assess(
-        [np.zeros_like(actual) for actual in actuals], actuals, daily_change=0.25, overlap=1
+        [np.zeros_like(actual) for actual in actuals],
+        actuals,
+        now=[NOW, NOW],
+        units=[0.25],
+        overlap=1,
     )
     assert found.metrics.relative_mse == 1.0
     assert found.losses.tolist() == found.persistence_losses.tolist()
@@ -106,16 +122,18 @@ def test_persistence_is_one_and_has_no_direction() -> None:
         "mse": 30 / 12,
         "mae": pytest.approx(16 / 12, rel=1e-15),
         "mase": pytest.approx(16 / 12 / 0.25, rel=1e-15),
+        "smape": pytest.approx((10 * percent(1) + percent(2) + percent(4)) / 12, rel=1e-12),
     }
 
 
 def test_the_truth_is_zero_and_its_opposite_four() -> None:
-    found = assess([ACTUAL], [ACTUAL], daily_change=0.25, overlap=1)
+    found = assess([ACTUAL], [ACTUAL], now=[NOW], units=[0.25], overlap=1)
     assert found.metrics.known() == {
         "relative_mse": 0.0,
         "mse": 0.0,
         "mae": 0.0,
         "mase": 0.0,
+        "smape": 0.0,
         "directional_accuracy": 1.0,
         "directional_low": pytest.approx(wilsons_interval(3, 3)[0], rel=1e-9),
         "directional_high": 1.0,
@@ -127,7 +145,7 @@ def test_the_truth_is_zero_and_its_opposite_four() -> None:
     assert not found.losses.any()
     assert not found.mse_by_step.any()
     assert not found.mae_by_step.any()
-    opposite = assess([-ACTUAL], [ACTUAL], daily_change=0.25, overlap=1)
+    opposite = assess([-ACTUAL], [ACTUAL], now=[NOW], units=[0.25], overlap=1)
     assert opposite.metrics.relative_mse == 4.0
     assert opposite.metrics.directional_accuracy == 0.0
     assert opposite.metrics.directional_low == 0.0
@@ -139,7 +157,8 @@ def test_losses_of_folds_of_one_size_have_the_metric_as_their_mean(
 ) -> None:
     forecasts, actuals = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     assume(all(np.abs(actual).max() > 1e-3 for actual in actuals))
-    found = assess(forecasts, actuals, daily_change=0.01, overlap=3)
+    now = [np.ones((1, 4))] * len(pairs)
+    found = assess(forecasts, actuals, now=now, units=[0.01], overlap=3)
     assert found.losses.shape == found.persistence_losses.shape == (4 * len(pairs),)
     assert found.losses.mean() == pytest.approx(found.metrics.relative_mse, rel=1e-12)
     assert found.persistence_losses.mean() == pytest.approx(1, rel=1e-12)
@@ -148,9 +167,9 @@ def test_losses_of_folds_of_one_size_have_the_metric_as_their_mean(
 
 
 def test_prices_that_stand_still_after_every_origin_of_a_fold_are_refused() -> None:
-    still = np.zeros((3, 2))
+    still = np.zeros((1, 3, 2))
     with pytest.raises(DataError, match=r"after some of the 3 forecast origins, but stand still"):
-        assess([FORECAST, FORECAST], [ACTUAL, still], daily_change=0.25, overlap=1)
+        assess([FORECAST, FORECAST], [ACTUAL, still], now=[NOW, NOW], units=[0.25], overlap=1)
 
 
 def test_folds_of_a_made_up_series_by_hand(small: SimpleNamespace) -> None:
@@ -172,12 +191,11 @@ def test_folds_of_a_made_up_series_by_hand(small: SimpleNamespace) -> None:
     # After 5: 2 1; after 6: -1 2; after 7: 3 -1. Errors -1 0 | 2 -1 | -2 2.
     # After 9: 0 2; after 10: 2 1; after 11: -1 0. Errors 1 -3 | -1 -1 | 1 -1.
     forecasts = [
-        0.01 * np.array([[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]),
-        0.01 * np.array([[1.0, -1.0], [1.0, 0.0], [0.0, -1.0]]),
+        0.01 * np.array([[[1.0, 1.0], [1.0, 1.0], [1.0, 1.0]]]),
+        0.01 * np.array([[[1.0, -1.0], [1.0, 0.0], [0.0, -1.0]]]),
     ]
     found = assess_folds(folds, forecasts)
-    # Changes 2, 1 and 3 on the training days that all folds have.
-    assert training_daily_change(folds) == pytest.approx(0.02, rel=1e-12)
+    # Changes 2, 1, 3, 13 and 10 on the days before the first block: 29 / 5 is the unit.
     # Squared errors 14 of 20, and 14 of 10; absolute ones 8 and 8. Directions: two hits and a
     # miss; a miss, no forecast, no move. Two origins in a row share a day: of 4 signs each says as
     # much as 3 / 5 of one. Three of four are up in both, and 0.625 would be right by chance.
@@ -189,7 +207,8 @@ def test_folds_of_a_made_up_series_by_hand(small: SimpleNamespace) -> None:
             "relative_mse": (0.7 + 1.4) / 2,
             "mse": 28e-4 / 12,
             "mae": 0.16 / 12,
-            "mase": 8 / 12,
+            "mase": 16 / 12 / (29 / 5),
+            "smape": sum(percent(0.01 * e) for e in (1, 0, 2, 1, 2, 2, 1, 3, 1, 1, 1, 1)) / 12,
             "directional_accuracy": 2 / 4,
             "directional_low": low,
             "directional_high": high,
@@ -203,3 +222,56 @@ def test_folds_of_a_made_up_series_by_hand(small: SimpleNamespace) -> None:
     np.testing.assert_allclose(
         found.persistence_losses, np.array([5, 5, 10, 4, 5, 1]) / units, rtol=1e-9
     )
+
+
+def test_errors_of_values_by_hand() -> None:
+    # From 10, 0 and -10, in units of 2: 12 and 8, 4 and -4, -6 and 10 where 8 and 8, 0 and -4, -10
+    # and -10 came.
+    space, now = ErrorSpace(name="value", unit=2.0), np.array([[10.0, 0.0, -10.0]])
+    forecast = np.array([[[1.0, -1.0], [2.0, -2.0], [2.0, 10.0]]])
+    actual = np.array([[[-1.0, -1.0], [0.0, -2.0], [0.0, 0.0]]])
+    found = assess([forecast], [actual], now=[now], units=[0.5], overlap=1, spaces=[space]).metrics
+    # Differences 4 0 | 4 0 | 4 20 of sizes 20 16 | 4 8 | 16 20.
+    assert found.smape == pytest.approx((40 + 0 + 200 + 0 + 50 + 200) / 6, rel=1e-12)
+    # Nothing where nothing was forecast, and came.
+    nothing = assess(
+        [np.array([[[0.0, -5.0]]])],
+        [np.array([[[-5.0, -5.0]]])],
+        now=[now[:, :1]],
+        units=[0.5],
+        overlap=1,
+        spaces=[space],
+    )
+    assert nothing.metrics.smape == 200 / 2
+    assert (found.mae, found.mase) == (16 / 6, 16 / 6 / 0.5)
+
+
+def test_the_unit_of_mase_is_the_seasonal_naives_error_in_all_rows_before() -> None:
+    levels = np.array([0.0, 3.0, 1.0, 5.0, -2.0, 4.0])
+    # One row apart 3 2 4 7 6, two rows 1 2 3 1, five rows 4.
+    for season, unit in ((None, 22 / 5), (1, 22 / 5), (2, 7 / 4), (5, 4.0), (6, 22 / 5)):
+        assert seasonal_naive_error(levels, season) == pytest.approx(unit, rel=1e-15)
+    still = np.tile([0.0, 1.0], 4)
+    assert seasonal_naive_error(still, 2) == 0.0
+    found = assess([FORECAST], [ACTUAL], now=[NOW], units=[0.0], overlap=1)
+    assert found.metrics.mase is None
+    assert "mase" not in found.metrics.known()
+
+
+def test_a_season_of_the_calendar_sets_the_unit_of_mase() -> None:
+    hours = pd.date_range("2024-01-01", periods=300, freq="h")
+    values = np.random.default_rng(0).normal(size=300) + np.arange(300) % 24
+    series = TimeSeries.from_frame(pd.DataFrame({"y": values}, index=hours))
+    split = chronological_split(300, horizon=5, gap=7, history=20)
+    folds = development_folds(series, split, 2)
+    zeros = [np.zeros((1, len(fold.split.validation_origins), 5)) for fold in folds]
+    metrics = assess_folds(folds, zeros).metrics
+    before = values[: folds[0].split.validation_start]
+    apart = [abs(before[row] - before[row - 24]) for row in range(24, len(before))]
+    errors = [
+        abs(values[origin + step] - values[origin])
+        for fold in folds
+        for origin in fold.split.validation_origins
+        for step in range(1, 6)
+    ]
+    assert metrics.mase == pytest.approx(np.mean(errors) / np.mean(apart), rel=1e-9)

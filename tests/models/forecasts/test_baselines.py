@@ -267,7 +267,7 @@ def test_the_baselines_of_a_study_on_validation_and_on_test() -> None:
     (ridge,) = choose_ridge(mid, [split])
     slope = (mid[split.train_stop - 1] - mid[0]) / (split.train_stop - 1)
     for test, origins in ((False, split.validation_origins), (True, split.test_origins)):
-        found = baseline_changes(mid, [split], test=test, seasonality=7, close=close)
+        found = baseline_changes(mid[None], [split], test=test, seasonality=7, close=close[None])
         expected = {
             "persistence": [[0.0] * 5 for _ in origins],
             "drift": [[slope * step for step in range(1, 6)] for _ in origins],
@@ -277,25 +277,27 @@ def test_the_baselines_of_a_study_on_validation_and_on_test() -> None:
         }
         assert list(found) == list(expected)
         for name, (changes,) in found.items():
-            np.testing.assert_allclose(changes, expected[name], atol=1e-12, err_msg=name)
+            np.testing.assert_allclose(changes[0], expected[name], atol=1e-12, err_msg=name)
 
 
 def test_every_fold_has_baselines_of_its_own_and_the_test_those_of_the_last() -> None:
     levels = np.log(random_walk(600, seed=6).mid)
     split = chronological_split(600, horizon=5, history=10)
     folds = walk_forward(split, 3)
-    found = baseline_changes(levels[: split.validation_stop], folds)
-    assert [len(one) for one in found["drift"]] == [len(fold.validation_origins) for fold in folds]
-    assert len({one[0, 0] for one in found["drift"]}) == 3
+    found = baseline_changes(levels[None, : split.validation_stop], folds)
+    assert [one.shape[1] for one in found["drift"]] == [
+        len(fold.validation_origins) for fold in folds
+    ]
+    assert len({one[0, 0, 0] for one in found["drift"]}) == 3
     # Other rows of the test change nothing on validation, and there is no season to look back on.
     other = levels.copy()
     other[split.validation_stop :] += 1000
-    for name, parts in baseline_changes(other, folds, seasonality=1).items():
+    for name, parts in baseline_changes(other[None], folds, seasonality=1).items():
         for part, before in zip(parts, found.pop(name), strict=True):
             np.testing.assert_array_equal(part, before)
     assert not found
-    (last,) = baseline_changes(levels, folds[-1:], test=True)["drift"]
-    (tested,) = baseline_changes(levels, folds, test=True)["drift"]
+    (last,) = baseline_changes(levels[None], folds[-1:], test=True)["drift"]
+    (tested,) = baseline_changes(levels[None], folds, test=True)["drift"]
     np.testing.assert_array_equal(tested, last)
 
 
@@ -304,7 +306,7 @@ def test_what_needs_more_rows_than_there_are_is_left_out() -> None:
     split = chronological_split(50, horizon=6, history=2)
     assert split.validation_start == 29
     for season, names in ((29, ["persistence", "drift", "seasonal naive 29"]), (30, [])):
-        found = baseline_changes(levels, [split], seasonality=season)
+        found = baseline_changes(levels[None], [split], seasonality=season)
         assert list(found) == [*(names or ["persistence", "drift"]), "ridge on lags"]
     early = dataclasses.replace(split, train_stop=8)
-    assert "ridge on lags" not in baseline_changes(levels, [early])
+    assert "ridge on lags" not in baseline_changes(levels[None], [early])

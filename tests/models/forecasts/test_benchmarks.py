@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from foretune.datasets.series import encode
 from foretune.datasets.sources.samples import load_sample
-from foretune.datasets.splits import Split
+from foretune.datasets.splits import Split, chronological_split, parts_of
 from foretune.models.forecasts.baselines import baseline_changes
 
 Array = NDArray[np.float64]
@@ -37,19 +37,22 @@ def errors_on_test(
     levels = (values - train.mean()) / train.std()
     origins = split.test_origins
     actual = np.array([levels[o + 1 : o + 1 + split.horizon] - levels[o] for o in origins])
-    found = baseline_changes(levels, [split], test=True, seasonality=seasonality, future=future)
-    return {
-        name: (float(np.mean((forecast - actual) ** 2)), float(np.mean(abs(forecast - actual))))
-        for name, (forecast,) in found.items()
-    }
+    known = None if future is None else future[None]
+    found = baseline_changes(
+        levels[None], [split], test=True, seasonality=seasonality, future=known
+    )
+    errors = {name: forecasts[0][0] - actual for name, forecasts in found.items()}
+    return {name: (float(np.mean(e**2)), float(np.mean(abs(e)))) for name, e in errors.items()}
 
 
 def test_etth1_96() -> None:
     folder = os.environ.get("FORETUNE_BENCHMARK_DATA")
     if folder is None:
         pytest.skip("FORETUNE_BENCHMARK_DATA is unset: name a folder with ETTh1.csv.gz there")
-    oil = pd.read_csv(Path(folder) / "ETTh1.csv.gz")["OT"].to_numpy()[:14_400]
-    split = split_of(14_400, 8_640, 11_520, 96)
+    oil = pd.read_csv(Path(folder) / "ETTh1.csv.gz")["OT"].to_numpy()
+    parts = parts_of(pd.RangeIndex(len(oil)), 0, split="8640,2880,2880")
+    split = chronological_split(len(oil), horizon=96, stride=1, gap=0, **parts)
+    assert split.left_out == 3_020
     assert len(split.test_origins) == 2_785
     errors = errors_on_test(oil, split, seasonality=24)
     assert errors["persistence"] == pytest.approx((0.0693, 0.203), abs=5e-4)

@@ -35,7 +35,7 @@ def model(numbers: np.random.Generator) -> StackedRNN:
 
 
 def test_windows_end_at_the_origin() -> None:
-    series = jnp.arange(100.0, 120.0)
+    series = jnp.arange(100.0, 120.0)[None]
     windows = warm_up_windows(series, jnp.array([3, 10, 19]), 4)
     assert windows.tolist() == [
         [100, 107, 116],
@@ -92,10 +92,10 @@ def test_a_forecast_from_given_days_agrees_with_numpy(
     forecasts = forecast_from(
         ARCHITECTURE,
         nnx.split(model)[1],
-        jnp.asarray(series),
+        jnp.asarray(series)[None],
         jnp.asarray(last, jnp.int32),
         warm_up=WARM_UP,
         horizon=HORIZON,
     )
     expected = oracle.NumpyStack.of(model).forecast(windows, HORIZON)
-    np.testing.assert_allclose(forecasts, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(forecasts[0], expected, rtol=1e-4, atol=1e-5)

@@ -270,7 +270,7 @@ def test_a_network_padded_with_zeros_trains_as_without(
     state = padded_start(architecture, stack, places)
     series, cursors = numbers.normal(size=40).astype(np.float32), np.array([0, 10, 20])
     program = Program(architecture, "sgd_momentum", batch_size=3, unroll_length=4, horizon=1)
-    data = TrainingData(jnp.asarray(series), jnp.int32(40), jnp.array([39], jnp.int32))
+    data = TrainingData(jnp.asarray(series)[None], jnp.int32(40), jnp.array([39], jnp.int32))
     for number in range(3):
         state, loss = take_step(program, data, numbers_of_a_step(0.0), random_key(0), state)
         days = 4 * number + np.arange(4)[:, None] + cursors

@@ -21,6 +21,7 @@ UNROLL, CURSORS, LONGEST, FURTHEST = 3, 5, 40, 4
 
 read = jax.jit(unrolled_batch)
 jump = jax.jit(jump_where_exhausted)
+jump_among_three = jax.jit(partial(jump_where_exhausted, series=3, apart=LONGEST + 3))
 draw_offsets = jax.jit(label_offsets, static_argnums=1)
 
 offsets = st.integers(1, FURTHEST)
@@ -130,6 +131,45 @@ def test_jumps_reach_every_place_equally_often() -> None:
     assert len(counts) == 7
     # 400 expected at each place, with a standard deviation of 18.5.
     assert abs(counts - 400).max() < 4 * 18.5
+
+
+def test_segments_of_several_series_are_equal_parts_of_all_training_values() -> None:
+    # 3 series of 8 training values, 20 apart: 4 segments of 6, of which the third begins at the
+    # fifth value of the second series.
+    assert segment_cursors(8, 4, series=3, apart=20).tolist() == [0, 6, 20 + 4, 40 + 2]
+    assert segment_cursors(8, 4, series=1, apart=20).tolist() == segment_cursors(8, 4).tolist()
+
+
+@settings(deadline=None)
+@given(st.integers(labels_furthest(FURTHEST) + 1, LONGEST), offsets, seeds)
+def test_no_cursor_goes_from_one_series_to_the_next(length: int, furthest: int, seed: int) -> None:
+    # A value is its place; a series goes on after its training values, and the next one follows.
+    apart, reach = LONGEST + 3, labels_furthest(furthest)
+    series = jnp.arange(float(3 * apart)).reshape(3, apart)
+    now = jnp.asarray(segment_cursors(length, CURSORS, series=3, apart=apart))
+    for unroll in range(6):
+        key = fold_in(random_key(seed), unroll)
+        before = np.asarray(now)
+        now, jumped = jump_among_three(now, fold_in(key, 0), length, reach)
+        assert (np.asarray(jumped) == (before % apart + reach > length - 1)).all()
+        assert (np.asarray(now)[~np.asarray(jumped)] == before[~np.asarray(jumped)]).all()
+        ahead = draw_offsets(fold_in(key, 1), (UNROLL, CURSORS), furthest)
+        inputs, labels = (np.asarray(days, int) for days in read(series, now, ahead))
+        assert (inputs // apart == labels // apart).all()
+        assert (inputs // apart == inputs[0] // apart).all()
+        assert (labels % apart).max() <= length - 1
+        now = now + UNROLL
+
+
+def test_jumps_reach_every_place_of_every_series_equally_often() -> None:
+    # 10 values and labels up to 3 values after a cursor: the places 0 to 6 of 3 series.
+    exhausted = jnp.full(CURSORS, 9, jnp.int32)
+    keys = jax.vmap(partial(fold_in, random_key(3)))(jnp.arange(8400 // CURSORS))
+    new = jax.vmap(lambda key: jump_among_three(exhausted, key, 10, 3)[0])(keys)
+    apart = LONGEST + 3
+    counts = np.bincount(np.asarray(new).ravel(), minlength=3 * apart).reshape(3, apart)
+    assert not counts[:, 7:].any()
+    assert abs(counts[:, :7] - 400).max() < 4 * 19.5
 
 
 def test_a_series_of_one_unroll_always_starts_at_its_first_value() -> None:

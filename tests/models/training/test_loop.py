@@ -53,7 +53,7 @@ def step(small: SimpleNamespace) -> Callable[..., tuple[TrainState, float]]:
     ) -> tuple[TrainState, float]:
         padded[: len(series)] = series
         data = TrainingData(
-            series=jnp.asarray(padded),
+            series=jnp.asarray(padded)[None],
             train_length=jnp.int32(length),
             origins=jnp.asarray(origins),
         )
@@ -311,8 +311,8 @@ def test_two_epochs_agree_with_numpy(
             actuals.append(
                 [log_mid[origin + k + 1] - log_mid[origin] for k in range(split.horizon)]
             )
-        np.testing.assert_allclose(result.forecasts, growths, rtol=1e-3, atol=1e-5)
-        errors = (result.forecasts - np.array(actuals)) ** 2
+        np.testing.assert_allclose(result.forecasts[0], growths, rtol=1e-3, atol=1e-5)
+        errors = (result.forecasts[0] - np.array(actuals)) ** 2
         persistence = np.array(actuals) ** 2
         assert result.half_mse == pytest.approx(np.mean(half_errors), rel=1e-3)
         assert result.persistence_mse == pytest.approx(persistence.mean(), rel=1e-12)
@@ -325,7 +325,7 @@ def test_forecasts_of_min_max_levels_agree_with_numpy(
     config = small.changed(scaling="windowed_min_max", scaling_window=40, epochs=2)
     # One day less has as many levels as the others have returns, so nothing compiles.
     data = small.development(small.prices.head(len(small.prices) - 1))
-    split, mid = data.split, data.values
+    split, mid = data.split, data.values[0]
     assert split.train_stop == 173
     # Windows of 40 days start on 0, 40, ..., 160; the last one, of 13 days, scales what follows.
     low, high = mid[160:173].min(), mid[160:173].max()
@@ -335,7 +335,7 @@ def test_forecasts_of_min_max_levels_agree_with_numpy(
             window = (mid[origin - UNROLL + 1 : origin + 1, None] - low) / (high - low)
             levels = stack.forecast(window, split.horizon)[0]
             growth = np.log((levels * (high - low) + low) / mid[origin])
-            np.testing.assert_allclose(result.forecasts[number], growth, rtol=1e-3, atol=1e-5)
+            np.testing.assert_allclose(result.forecasts[0, number], growth, rtol=1e-3, atol=1e-5)
 
 
 def test_the_same_config_and_data_give_the_same_results_bit_for_bit(
@@ -460,8 +460,8 @@ def test_a_forecast_reads_no_day_after_its_origin(small: SimpleNamespace) -> Non
     other = small.development(small.series_of_mids(mid, small.prices))
     config = small.changed(epochs=1)
     (first,), (second,) = (list(fit(config, data)) for data in (small.data, other))
-    np.testing.assert_array_equal(first.forecasts[:4], second.forecasts[:4])
-    assert (first.forecasts[4:] != second.forecasts[4:]).all()
+    np.testing.assert_array_equal(first.forecasts[:, :4], second.forecasts[:, :4])
+    assert (first.forecasts[:, 4:] != second.forecasts[:, 4:]).all()
 
 
 def test_a_loss_that_explodes_is_an_error_and_no_result(small: SimpleNamespace) -> None:

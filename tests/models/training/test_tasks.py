@@ -132,7 +132,7 @@ def test_the_digest_tells_data_apart(walk: PriceSeries, tiny_data: DevelopmentDa
     same = DataRef.of(development_folds(walk.series("mid"), split, 1))
     assert DataRef.of([tiny_data]).digest == same.digest
     mid = tiny_data.values.copy()
-    mid[-1] = np.nextafter(mid[-1], np.inf)
+    mid[0, -1] = np.nextafter(mid[0, -1], np.inf)
     for other in (
         replace(tiny_data, values=mid),
         replace(tiny_data, split=replace(tiny_data.split, stride=2)),

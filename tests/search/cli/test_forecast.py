@@ -40,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tiny_space: SearchSpace) ->
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     save_best(study, folder / "best.toml", prices=prices)
     document = BestDocument.load(folder / "best.toml")
@@ -85,7 +86,7 @@ def test_fit_says_what_it_did_and_does_what_python_does(run: Run) -> None:
         "wrote made",
     ]
     assert err.count("training: epoch ") == document.config.epochs
-    assert err.count("training with the validation days too: epoch ") == made.training.epochs
+    assert err.count("training with the validation rows too: epoch ") == made.training.epochs
     arrays, toml = sorted(file.name for file in Path("made").iterdir())
     assert (arrays[:7], toml) == ("arrays-", "forecaster.toml")
 

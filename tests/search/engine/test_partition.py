@@ -84,8 +84,7 @@ def test_a_cable_is_pulled_for_ten_seconds(machine: Machine, tmp_path: Path, oth
 
                 wait_until(is_at_work)
                 machine.cut()
-                time.sleep(10)
-                assert is_at_work()  # it has a chunk, of which nobody has heard
+                time.sleep(10)  # TCP gives up after 8 s, or at its next look
                 machine.join()
 
             executor = client.get_executor(pure=False)

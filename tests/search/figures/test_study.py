@@ -34,12 +34,12 @@ def test_forecasts_begin_at_their_origin_and_follow_their_growth(
 ) -> None:
     origins = tiny_data.split.validation_origins
     growth = np.random.default_rng(0).normal(0, 0.02, (len(origins), 5))
-    whole, _ = forecasts_figure(tiny_data, growth, title="t").axes
+    whole, _ = forecasts_figure(tiny_data, growth[None], title="t").axes
     drawn = [line for line in whole.lines if len(line.get_xdata()) == 6]
     # Stride 1, horizon 5: every fifth is drawn, so that none overlaps another.
     assert len(drawn) == 19
     for line, origin, path in zip(drawn, origins[::5], growth[::5], strict=True):
-        start = tiny_data.values[origin]
+        start = tiny_data.values[0, origin]
         np.testing.assert_allclose(line.get_ydata(), [start, *start * np.exp(path)])
         first = matplotlib.dates.num2date(line.get_xdata(orig=False)[0]).date()
         assert np.datetime64(first) == tiny_data.dates[origin]
@@ -115,7 +115,7 @@ def test_a_window_without_intervals_is_kept_as_json(tiny_data: DevelopmentData) 
     origins = tiny_data.split.validation_origins
     growth = np.zeros((len(origins), 5))
     window = ForecastWindow.of_last(
-        tiny_data.dates, tiny_data.values, origins, growth, None, overlap=5
+        tiny_data.time, tiny_data.values[0], origins, growth, None, overlap=5
     )
     kept = ForecastWindow.from_json(json.loads(json.dumps(window.to_json())))
     assert kept.widths is None

@@ -46,6 +46,7 @@ def new_study(walk: PriceSeries, tiny_space: SearchSpace) -> NewStudy:
             storage=optuna.storages.InMemoryStorage(),
             show_progress_bar=False,
             target="mid",
+            workers=1,
         )
 
     return make

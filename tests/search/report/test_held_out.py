@@ -4,18 +4,23 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 
 from foretune.datasets import PriceSeries, load_sample
+from foretune.datasets.series import TimeSeries
 from foretune.datasets.splits import chronological_split
+from foretune.datasets.transforms import ScalingName
 from foretune.models import TrialConfig
 from foretune.search import SearchSpace, best_config, run_study
 from foretune.search.report import access_log, held_out
 from foretune.search.report.held_out import HeldOutTest
 from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.study.baselines import stored_baselines
 from foretune.search.trial.files import load_losses
 
 ROOT = Path(__file__).parents[3]
@@ -91,7 +96,7 @@ def test_an_opening_is_recorded_with_time_trial_and_config(walk: PriceSeries) ->
     log = np.log(walk.mid)
     start = split.test_start
     assert opened.origins[0] == start - 1
-    np.testing.assert_allclose(opened.actual[0], log[start : start + 5] - log[start - 1])
+    np.testing.assert_allclose(opened.actual[0, 0], log[start : start + 5] - log[start - 1])
 
 
 def test_an_opening_counts_even_if_what_follows_fails(
@@ -113,7 +118,9 @@ def test_no_opening_is_lost_when_processes_open_at_once(tmp_path: Path) -> None:
     optuna.create_study(study_name="s", storage=url)
     code = f"""
 from foretune.datasets import load_sample
+from foretune.datasets.series import TimeSeries
 from foretune.datasets.splits import chronological_split
+from foretune.datasets.transforms import ScalingName
 from foretune.models import TrialConfig
 from foretune.search import load_study
 from foretune.search.report.held_out import HeldOutTest
@@ -144,6 +151,7 @@ def test_other_test_prices_change_nothing_in_any_fold(
             n_trials=3,
             horizon=5,
             folds=3,
+            workers=1,
             storage=optuna.storages.InMemoryStorage(),
             show_progress_bar=False,
             target="mid",
@@ -154,9 +162,61 @@ def test_other_test_prices_change_nothing_in_any_fold(
         values = [(t.value, t.intermediate_values, t.params) for t in study.trials]
         return values, losses, best_config(study)
 
-    assert stored(changed(walk, split.test_start)) == stored(walk)
+    untouched = stored(walk)
+    assert stored(changed(walk, split.test_start)) == untouched
     # The comparison sees a change of validation prices.
-    assert stored(changed(walk, split.validation_start + 5)) != stored(walk)
+    assert stored(changed(walk, split.validation_start + 5)) != untouched
+
+
+def test_no_later_row_of_any_column_reaches_any_transform(tiny_space: SearchSpace) -> None:
+    """Every transform, and every group of covariates, numbers and text."""
+    rng, hours = np.random.default_rng(0), pd.date_range("2024-03-01", periods=400, freq="h")
+    split = chronological_split(400, horizon=5, history=8)
+    columns: dict[str, Any] = {
+        "level": np.exp(rng.normal(size=400)),
+        "wind": rng.normal(size=400),
+        "sky": rng.choice(["clear", "rain"], size=400),
+        "plan": rng.normal(size=400),
+        "open": rng.choice(["yes", "no"], size=400),
+    }
+    space = tiny_space.fix(
+        learning_rate=0.01, dropout=0.0, epochs=1, scaling=get_args(ScalingName), scaling_window=60
+    )
+
+    def stored(start: int) -> tuple[object, ...]:
+        frame = {name: column.copy() for name, column in columns.items()}
+        for column in frame.values():
+            column[start:] = column[start:][::-1]
+        series = TimeSeries.from_frame(
+            pd.DataFrame(frame, index=hours),
+            target="level",
+            past=["wind", "sky"],
+            future=["plan", "open"],
+        )
+        study = run_study(
+            "s",
+            series,
+            space=space,
+            n_trials=6,
+            horizon=5,
+            workers=1,
+            sampler=optuna.samplers.GridSampler({"scaling": list(space.scaling)}, seed=0),
+            pruner=optuna.pruners.NopPruner(),
+            storage=optuna.storages.InMemoryStorage(),
+            show_progress_bar=False,
+        )
+        assert {trial.params["scaling"] for trial in study.trials} == set(space.scaling)
+        losses = [
+            load_losses(storage_of(study), trial, "loss")[0].tobytes() for trial in study.trials
+        ]
+        values = [(t.value, t.intermediate_values, t.params) for t in study.trials]
+        return values, losses, best_config(study), stored_baselines(study)
+
+    untouched = stored(400)
+    assert stored(split.validation_stop) == untouched
+    # The comparison sees a change of validation rows.
+    for ours, theirs in zip(stored(split.validation_start + 5)[:2], untouched, strict=False):
+        assert ours != theirs
 
 
 def changed(prices: PriceSeries, start: int) -> PriceSeries:

@@ -95,6 +95,7 @@ def test_one_changed_number_is_found(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     assert replay(study, 0, prices).is_identical
     # What is stored cannot be changed once a trial is finished, so a copy is stored otherwise.
@@ -137,6 +138,7 @@ def test_what_may_explain_a_difference_is_named(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     spec = json.loads(json.dumps(study.user_attrs["foretune_spec"]))
     spec["versions"] |= {"jax": "0.0.1", "torch": "2.0"}
@@ -166,6 +168,7 @@ def test_a_failed_trial_says_why(prices: PriceSeries, tiny_space: SearchSpace) -
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     trial = study.ask()
     trial.set_user_attr("error", "the training loss became nan in epoch 1")

@@ -53,6 +53,7 @@ def study(prices: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
         pruner=optuna.pruners.NopPruner(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
 
 
@@ -98,7 +99,7 @@ def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened:
     scores = evaluate(
         opened.winner.config,
         best_epoch(fit(opened.winner.config, data)).params,
-        prices.mid,
+        prices.mid[None],
         train_stop=split.train_stop,
         origins=split.test_origins,
         horizon=HORIZON,
@@ -108,7 +109,7 @@ def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened:
     assert opened.shrinkage == scores.relative_mse - opened.finding.relative_mse
     # Diebold and Mariano's test on losses computed here.
     actual = LOG.changes(prices.mid, split.test_origins, HORIZON)
-    losses = np.mean((scores.changes - actual) ** 2, axis=1)
+    losses = np.mean((scores.changes[0] - actual) ** 2, axis=1)
     found = diebold_mariano(losses, np.mean(actual**2, axis=1), overlap=5)
     assert opened.finding.test.against_persistence.p_value == pytest.approx(found.p_value)
 
@@ -119,10 +120,10 @@ def test_significance_counts_all_complete_trials(
     """The losses that the trials stored, against those of each trial trained here."""
     (data,) = sealed.spec.development(prices)
     origins = data.split.validation_origins
-    actual = LOG.changes(data.values, origins, HORIZON)
+    actual = LOG.changes(data.values[0], origins, HORIZON)
     trials = [t for t in study.trials if t.state == TrialState.COMPLETE]
     losses = [
-        np.mean((best_epoch(fit(trial_config(t), data)).forecasts - actual) ** 2, axis=1)
+        np.mean((best_epoch(fit(trial_config(t), data)).forecasts[0] - actual) ** 2, axis=1)
         for t in trials
     ]
     persistence = np.mean(actual**2, axis=1)
@@ -136,7 +137,7 @@ def test_significance_counts_all_complete_trials(
 
 def test_the_ensemble_is_the_mean_forecast(prices: PriceSeries, opened: Report) -> None:
     (data,) = opened.spec.development(prices)
-    actual = LOG.changes(data.values, data.split.validation_origins, HORIZON)
+    actual = LOG.changes(data.values[0], data.split.validation_origins, HORIZON)
     trials = best_distinct(opened.study.trials, 3)
     assert opened.members == [t.number for t in trials]
     forecasts = [best_epoch(fit(trial_config(t), data)).forecasts for t in trials]
@@ -171,6 +172,7 @@ def test_the_best_configs_are_distinct(prices: PriceSeries, tiny_space: SearchSp
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     best = best_distinct(study.trials, 5)
     assert len(best) == len({t.params["learning_rate"] for t in study.trials}) == 2
@@ -184,7 +186,7 @@ def test_the_best_configs_are_distinct(prices: PriceSeries, tiny_space: SearchSp
 def test_forecasts_csv_holds_what_the_report_says(opened: Report) -> None:
     """Relative MSE and coverage, recomputed from the prices in the table."""
     table = forecasts_table(opened)
-    metrics = metrics_table(opened).set_index(["part", "model"])
+    metrics = metrics_table(opened).set_index(["part", "forecast"])
     winner = f"trial {opened.winner.trial.number}"
     for part in opened.parts:
         rows = table[table["part"] == part.name]
@@ -397,7 +399,7 @@ def test_an_opening_of_another_shape_counts(record: object) -> None:
     said = format_access_log(found, "s")
     assert said.startswith("The test has been opened once by study '[/b]', at an unknown time; ")
     assert said.endswith(
-        "For 1 of these openings the record does not say when or for which prices; "
+        "For 1 of these openings the record does not say when or for which data; "
         "they count nevertheless."
     )
 
@@ -416,6 +418,7 @@ def test_a_look_by_another_study_of_the_same_prices_counts(
             storage=storage,
             show_progress_bar=False,
             target="mid",
+            workers=1,
         )
         make_report(study, prices, open_test=True, top=1)
     assert [
@@ -437,6 +440,7 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     report = make_report(study, prices, open_test=True, top=2)
     folds = report.spec.development(prices)
@@ -446,10 +450,10 @@ def test_folds_are_judged_together(prices: PriceSeries, tiny_space: SearchSpace)
     # A baseline's value is the mean over folds, as a trial's is.
     drift = []
     for fold in folds:
-        log = np.log(fold.values)
+        log = np.log(fold.values[0])
         stop = fold.split.train_stop
         slope = (log[stop - 1] - log[0]) / (stop - 1)
-        actual = LOG.changes(fold.values, fold.split.validation_origins, HORIZON)
+        actual = LOG.changes(fold.values[0], fold.split.validation_origins, HORIZON)
         error = slope * np.arange(1, HORIZON + 1) - actual
         drift.append(np.mean(error**2) / np.mean(actual**2))
     found = report.validation.models["drift"].metrics.relative_mse
@@ -468,6 +472,7 @@ def test_one_trial_and_equal_values_still_make_a_report(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     report = make_report(study, prices, sealed=True)
     assert report.importances == {}
@@ -490,6 +495,7 @@ def test_few_origins_still_make_a_report(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     report = make_report(study, walk, open_test=True)
     write_report(report, tmp_path)
@@ -519,6 +525,7 @@ def test_overlapping_origins_leave_no_honest_halves(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     report = make_report(study, walk, sealed=True)
     assert len(report.validation.origins) < 50
@@ -542,6 +549,7 @@ def test_a_test_that_cannot_be_scored_still_leaves_a_report(
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     report = make_report(study, still, open_test=True)
     write_report(report, tmp_path)

@@ -80,13 +80,13 @@ def test_a_line_that_trains_nothing_and_does_as_well_is_named() -> None:
     others: dict[str, Any] = {"baseline": "drift", "baseline_relative_mse": 0.962}
     same = verdict(finding(0.01, against_baseline=ability(0.3), **others))
     assert (
-        "But it cannot be told apart from drift, which needs no training (0.962, p = 0.30)." in same
+        "But it cannot be told apart from drift, which needs no network (0.962, p = 0.30)." in same
     )
     better = verdict(finding(0.01, against_baseline=ability(0.02), **others))
-    assert "It beats drift, which needs no training (0.962, p = 0.020) as well." in better
+    assert "It beats drift, which needs no network (0.962, p = 0.020) as well." in better
     others["baseline_relative_mse"] = 0.94
     behind = verdict(finding(0.01, against_baseline=ability(1.0), **others))
-    assert "But it is behind drift, which needs no training (0.940, p = 1.00)." in behind
+    assert "But it is behind drift, which needs no network (0.940, p = 1.00)." in behind
     # Where nothing is claimed, there is nothing to qualify.
     assert "drift" not in verdict(finding(0.41, against_baseline=ability(0.3), **others))
 

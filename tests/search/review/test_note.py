@@ -25,6 +25,7 @@ def study(walk: PriceSeries, tiny_space: SearchSpace) -> optuna.Study:
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
 
 
@@ -91,6 +92,7 @@ def test_a_study_without_a_result_has_a_note(walk: PriceSeries, tiny_space: Sear
         storage=optuna.storages.InMemoryStorage(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
     assert "No trial is complete yet." in note(study)
     assert "1 of 1: 1 pruned" in note(study)

@@ -31,6 +31,7 @@ def searched(prices: PriceSeries, space: SearchSpace) -> optuna.Study:
         pruner=optuna.pruners.NopPruner(),
         show_progress_bar=False,
         target="mid",
+        workers=1,
     )
 
 

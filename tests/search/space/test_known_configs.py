@@ -169,9 +169,10 @@ def test_one_wrong_config_enqueues_none(walk: PriceSeries, tiny_space: SearchSpa
             start_from=[good, good.replace(learning_rate=0.5)],
             show_progress_bar=False,
             target="mid",
+            workers=1,
         )
     with pytest.raises(ConfigError, match="start_from must be a list of TrialConfig"):
-        run_study("s", walk, storage=storage, start_from=["best.toml"])  # type: ignore[list-item]
+        run_study("s", walk, storage=storage, start_from=["best.toml"], workers=1)  # type: ignore[list-item]
     assert studies(storage) == []  # nor is there a study that would hold up the right command
 
 

@@ -93,7 +93,7 @@ def test_a_study_has_a_name_that_a_folder_can_have_or_is_refused(
     storage = InMemoryStorage()
     with pytest.raises(ConfigError) as refusal:
         # No study has 0 trials, so this ends at the latest where the name has passed.
-        run_study(name, walk, n_trials=0, storage=storage, target="mid")
+        run_study(name, walk, n_trials=0, storage=storage, target="mid", workers=1)
     assert is_one_plain_line(str(refusal.value))
     assert optuna.get_all_study_names(storage=storage) == []
     if str(refusal.value).startswith("study name must be"):
@@ -111,7 +111,7 @@ def test_a_study_has_a_name_that_a_folder_can_have_or_is_refused(
 )
 def test_an_ordinary_name_will_do(name: str, walk: PriceSeries) -> None:
     with pytest.raises(ConfigError, match="n_trials must be"):
-        run_study(name, walk, n_trials=0, storage=InMemoryStorage(), target="mid")
+        run_study(name, walk, n_trials=0, storage=InMemoryStorage(), target="mid", workers=1)
 
 
 # A name that only Windows cannot have is allowed.
@@ -121,4 +121,4 @@ ON_WINDOWS = {"CON", "nul.txt", "a ", "a."}
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name not in ON_WINDOWS])
 def test_a_hostile_name_will_not(name: str, walk: PriceSeries) -> None:
     with pytest.raises(ConfigError, match="study name must be"):
-        run_study(name, walk, n_trials=0, storage=InMemoryStorage(), target="mid")
+        run_study(name, walk, n_trials=0, storage=InMemoryStorage(), target="mid", workers=1)

@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from matplotlib.image import imread
 from sqlalchemy import text
@@ -87,17 +88,18 @@ def test_attributes_are_numbers_that_sort_and_are_rounded(study: optuna.Study) -
 
 def test_a_window_shows_the_last_forecasts_that_do_not_overlap() -> None:
     """Origins 0..40 two days apart, three days ahead: every second one, the last five."""
-    dates = np.datetime64("2020-01-01") + np.arange(50).astype("timedelta64[D]")
+    time = pd.date_range("2020-01-01", periods=50)
     mid, origins = np.linspace(10, 20, 50), np.arange(0, 42, 2, dtype=np.int32)
     growth = np.repeat(origins[:, None] / 1000.0, 3, axis=1)
-    window = ForecastWindow.of_last(dates, mid, origins, growth, np.full(3, 0.1), overlap=2)
+    window = ForecastWindow.of_last(time, mid, origins, growth, np.full(3, 0.1), overlap=2)
     assert (window.origins + 24).tolist() == [24, 28, 32, 36, 40]
-    assert window.dates[0] == dates[24]
-    assert window.dates[-1] == dates[43]
+    assert window.time.equals(time[24:44])
     assert window.growth[:, 0].tolist() == [0.024, 0.028, 0.032, 0.036, 0.04]
     assert window.values.tolist() == mid[24:44].tolist()
-    again = ForecastWindow.from_json(window.to_json())
-    for name in ("dates", "values", "origins", "growth", "widths"):
+    document = window.to_json()
+    assert document["dates"][:2] == ["2020-01-25", "2020-01-26"]
+    again = ForecastWindow.from_json(document)
+    for name in ("time", "values", "origins", "growth", "widths"):
         np.testing.assert_array_equal(getattr(again, name), getattr(window, name))
 
 

@@ -65,7 +65,7 @@ def test_non_finite_loss_fails_the_trial_with_a_reason(
     tiny_space: SearchSpace, tiny_data: DevelopmentData
 ) -> None:
     mid = tiny_data.values.copy()
-    mid[100] = 1e200  # finite and valid, but its squared return overflows float32
+    mid[0, 100] = 1e200  # finite and valid, but its squared return overflows float32
     study = optuna.create_study()
     broken = replace(tiny_data, values=mid)
     space = tiny_space.fix(scaling="windowed_min_max", scaling_window=50, learning_rate=10.0)
@@ -167,18 +167,22 @@ def test_every_trial_stores_its_metrics_and_curves(
     study = optuna.create_study(pruner=PruneSecond())
     study.optimize(Objective(tiny_space, tiny_data), n_trials=2)
     split = tiny_data.split
-    log = np.log(tiny_data.values)
+    log = np.log(tiny_data.values[0])
     days = split.validation_origins[:, None] + np.arange(1, HORIZON + 1)
     actual = log[days] - log[split.validation_origins][:, None]
-    change = np.mean(np.abs(np.diff(log[: split.train_stop])))
+    change = np.mean(np.abs(np.diff(log[: split.validation_start])))
     for trial in study.trials:
         results = list(fit(tiny_space.suggest(trial), tiny_data))[: trial.user_attrs["epochs"]]
         best = min(results, key=lambda result: result.relative_mse)
-        error = best.forecasts - actual
+        (forecasts,) = best.forecasts
+        error = forecasts - actual
         stored = trial.user_attrs
         assert stored["mae"] == pytest.approx(np.mean(np.abs(error)), rel=1e-5)
         assert stored["mase"] == pytest.approx(np.mean(np.abs(error)) / change, rel=1e-5)
-        hits = np.sign(best.forecasts[:, -1]) == np.sign(actual[:, -1])
+        made, came = np.exp(forecasts), np.exp(actual)
+        percent = np.mean(200 * np.abs(made - came) / (made + came))
+        assert stored["smape"] == pytest.approx(percent, rel=1e-5)
+        hits = np.sign(forecasts[:, -1]) == np.sign(actual[:, -1])
         assert stored["directional_accuracy"] == pytest.approx(np.mean(hits), rel=1e-5)
         # Five origins in a row overlap, so that 3.78 of them say as much as one (Wilson).
         apart = 1 + 4 / np.pi * np.sum(np.arcsin([0.8, 0.6, 0.4, 0.2]))

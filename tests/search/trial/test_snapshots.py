@@ -1,4 +1,4 @@
-"""Snapshots that are damaged: a trial begins anew, whatever is wrong with its bytes."""
+"""Snapshots: what is stored, and that a trial begins anew, whatever is wrong with its bytes."""
 
 import io
 import json
@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from foretune.datasets.common.errors import ConfigError
+from foretune.models.config import TrialConfig
+from foretune.models.training.plateau import Plateau
+from foretune.models.training.results import EpochResult, FoldProgress, Snapshot
 from foretune.search.trial.snapshots import TrialSnapshot
 
 
@@ -31,3 +34,30 @@ DAMAGED = {
 def test_damaged_bytes_are_refused(what: str) -> None:
     with pytest.raises(ConfigError):
         TrialSnapshot.from_bytes(DAMAGED[what])
+
+
+@pytest.mark.parametrize("series", [1, 2])
+def test_forecasts_of_one_series_are_stored_as_in_the_first_version(series: int) -> None:
+    config = TrialConfig()
+    snapshot = Snapshot(
+        epochs=1, plateau=Plateau.start(config), finished=False, arrays={"cursors": np.arange(3)}
+    )
+    forecasts = np.random.default_rng(0).normal(size=(series, 4, 3))
+    best = EpochResult(
+        epoch=1,
+        train_loss=0.5,
+        relative_mse=1.0,
+        persistence_mse=0.1,
+        half_mse=0.2,
+        learning_rate=0.01,
+        is_best=True,
+        is_last=False,
+        forecasts=forecasts,
+        params={},
+    )
+    at = FoldProgress(snapshot, best.without_arrays())
+    content = TrialSnapshot(config, (at,), [[best]], [best]).to_bytes()
+    with np.load(io.BytesIO(content)) as file:
+        assert file["0.forecasts"].shape == ((4, 3) if series == 1 else (2, 4, 3))
+    (read,) = TrialSnapshot.from_bytes(content).best
+    np.testing.assert_array_equal(read.forecasts, forecasts)

@@ -1,0 +1,66 @@
+"""A study's baselines on validation: what its trials have to beat, computed once a study."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import optuna
+
+from foretune.datasets.splits import DevelopmentData
+from foretune.datasets.transforms import levels_of
+from foretune.models.forecasts.baselines import baseline_changes
+from foretune.models.forecasts.metrics import Assessment, assess_folds
+from foretune.models.forecasts.ridge import Ridge, choose_ridge
+
+_ATTRIBUTE = "foretune_baselines"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AssessedBaselines:
+    """Every baseline by name, assessed on validation; and each series' regression in each fold."""
+
+    models: dict[str, Assessment]
+    ridges: tuple[tuple[Ridge, ...], ...]
+
+
+def assess_baselines(folds: Sequence[DevelopmentData]) -> AssessedBaselines:
+    """Fit every baseline to each fold, with the covariates of the data, and assess it."""
+    last, splits = folds[-1], [fold.split for fold in folds]
+    levels = levels_of(last.spaces, last.values)
+    ridges = tuple(
+        choose_ridge(own, splits, past=past, future=future)
+        for own, past, future in zip(levels, last.past, last.future, strict=True)
+    )
+    changes = baseline_changes(
+        levels,
+        splits,
+        seasonality=last.seasonality,
+        past=last.past,
+        future=last.future,
+        close=None if last.close is None else levels_of(last.spaces, last.close),
+        ridges=ridges,
+    )
+    models = {name: assess_folds(folds, forecasts) for name, forecasts in changes.items()}
+    return AssessedBaselines(models=models, ridges=ridges)
+
+
+def stored_baselines(study: optuna.Study) -> dict[str, dict[str, float]]:
+    """Return the metrics that ``study`` stores of each baseline, by name; none of an older one."""
+    document = study.user_attrs.get(_ATTRIBUTE)
+    entries = document.items() if isinstance(document, dict) else ()
+    return {
+        name: metrics
+        for name, metrics in entries
+        if isinstance(metrics, dict) and isinstance(metrics.get("relative_mse"), float)
+    }
+
+
+def keep_baselines(
+    study: optuna.Study, folds: Sequence[DevelopmentData]
+) -> dict[str, dict[str, float]]:
+    """Return the metrics of each baseline; the first time they are computed, and stored."""
+    found = stored_baselines(study)
+    if not found:
+        models = assess_baselines(folds).models
+        found = {name: model.metrics.known() for name, model in models.items()}
+        study.set_user_attr(_ATTRIBUTE, found)
+    return found
