@@ -240,7 +240,8 @@ class PriceSeries:
             calendar = infer_calendar(time, frequency=freq)
         except DataError:
             # Weeks or months, of which some are moved, are no days with holidays.
-            if freq is not None or np.median(np.diff(self.dates).astype(np.int64)) > _MOST_DAYS:
+            apart = np.diff(self.dates).astype(np.int64)
+            if freq is not None or (len(apart) > 1 and np.median(apart) > _MOST_DAYS):
                 raise
             calendar = trading_days(time)
         # A few days in a row are not every day.
