@@ -269,8 +269,10 @@ class WindowedMinMax:
     def _offset_and_range(self, rows: NDArray[np.int64]) -> tuple[Array, ...]:
         window = np.searchsorted(self.starts, rows, side="right") - 1
         low, high = np.array(self.minima)[window], np.array(self.maxima)[window]
-        # A window of one constant value has no range; any scale keeps it invertible.
-        return low, np.where(high > low, high - low, 1.0)
+        widest = max(np.subtract(self.maxima, self.minima))
+        # A window of one constant value has no range; any scale keeps it invertible. One that
+        # hardly varies would make the others overflow.
+        return low, np.where(high > low, np.maximum(high - low, _SMALLEST_STD * widest), 1.0)
 
     def transform(self, values: Array) -> Array:
         """Scale values [N] to [N], in [0, 1] on training rows."""

@@ -17,7 +17,8 @@ class StopRequest:
     """Whether the user has asked to stop.
 
     Python may raise KeyboardInterrupt anywhere, also where a library swallows it or where a
-    transaction is open. So the first signal only sets a flag; a second one stops at once.
+    transaction is open. So the first signal only sets a flag; a second one stops at once, or after
+    the epoch where it was swallowed.
     """
 
     def __init__(self) -> None:
@@ -62,9 +63,21 @@ def stop_on_signal() -> Iterator[StopRequest]:
     # A shell may start a background command with Ctrl-C ignored; that stays.
     heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, request.note) for number in heard}
+    unraisable = sys.unraisablehook
+
+    def swallowed(error: "sys.UnraisableHookArgs") -> None:
+        """Say nothing of a KeyboardInterrupt in a callback of the garbage collector, such as JAX's.
+
+        Python prints its traceback and goes on, up to the next look at the request.
+        """
+        if not isinstance(error.exc_value, KeyboardInterrupt):
+            unraisable(error)
+
+    sys.unraisablehook = swallowed
     try:
         yield request
     finally:
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -191,6 +191,7 @@ def test_the_inverse_reads_no_price_but_those_at_the_origins(name: Any) -> None:
         lambda values: np.ptp(values[:12]) > 1e-2
     )
 )
+@example(values=np.array([1.0] + [0.0] * 9 + [5e-324, 0.0, 1.0] + [0.0] * 27))
 def test_values_of_any_sign_come_back_in_units_of_the_training_rows(
     name: Any, values: Array
 ) -> None:

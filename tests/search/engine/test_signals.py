@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,37 @@ def test_first_signal_is_noted_second_stops_at_once(capsys: pytest.CaptureFixtur
             stop.check_stop()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_stop_swallowed_by_a_callback_prints_nothing_and_is_remembered(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """JAX has a callback of the garbage collector, in which Python ignores whatever is raised."""
+
+    class Pressed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0)  # where the handler runs, at the latest
+
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("said")
+
+    other = sys.unraisablehook
+    said: list[type[BaseException]] = []
+    sys.unraisablehook = lambda error: said.append(error.exc_type)
+    try:
+        with stop_on_signal() as stop:
+            stop.requested = True
+            Pressed()
+            Broken()
+            with pytest.raises(KeyboardInterrupt):
+                stop.check_stop()
+        Broken()
+    finally:
+        sys.unraisablehook = other
+    assert said == [ValueError, ValueError]
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_handlers_come_back() -> None:

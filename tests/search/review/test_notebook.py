@@ -53,9 +53,16 @@ def as_html(outputs: list[Any]) -> str:
 @pytest.mark.slow
 def test_cells_show_a_bar_and_tables_and_no_warning(tmp_path: Path) -> None:
     outputs = run((SETTING, ONE, QUIET, TWO, QUIET, *SHOW), tmp_path)
-    assert not [
-        output.text for cell in outputs for output in cell if output.get("name") == "stderr"
-    ]
+    said = "".join(o.text for cell in outputs for o in cell if o.get("name") == "stderr")
+    # What was read and what is planned, of each run, and nothing else.
+    for number, line in enumerate(said.splitlines()):
+        start = (
+            "foretune: random_walk(",
+            "foretune: horizon 5 days, stride 1, gap 5; 294 days train",
+        )
+        assert line.startswith(start[number % 2])
+    assert len(said.splitlines()) == 4
+    outputs = [[o for o in cell if o.get("name") != "stderr"] for cell in outputs]
     space, one, quiet_one, two, quiet_two, config, summary, report = outputs
     for name, cell in (("in 1", one), ("in 2", two)):
         (bar,) = cell  # drawn anew in its place, and its last state stays
