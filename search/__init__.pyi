@@ -1,10 +1,11 @@
 """Many configs in, a reviewed study out. The facade of foretune."""
 
 from .engine.status import StudyStatus, study_status
+from .report.any_study import LossReport, make_loss_report
 from .report.files import write_report
 from .report.replay import replay
 from .report.report import make_report
-from .report.verdict import caution, caveat
+from .report.verdict import Verdict, caution, caveat, verdict
 from .review.results import trials_table, write_results
 from .review.summary import StudySummary, summary, summary_table
 from .run import join_study, run_study
@@ -13,16 +14,19 @@ from .space.known_configs import space_around
 from .space.space import SearchSpace
 from .storage.connect import load_study
 from .study.best import best_config, best_trial, save_best, trial_config
+from .study.losses import record_losses
 from .study.trials import finished_trials
 from .trial.objective import Objective
 
 __all__ = [
     "FloatRange",
     "IntRange",
+    "LossReport",
     "Objective",
     "SearchSpace",
     "StudyStatus",
     "StudySummary",
+    "Verdict",
     "best_config",
     "best_trial",
     "caution",
@@ -30,7 +34,9 @@ __all__ = [
     "finished_trials",
     "join_study",
     "load_study",
+    "make_loss_report",
     "make_report",
+    "record_losses",
     "replay",
     "run_study",
     "save_best",
@@ -40,6 +46,7 @@ __all__ = [
     "summary_table",
     "trial_config",
     "trials_table",
+    "verdict",
     "write_report",
     "write_results",
 ]

@@ -1,6 +1,7 @@
 """What commands share: their options, and how they say which files they wrote."""
 
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -116,6 +117,15 @@ def read_aloud(read: Callable[[], "TimeSeries"]) -> "TimeSeries":
 def out_option(text: str, default: str | None = None) -> Callable[[F], F]:
     """Return the option --out."""
     return click.option("--out", type=click.Path(), default=default, show_default=True, help=text)
+
+
+def report_command(name: str, storage: str) -> str:
+    """Return the command that reports on a study of the storage that this command was given."""
+    words = ["foretune", "report", "--study", name]
+    given = click.get_current_context().get_parameter_source("storage")
+    if given is ParameterSource.COMMANDLINE and not has_password(storage):
+        words += ["--storage", storage]
+    return shlex.join(words)
 
 
 def print_written_files(console: Console, files: Iterable[str | os.PathLike[str]]) -> None:

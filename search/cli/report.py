@@ -16,18 +16,21 @@ from foretune.search.cli.options import (
     out_option,
     print_written_files,
     read_aloud,
+    report_command,
     storage_option,
     study_option,
 )
 from foretune.search.engine.signals import stop_on_signal
 from foretune.search.report.access_log import format_access_log
+from foretune.search.report.any_study import make_loss_report
 from foretune.search.report.files import require_report_place, write_report
 from foretune.search.report.replay import replay as train_again
 from foretune.search.report.report import make_report
+from foretune.search.report.verdict import openings_of_test
 from foretune.search.review.progress import show_training
 from foretune.search.run import NAME_PATTERN
 from foretune.search.storage.connect import load_study
-from foretune.search.study.spec import study_series
+from foretune.search.study.spec import StudySpec, study_series
 
 _data_options = data_options("The study's data, if they are not where the study found them.")
 
@@ -37,8 +40,8 @@ _data_options = data_options("The study's data, if they are not where the study 
 @storage_option
 @_data_options
 @out_option("Folder for the report (results/STUDY).")
-@click.option("--open-test", is_flag=True, help="Open the test, and record that it was.")
-@click.option("--sealed", is_flag=True, help="Leave the test closed (the default).")
+@click.option("--open-test", is_flag=True, help="Open the sealed test, and record that it was.")
+@click.option("--sealed", is_flag=True, help="Leave the test sealed; this is the default.")
 @click.option("--top", type=POSITIVE, default=5, show_default=True, help="Configs to average.")
 def report(
     name: str,
@@ -52,8 +55,8 @@ def report(
 ) -> None:
     """Judge a study: is its winner more than luck? With --open-test also on the sealed test.
 
-    Trains the best configs once more and writes report.html, report.md, metrics.csv and
-    forecasts.csv.
+    Trains the best configs once more and writes report.html, report.md, verdict.json, metrics.csv
+    and forecasts.csv. A study of another program is judged by the losses that it has recorded.
     """
     if open_test and sealed:
         raise ConfigError("--open-test and --sealed must not both be given")
@@ -62,9 +65,27 @@ def report(
     if not (out or NAME_PATTERN.fullmatch(name)):
         raise ConfigError(f"--out must be given for study {name!r}: its name cannot be a folder's")
     folder = require_report_place(out or Path("results") / name)
-    series = read_aloud(lambda: study_series(study, data, **reading))
-    use_compile_cache()
     console = Console(highlight=False, markup=False)
+    if StudySpec.stored(study) is None:
+        if open_test:
+            raise ConfigError(
+                f"--open-test must be for a study that foretune ran, but {name!r} is of another "
+                "program, which has sealed no test"
+            )
+        recorded = make_loss_report(study)
+        console.print(recorded.verdict)
+        if recorded.finding.left_out:
+            console.print(recorded.finding.left_out)
+        print_written_files(console, write_report(recorded, folder))
+        return
+    series = read_aloud(lambda: study_series(study, data, **reading))
+    if open_test and sys.stdin.isatty():
+        click.echo(openings_of_test(study))
+        open_test = click.confirm(
+            "Open it? Whatever is decided afterwards may have seen it, and that stays recorded"
+        )
+        click.echo("The test is opened." if open_test else "The test stays sealed.")
+    use_compile_cache()
     with stop_on_signal() as stop:
         with show_training(f"study {name}: training its best configs once more", stop) as on_epoch:
             made = make_report(
@@ -81,6 +102,9 @@ def report(
         files = write_report(made, folder)
         console.print(made.verdict)
         console.print(format_access_log(made.openings, name))
+        if not made.openings:
+            opens = f"{report_command(name, storage)} --open-test"
+            console.print(f"When everything is decided, open it once: {opens}", soft_wrap=True)
         if made.evidence.left_out:
             console.print(made.evidence.left_out)
         print_written_files(console, files)

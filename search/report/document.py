@@ -10,10 +10,11 @@ from markdown_it import MarkdownIt
 from foretune.datasets.history import moment
 from foretune.models.forecasts.intervals import COVERAGE
 from foretune.search.report.access_log import format_access_log
+from foretune.search.report.evidence import Evidence
 from foretune.search.report.report import Report
 from foretune.search.report.significance import SPAResult
 from foretune.search.report.tables import markdown_table, plain, provenance_rows
-from foretune.search.report.verdict import SIGNIFICANCE, is_significant, p_value
+from foretune.search.report.verdict import SIGNIFICANCE, format_p, is_significant
 from foretune.search.study.trials import format_states
 
 FOLDER = "figures"
@@ -92,33 +93,46 @@ def _models(report: Report) -> str:
 
 
 def _evidence(report: Report) -> str:
-    evidence, outcome, why = report.evidence, report.finding.test, report.finding.why_not_scored
-    skill = evidence.skill
-    rows = [
-        [plain(name), f"{evidence.baselines[name].metrics.relative_mse:.4f}", _p_cell(found)]
-        for name, found in evidence.against.items()
-    ]
-    paragraphs = [
-        "**Over the whole search.** Hansen's test of superior predictive ability asks how good "
-        f"the best of {skill.alternatives} completed trials would look if none were better, from "
-        f"their losses at {skill.origins} validation origins ({skill.independent} that do not "
-        f"overlap; blocks of {skill.block}). Gains are compared in units of their standard "
-        f"errors. Skill is claimed below p = {SIGNIFICANCE}. {_not_counted(report)}",
-        markdown_table(rows, ["some trial beats", "its relative MSE", "p"]),
-        f"**Trials as good as the best.** {_confidence_set(report)}",
-        *_intervals(report),
-    ]
+    outcome, why = report.finding.test, report.finding.why_not_scored
+    paragraphs = [*evidence_paragraphs(report.evidence, _not_counted(report)), *_intervals(report)]
     if why is not None:
         paragraphs.append(f"**On the test.** It was opened, but cannot be scored: {plain(why)}.")
     if outcome is not None:
-        found = outcome.against_persistence
+        found, overlap = outcome.against_benchmark, report.validation.overlap
         paragraphs.append(
-            "**On the test.** The winner against persistence, by Diebold and Mariano's test with "
-            f"the small-sample correction: statistic {found.statistic:.2f}, "
-            f"{p_value(found.p_value)} (two-sided; below 0 is better). From validation to test its "
-            f"relative MSE moved by {report.shrinkage:+.4f}."
+            f"**On the test.** The winner against {plain(report.evidence.benchmark)}, the best "
+            "baseline on validation, by Diebold and Mariano's test with the small-sample "
+            f"correction, one-sided, on {outcome.origins} origins "
+            f"({-(-outcome.origins // overlap)} that do not overlap): statistic "
+            f"{found.statistic:.2f}, {format_p(found.p_value)} (below 0 is better). The weights "
+            "were fixed before, which makes it the test of Giacomini and White. The winner's "
+            f"optimism, its relative MSE on the test less that on validation, is "
+            f"{report.optimism:+.4f}."
         )
     return "\n\n".join(paragraphs)
+
+
+def evidence_paragraphs(evidence: Evidence, not_counted: str) -> list[str]:
+    """Return the tests of all completed trials, in words and as a table."""
+    skill, benchmark = evidence.skill, plain(evidence.benchmark)
+    rows = [
+        [
+            f"{plain(name)} (best baseline)" if name == evidence.benchmark else plain(name),
+            f"{evidence.mean_losses[name]:.4g}",
+            _p_cell(found),
+        ]
+        for name, found in evidence.against.items()
+    ]
+    return [
+        f"**Over the whole search.** What trials have to beat is the best baseline, {benchmark}. "
+        "Hansen's test of superior predictive ability asks how good the best of "
+        f"{skill.alternatives} completed trials would look if none were better, from their losses "
+        f"at {skill.origins} validation origins ({skill.independent} that do not overlap; blocks "
+        f"of {skill.block}). Gains are compared in units of their standard errors. Skill is "
+        f"claimed below p = {SIGNIFICANCE}. {not_counted}".rstrip(),
+        markdown_table(rows, ["some trial beats", "its mean loss", "p"]),
+        f"**As good as the best.** {_confidence_set(evidence)}",
+    ]
 
 
 def _not_counted(report: Report) -> str:
@@ -134,30 +148,24 @@ def _not_counted(report: Report) -> str:
 
 
 def _p_cell(found: SPAResult) -> str:
-    formatted = p_value(found.p_value).removeprefix("p = ").removeprefix("p ")
+    formatted = format_p(found.p_value).removeprefix("p = ").removeprefix("p ")
     significant = is_significant(found.p_value)
     return f"**{formatted}**" if significant else formatted
 
 
-def _confidence_set(report: Report) -> str:
-    chosen, total = report.evidence.in_set, len(report.evidence.trials)
+def _confidence_set(evidence: Evidence) -> str:
+    chosen, total = evidence.in_set, len(evidence.trials) + len(evidence.against)
     if chosen is None:
-        split, origins = report.spec.split, len(report.validation.origins)
-        leave = "origin" if origins == 1 else "origins"
-        return (
-            f"Not known: a horizon of {split.horizon} and a stride of {split.stride} "
-            f"{report.spec.prices.step}s leave "
-            f"{origins} validation {leave}, too few to compare trials."
-        )
+        origins = evidence.skill.origins
+        are = "origin is" if origins == 1 else "origins are"
+        return f"Not known: {origins} validation {are} too few to compare trials."
+    what = f"{total} completed trials and baselines"
     if len(chosen) == total:
-        return (
-            f"All {total} completed trials are in the 90 % model confidence set: they cannot be "
-            "told apart."
-        )
-    numbers = ", ".join(map(str, chosen))
+        return f"All {what} are in the 90 % model confidence set: they cannot be told apart."
+    names = ", ".join(map(plain, chosen))
     return (
-        f"The 90 % model confidence set holds {len(chosen)} of {total} completed trials "
-        f"(numbers {numbers}); these cannot be told apart."
+        f"The 90 % model confidence set holds {len(chosen)} of {what}, which cannot be told apart: "
+        f"{names}."
     )
 
 

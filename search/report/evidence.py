@@ -1,8 +1,8 @@
 """What the completed trials prove together: their losses, and tests of significance on them."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import optuna
@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError
-from foretune.datasets.splits import DevelopmentData, Split, walk_forward
-from foretune.models.forecasts.metrics import Assessment
-from foretune.models.forecasts.ridge import Ridge
+from foretune.datasets.splits import walk_forward
 from foretune.search.report.significance import (
     SPAResult,
     in_confidence_set,
@@ -20,32 +18,47 @@ from foretune.search.report.significance import (
     spa_test,
 )
 from foretune.search.storage.optuna_internals import storage_of
-from foretune.search.study.baselines import assess_baselines
 from foretune.search.study.best import rank, trial_config
-from foretune.search.study.spec import SplitSpec, required_spec
-from foretune.search.trial.files import load_losses
+from foretune.search.study.losses import (
+    MAX_LOSS,
+    load_baseline_losses,
+    load_losses,
+    recorded_spacing,
+)
+from foretune.search.study.spec import StudySpec
 
 # Reasons that are given in full.
 _REASONS = 3
 
+Losses = NDArray[np.float64]
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ScoredTrials:
-    """Completed trials with their losses [T, K] and persistence's [T], by origin.
+    """Completed trials, the best one first, with their losses [T, K] by origin.
 
-    ``left_out`` are the reasons why other completed trials are not among them, by number: a trial
-    that was added by hand may lack what a judgement takes, and a file may have been deleted.
+    ``baselines`` are the losses [T] of each baseline by name, and ``horizon`` and ``stride`` say
+    how the forecasts overlap. ``left_out`` are the reasons why other completed trials are not among
+    them, by number: a trial that was added by hand may lack what a judgement takes, and a file may
+    have been deleted.
     """
 
     trials: list[FrozenTrial]
-    losses: NDArray[np.float64]
-    persistence_losses: NDArray[np.float64]
+    losses: Losses
+    baselines: dict[str, Losses]
+    horizon: int
+    stride: int
     left_out: Mapping[int, str]
 
     @property
     def best(self) -> FrozenTrial:
-        """The one of the lowest value."""
-        return min(self.trials, key=rank)
+        """The best one."""
+        return self.trials[0]
+
+    @property
+    def benchmark(self) -> str:
+        """The name of the best baseline, which trials have to beat."""
+        return min(self.baselines, key=lambda name: np.mean(self.baselines[name]))
 
     @property
     def left_out_text(self) -> str:
@@ -56,54 +69,75 @@ class ScoredTrials:
         trials = "trial" if len(self.left_out) == 1 else "trials"
         return f"Not counted, {trials} {numbers}: {_format_reasons(self.left_out)}."
 
+    def against(self, baseline: str) -> SPAResult:
+        """Test all trials against a baseline."""
+        return spa_test(
+            self.losses, self.baselines[baseline], horizon=self.horizon, stride=self.stride
+        )
+
 
 def scored_trials(study: optuna.Study) -> ScoredTrials:
     """Return the completed trials of ``study`` that can be judged; needs no data.
 
+    An older study has stored no baseline but persistence.
+
     Raises:
         ConfigError: no trial is complete, or none of them can be judged; foretune did not make
-            the study.
+            the study, and its objective has recorded no losses.
     """
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
         raise ConfigError(f"study {study.study_name!r} must have a complete trial, but got none")
-    spec = required_spec(study)
-    folds = walk_forward(spec.split_days(spec.prices.days), spec.split.folds)
-    origins = sum(len(fold.validation_origins) for fold in folds)
-    scored: list[tuple[FrozenTrial, NDArray[np.float64], NDArray[np.float64]]] = []
+    spec, baselines = StudySpec.stored(study), load_baseline_losses(study)
+    if spec is None:
+        horizon, stride = recorded_spacing(study)
+        origins, least = len(next(iter(baselines.values()), ())), -MAX_LOSS
+    else:
+        horizon, stride = spec.split.horizon, spec.split.stride
+        folds = walk_forward(spec.split_days(spec.prices.days), spec.split.folds)
+        origins, least = sum(len(fold.validation_origins) for fold in folds), 0.0
+    losses: dict[int, Losses] = {}
     left_out = {}
     for trial in complete:
         try:
-            scored.append((trial, *_losses(study, trial, origins)))
+            if spec is not None:
+                _require_whole(trial)
+            found = load_losses(storage_of(study), trial, "loss", origins=origins, least=least)
+            if spec is not None and not baselines:
+                (persistence,) = load_losses(storage_of(study), trial, "persistence_loss")
+                baselines = {"persistence": persistence}
         except ForetuneError as error:
             left_out[trial.number] = str(error)
-    if not scored:
+        else:
+            losses[trial.number] = found[0]
+    if not losses:
         raise ConfigError(
             f"study {study.study_name!r} must have a complete trial that can be judged, but none "
             f"of its {len(complete)} can: {_format_reasons(left_out)}"
         )
-    trials, losses, persistence = zip(*scored, strict=True)
+    # The value of another objective may be anything, such as a score that is maximized.
+    trials = [trial for trial in complete if trial.number in losses]
+    if spec is None:
+        trials.sort(key=lambda trial: np.mean(losses[trial.number]))
+    else:
+        trials.sort(key=rank)
     return ScoredTrials(
-        trials=list(trials),
-        losses=np.column_stack(losses),
-        persistence_losses=persistence[0],
+        trials=trials,
+        losses=np.column_stack([losses[trial.number] for trial in trials]),
+        baselines=baselines,
+        horizon=horizon,
+        stride=stride,
         left_out=left_out,
     )
 
 
-def _losses(
-    study: optuna.Study, trial: FrozenTrial, origins: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a trial's losses and persistence's, if it has all that a judgement takes."""
+def _require_whole(trial: FrozenTrial) -> None:
+    """Refuse a trial of a foretune study that has not all that a judgement takes."""
     if trial.value is None or not 0 <= trial.value < math.inf:
         raise ConfigError(
             f"trial {trial.number} must have a finite value of at least 0, but has {trial.value}"
         )
     trial_config(trial)
-    losses, persistence = load_losses(
-        storage_of(study), trial, "loss", "persistence_loss", origins=origins
-    )
-    return losses, persistence
 
 
 def _format_reasons(reasons: Mapping[int, str]) -> str:
@@ -113,64 +147,57 @@ def _format_reasons(reasons: Mapping[int, str]) -> str:
     return "; ".join(given[:_REASONS]) + more
 
 
-def skill_of(
-    scored: ScoredTrials, split: Split | SplitSpec, benchmark: NDArray[np.float64] | None = None
-) -> SPAResult:
-    """Test trials against persistence, or against another benchmark's losses [T]."""
-    losses = scored.persistence_losses if benchmark is None else benchmark
-    return spa_test(scored.losses, losses, horizon=split.horizon, stride=split.stride)
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Evidence:
     """Tests of all completed trials on the validation origins.
 
-    ``against`` tests them against each baseline by name: is one of them truly better? ``in_set``
-    are the numbers of the trials that cannot be told apart from the best (model confidence set at
-    90 %); None where the origins are too few to compare trials at all. ``left_out`` says in words
-    which completed trials are not counted, and why. ``ridges`` are the regressions on lags that are
-    among ``baselines``: of each series, one a fold.
+    ``against`` tests them against each baseline by name: is one of them truly better?
+    ``mean_losses`` are those of the baselines, and ``benchmark`` names the best one. ``in_set``
+    names the trials and baselines that cannot be told apart from the best of all (model confidence
+    set at 90 %); None where the origins are too few to compare them at all. ``left_out`` says in
+    words which completed trials are not counted, and why.
     """
 
     trials: list[int]
     against: dict[str, SPAResult]
-    in_set: list[int] | None
+    mean_losses: dict[str, float]
+    benchmark: str
+    in_set: list[str] | None
     left_out: str
-    baselines: dict[str, Assessment]
-    ridges: tuple[tuple[Ridge, ...], ...]
 
     @property
     def skill(self) -> SPAResult:
-        """The test against persistence."""
-        return self.against["persistence"]
-
-    @property
-    def best_baseline(self) -> str:
-        """The name of the baseline with the lowest relative MSE."""
-        return min(self.baselines, key=lambda name: self.baselines[name].metrics.relative_mse)
+        """The test against the best baseline."""
+        return self.against[self.benchmark]
 
 
-def gather_evidence(scored: ScoredTrials, folds: Sequence[DevelopmentData]) -> Evidence:
+def gather_evidence(
+    scored: ScoredTrials, baselines: Mapping[str, Losses] | None = None
+) -> Evidence:
     """Test completed trials against every baseline.
 
     Args:
         scored: the trials with their losses.
-        folds: training and validation rows of each fold.
+        baselines: losses [T] by name, in place of those that the study stores.
     """
-    split, baselines = folds[-1].split, assess_baselines(folds)
+    if baselines is not None:
+        scored = replace(scored, baselines=dict(baselines))
     numbers = [trial.number for trial in scored.trials]
-    try:
-        p_values = model_confidence_set(scored.losses, horizon=split.horizon, stride=split.stride)
-        in_set = [n for n, kept in zip(numbers, in_confidence_set(p_values), strict=True) if kept]
-    except ConfigError:  # fewer origins than two blocks
-        in_set = None
     return Evidence(
         trials=numbers,
-        against={
-            name: skill_of(scored, split, model.losses) for name, model in baselines.models.items()
-        },
-        in_set=in_set,
+        against={name: scored.against(name) for name in scored.baselines},
+        mean_losses={name: float(np.mean(found)) for name, found in scored.baselines.items()},
+        benchmark=scored.benchmark,
+        in_set=_confidence_set(scored, [f"trial {number}" for number in numbers]),
         left_out=scored.left_out_text,
-        baselines=baselines.models,
-        ridges=baselines.ridges,
     )
+
+
+def _confidence_set(scored: ScoredTrials, trials: Iterable[str]) -> list[str] | None:
+    names = [*trials, *scored.baselines]
+    losses = np.column_stack([scored.losses, *scored.baselines.values()])
+    try:
+        p_values = model_confidence_set(losses, horizon=scored.horizon, stride=scored.stride)
+    except ConfigError:  # fewer origins than two blocks
+        return None
+    return [name for name, kept in zip(names, in_confidence_set(p_values), strict=True) if kept]

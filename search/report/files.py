@@ -1,5 +1,6 @@
 """A report as files: one HTML page, the same as Markdown, tables as CSV, figures as PNG."""
 
+import json
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from foretune.datasets.common.files import (
 )
 from foretune.models.forecasts.intervals import interval
 from foretune.search.figures.style import png
+from foretune.search.report.any_study import LossReport
 from foretune.search.report.document import FOLDER, html, markdown
 from foretune.search.report.figures import FIGURES, report_figures
 from foretune.search.report.report import EvaluationSet, Report
@@ -22,6 +24,7 @@ from foretune.search.report.report import EvaluationSet, Report
 _FILES = (
     "report.html",
     "report.md",
+    "verdict.json",
     "metrics.csv",
     "forecasts.csv",
     *(f"{FOLDER}/{name}.png" for name in FIGURES),
@@ -43,16 +46,16 @@ def require_report_place(out: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
+def write_report(report: Report | LossReport, out: str | os.PathLike[str]) -> list[Path]:
     """Write ``report`` into the folder ``out``, each file whole or not at all.
 
     Args:
-        report: what :func:`make_report` returned.
+        report: what :func:`make_report` or :func:`make_loss_report` returned.
         out: a folder, made where it is missing.
 
     Returns:
-        The files: ``report.html`` (which needs no other), ``report.md``, ``metrics.csv``,
-        ``forecasts.csv`` and ``figures/*.png``.
+        The files: ``report.html`` (which needs no other), ``report.md``, ``verdict.json`` and
+        ``metrics.csv``; of a study that foretune ran also ``forecasts.csv`` and ``figures/*.png``.
 
     Raises:
         ConfigError: a file cannot be written.
@@ -61,17 +64,24 @@ def write_report(report: Report, out: str | os.PathLike[str]) -> list[Path]:
         >>> write_report(make_report(study, prices), "results/sp500")
     """
     folder = make_folder(require_report_place(out))
-    make_folder(folder / FOLDER)
-    figures = report_figures(report)
-    images = {f"{FOLDER}/{name}.png": png(figure) for name, figure in figures.items()}
-    document = markdown(report)
+    images: dict[str, bytes] = {}
+    if isinstance(report, LossReport):
+        document, metrics = report.markdown(), report.metrics_table()
+    else:
+        make_folder(folder / FOLDER)
+        images = {
+            f"{FOLDER}/{name}.png": png(figure) for name, figure in report_figures(report).items()
+        }
+        document, metrics = markdown(report), metrics_table(report)
     files: dict[str, str | bytes] = {
         "report.html": html(document, report.study.study_name, images),
         "report.md": document,
-        "metrics.csv": metrics_table(report).to_csv(index=False),
-        "forecasts.csv": forecasts_table(report).to_csv(index=False),
+        "verdict.json": json.dumps(report.finding.document(), indent=2) + "\n",
+        "metrics.csv": metrics.to_csv(index=False),
         **images,
     }
+    if isinstance(report, Report):
+        files["forecasts.csv"] = forecasts_table(report).to_csv(index=False)
     for name, content in files.items():
         write_atomically(folder / name, content)
     return [folder / name for name in files]

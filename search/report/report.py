@@ -40,10 +40,11 @@ from foretune.models.forecasts.ridge import Ridge
 from foretune.search.report.access_log import HeldOutAccess, read_access_log
 from foretune.search.report.evidence import Evidence, ScoredTrials, gather_evidence, scored_trials
 from foretune.search.report.held_out import HeldOutTest
-from foretune.search.report.retrain import RetrainedTrial, best_distinct, ensemble, retrain
+from foretune.search.report.replay import RetrainedTrial, best_distinct, ensemble, retrain
 from foretune.search.report.significance import diebold_mariano
 from foretune.search.report.tables import as_text, rich_table
-from foretune.search.report.verdict import Finding, OutcomeOnTest, p_value, verdict
+from foretune.search.report.verdict import OutcomeOnTest, Verdict, format_p, verdict_of
+from foretune.search.study.baselines import assess_baselines
 from foretune.search.study.best import errors_naming
 from foretune.search.study.spec import StudySpec, required_spec, study_series
 from foretune.search.trial.record import OnEpoch
@@ -94,7 +95,7 @@ class Report:
     spec: StudySpec
     winner: RetrainedTrial
     members: list[int]
-    finding: Finding
+    finding: Verdict
     evidence: Evidence
     validation: EvaluationSet
     test: EvaluationSet | None
@@ -110,13 +111,18 @@ class Report:
     @property
     def verdict(self) -> str:
         """The verdict in words."""
-        return verdict(self.finding)
+        return str(self.finding)
+
+    @property
+    def optimism(self) -> float | None:
+        """The winner's relative MSE on the test less that on validation; None while sealed."""
+        outcome = self.finding.test
+        return None if outcome is None else outcome.relative_mse - self.finding.value
 
     @property
     def shrinkage(self) -> float | None:
-        """What the winner's relative MSE gained from validation to test; None while sealed."""
-        outcome = self.finding.test
-        return None if outcome is None else outcome.relative_mse - self.finding.relative_mse
+        """The optimism, by its name in the first version."""
+        return self.optimism
 
     @property
     def model_table(self) -> tuple[list[str], list[list[str]]]:
@@ -151,7 +157,7 @@ def _cells(metrics: Metrics) -> list[str]:
     formatted = "none"
     if direction is not None:
         p = metrics.directional_p_value
-        known = "" if p is None else f"; {p_value(p).removeprefix('p = ').removeprefix('p ')}"
+        known = "" if p is None else f"; {format_p(p).removeprefix('p = ').removeprefix('p ')}"
         formatted = f"{direction:.0%} ({low:.0%} to {metrics.directional_high:.0%}{known})"
     mase = "none" if metrics.mase is None else f"{metrics.mase:.2f}"
     return [f"{metrics.relative_mse:.4f}", mase, formatted]
@@ -200,11 +206,17 @@ def make_report(
     spec = required_spec(study)
     folds = spec.development(series)
     scored = scored_trials(study)
-    evidence = gather_evidence(scored, folds)
+    baselines = assess_baselines(folds)
+    evidence = gather_evidence(
+        scored, {name: model.losses for name, model in baselines.models.items()}
+    )
     with errors_naming(study):
-        retrained = [retrain(t, folds, on_epoch) for t in best_distinct(scored.trials, top)]
+        retrained = [
+            retrain(trial, folds, on_epoch, shared_epoch=spec.split.shared_epoch)
+            for trial in best_distinct(scored.trials, top)
+        ]
     winner = retrained[0]
-    validation = _validation_part(folds, retrained, evidence)
+    validation = _validation_part(folds, retrained, baselines.models)
     importances = _importances(study, scored)
     test: EvaluationSet | str | None = None
     if open_test:
@@ -220,7 +232,7 @@ def make_report(
         )
         # The test is open and that is recorded: whatever it holds, there is a report.
         try:
-            test = _test_part(opened, folds, retrained, validation, evidence.ridges)
+            test = _test_part(opened, folds, retrained, validation, baselines.ridges)
         except ForetuneError as error:
             test = str(error)
     return Report(
@@ -228,7 +240,13 @@ def make_report(
         spec=spec,
         winner=winner,
         members=[member.trial.number for member in retrained],
-        finding=_finding(winner, evidence, test),
+        finding=verdict_of(
+            study,
+            scored,
+            evidence,
+            test=_outcome(test, evidence) if isinstance(test, EvaluationSet) else None,
+            why_not_scored=test if isinstance(test, str) else None,
+        ),
         evidence=evidence,
         validation=validation,
         test=test if isinstance(test, EvaluationSet) else None,
@@ -249,7 +267,9 @@ def _named(
 
 
 def _validation_part(
-    folds: Sequence[DevelopmentData], retrained: Sequence[RetrainedTrial], evidence: Evidence
+    folds: Sequence[DevelopmentData],
+    retrained: Sequence[RetrainedTrial],
+    baselines: dict[str, Assessment],
 ) -> EvaluationSet:
     actuals = [validation_growth(fold) for fold in folds]
     winner = retrained[0]
@@ -277,7 +297,7 @@ def _validation_part(
         actual=actual,
         widths=widths,
         **_coverage(growth[later], actual[later], widths[later], volatility[origins[later]]),
-        models=assessments | evidence.baselines,
+        models=assessments | baselines,
         space=last.spaces[0],
     )
 
@@ -362,28 +382,28 @@ def _coverage(
     return {"coverage": by_step, "coverage_by_volatility": thirds}
 
 
-def _finding(
-    winner: RetrainedTrial, evidence: Evidence, test: EvaluationSet | str | None
-) -> Finding:
-    baseline, outcome = evidence.best_baseline, None
-    if isinstance(test, EvaluationSet):
-        model = next(iter(test.models.values()))
-        outcome = OutcomeOnTest(
-            relative_mse=model.metrics.relative_mse,
-            against_persistence=diebold_mariano(
-                model.losses, model.persistence_losses, overlap=test.overlap
-            ),
-            baseline_relative_mse=test.models[baseline].metrics.relative_mse,
-        )
-    return Finding(
-        trial=winner.trial.number,
-        relative_mse=winner.relative_mse,
-        skill=evidence.skill,
-        baseline=baseline,
-        baseline_relative_mse=evidence.baselines[baseline].metrics.relative_mse,
-        against_baseline=evidence.against[baseline],
-        test=outcome,
-        why_not_scored=test if isinstance(test, str) else None,
+def _outcome(test: EvaluationSet, evidence: Evidence) -> OutcomeOnTest:
+    """Compare the winner with the best baseline on validation, on the opened test."""
+    winner, *_ = test.models.values()
+    benchmark = evidence.benchmark
+    scores = {name: test.models[name].metrics.relative_mse for name in evidence.against}
+    relative_mse = winner.metrics.relative_mse
+    return OutcomeOnTest(
+        origins=len(test.origins),
+        relative_mse=relative_mse,
+        benchmark_relative_mse=scores[benchmark],
+        against_benchmark=diebold_mariano(
+            winner.losses,
+            test.models[benchmark].losses,
+            overlap=test.overlap,
+            one_sided=True,
+            degrees=-(-len(test.origins) // test.overlap) - 1,
+        ),
+        ahead={
+            name: score
+            for name, score in scores.items()
+            if name != benchmark and score < relative_mse
+        },
     )
 
 

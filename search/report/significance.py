@@ -22,8 +22,6 @@ _ROUNDING = 1e-12
 
 # Differences are cut off this many robust standard deviations from their median.
 _OUTLIER = 10
-# The standard deviation of normal values in units of their median absolute deviation.
-_NORMAL = 1.4826
 # No standard error counts less than this share of the median one.
 _LEAST_ERROR = 0.5
 
@@ -141,7 +139,7 @@ def spa_test(
     p_value = 1.0
     if origins >= 2 * block:
         raw = benchmark[:, None] - losses
-        gains = _without_outliers(raw)
+        gains = _without_outliers(raw, block)
         # Cutting off what an alternative lost must not turn a loss into a gain.
         means = np.minimum(gains.mean(axis=0), raw.mean(axis=0))
         counts = _resamples(origins, block, seed, reps)
@@ -207,7 +205,8 @@ def model_confidence_set(
         )
     # Equal columns cannot be compared. Sorting also frees the result from the columns' order.
     distinct, twin = np.unique(losses, axis=1, return_inverse=True)
-    relative = _without_outliers(distinct - np.median(distinct, axis=1, keepdims=True))
+    relative = distinct - np.median(distinct, axis=1, keepdims=True)
+    relative = _without_outliers(relative, block)
     means = relative.mean(axis=0)
     block_means = _block_means(relative - means, block)
     counts = _resamples(origins, block, seed, reps)
@@ -232,10 +231,17 @@ def model_confidence_set(
     return p_values[twin.reshape(-1)]
 
 
-def _without_outliers(differences: Losses) -> Losses:
-    """Cut off differences [T, K] that are far from their common median, on the scale of most."""
-    deviations = np.abs(differences - np.median(differences, axis=0))
-    scales = _NORMAL * np.median(deviations, axis=0)
+def _without_outliers(differences: Losses, block: int) -> Losses:
+    """Cut off differences [T, K] that are far from their common median, on the scale of most.
+
+    The scale is the root mean square within a block, the median over blocks and forecasts. In units
+    of the median deviation of single origins most of a difference would be cut off where quiet
+    hours alternate with busy ones.
+    """
+    whole = len(differences) // block * block
+    deviations = (differences - np.median(differences, axis=0))[:whole]
+    blocks = deviations.reshape(-1, block, differences.shape[1])
+    scales = np.median(np.sqrt(np.mean(blocks**2, axis=1)), axis=0)
     if not np.any(scales):
         return differences
     # A column that stands still has no scale.
@@ -312,11 +318,19 @@ def in_confidence_set(p_values: NDArray[np.float64], size: float = 0.1) -> NDArr
     return p_values > size
 
 
-def diebold_mariano(losses: Losses, benchmark: Losses, *, overlap: int) -> DieboldMariano:
-    """Test whether two forecasts are equally accurate, two-sided.
+def diebold_mariano(
+    losses: Losses,
+    benchmark: Losses,
+    *,
+    overlap: int,
+    one_sided: bool = False,
+    degrees: int | None = None,
+) -> DieboldMariano:
+    """Test whether two forecasts are equally accurate; one-sided, whether the first one is better.
 
     For a forecast that was chosen before these losses were seen; for the best of many see
-    :func:`spa_test`.
+    :func:`spa_test`. Of forecasts whose weights are fixed it is the test of Giacomini and White:
+    it asks which forecasts better as they are, estimation errors included.
 
     The variance of the mean difference is the sum of its autocovariances up to lag
     ``overlap - 1``, which may be negative. They then get Bartlett's weights, whose sum is positive
@@ -327,12 +341,17 @@ def diebold_mariano(losses: Losses, benchmark: Losses, *, overlap: int) -> Diebo
         losses: losses of one forecast [T].
         benchmark: losses of the other at the same origins [T].
         overlap: origins in a row whose forecasts share days, ceil(horizon / stride); 1 if none.
+        one_sided: ask whether the losses are lower than the benchmark's.
+        degrees: degrees of freedom of Student's t, at least 1; None for T - 1. Where forecasts
+            overlap and only 2 to 15 do not, one-sided tests at 5 % with T - 1 find something in 6
+            to 17 % of cases without any difference; with one fewer than there are forecasts that
+            do not overlap, in 2 to 6 %.
 
     Returns:
-        The statistic with its small-sample correction, and its p-value by Student's t with T - 1
-        degrees of freedom. The statistic is 0 and the p-value 1 where there is no evidence: the
-        losses are the same, or all forecasts overlap (T <= ``overlap``). Where the difference is
-        the same at every origin, but not 0, the statistic is infinite and the p-value 0.
+        The statistic with its small-sample correction, and its p-value by Student's t. The
+        statistic is 0 and the p-value 1 where there is no evidence: the losses are the same, or all
+        forecasts overlap (T <= ``overlap``). Where the difference is the same at every origin, but
+        not 0, the statistic is infinite.
 
     Raises:
         ConfigError: ``overlap`` is below 1, there is no origin, the shapes differ or a loss is not
@@ -340,7 +359,7 @@ def diebold_mariano(losses: Losses, benchmark: Losses, *, overlap: int) -> Diebo
 
     Source: Diebold & Mariano 1995, "Comparing predictive accuracy"; Harvey, Leybourne & Newbold
     1997, "Testing the equality of prediction mean squared errors"; Newey & West 1987 for the
-    weights.
+    weights; Giacomini & White 2006, "Tests of conditional predictive ability".
 
     Example:
         >>> diebold_mariano(test.losses, persistence, overlap=10).p_value
@@ -363,9 +382,15 @@ def diebold_mariano(losses: Losses, benchmark: Losses, *, overlap: int) -> Diebo
         correction = (origins - overlap) * (origins - overlap + 1) / origins**2
         variance = _long_run_variance(difference - mean, overlap) / origins
         statistic = mean * math.sqrt(correction / variance)
+    freedom = max(origins - 1 if degrees is None else degrees, 1)
+    p_value = 1.0
+    if statistic != 0:
+        p_value = float(
+            stdtr(freedom, statistic) if one_sided else 2 * stdtr(freedom, -abs(statistic))
+        )
     return DieboldMariano(
         statistic=statistic,
-        p_value=float(2 * stdtr(max(origins - 1, 1), -abs(statistic))),
+        p_value=p_value,
         mean_difference=mean,
     )
 

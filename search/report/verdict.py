@@ -1,16 +1,19 @@
-"""The verdict on a study, in words: is its winner more than luck?"""
+"""The verdict on a study: is its winner more than luck, and better than what trains nothing?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import optuna
 
 from foretune.datasets.common.errors import ForetuneError
 from foretune.search.report.access_log import format_access_log, read_access_log
-from foretune.search.report.evidence import scored_trials, skill_of
+from foretune.search.report.evidence import Evidence, ScoredTrials, gather_evidence, scored_trials
 from foretune.search.report.significance import DieboldMariano, SPAResult
-from foretune.search.study.baselines import stored_baselines
 from foretune.search.study.best import best_so_far
-from foretune.search.study.spec import OBJECTIVE_NAME, required_spec
+from foretune.search.study.losses import load_baseline_losses
+from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec, required_spec
 from foretune.search.study.trials import stored_numbers
 
 # Skill is claimed below this p-value.
@@ -19,49 +22,218 @@ SIGNIFICANCE = 0.05
 # With fewer origins that do not overlap, even a gain of a fifth is seldom told from luck.
 _MANY_ORIGINS = 50
 
+_SCORES = {OBJECTIVE_NAME: "relative MSE {:.3f}", "mean_loss": "mean loss {:.4g}"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutcomeOnTest:
     """What the opened test said of the winner.
 
-    ``against_persistence`` is Diebold and Mariano's test of its losses; ``baseline_relative_mse``
-    is that of the baseline which was the best one on validation.
+    ``against_benchmark`` is Diebold and Mariano's test, one-sided, of its losses and those of the
+    baseline that was the best one on validation; ``relative_mse`` and ``benchmark_relative_mse``
+    are theirs. ``ahead`` are other baselines that are better than the winner there, with their
+    relative MSE.
     """
 
+    origins: int
     relative_mse: float
-    against_persistence: DieboldMariano
-    baseline_relative_mse: float
+    benchmark_relative_mse: float
+    against_benchmark: DieboldMariano
+    ahead: Mapping[str, float]
 
     @property
-    def is_better(self) -> bool:
-        """Whether the winner beats persistence there, beyond chance."""
-        found = self.against_persistence
-        return found.statistic < 0 and is_significant(found.p_value)
+    def claim(self) -> bool:
+        """Whether the winner beats the benchmark there, beyond chance."""
+        return is_significant(self.against_benchmark.p_value)
+
+    def document(self) -> dict[str, Any]:
+        """Return the outcome as JSON has it."""
+        found = self.against_benchmark
+        return {
+            "claim": self.claim,
+            "p_value": found.p_value,
+            "statistic": found.statistic if np.isfinite(found.statistic) else None,
+            "origins": self.origins,
+            "relative_mse": self.relative_mse,
+            "benchmark_relative_mse": self.benchmark_relative_mse,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What the verdict is based on.
+class Verdict:
+    """Whether a search has found a trial that beats the best baseline; printed, in words.
 
-    ``skill`` is the test of all completed trials against persistence; ``baseline`` the best
-    baseline's name and relative MSE, and ``against_baseline`` the same test against it. ``test``
-    is None where the report left the test closed, or where what it holds cannot be scored, for the
-    reason ``why_not_scored``.
+    ``score`` names what ``value``, the winner's on validation, and ``benchmark_value`` are:
+    ``relative_mse``, or ``mean_loss`` in a study of any other objective. ``against`` has Hansen's
+    test of all completed trials against each baseline by name, and ``benchmark`` is the best of
+    these. ``test`` is None where the report left the test closed, or where what it holds cannot be
+    scored, for the reason ``why_not_scored``.
+
+    Example:
+        >>> verdict(load_study("sp500")).claim
+        False
     """
 
     trial: int
-    relative_mse: float
-    skill: SPAResult
-    baseline: str
-    baseline_relative_mse: float
-    against_baseline: SPAResult
+    score: str
+    value: float
+    benchmark: str
+    benchmark_value: float
+    against: Mapping[str, SPAResult]
     test: OutcomeOnTest | None = None
     why_not_scored: str | None = None
+    left_out: str = ""
 
     @property
-    def claims_skill(self) -> bool:
-        """Whether some trial is said to beat persistence."""
-        return is_significant(self.skill.p_value)
+    def skill(self) -> SPAResult:
+        """The test of all completed trials against the best baseline."""
+        return self.against[self.benchmark]
+
+    @property
+    def claim(self) -> bool:
+        """Whether some trial is said to beat the best baseline."""
+        return is_significant(self.p_value)
+
+    @property
+    def p_value(self) -> float:
+        """That of the test against the best baseline."""
+        return self.skill.p_value
+
+    @property
+    def trials(self) -> int:
+        """How many completed trials were judged."""
+        return self.skill.alternatives
+
+    @property
+    def origins(self) -> int:
+        """How many forecast origins of validation they were judged on."""
+        return self.skill.origins
+
+    def document(self) -> dict[str, Any]:
+        """Return the verdict as ``verdict.json`` has it."""
+        return {
+            "claim": self.claim,
+            "p_value": self.p_value,
+            "benchmark": self.benchmark,
+            "trials": self.trials,
+            "origins": self.origins,
+            "independent_origins": self.skill.independent,
+            "trial": self.trial,
+            self.score: self.value,
+            f"benchmark_{self.score}": self.benchmark_value,
+            "p_values": {name: found.p_value for name, found in self.against.items()},
+            "test": None if self.test is None else self.test.document(),
+        }
+
+    def __str__(self) -> str:
+        """Return the verdict in words: of the opened test first, then of the search."""
+        sentences = [self._on_test(), self.on_validation(), self._on_power()]
+        if not self._is_opened and self.score == OBJECTIVE_NAME:
+            sentences.append("This verdict leaves the test sealed.")
+        return " ".join(filter(None, sentences))
+
+    def on_validation(self) -> str:
+        """Say whether the search has found a trial that beats the best baseline."""
+        judged = f"{self.trials} trial{'s' if self.trials != 1 else ''}"
+        here = "on validation " if self._is_opened else ""
+        if self.claim:
+            text = (
+                f"{here}trial {self.trial} beats {self._best_baseline} beyond chance: "
+                f"{self._scores()}{'' if here else ' on validation'} "
+                f"({format_p(self.p_value)} for the best of {judged})."
+            )
+        else:
+            text = (
+                f"{here}no trial beats {self._best_baseline} beyond chance "
+                f"({format_p(self.p_value)}, {judged}): trial {self.trial}, the best one, has "
+                f"{self._scores()}."
+            )
+        return text[0].upper() + text[1:]
+
+    @property
+    def _best_baseline(self) -> str:
+        """Name the benchmark, and once that it is the best of several baselines."""
+        if len(self.against) == 1 or self._is_opened:
+            return self.benchmark
+        return f"{self.benchmark}, the best baseline,"
+
+    @property
+    def _is_opened(self) -> bool:
+        return self.test is not None or self.why_not_scored is not None
+
+    def _scores(self) -> str:
+        form = _SCORES[self.score]
+        number = form.split()[-1]
+        return f"{form.format(self.value)} against {number.format(self.benchmark_value)}"
+
+    def _on_test(self) -> str:
+        if self.why_not_scored is not None:
+            return f"The opened test cannot be scored: {self.why_not_scored}."
+        if self.test is None:
+            return ""
+        test = self.test
+        beats, beyond = ("beats", "") if test.claim else ("does not beat", " beyond chance")
+        text = (
+            f"On the opened test trial {self.trial} {beats} {self.benchmark}, the best baseline on "
+            f"validation{',' if beyond else ''}{beyond}: relative MSE {test.relative_mse:.3f} "
+            f"against {test.benchmark_relative_mse:.3f} "
+            f"({format_p(test.against_benchmark.p_value)})."
+        )
+        if test.ahead:
+            ahead = min(test.ahead, key=test.ahead.__getitem__)
+            text += f" There {ahead} is ahead of it with {test.ahead[ahead]:.3f}."
+        return text
+
+    def _on_power(self) -> str:
+        count = self.skill.independent
+        if count >= _MANY_ORIGINS:
+            return ""
+        origins = "origin" if count == 1 else "origins that do not overlap"
+        return f"With {count} validation {origins}, a small gain would go unnoticed."
+
+
+def verdict(study: optuna.Study) -> Verdict:
+    """Judge the completed trials of a study on validation, by what the study stores.
+
+    Args:
+        study: one of :func:`run_study`, or any other whose objective calls :func:`record_losses`.
+
+    Raises:
+        ConfigError: no trial is complete, or none can be judged.
+
+    Example:
+        >>> print(verdict(study))
+        No trial beats ridge on lags, the best baseline, beyond chance (p = 0.41, 30 trials): ...
+    """
+    scored = scored_trials(study)
+    return verdict_of(study, scored, gather_evidence(scored))
+
+
+def verdict_of(
+    study: optuna.Study,
+    scored: ScoredTrials,
+    evidence: Evidence,
+    *,
+    test: OutcomeOnTest | None = None,
+    why_not_scored: str | None = None,
+) -> Verdict:
+    """Put evidence on a study, and what an opened test said, into a verdict."""
+    value = float(np.mean(scored.losses[:, 0]))
+    is_ours = StudySpec.stored(study) is not None
+    if is_ours:
+        assert scored.best.value is not None  # a scored trial has one
+        value = scored.best.value
+    return Verdict(
+        trial=scored.best.number,
+        score=OBJECTIVE_NAME if is_ours else "mean_loss",
+        value=value,
+        benchmark=evidence.benchmark,
+        benchmark_value=evidence.mean_losses[evidence.benchmark],
+        against=evidence.against,
+        test=test,
+        why_not_scored=why_not_scored,
+        left_out=evidence.left_out,
+    )
 
 
 def is_significant(p: float) -> bool:
@@ -69,78 +241,7 @@ def is_significant(p: float) -> bool:
     return round(p, 3) < SIGNIFICANCE
 
 
-def verdict(finding: Finding) -> str:
-    """Return the verdict: one sentence on the search, then what qualifies it."""
-    skill = finding.skill
-    sentences = [
-        format_skill(skill, finding.trial, finding.relative_mse),
-        _on_the_best_baseline(finding),
-        _on_test(finding),
-    ]
-    if skill.independent < _MANY_ORIGINS:
-        origins = "origin" if skill.independent == 1 else "origins that do not overlap"
-        sentences.append(
-            f"With {skill.independent} validation {origins}, a small gain would go unnoticed."
-        )
-    return " ".join(filter(None, sentences))
-
-
-def format_skill(skill: SPAResult, trial: int, relative_mse: float) -> str:
-    """Say whether the search has found a trial that beats persistence.
-
-    Args:
-        skill: the test of all completed trials against persistence.
-        trial: number of the best one.
-        relative_mse: its value.
-    """
-    trials = f"{skill.alternatives} trial{'s' if skill.alternatives != 1 else ''}"
-    if not is_significant(skill.p_value):
-        return (
-            f"No trial beats the persistence forecast beyond chance ({p_value(skill.p_value)}, "
-            f"{trials})."
-        )
-    return (
-        f"Trial {trial} beats the persistence forecast beyond chance: its relative MSE is "
-        f"{relative_mse:.3f} on validation ({p_value(skill.p_value)} for the best of {trials})."
-    )
-
-
-def _on_the_best_baseline(finding: Finding) -> str:
-    if finding.baseline == "persistence" or not finding.claims_skill:
-        return ""
-    against = finding.against_baseline
-    baseline = (
-        f"{finding.baseline}, which needs no network ({finding.baseline_relative_mse:.3f}, "
-        f"{p_value(against.p_value)})"
-    )
-    if is_significant(against.p_value):
-        return f"It beats {baseline} as well."
-    if finding.baseline_relative_mse < finding.relative_mse:
-        return f"But it is behind {baseline}."
-    return f"But it cannot be told apart from {baseline}."
-
-
-def _on_test(finding: Finding) -> str:
-    test = finding.test
-    if finding.why_not_scored is not None:
-        return f"The opened test cannot be scored: {finding.why_not_scored}."
-    if test is None:
-        return "This report left the test closed."
-    found = p_value(test.against_persistence.p_value)
-    outcome = f"relative MSE {test.relative_mse:.3f}, {found}"
-    if finding.claims_skill:
-        confirms = "confirms" if test.is_better else "does not confirm"
-        text = f"The opened test {confirms} it: {outcome}."
-    elif test.is_better:
-        text = f"Yet on the opened test the winner, trial {finding.trial}, is better: {outcome}."
-    else:
-        text = f"Nor does the winner, trial {finding.trial}, on the opened test: {outcome}."
-    if finding.baseline != "persistence" and test.baseline_relative_mse < test.relative_mse:
-        text += f" There {finding.baseline} is ahead of it with {test.baseline_relative_mse:.3f}."
-    return text
-
-
-def p_value(p: float) -> str:
+def format_p(p: float) -> str:
     """Return a p-value as it is printed: "p = 0.041", "p < 0.001"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2f}" if p >= 0.095 else f"p = {p:.3f}"
 
@@ -149,19 +250,10 @@ def caveat(study: optuna.Study) -> str:
     """Say in one paragraph what the best value is, and what it is not."""
     better, scored = better_than_persistence(study)
     return (
-        f"{verdict_so_far(study)} {_baseline_ahead(study)}{better} of {scored} trials are below 1 "
-        "(persistence) on validation, but the winner was chosen on the same rows that it is scored "
-        f"on, so its value flatters it. {openings_of_test(study)} `foretune report` says more."
+        f"{verdict_so_far(study)} {better} of {scored} trials are below 1 (persistence) on "
+        "validation, but the winner was chosen on the same rows that it is scored on, so its value "
+        f"flatters it. {openings_of_test(study)}"
     )
-
-
-def _baseline_ahead(study: optuna.Study) -> str:
-    """Name the best baseline where it is ahead of the best trial on validation."""
-    baselines = {name: found[OBJECTIVE_NAME] for name, found in stored_baselines(study).items()}
-    name, best = min(baselines, key=baselines.__getitem__, default=""), best_so_far(study)
-    if best is None or best.value is None or not baselines or baselines[name] >= best.value:
-        return ""
-    return f"But {name}, which needs no network, is ahead of it with {baselines[name]:.3f}. "
 
 
 # Its name in the first version.
@@ -175,17 +267,17 @@ def better_than_persistence(study: optuna.Study) -> tuple[int, int]:
 
 
 def verdict_so_far(study: optuna.Study) -> str:
-    """Say whether the completed trials have beaten persistence beyond chance."""
+    """Say whether the completed trials have beaten the best baseline beyond chance."""
     if best_so_far(study) is None:
         return "No trial is complete yet."
     try:
-        scored = scored_trials(study)
-        skill = skill_of(scored, required_spec(study).split)
+        found = verdict(study)
     except ForetuneError as error:
         return f"There is no verdict: {error}."
-    best = scored.best
-    assert best.value is not None  # a scored trial has one
-    return f"{format_skill(skill, best.number, best.value)} {scored.left_out_text}".rstrip()
+    older = ""
+    if not load_baseline_losses(study):
+        older = "An earlier version ran the study: `foretune report` compares with all baselines."
+    return " ".join(filter(None, [found.on_validation(), found.left_out, older]))
 
 
 def openings_of_test(study: optuna.Study) -> str:

@@ -6,9 +6,8 @@ import optuna
 from rich.table import Table
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError, printable
-from foretune.search.report.evidence import scored_trials, skill_of
 from foretune.search.report.tables import rich_table
-from foretune.search.report.verdict import p_value
+from foretune.search.report.verdict import format_p, verdict
 from foretune.search.study.best import best_trial, errors_naming, trial_config
 from foretune.search.study.spec import StudySpec, required_spec
 
@@ -49,16 +48,17 @@ def _column(study: optuna.Study, spec: StudySpec) -> tuple[dict[str, str], dict[
     """Return what is known of a study, and its best config, by the names of rows."""
     split = spec.split
     try:
-        scored = scored_trials(study)
-        best, left_out = scored.best, scored.left_out_text
-        skill = p_value(skill_of(scored, split).p_value)
+        found = verdict(study)
+        best, left_out = study.get_trials(deepcopy=False)[found.trial], found.left_out
+        benchmark, skill = found.benchmark, format_p(found.p_value)
     except ForetuneError:
-        best, left_out, skill = best_trial(study), "", "not known"
+        best, left_out, benchmark, skill = best_trial(study), "", "not known", "not known"
     with errors_naming(study):
         config = trial_config(best).model_dump(mode="json")
     facts = {
         "best relative MSE (validation)": f"{best.value:.6f}",
-        "some trial beats persistence": skill,
+        "best baseline": benchmark,
+        "some trial beats it": skill,
         "best trial": str(best.number),
         "trials": str(len(study.get_trials(deepcopy=False))),
         "left out": left_out,

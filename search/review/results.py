@@ -8,8 +8,7 @@ import optuna
 import pandas as pd
 
 from foretune.datasets.common.files import make_folder, write_atomically
-from foretune.models.training.loop import best_epoch, fit
-from foretune.models.training.results import FoldResults
+from foretune.models.training.folds import FoldsTraining
 from foretune.search.figures.forecasts import Label
 from foretune.search.figures.study import (
     forecasts_figure,
@@ -34,8 +33,8 @@ def write_results(
 ) -> list[Path]:
     """Write a study's ``best.toml``, ``trials.csv`` and ``figures/*.png`` into the folder ``out``.
 
-    The best trial is trained once more for its forecasts, with folds in the last one; the test part
-    stays sealed.
+    The best trial is trained once more for its forecasts, of several folds those of the last one;
+    the test part stays sealed.
 
     Args:
         study: a study of :func:`run_study` with a complete trial.
@@ -64,11 +63,12 @@ def write_results(
     keep_baselines(study, folds)  # of a study that an earlier version ran
     write_atomically(folder / "trials.csv", trials_table(study).to_csv(index=False))
     run, config = [], trial_config(best)
-    for result in fit(config, part):
-        run.append(result)
+    # The last fold's epoch depends on the others where they share one.
+    for results in FoldsTraining(config, folds if spec.split.shared_epoch else folds[-1:]):
+        run.append(results.folds[-1])
         if on_epoch is not None:
-            on_epoch(best.number, config, FoldResults.of_one(result))
-    chosen = best_epoch(run)
+            on_epoch(best.number, config, results)
+    chosen = [result for result in run if result.is_best][-1]
     which = "validation" if spec.split.folds == 1 else f"last fold's (of {spec.split.folds})"
     title = (
         f"{literal(series.name)}: {which} forecasts of trial {best.number}, "

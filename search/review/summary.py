@@ -14,6 +14,11 @@ from foretune.search.study.best import best_config, best_trial
 from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.study.trials import format_states, stored_number, stored_numbers
 
+_NEXT = (
+    "make_report(study) says more and leaves the test sealed; when everything is decided, "
+    "make_report(study, open_test=True) opens it once."
+)
+
 # A name and its value.
 Row = tuple[str, str]
 
@@ -61,7 +66,9 @@ def summary(study: optuna.Study) -> StudySummary:
         ...
     """
     result, config = _rows(study)
-    return StudySummary(name=study.study_name, result=result, config=config, caveat=caveat(study))
+    return StudySummary(
+        name=study.study_name, result=result, config=config, caveat=f"{caveat(study)} {_NEXT}"
+    )
 
 
 def summary_table(study: optuna.Study) -> Table:

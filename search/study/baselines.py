@@ -10,6 +10,7 @@ from foretune.datasets.transforms import levels_of
 from foretune.models.forecasts.baselines import baseline_changes
 from foretune.models.forecasts.metrics import Assessment, assess_folds
 from foretune.models.forecasts.ridge import Ridge, choose_ridge
+from foretune.search.study.losses import load_baseline_losses, save_baseline_losses
 
 _ATTRIBUTE = "foretune_baselines"
 
@@ -57,10 +58,14 @@ def stored_baselines(study: optuna.Study) -> dict[str, dict[str, float]]:
 def keep_baselines(
     study: optuna.Study, folds: Sequence[DevelopmentData]
 ) -> dict[str, dict[str, float]]:
-    """Return the metrics of each baseline; the first time they are computed, and stored."""
+    """Return the metrics of each baseline.
+
+    The first time they are computed, and stored with the losses that the verdict needs.
+    """
     found = stored_baselines(study)
-    if not found:
+    if not found or not load_baseline_losses(study):
         models = assess_baselines(folds).models
         found = {name: model.metrics.known() for name, model in models.items()}
+        save_baseline_losses(study, {name: model.losses for name, model in models.items()})
         study.set_user_attr(_ATTRIBUTE, found)
     return found

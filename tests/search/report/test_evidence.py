@@ -26,7 +26,7 @@ from foretune.search.review.compare import comparison_table
 from foretune.search.review.note import StudyNote
 from foretune.search.storage.artifacts import load_artifact, save_artifacts
 from foretune.search.storage.optuna_internals import storage_of
-from foretune.search.trial.files import LOSSES_BY_ORIGIN
+from foretune.search.study.losses import LOSSES_BY_ORIGIN
 
 LINES = 94 + 1  # of the file: 98 - 5 + 1 origins on 98 validation days, and its header
 

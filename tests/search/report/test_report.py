@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+import json
 import re
 import struct
 from html import escape
@@ -13,6 +14,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import scipy.stats
 from markdown_it import MarkdownIt
 from optuna.trial import TrialState
 
@@ -28,8 +30,8 @@ from foretune.search.report import access_log
 from foretune.search.report.access_log import HeldOutAccess, format_access_log
 from foretune.search.report.document import html, markdown
 from foretune.search.report.files import forecasts_table, metrics_table, write_report
+from foretune.search.report.replay import best_distinct, ensemble
 from foretune.search.report.report import Report, make_report
-from foretune.search.report.retrain import best_distinct, ensemble
 from foretune.search.report.significance import diebold_mariano, spa_test
 from foretune.search.report.tables import plain
 
@@ -72,7 +74,7 @@ def opened(study: optuna.Study, prices: PriceSeries, sealed: Report) -> Report:
 def test_a_sealed_report_opens_nothing_and_says_so(sealed: Report) -> None:
     assert sealed.test is None
     assert sealed.shrinkage is None
-    assert "This report left the test closed." in sealed.verdict
+    assert "This verdict leaves the test sealed." in sealed.verdict
     assert set(metrics_table(sealed)["part"]) == {"validation"}
     assert set(forecasts_table(sealed)["part"]) == {"validation"}
 
@@ -89,7 +91,7 @@ def test_every_opening_is_counted(study: optuna.Study, prices: PriceSeries, open
 def test_the_winner_is_the_best_trial_trained_again(study: optuna.Study, opened: Report) -> None:
     assert opened.winner.trial.number == study.best_trial.number
     assert opened.winner.is_same
-    assert opened.finding.relative_mse == study.best_value
+    assert opened.finding.value == study.best_value
 
 
 def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened: Report) -> None:
@@ -106,12 +108,26 @@ def test_test_figures_are_those_of_the_chosen_epoch(prices: PriceSeries, opened:
     )
     assert opened.finding.test is not None
     assert opened.finding.test.relative_mse == scores.relative_mse
-    assert opened.shrinkage == scores.relative_mse - opened.finding.relative_mse
-    # Diebold and Mariano's test on losses computed here.
+    optimism = scores.relative_mse - opened.finding.value
+    assert opened.optimism == opened.shrinkage == optimism  # its name in the first version
+    # Diebold and Mariano's test on losses computed here, against the best baseline on validation.
+    on_validation = {
+        name: model.metrics.relative_mse
+        for name, model in opened.validation.models.items()
+        if not name.startswith(("trial", "ensemble"))
+    }
+    assert opened.finding.benchmark == min(on_validation, key=on_validation.__getitem__)
+    assert opened.finding.benchmark == "ridge on lags"
+    assert opened.test is not None
+    benchmark = opened.test.models["ridge on lags"].losses
     actual = LOG.changes(prices.mid, split.test_origins, HORIZON)
-    losses = np.mean((scores.changes[0] - actual) ** 2, axis=1)
-    found = diebold_mariano(losses, np.mean(actual**2, axis=1), overlap=5)
-    assert opened.finding.test.against_persistence.p_value == pytest.approx(found.p_value)
+    losses = np.mean((scores.changes[0] - actual) ** 2, axis=1) / np.mean(actual**2)
+    both_sides = diebold_mariano(losses, benchmark, overlap=5)
+    t = both_sides.statistic
+    # 165 origins, of which every fifth shares no day with the one before.
+    p = scipy.stats.t.cdf(t, -(-len(split.test_origins) // 5) - 1)
+    assert opened.finding.test.against_benchmark.statistic == pytest.approx(t)
+    assert opened.finding.test.against_benchmark.p_value == pytest.approx(p)
 
 
 def test_significance_counts_all_complete_trials(
@@ -129,7 +145,10 @@ def test_significance_counts_all_complete_trials(
     persistence = np.mean(actual**2, axis=1)
     unit = persistence.mean()
     found = spa_test(np.column_stack(losses) / unit, persistence / unit, horizon=HORIZON, stride=1)
-    assert sealed.evidence.trials == [t.number for t in trials]
+    assert sorted(sealed.evidence.trials) == [t.number for t in trials]
+    assert sealed.finding.against["persistence"] == found
+    ridge = sealed.validation.models["ridge on lags"].losses
+    found = spa_test(np.column_stack(losses) / unit, ridge, horizon=HORIZON, stride=1)
     assert sealed.finding.skill == found
     assert sealed.finding.skill.alternatives == TRIALS
     assert sealed.finding.skill.origins == len(origins)
@@ -240,6 +259,7 @@ def test_files_are_complete_and_the_page_needs_no_other(tmp_path: Path, opened: 
     assert {str(f.relative_to(tmp_path / "out")) for f in files} == {
         "report.html",
         "report.md",
+        "verdict.json",
         "metrics.csv",
         "forecasts.csv",
         "figures/forecasts.png",
@@ -266,6 +286,9 @@ def test_files_are_complete_and_the_page_needs_no_other(tmp_path: Path, opened: 
     for name in re.findall(r"\]\((.+?)\)", text):
         assert (tmp_path / "out" / name).is_file()
     assert pd.read_csv(tmp_path / "out" / "metrics.csv").shape[0] == 2 * 6
+    stored = json.loads((tmp_path / "out" / "verdict.json").read_text())
+    assert stored == opened.finding.document()
+    assert stored["test"]["origins"] == len(opened.parts[1].origins)
 
 
 def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> None:
@@ -290,7 +313,7 @@ def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> Non
     assert opened.winner.config.to_toml().strip() in text
     assert format_access_log(opened.openings, "skill") in text
     assert f"jax {opened.spec.versions['jax']}" in text
-    assert f"moved by {opened.shrinkage:+.4f}" in text
+    assert f"is {opened.optimism:+.4f}." in text
     assert "came out identical to the last bit" in text
 
 
@@ -501,9 +524,9 @@ def test_few_origins_still_make_a_report(
     write_report(report, tmp_path)
     said = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert len(report.validation.origins) == origins
-    assert report.verdict.startswith("No trial beats the persistence forecast beyond chance (p = 1")
-    leave = f"leave {origins} validation origin{'s' if origins > 1 else ''}"
-    assert f"a horizon of 5 and a stride of {stride} days {leave}, too few to compare" in said
+    assert "On validation no trial beats ridge on lags beyond chance (p = 1.00" in report.verdict
+    are = "origin is" if origins == 1 else "origins are"
+    assert f"Not known: {origins} validation {are} too few to compare trials." in said
     if origins == 1:
         assert "1 validation origin is too few to tell whether they hold" in said
     else:

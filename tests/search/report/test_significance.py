@@ -48,21 +48,28 @@ def resamples(origins: int, block: int, seed: int, reps: int) -> list[list[int]]
     return [[next(firsts) for _ in range(count)] for count in counts]
 
 
-def of_block(values: list[float], first: int, block: int) -> float:
-    """The mean of the values in a block that goes on at the beginning where they end."""
-    return math.fsum(values[(first + i) % len(values)] for i in range(block)) / block
+def of_blocks(values: list[float], block: int) -> list[float]:
+    """The mean of the block from each value on, which goes on at the beginning where they end."""
+    count = len(values)
+    return [math.fsum(values[(t + i) % count] for i in range(block)) / block for t in range(count)]
 
 
 def middle(values: list[float]) -> float:
     return float(stats.scoreatpercentile(values, 50))
 
 
-def without_outliers(columns: list[list[float]]) -> list[list[float]]:
-    """Cut off 10 robust scales, the median over the columns, from the median of all values."""
+def without_outliers(columns: list[list[float]], block: int) -> list[list[float]]:
+    """Cut off 10 robust scales from the median of all values.
+
+    The scale is the root mean square in a block, the median over blocks and then over columns.
+    """
     scales = []
     for column in columns:
-        centre = middle(column)
-        scales.append(1.4826 * middle([abs(value - centre) for value in column]))
+        centre, blocks = middle(column), []
+        for first in range(0, len(column) - block + 1, block):
+            squared = [(value - centre) ** 2 for value in column[first : first + block]]
+            blocks.append(math.sqrt(math.fsum(squared) / block))
+        scales.append(middle(blocks))
     low, high = (
         middle([value for column in columns for value in column]) + sign * 10 * middle(scales)
         for sign in (-1, 1)
@@ -71,22 +78,20 @@ def without_outliers(columns: list[list[float]]) -> list[list[float]]:
 
 
 def errors_of(columns: list[list[float]], block: int) -> list[float]:
-    """Standard errors of the columns' means: from all blocks, half the median one at least."""
+    """Standard errors of means: from the means of all blocks, half the median one at least."""
     origins, errors = len(columns[0]), []
     for column in columns:
         mean = math.fsum(column) / origins
-        spread = [(of_block(column, t, block) - mean) ** 2 for t in range(origins)]
+        spread = [(value - mean) ** 2 for value in column]
         errors.append(math.sqrt(math.fsum(spread) / origins * block / origins))
     return [max(error, 0.5 * middle(errors)) for error in errors]
 
 
-def drawn(
-    columns: list[list[float]], firsts: list[int], block: int
-) -> tuple[list[float], list[float]]:
-    """The columns' means less those of the sample, and their standard errors, in a resample."""
+def drawn(columns: list[list[float]], firsts: list[int]) -> tuple[list[float], list[float]]:
+    """Means in a resample of blocks less those of the sample, and their standard errors."""
     means, errors = [], []
     for column in columns:
-        blocks = [of_block(column, first, block) for first in firsts]
+        blocks = [column[first] for first in firsts]
         mean = math.fsum(blocks) / len(blocks)
         variance = math.fsum((value - mean) ** 2 for value in blocks) / (len(blocks) - 1)
         means.append(mean - math.fsum(column) / len(column))
@@ -155,13 +160,14 @@ def hansen(losses: Array, benchmark: Array, block: int, seed: int, reps: int) ->
     """Hansen (2005), sections 2.3 and 3, with blocks' own standard errors, as a p-value."""
     origins, alternatives = losses.shape
     raw = [[float(b - loss) for b, loss in zip(benchmark, of_k, strict=True)] for of_k in losses.T]
-    gains = without_outliers(raw)
+    gains = without_outliers(raw, block)
     means = [min(math.fsum(a), math.fsum(b)) / origins for a, b in zip(gains, raw, strict=True)]
-    statistics = [m / e for m, e in zip(means, errors_of(gains, block), strict=True)]
+    blocks = [of_blocks(column, block) for column in gains]
+    statistics = [m / e for m, e in zip(means, errors_of(blocks, block), strict=True)]
     bound = -math.sqrt(2 * math.log(math.log(origins)))
     beyond = 0
     for firsts in resamples(origins, block, seed, reps):
-        moved, errors = drawn(gains, firsts, block)
+        moved, errors = drawn(blocks, firsts)
         largest = max(
             (moved[k] + (means[k] if statistics[k] < bound else 0.0)) / errors[k]
             for k in range(alternatives)
@@ -179,11 +185,11 @@ def test_superior_ability_is_hansens(horizon: int, stride: int, block: int, spec
         losses[:, 3] += 1.5
     elif special == "middling":  # not poor enough to be no competition
         losses[:, 1:] += np.mean(benchmark) - losses[:, 1:].mean(axis=0) + 0.4
-    elif special == "astray":  # its lucky loss counts for no more than 10 robust scales
-        losses[20, 3] = -100.0
+    elif special == "astray":  # its lucky blocks count for no more than 10 robust scales
+        losses[20, 3] = -300.0
     elif special == "unlucky":
         losses[:, 3] -= 0.5
-        losses[20, 3] = 100.0
+        losses[20, 3] = 300.0
     elif special == "calm":  # hardly any variance
         losses[:, 3] = benchmark - 0.05 * squares(3, 43)
     result = spa_test(losses, benchmark, horizon=horizon, stride=stride, seed=5, reps=150)
@@ -278,6 +284,16 @@ def test_superior_ability_has_its_size_and_power() -> None:
         assert claims(astray(skilled, times), horizon=50, stride=10) >= found - 0.02
 
 
+def test_what_is_gained_in_busy_hours_counts() -> None:
+    """A little is lost in each quiet hour, and much is gained in the busy ones of each day."""
+    benchmark = np.tile(np.repeat([1.0, 50.0], [14, 10]), 40) * (1 + 0.1 * squares(0, 960))
+    gains = np.tile(np.repeat([-0.1, 5.0], [14, 10]), 40)[:, None]
+    losses = benchmark[:, None] - gains * (1 + 0.1 * squares(1, 960, 5))
+    assert spa_test(losses, benchmark, horizon=24, stride=1).p_value < 0.01
+    both = np.column_stack([losses[:, 0], benchmark])
+    assert model_confidence_set(both, horizon=24, stride=1)[1] < 0.01
+
+
 def test_overlapping_forecasts_are_no_new_evidence() -> None:
     losses = np.array([overlapping(seed, 400, 13, horizon=30) for seed in range(60)])
     # 14 independent origins; more than 8 claims of 60 would be one chance in 200.
@@ -293,6 +309,25 @@ CELLS = {
     "54 independent origins": {"origins": 266, "horizon": 50, "stride": 10, "trials": 24},
     "159 independent origins": {"origins": 794, "horizon": 5, "stride": 1, "trials": 24},
 }
+
+
+@pytest.mark.parametrize("independent", [3, 7])
+def test_one_sided_with_few_independent_forecasts(independent: int) -> None:
+    """Mean differences of 50 days, origins 5 days apart: as many degrees as are independent."""
+    rng, claimed, overlap = np.random.default_rng(0), {None: 0, independent - 1: 0}, 10
+    for _ in range(600):
+        path = np.cumsum(rng.standard_normal(5 * overlap * independent + 50))
+        losses = path[50:][::5] - path[:-50][::5]
+        for degrees in claimed:
+            claimed[degrees] += (
+                diebold_mariano(
+                    losses, 0 * losses, overlap=overlap, one_sided=True, degrees=degrees
+                ).p_value
+                < 0.05
+            )
+    # Due are 30 of 600; more than 47 would be one chance in 1000.
+    assert claimed[independent - 1] <= 47
+    assert claimed[None] > claimed[independent - 1]
 
 
 @pytest.mark.slow
@@ -370,9 +405,10 @@ def hansen_lunde_nason(losses: Array, block: int, seed: int, reps: int) -> list[
     """
     origins, forecasts = losses.shape
     centres = [middle(row.tolist()) for row in losses]
-    relative = without_outliers(
-        [[float(x) - c for x, c in zip(column, centres, strict=True)] for column in losses.T]
-    )
+    differences = [
+        [float(x) - c for x, c in zip(column, centres, strict=True)] for column in losses.T
+    ]
+    relative = [of_blocks(column, block) for column in without_outliers(differences, block)]
     remaining, p_values, running = list(range(forecasts)), [1.0] * forecasts, 0.0
     while len(remaining) > 1:
         averages = [
@@ -384,7 +420,7 @@ def hansen_lunde_nason(losses: Array, block: int, seed: int, reps: int) -> list[
         statistics = [math.fsum(c) / origins / e for c, e in zip(among, unbiased, strict=True)]
         beyond = 0
         for firsts in resamples(origins, block, seed, reps):
-            again = zip(*drawn(among, firsts, block), strict=True)
+            again = zip(*drawn(among, firsts), strict=True)
             beyond += max(mean / error for mean, error in again) >= max(statistics)
         running = max(running, (beyond + 1) / (reps + 1))
         p_values[remaining.pop(statistics.index(max(statistics)))] = running

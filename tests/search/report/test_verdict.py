@@ -1,11 +1,14 @@
 """What the verdict says, for every way a study can end."""
 
+import json
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from foretune.search.report.significance import DieboldMariano, SPAResult
-from foretune.search.report.verdict import Finding, OutcomeOnTest, p_value, verdict
+from foretune.search.report.verdict import OutcomeOnTest, Verdict, format_p
 
 
 def ability(p: float, *, independent: int = 200, alternatives: int = 30) -> SPAResult:
@@ -18,105 +21,157 @@ def ability(p: float, *, independent: int = 200, alternatives: int = 30) -> SPAR
     )
 
 
-def outcome(relative_mse: float, p: float, *, baseline: float = 1.0) -> OutcomeOnTest:
-    sign = -1.0 if relative_mse < 1 else 1.0
+def outcome(relative_mse: float, p: float, **ahead: float) -> OutcomeOnTest:
     return OutcomeOnTest(
+        origins=265,
         relative_mse=relative_mse,
-        against_persistence=DieboldMariano(statistic=sign, p_value=p, mean_difference=sign),
-        baseline_relative_mse=baseline,
+        benchmark_relative_mse=0.97,
+        against_benchmark=DieboldMariano(
+            statistic=relative_mse - 0.97, p_value=p, mean_difference=relative_mse - 0.97
+        ),
+        ahead=ahead,
     )
 
 
-def finding(p: float, **others: Any) -> Finding:
+def judged(p: float, **others: Any) -> Verdict:
     values: dict[str, Any] = {
         "trial": 7,
-        "relative_mse": 0.9437,
-        "skill": ability(p),
-        "baseline": "persistence",
-        "baseline_relative_mse": 1.0,
-        "against_baseline": ability(p),
+        "score": "relative_mse",
+        "value": 0.9437,
+        "benchmark": "ridge on lags",
+        "benchmark_value": 0.9712,
+        "against": {"persistence": ability(0.001), "ridge on lags": ability(p)},
     }
-    return Finding(**values | others)
+    return Verdict(**values | others)
+
+
+SEALED = "This verdict leaves the test sealed."
+NONE = (
+    "No trial beats ridge on lags, the best baseline, beyond chance (p = 0.41, 30 trials): "
+    "trial 7, the best one, has relative MSE 0.944 against 0.971."
+)
+FOUND = (
+    "Trial 7 beats ridge on lags, the best baseline, beyond chance: relative MSE 0.944 against "
+    "0.971 on validation (p = 0.012 for the best of 30 trials)."
+)
 
 
 def test_without_skill_it_says_so() -> None:
-    assert verdict(finding(0.41)) == (
-        "No trial beats the persistence forecast beyond chance (p = 0.41, 30 trials). "
-        "This report left the test closed."
-    )
+    assert str(judged(0.41)) == f"{NONE} {SEALED}"
+    assert not judged(0.41).claim
 
 
 def test_with_skill_it_names_the_trial() -> None:
-    assert verdict(finding(0.0123)) == (
-        "Trial 7 beats the persistence forecast beyond chance: its relative MSE is 0.944 on "
-        "validation (p = 0.012 for the best of 30 trials). This report left the test closed."
-    )
+    assert str(judged(0.0123)) == f"{FOUND} {SEALED}"
+    assert judged(0.0123).claim
 
 
-CONFIRMS = "The opened test confirms it: relative MSE 0.950, p = 0.003."
-DOES_NOT = "The opened test does not confirm it: relative MSE"
-NOR = "Nor does the winner, trial 7, on the opened test: relative MSE 1.200, p = 0.001."
-YET = "Yet on the opened test the winner, trial 7, is better: relative MSE 0.900, p = 0.001."
+CONFIRMS = (
+    "On the opened test trial 7 beats ridge on lags, the best baseline on validation: relative MSE "
+    "0.950 against 0.970 (p = 0.003). "
+)
+DOES_NOT = (
+    "On the opened test trial 7 does not beat ridge on lags, the best baseline on validation, "
+    "beyond chance: relative MSE {} against 0.970 (p = {}). "
+)
+ON_VALIDATION = {
+    0.01: "On validation trial 7 beats ridge on lags beyond chance: relative MSE 0.944 against "
+    "0.971 (p = 0.010 for the best of 30 trials).",
+    0.5: "On validation no trial beats ridge on lags beyond chance (p = 0.50, 30 trials): trial 7, "
+    "the best one, has relative MSE 0.944 against 0.971.",
+}
 
 
+@pytest.mark.parametrize("p", [0.01, 0.5])
 @pytest.mark.parametrize(
-    ("p", "test", "said"),
+    ("test", "said"),
     [
-        (0.01, outcome(0.95, 0.003), CONFIRMS),
-        (0.01, outcome(0.99, 0.3), f"{DOES_NOT} 0.990, p = 0.30."),
-        # Worse, and beyond chance: the small p-value is no confirmation.
-        (0.01, outcome(1.2, 0.001), f"{DOES_NOT} 1.200, p = 0.001."),
-        (0.5, outcome(1.2, 0.001), NOR),
-        (0.5, outcome(0.9, 0.001), YET),
+        (outcome(0.95, 0.003), CONFIRMS),
+        (outcome(0.96, 0.3), DOES_NOT.format("0.960", "0.30")),
+        (outcome(1.2, 0.999), DOES_NOT.format("1.200", "1.00")),
+        (
+            outcome(0.95, 0.003, drift=0.94, naive=0.945),
+            f"{CONFIRMS}There drift is ahead of it with 0.940. ",
+        ),
     ],
 )
-def test_the_opened_test_is_reported_whatever_it_says(
+def test_the_opened_test_comes_first_whatever_it_says(
     p: float, test: OutcomeOnTest, said: str
 ) -> None:
-    assert verdict(finding(p, test=test)).endswith(said)
+    assert str(judged(p, test=test)) == said + ON_VALIDATION[p]
 
 
-def test_a_line_that_trains_nothing_and_does_as_well_is_named() -> None:
-    others: dict[str, Any] = {"baseline": "drift", "baseline_relative_mse": 0.962}
-    same = verdict(finding(0.01, against_baseline=ability(0.3), **others))
-    assert (
-        "But it cannot be told apart from drift, which needs no network (0.962, p = 0.30)." in same
+def test_a_test_that_cannot_be_scored_is_said_first() -> None:
+    said = str(judged(0.5, why_not_scored="target must be positive"))
+    assert said == (
+        f"The opened test cannot be scored: target must be positive. {ON_VALIDATION[0.5]}"
     )
-    better = verdict(finding(0.01, against_baseline=ability(0.02), **others))
-    assert "It beats drift, which needs no network (0.962, p = 0.020) as well." in better
-    others["baseline_relative_mse"] = 0.94
-    behind = verdict(finding(0.01, against_baseline=ability(1.0), **others))
-    assert "But it is behind drift, which needs no network (0.940, p = 1.00)." in behind
-    # Where nothing is claimed, there is nothing to qualify.
-    assert "drift" not in verdict(finding(0.41, against_baseline=ability(0.3), **others))
+
+
+def test_one_baseline_is_not_called_the_best() -> None:
+    alone = {"benchmark": "persistence", "benchmark_value": 1.0}
+    said = str(judged(0.5, against={"persistence": ability(0.5)}, **alone))
+    assert said.startswith("No trial beats persistence beyond chance (p = 0.50, 30 trials)")
+
+
+def test_losses_of_any_unit_are_shown_by_their_digits() -> None:
+    own = {"score": "mean_loss", "value": 12345.678, "benchmark_value": 23456.7}
+    found = str(judged(0.01, **own))
+    assert "mean loss 1.235e+04 against 2.346e+04 on validation" in found
+    assert "sealed" not in found  # another objective has no such test
+    assert "has mean loss 0.01235 against 0.5." in str(
+        judged(0.5, **own | {"value": 0.0123456, "benchmark_value": 0.5})
+    )
 
 
 def test_few_origins_are_mentioned() -> None:
     said = "With 4 validation origins that do not overlap, a small gain would go unnoticed."
-    assert said in verdict(finding(0.5, skill=ability(0.5, independent=4)))
-    assert "overlap" not in verdict(finding(0.5, skill=ability(0.5, independent=50)))
-
-
-def test_a_baseline_that_is_ahead_on_the_test_is_named() -> None:
-    others = {"baseline": "drift", "against_baseline": ability(0.01)}
-    ahead = outcome(0.95, 0.003, baseline=0.94)
-    said = verdict(finding(0.01, test=ahead, **others))
-    assert said.endswith("There drift is ahead of it with 0.940.")
-    behind = outcome(0.95, 0.003, baseline=0.96)
-    assert "ahead" not in verdict(finding(0.01, test=behind, **others))
+    few, many = (
+        str(judged(0.5, against={"ridge on lags": ability(0.5, independent=count)}))
+        for count in (4, 50)
+    )
+    assert few.endswith(f"{said} {SEALED}")
+    assert "overlap" not in many
 
 
 def test_one_trial_is_no_plural() -> None:
-    one = ability(0.6, alternatives=1)
-    assert verdict(finding(0.6, skill=one)).startswith(
-        "No trial beats the persistence forecast beyond chance (p = 0.60, 1 trial)."
-    )
+    one = {"ridge on lags": ability(0.6, alternatives=1)}
+    assert "beyond chance (p = 0.60, 1 trial): " in str(judged(0.6, against=one))
 
 
 def test_skill_is_claimed_below_the_level_as_it_is_printed() -> None:
-    assert finding(0.0494).claims_skill
+    assert judged(0.0494).claim
     # 50 of 1001, printed as 0.050.
-    assert not finding(50 / 1001).claims_skill
+    assert not judged(50 / 1001).claim
+
+
+def test_the_document_is_json_and_holds_what_the_words_say() -> None:
+    sealed = json.loads(json.dumps(judged(0.0123).document(), allow_nan=False))
+    assert sealed == {
+        "claim": True,
+        "p_value": 0.0123,
+        "benchmark": "ridge on lags",
+        "trials": 30,
+        "origins": 265,
+        "independent_origins": 200,
+        "trial": 7,
+        "relative_mse": 0.9437,
+        "benchmark_relative_mse": 0.9712,
+        "p_values": {"persistence": 0.001, "ridge on lags": 0.0123},
+        "test": None,
+    }
+    same = DieboldMariano(statistic=-math.inf, p_value=0.0, mean_difference=-0.1)
+    test = replace(outcome(0.95, 0.003), against_benchmark=same)
+    opened = json.loads(json.dumps(judged(0.5, test=test).document(), allow_nan=False))
+    assert not opened["claim"]
+    assert opened["test"] == {
+        "claim": True,
+        "p_value": 0.0,
+        "statistic": None,
+        "origins": 265,
+        "relative_mse": 0.95,
+        "benchmark_relative_mse": 0.97,
+    }
 
 
 @pytest.mark.parametrize(
@@ -131,4 +186,4 @@ def test_skill_is_claimed_below_the_level_as_it_is_printed() -> None:
     ],
 )
 def test_p_values_as_they_are_printed(p: float, shown: str) -> None:
-    assert p_value(p) == shown
+    assert format_p(p) == shown

@@ -14,10 +14,10 @@ from foretune.search import (
     run_study,
     summary,
     summary_table,
+    verdict,
 )
-from foretune.search.report.evidence import scored_trials, skill_of
+from foretune.search.report.evidence import scored_trials
 from foretune.search.report.tables import as_text
-from foretune.search.study.spec import required_spec
 
 
 def searched(prices: PriceSeries, space: SearchSpace) -> optuna.Study:
@@ -40,11 +40,12 @@ def test_the_verdict_so_far_is_the_sealed_reports(tiny_space: SearchSpace) -> No
         prices = load_sample(sample, length=1500, seed=1)
         study = searched(prices, tiny_space)
         report = make_report(study, prices, sealed=True, top=1)
-        so_far = skill_of(scored_trials(study), required_spec(study).split)
-        assert so_far == report.finding.skill
-        assert report.finding.claims_skill == skill
+        so_far = verdict(study)
+        # Stored when the study began, and computed again for the report.
+        assert so_far == report.finding
+        assert (so_far.against["persistence"].p_value < 0.05) == skill
         said = caveat(study)
-        assert said.startswith(report.verdict.split(".")[0])
+        assert said.startswith(so_far.on_validation())
         assert "The test is sealed: no study of this storage has opened it." in said
         make_report(study, prices, open_test=True, top=1)
         assert "The test has been opened once" in caveat(study)
@@ -78,6 +79,9 @@ def test_a_summary_says_the_same_as_text_and_in_a_notebook(
         assert f">{name}</th>" in page
         assert f">{value}</td>" in page
     assert caveat(study) in " ".join(text.split())
+    said = " ".join(text.split())
+    assert "make_report(study) says more and leaves the test sealed" in said
+    assert "make_report(study, open_test=True) opens it once" in said
     assert "<p>" in page.split("</table>")[1]
     assert shown.caution == shown.caveat  # its name in the first version
 
