@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/your-own-data.md", "docs/reuse.md")
+PAGES = ("README.md", "docs/your-own-data.md", "docs/reuse.md", "docs/any-study.md")
 
 BLOCK = re.compile(
     r"^```(?P<kind>python|sh)\n(?P<code>.*?)^```\n(?:\n^```text\n(?P<output>.*?)^```\n)?",

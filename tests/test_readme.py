@@ -83,7 +83,11 @@ def test_pictures_are_shown_and_are_small_and_say_what_they_show() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [README, ROOT / "docs/your-own-data.md"], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page",
+    [README, ROOT / "docs/your-own-data.md", ROOT / "docs/any-study.md"],
+    ids=lambda page: page.name,
+)
 def test_the_output_of_a_page_is_what_its_code_prints(page: Path, tmp_path: Path) -> None:
     script, text = output_script(), page.read_text(encoding="utf-8")
     blocks = [*script.BLOCK.finditer(text)]

@@ -66,22 +66,21 @@ def write_report(report: Report | LossReport, out: str | os.PathLike[str]) -> li
     folder = make_folder(require_report_place(out))
     images: dict[str, bytes] = {}
     if isinstance(report, LossReport):
-        document, metrics = report.markdown(), report.metrics_table()
+        document, tables = report.markdown(), {"metrics.csv": report.metrics_table()}
     else:
         make_folder(folder / FOLDER)
         images = {
             f"{FOLDER}/{name}.png": png(figure) for name, figure in report_figures(report).items()
         }
-        document, metrics = markdown(report), metrics_table(report)
+        document = markdown(report)
+        tables = {"metrics.csv": metrics_table(report), "forecasts.csv": forecasts_table(report)}
     files: dict[str, str | bytes] = {
         "report.html": html(document, report.study.study_name, images),
         "report.md": document,
         "verdict.json": json.dumps(report.finding.document(), indent=2) + "\n",
-        "metrics.csv": metrics.to_csv(index=False),
+        **{name: table.to_csv(index=False) for name, table in tables.items()},
         **images,
     }
-    if isinstance(report, Report):
-        files["forecasts.csv"] = forecasts_table(report).to_csv(index=False)
     for name, content in files.items():
         write_atomically(folder / name, content)
     return [folder / name for name in files]

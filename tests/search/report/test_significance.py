@@ -1,4 +1,7 @@
-"""Significance by hand: exact fractions, the papers' formulas in loops, and simulated studies."""
+"""Significance by hand: exact fractions and the papers' formulas in loops.
+
+Size and power on simulated studies are in tests/studies/test_calibration.py.
+"""
 
 import math
 from fractions import Fraction
@@ -97,48 +100,6 @@ def drawn(columns: list[list[float]], firsts: list[int]) -> tuple[list[float], l
         means.append(mean - math.fsum(column) / len(column))
         errors.append(math.sqrt(variance / len(blocks)))
     return means, [max(error, 0.5 * middle(errors)) for error in errors]
-
-
-def equally_good(
-    seed: int,
-    *,
-    origins: int,
-    horizon: int,
-    stride: int,
-    trials: int,
-    correlation: float,
-    garch: bool = False,
-    studies: int,
-) -> Array:
-    """Losses [studies, T, K + 1] of K forecasts as good as the benchmark, which is the last.
-
-    A day's return is m + e. The benchmark forecasts no change; trial k forecasts m - w_k each day,
-    with noise w_k of m's variance, a fiftieth of e's, so both errors have the same one. Losses are
-    means over the horizon of squared errors of the path. The w_k have a common part, for gains that
-    correlate by ``correlation``. With ``garch`` the volatility is that of a GARCH(1, 1).
-    """
-    rng = np.random.default_rng(seed)
-    days = (origins - 1) * stride + horizon
-    volatility = np.ones((studies, days, 1))
-    if garch:
-        shocks = rng.standard_normal((300 + days, studies))
-        variances = [np.ones(studies)]
-        for shock in shocks[:-1]:
-            variances.append(0.01 + (0.09 * shock**2 + 0.9) * variances[-1])
-        volatility = np.sqrt(np.array(variances)[300:]).T[..., None]
-    common = 2 * correlation - 1
-    losses = np.empty((studies, origins, trials + 1))
-    for study in range(studies):
-        signal, shared, error = rng.standard_normal((3, days, 1))
-        noise = math.sqrt(common) * shared + math.sqrt(1 - common) * rng.standard_normal(
-            (days, trials)
-        )
-        missed = np.hstack([error - math.sqrt(0.02) * noise, error + math.sqrt(0.02) * signal])
-        path = np.lib.stride_tricks.sliding_window_view(
-            volatility[study] * missed, horizon, axis=0
-        )[::stride]
-        losses[study] = np.square(np.cumsum(path, axis=-1)).mean(axis=-1)
-    return losses
 
 
 # Block length
@@ -245,43 +206,11 @@ def claims(losses: Array, *, horizon: int, stride: int, reps: int = 199) -> floa
     )
 
 
-def with_skill(losses: Array, errors: float = 3.0) -> Array:
-    """Make the first trial better by so many true standard errors of its mean gain."""
-    gains = np.mean(losses[..., -1:] - losses[..., :-1], axis=1)
-    better = losses.copy()
-    better[..., 0] -= errors * gains.std()
-    return better
-
-
-def astray(losses: Array, times: float) -> Array:
-    """Let the last trial's errors at one origin be so many times as large."""
-    spoilt = losses.copy()
-    spoilt[:, losses.shape[1] // 2, -2] *= times**2
-    return spoilt
-
-
-FEW = {"origins": 74, "horizon": 50, "stride": 10}
-
-
 def test_alternatives_that_are_the_benchmark_hide_no_other() -> None:
     benchmark = squares(0, 60)
     better = benchmark - 0.5 + 0.1 * squares(1, 60)
     losses = np.column_stack([benchmark, benchmark, better, benchmark])
     assert spa_test(losses, benchmark, horizon=1, stride=1).p_value < 0.01
-
-
-def test_superior_ability_has_its_size_and_power() -> None:
-    losses = equally_good(0, **FEW, trials=24, correlation=0.5, studies=150)
-    # 15 independent origins. Of 150 studies without a better forecast 7 or 8 are due at 5 %; more
-    # than 14 would be (binomial) one chance in 100.
-    assert claims(losses, horizon=50, stride=10) <= 14 / 150
-    # One trial of 24 that is 3 standard errors better; 1 standard error of the share is 0.04.
-    skilled = with_skill(losses)
-    found = claims(skilled, horizon=50, stride=10)
-    assert found >= 0.3
-    # One that goes wrong hides it in none of them.
-    for times in (3, 100, 1e6):
-        assert claims(astray(skilled, times), horizon=50, stride=10) >= found - 0.02
 
 
 def test_what_is_gained_in_busy_hours_counts() -> None:
@@ -302,15 +231,6 @@ def test_overlapping_forecasts_are_no_new_evidence() -> None:
     assert claims(losses, horizon=1, stride=1, reps=99) >= 20 / 60
 
 
-CELLS = {
-    "15 independent origins": FEW | {"trials": 24},
-    "60 trials": FEW | {"trials": 60},
-    "GARCH": FEW | {"trials": 24, "garch": True},
-    "54 independent origins": {"origins": 266, "horizon": 50, "stride": 10, "trials": 24},
-    "159 independent origins": {"origins": 794, "horizon": 5, "stride": 1, "trials": 24},
-}
-
-
 @pytest.mark.parametrize("independent", [3, 7])
 def test_one_sided_with_few_independent_forecasts(independent: int) -> None:
     """Mean differences of 50 days, origins 5 days apart: as many degrees as are independent."""
@@ -328,32 +248,6 @@ def test_one_sided_with_few_independent_forecasts(independent: int) -> None:
     # Due are 30 of 600; more than 47 would be one chance in 1000.
     assert claimed[independent - 1] <= 47
     assert claimed[None] > claimed[independent - 1]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("correlation", [0.5, 0.9])
-@pytest.mark.parametrize("cell", CELLS)
-def test_claims_at_the_boundary(cell: str, correlation: float) -> None:
-    """Thousands of studies in which every trial is exactly as good as the benchmark."""
-    chosen = CELLS[cell]
-    studies = 4000 if chosen["origins"] == 74 else 1500
-    losses = equally_good(0, **chosen, correlation=correlation, studies=studies)
-    share = claims(losses, horizon=chosen["horizon"], stride=chosen["stride"], reps=300)
-    assert 0.02 <= share <= 0.08
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("correlation", "least"), [(0.5, 0.35), (0.9, 0.5)])
-def test_one_good_trial_of_24_is_found_beside_one_gone_wrong(
-    correlation: float, least: float
-) -> None:
-    losses = equally_good(1, **FEW, trials=24, correlation=correlation, studies=500)
-    skilled = with_skill(losses)
-    found = claims(skilled, horizon=50, stride=10, reps=500)
-    assert found >= least
-    for times in (3, 100, 1e6):
-        again = claims(astray(skilled, times), horizon=50, stride=10, reps=500)
-        assert again >= found - 0.02
 
 
 def test_no_resample_above_the_gain_is_not_a_p_value_of_zero() -> None:
@@ -465,23 +359,6 @@ def test_the_best_forecast_is_in_the_set_as_often_as_promised() -> None:
         kept, dropped = kept + inside[0], dropped + (not inside[3])
     assert kept >= 45
     assert dropped >= 50
-
-
-@pytest.mark.parametrize(
-    "studies", [60, pytest.param(500, marks=pytest.mark.slow)], ids=["few", "many"]
-)
-@pytest.mark.parametrize("correlation", [0.5, 0.9])
-def test_equal_forecasts_all_stay(correlation: float, studies: int) -> None:
-    losses = equally_good(2, **FEW, trials=24, correlation=correlation, studies=studies)
-    # At 10 %, 54 of 60 are due; fewer than 46 would be one chance in 300.
-    least = 0.87 if studies == 500 else 46 / 60
-    kept = [
-        in_confidence_set(
-            model_confidence_set(study[:, :-1], horizon=50, stride=10, seed=seed, reps=199)
-        ).all()
-        for seed, study in enumerate(losses)
-    ]
-    assert np.mean(kept) >= least
 
 
 def test_membership_is_above_the_size() -> None:

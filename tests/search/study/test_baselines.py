@@ -19,6 +19,7 @@ from foretune.search import (
     make_report,
     run_study,
     summary,
+    verdict,
     write_report,
     write_results,
 )
@@ -183,3 +184,27 @@ def test_a_summary_shows_them_and_says_which_is_ahead(study: optuna.Study) -> No
     words = f"the best one, has relative MSE {study.best_value:.3f} against {ridge:.3f}."
     assert words in caveat(study)
     assert caveat(study).startswith("No trial beats ridge on lags, the best baseline, beyond")
+
+
+def test_a_study_that_stores_no_baseline_is_compared_with_persistence_and_says_so(
+    tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the first version left it; a report computes them all."""
+    monkeypatch.setattr("foretune.search.run.keep_baselines", lambda study, folds: {})
+    prices = load_sample("random_walk", length=400)
+    older = run_study(
+        "older",
+        prices,
+        n_trials=1,
+        space=tiny_space,
+        epochs=1,
+        horizon=5,
+        workers=1,
+        storage=optuna.storages.InMemoryStorage(),
+        show_progress_bar=False,
+    )
+    found = verdict(older)
+    assert (found.benchmark, list(found.against)) == ("persistence", ["persistence"])
+    said = "An earlier version ran the study: `foretune report` compares with all baselines."
+    assert said in caveat(older)
+    assert "ridge on lags" in make_report(older, prices).finding.against
