@@ -8,6 +8,7 @@ import optuna
 import pandas as pd
 import pytest
 
+from foretune.datasets import load_sample
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.splits import Split, walk_forward
 from foretune.models.forecasts import ridge as module
