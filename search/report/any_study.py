@@ -47,9 +47,9 @@ class LossReport:
         """Return the report as Markdown."""
         study, best = self.study, self.study.trials[self.finding.trial]
         trials = list(self.mean_losses.items())[:_TOP]
-        rows = [[f"trial {number}", f"{loss:.4g}"] for number, loss in trials]
+        rows = [[f"trial {number}", f"{loss:#.4g}"] for number, loss in trials]
         rows[0][0] = f"**{rows[0][0]}** (winner)"
-        rows += [[plain(name), f"{loss:.4g}"] for name, loss in self.evidence.mean_losses.items()]
+        rows += [[plain(name), f"{loss:#.4g}"] for name, loss in self.evidence.mean_losses.items()]
         tried = len(study.get_trials(deepcopy=False))
         counted = self.finding.trials
         not_counted = (
@@ -61,9 +61,9 @@ class LossReport:
             f"# {plain(study.study_name)}: is the winner more than luck?",
             f"**{plain(self.verdict)}**",
             markdown_table(rows, ["forecast", "mean loss"]),
-            f"Mean over {self.finding.origins} origins, {self.stride} steps apart; each forecast "
-            f"covers {self.horizon} steps. The winner was chosen on these origins, so its loss "
-            "flatters it. Rows that no trial has been scored on would say what it is worth.",
+            f"Mean over {self.finding.origins} origins (horizon {self.horizon}, stride "
+            f"{self.stride}). The winner was chosen on these origins, so its loss flatters it. "
+            "Rows that no trial has been scored on would say what it is worth.",
             "## How sure this is",
             *evidence_paragraphs(self.evidence, not_counted),
             "## The search",
@@ -77,7 +77,7 @@ class LossReport:
             "## Where this comes from",
             markdown_table(
                 [
-                    ["horizon, stride", f"{self.horizon} steps, {self.stride} steps"],
+                    ["horizon, stride", f"{self.horizon}, {self.stride}"],
                     ["versions", f"foretune {version('foretune')}, optuna {version('optuna')}"],
                 ]
             ),

@@ -118,7 +118,7 @@ def evidence_paragraphs(evidence: Evidence, not_counted: str) -> list[str]:
     rows = [
         [
             f"{plain(name)} (best baseline)" if name == evidence.benchmark else plain(name),
-            f"{evidence.mean_losses[name]:.4g}",
+            f"{evidence.mean_losses[name]:#.4g}",
             _p_cell(found),
         ]
         for name, found in evidence.against.items()
