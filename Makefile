@@ -3,6 +3,7 @@
 # make test-slow    the tests that take minutes: crashes, a browser, the tutorial at full size
 # make check        ruff, formatting, mypy
 # make bench        foretune and its peers on the same work, side by side; half an hour
+# make calibration  how often the verdict is right where the truth is known; a quarter of an hour
 # make dashboard    look at the studies in a browser: STORAGE=sqlite:///foretune.db PORT=8080
 # make clean        remove what can be made again; studies and results stay
 
@@ -14,7 +15,7 @@ BIN := .venv/bin
 # Compiled programs are kept between runs, so that a second run of the tests starts at once.
 TEST_CACHE := $(CURDIR)/.cache/jax
 
-.PHONY: help study test test-slow check bench dashboard clean
+.PHONY: help study test test-slow check bench calibration dashboard clean
 
 help:
 	@sed -n 's/^# make/make/p' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +36,9 @@ check: .venv/installed .typing/foretune
 
 bench: .venv/installed .venv-bench/installed
 	$(BIN)/python tests/benchmarks/run.py --peers .venv-bench
+
+calibration: .venv/installed
+	$(BIN)/python -m foretune.studies.calibration --docs docs/calibration.md
 
 dashboard: .venv/installed
 	$(BIN)/foretune dashboard --storage $(STORAGE) --port $(PORT)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, Literal, NoReturn
 
 import optuna
-from optuna.pruners import BasePruner, WilcoxonPruner
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, BruteForceSampler
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
@@ -31,7 +31,7 @@ from foretune.search.storage.lease import study_lease
 from foretune.search.storage.optuna_internals import startup_trials, study_id
 from foretune.search.storage.retry import DEFAULT_TIMEOUT, STORAGE_ERRORS
 from foretune.search.study.baselines import keep_baselines
-from foretune.search.study.pruners import PRUNERS, default_pruner, pruner_name
+from foretune.search.study.pruners import agreed_pruner, pruner_name
 from foretune.search.study.samplers import TrialSeededSampler
 from foretune.search.study.spec import StudySpec, agreed_spec, store_spec
 from foretune.search.study.target import CUSTOM, StudyTarget
@@ -115,7 +115,6 @@ def run_study(
         start_from: known configs that are trained first, if the study has not trained them yet.
         sampler: an Optuna sampler; by default TPE, seeded for each trial number.
         pruner: an Optuna pruner; None for the study's own, or the median rule.
-            ``optuna.pruners.WilcoxonPruner`` compares trials fold by fold.
         workers: processes of this machine that train side by side: one thread each on a CPU, one
             device each on accelerators; None for as many as there are cores or devices. 1 trains in
             this process. With an ``executor``: how many tasks it runs at a time.
@@ -164,14 +163,13 @@ def run_study(
             n_trials=n_trials,
             space=spec.space,
             folds=spec.development(series),
+            shared_epoch=spec.split.shared_epoch,
             lanes=_lanes(lanes, spec.split.folds),
             cache=cache,
             task_timeout=task_timeout,
         )
         own = None if found is None else StudyTarget.stored(found)
-        chosen = pruner or PRUNERS.get(own.pruner if own else "median", default_pruner)()
-        if isinstance(chosen, WilcoxonPruner) and spec.split.folds == 1:
-            raise ConfigError("folds must be at least 2 for the Wilcoxon pruner, but got 1")
+        chosen = agreed_pruner(found, pruner)
         if sampler is not None:
             _require_working(sampler, spec.space)
         _require_in_space(start_from, spec.space)  # before there is a study

@@ -1,171 +1,378 @@
-"""Does foretune claim skill only where there is some? Many small studies on simulated prices.
+"""Does foretune claim skill only where there is some? Simulated losses, and trained studies.
 
-    python -m foretune.studies.calibration [--studies S] [--found F] [--trials N] [--out DIR]
+    python -m foretune.studies.calibration [--sets N] [--studies N] [--repeats N] [--only TEXT]
+        [--out DIR] [--docs PAGE]
 
-On random walks there is nothing to find: a claim (p < 0.05) is a false alarm, and about one study
-in twenty may make one. AR(1) returns (phi 0.6, 5 days ahead) and a noisy sine (50 days ahead) can
-be forecast: there, skill should be claimed. Every study is run as any other, then judged by its
-report with the test opened, which also counts how often the 90 % intervals held.
+There are two kinds of cells, :mod:`foretune.studies.calibration_cells`. Simulated losses need no
+network: they ask how often the verdict's tests make a claim where every trial is exactly as good as
+the benchmark, and how often they find a trial that is better. Trained studies are run as any other
+and judged by their verdict: on random walks, GARCH prices and the S&P 500, where a claim is a false
+alarm, and on series with structure, whose skill should be found.
+
+What is done is kept in DIR/outcomes.jsonl, and the same command goes on from there; after a change
+of foretune's code, take another folder.
 """
 
+import csv
+import hashlib
+import io
 import json
+import platform
+import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
-import optuna
-from loky import get_reusable_executor
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.progress import Progress
 
-from foretune.datasets import load_prices
-from foretune.datasets.common.files import make_folder, require_folder_place, write_atomically
-from foretune.models.forecasts.intervals import COVERAGE
-from foretune.search import make_report, run_study
+from foretune.datasets.common.errors import ConfigError
+from foretune.datasets.common.files import (
+    make_folder,
+    require_file_place,
+    require_folder_place,
+    write_atomically,
+)
+from foretune.models.forecasts.metrics import proportion_interval
 from foretune.search.cli.main import run_command
 from foretune.search.cli.options import POSITIVE
-from foretune.search.engine.devices import usable_cores
-from foretune.search.report.verdict import SIGNIFICANCE
-from foretune.studies.leakage import SPACE
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Prices to study and how far ahead; whether there is ``skill`` to find."""
-
-    sample: str
-    horizon: int
-    skill: bool
-
-
-SETTINGS = (
-    Setting("random_walk", 50, skill=False),
-    Setting("random_walk", 5, skill=False),
-    Setting("ar1", 5, skill=True),
-    Setting("noisy_sine", 50, skill=True),
+from foretune.search.engine.signals import stop_on_signal
+from foretune.studies.calibration_cells import (
+    LOSSES_CELLS,
+    MARKET_CELLS,
+    SKILL_CELLS,
+    WALK_CELLS,
+    Goal,
+    LossesCell,
+    StudyCell,
 )
+
+Cell = LossesCell | StudyCell
+# A cell, and how many studies of it to run.
+Plan = Sequence[tuple[Cell, int]]
+
+# By these a line of the file is found again.
+_KEYS = ("kind", "cell", "settings", "studies", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What the report on one study says."""
+class Row:
+    """How many studies of a cell count: claim something, or have a set that keeps all trials.
 
-    seed: int
-    p_value: float
-    claims_skill: bool
-    confirmed_on_test: bool
-    validation: float
-    test: float
-    coverage: float
+    Only trained studies have a ``relative_mse``, the mean of their best trials' on validation, and
+    ``benchmarks``: how often each baseline was the best one there.
+    """
+
+    kind: str
+    cell: str
+    studies: int
+    count: int
+    goal: Goal
+    seconds: float
+    relative_mse: float | None = None
+    benchmarks: str = ""
+
+    @property
+    def share(self) -> float:
+        """The share of studies that count."""
+        return self.count / self.studies
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the share."""
+        return proportion_interval(self.count, self.studies)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the share meets the goal."""
+        return self.goal.is_met(self.share)
+
+    def line(self) -> str:
+        """Return the row in words."""
+        kind, cell, studies, count, share, goal, met, *_ = self.texts()
+        return f"{kind}: {cell}: {count} of {studies}, {share}; goal: {goal}; met: {met}"
+
+    def texts(self) -> list[str]:
+        """Return the row as tables have it, in the order of :data:`HEADERS`."""
+        low, high = (100 * end for end in self.interval)
+        return [
+            self.kind,
+            self.cell,
+            str(self.studies),
+            str(self.count),
+            f"{100 * self.share:.1f} % ({low:.1f} to {high:.1f})",
+            str(self.goal),
+            "yes" if self.is_met else "no",
+            "" if self.relative_mse is None else f"{self.relative_mse:.3f}",
+            self.benchmarks,
+        ]
+
+    def numbers(self) -> dict[str, object]:
+        """Return the row as the CSV file has it."""
+        low, high = self.interval
+        return {
+            "kind": self.kind,
+            "cell": self.cell,
+            "studies": self.studies,
+            "count": self.count,
+            "share": self.share,
+            "share_low": low,
+            "share_high": high,
+            "goal": str(self.goal),
+            "met": self.is_met,
+            "relative_mse": "" if self.relative_mse is None else self.relative_mse,
+            "benchmarks": self.benchmarks,
+            "seconds": round(self.seconds, 1),
+        }
 
 
-def judge(setting: Setting, seed: int, trials: int) -> Outcome:
-    """Run one study on prices of its own, and judge it."""
-    # Other prices for each setting, and not the seed of the sampler and the weights.
-    prices = load_prices(f"{setting.sample}(seed={1000 * setting.horizon + seed})")
-    study = run_study(
-        f"{setting.sample}-{setting.horizon}-{seed}",
-        prices,
-        n_trials=trials,
-        space=SPACE.fix(seed=seed),
-        target="mid",  # of which it is known what can be forecast
-        horizon=setting.horizon,
-        seed=seed,
-        storage=optuna.storages.InMemoryStorage(),
-        show_progress_bar=False,
-    )
-    report = make_report(study, prices, open_test=True, top=1)
-    finding, test = report.finding, report.test
-    assert finding.test is not None  # the report opened the test
-    assert test is not None
-    assert test.coverage is not None  # as it always is, of an opened test
-    return Outcome(
-        seed=seed,
-        p_value=finding.skill.p_value,
-        claims_skill=finding.claims_skill,
-        confirmed_on_test=finding.test.is_better,
-        validation=finding.relative_mse,
-        test=finding.test.relative_mse,
-        coverage=float(np.mean(test.coverage)),
-    )
+HEADERS = (
+    "kind",
+    "cell",
+    "studies",
+    "claims",
+    "share (95 %)",
+    "goal",
+    "met",
+    "relative MSE",
+    "best baseline",
+)
+
+
+class Outcomes:
+    """What has been done, as JSON lines in a file that is always whole."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self._lines: dict[str, dict[str, Any]] = {}
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                found = json.loads(line)
+                self._lines[self._key(found)] = found
+            except (ValueError, AttributeError):
+                raise ConfigError(
+                    f"{file} must have a JSON object in each line, but has none in line {number}; "
+                    "delete the file to begin anew"
+                ) from None
+
+    def once(self, about: dict[str, Any], run: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Return what is kept of this, or run it and keep what it returns."""
+        key = self._key(about)
+        if key not in self._lines:
+            self._lines[key] = about | run()
+            lines = [json.dumps(line) + "\n" for line in self._lines.values()]
+            write_atomically(self.file, "".join(lines))
+        return self._lines[key]
+
+    @staticmethod
+    def _key(line: dict[str, Any]) -> str:
+        return json.dumps([line.get(key) for key in _KEYS])
+
+
+def plan(sets: int, studies: int, repeats: int, only: str = "") -> Plan:
+    """Return the cells whose names contain ``only``, with the number of studies of each."""
+    cells: list[tuple[Cell, int]] = [
+        *((cell, sets) for cell in LOSSES_CELLS),
+        *((cell, studies) for cell in WALK_CELLS),
+        *((cell, repeats) for cell in (*MARKET_CELLS, *SKILL_CELLS)),
+    ]
+    found = [(cell, count) for cell, count in cells if only in str(cell)]
+    if not found:
+        raise ConfigError(f"--only must be part of the name of a cell, but got {only!r}")
+    return found
 
 
 def calibrate(
-    setting: Setting, studies: int, trials: int, say: Callable[[str], None]
-) -> list[Outcome]:
-    """Judge ``studies`` studies, seeds 0, 1, 2, ..., as many at a time as there are cores."""
-    outcomes = []
-    for outcome in _side_by_side(setting, range(studies), trials):
-        outcomes.append(outcome)
-        say(
-            f"{setting.sample}, {setting.horizon} days, seed {outcome.seed}: p = "
-            f"{outcome.p_value:.3f}, relative MSE {outcome.validation:.4f} on validation, "
-            f"{outcome.test:.4f} on test"
-        )
-    return outcomes
+    planned: Plan, outcomes: Outcomes, on_study: Callable[[], None] = lambda: None
+) -> Iterator[Row]:
+    """Run what is planned and not done yet, cell by cell.
+
+    Args:
+        planned: of :func:`plan`.
+        outcomes: where what is done is kept.
+        on_study: called after each study.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; what is done is kept.
+    """
+    for cell, studies in planned:
+        if isinstance(cell, LossesCell):
+            yield _row_of_losses(cell, studies, outcomes, on_study)
+        else:
+            yield _row_of_studies(cell, studies, outcomes, on_study)
 
 
-def _side_by_side(setting: Setting, seeds: Sequence[int], trials: int) -> Iterator[Outcome]:
-    count = len(seeds)
-    if usable_cores() == 1 or count == 1:
-        yield from (judge(setting, seed, trials) for seed in seeds)
-        return
-    with get_reusable_executor(usable_cores(), env={"OMP_NUM_THREADS": "1"}) as executor:
-        yield from executor.map(judge, [setting] * count, seeds, [trials] * count)
-
-
-def summary(found: dict[Setting, list[Outcome]]) -> Table:
-    """Return one row per setting."""
-    table = Table(title="does foretune claim skill only where there is some?", box=box.SIMPLE)
-    columns = ("prices", "skill", "claimed", "confirmed", "validation", "test", "intervals")
-    for column in columns:
-        table.add_column(column)
-    for setting, outcomes in found.items():
-        count = len(outcomes)
-        table.add_row(
-            f"{setting.sample} ({setting.horizon})",
-            "yes" if setting.skill else "no",
-            f"{sum(o.claims_skill for o in outcomes)} of {count}",
-            f"{sum(o.confirmed_on_test for o in outcomes)} of {count}",
-            f"{np.median([o.validation for o in outcomes]):.4f}",
-            f"{np.median([o.test for o in outcomes]):.4f}",
-            f"{np.mean([o.coverage for o in outcomes]):.1%}",
-        )
-    table.caption = (
-        f"(days ahead); claimed: p < {SIGNIFICANCE} on validation; confirmed: on the test; "
-        "validation, test: median relative MSE; "
-        f"intervals: held on the test, of {COVERAGE:.0%} meant"
+def _row_of_losses(
+    cell: LossesCell, studies: int, outcomes: Outcomes, on_study: Callable[[], None]
+) -> Row:
+    about = _about(cell) | {"studies": studies}
+    found = outcomes.once(about, lambda: cell.judge(studies, on_study))
+    return Row(
+        kind=cell.kind,
+        cell=str(cell),
+        studies=studies,
+        count=found["count"],
+        goal=cell.goal,
+        seconds=found["seconds"],
     )
-    return table
+
+
+def _row_of_studies(
+    cell: StudyCell, studies: int, outcomes: Outcomes, on_study: Callable[[], None]
+) -> Row:
+    judged = []
+    for seed in range(studies):
+        judged.append(outcomes.once(_about(cell) | {"seed": seed}, partial(cell.judge, seed)))
+        on_study()
+    names = Counter(outcome["benchmark"] for outcome in judged)
+    return Row(
+        kind=cell.kind,
+        cell=str(cell),
+        studies=studies,
+        count=sum(outcome["claim"] for outcome in judged),
+        goal=cell.goal,
+        seconds=sum(outcome["seconds"] for outcome in judged),
+        relative_mse=float(np.mean([outcome["relative_mse"] for outcome in judged])),
+        benchmarks=", ".join(f"{name} {count}" for name, count in names.most_common()),
+    )
+
+
+def _about(cell: Cell) -> dict[str, Any]:
+    """Return what an outcome of a cell is known by; other settings make it another."""
+    settings = hashlib.sha256(repr(cell).encode()).hexdigest()[:12]
+    return {"kind": cell.kind, "cell": str(cell), "settings": settings}
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Return the rows as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0].numbers()), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row.numbers() for row in rows)
+    return text.getvalue()
+
+
+def as_page(rows: Sequence[Row], command: str) -> str:
+    """Return the page of the documentation: what was run, by which command, and the table."""
+    lines = ["| " + " | ".join(row.texts()) + " |" for row in rows]
+    return _PAGE.format(
+        command=command,
+        versions=", ".join(f"{name} {version(name)}" for name in ("foretune", *_PACKAGES)),
+        python=platform.python_version(),
+        machine=f"{platform.system()} {platform.machine()}",
+        minutes=f"{sum(row.seconds for row in rows) / 60:.0f}",
+        met=sum(row.is_met for row in rows),
+        cells=len(rows),
+        table="\n".join(["| " + " | ".join(HEADERS) + " |", _RULE, *lines]),
+    )
+
+
+_PACKAGES = ("numpy", "jax", "optuna")
+_RULE = "| --- | --- | ---: | ---: | --- | --- | --- | ---: | --- |"
+_PAGE = """\
+# Calibration of the verdict
+
+Does foretune claim skill only where there is some? This page is written by
+
+```bash
+{command}
+```
+
+with {versions} and Python {python} on {machine}, in {minutes} minutes of work. {met} of \
+{cells} cells meet their goal.
+
+**Simulated losses** train nothing. A set holds the losses of many trials by forecast origin. At \
+the boundary every trial is exactly as good as the benchmark, and the test over all trials may \
+make a claim in 5 % of the sets; other cells ask how often it finds one trial that is truly \
+better, also beside one that has gone wrong at one origin, and how often the 90 % model \
+confidence set keeps all trials where they are equally good.
+
+**Trained studies** are run as any other, with small networks, and judged by `verdict(study)`; \
+the test stays closed. They differ by the seed of sampler and weights, and by that of the series \
+where it is simulated; those of one real series are therefore no independent ones.
+
+*Claims* counts the studies that claim skill at 5 %, or whose confidence set keeps all trials; \
+the share has Wilson's 95 % interval. A claim is one about the best baseline on validation, or \
+about the one that is named. *Relative MSE* is the mean of the best trials' on validation, and \
+*best baseline* how often each baseline was the best one there.
+
+{table}
+
+What to know when reading it:
+
+- On series without structure the best of several baselines is a little ahead of persistence by \
+luck, on the same days on which the trials are judged. To beat it beyond chance is harder than to \
+beat persistence, so claims are fewer than 5 %. The cells against persistence, which is the true \
+model of closes there, show the test alone.
+- A day's middle price averages over the day, so its returns correlate although nothing can be \
+earned by that. The last close is among the baselines of such a study, and knows it.
+- Skill is found where there are origins enough. AR(1) returns with phi 0.2 can be forecast by \
+1.5 % at a horizon of 5: of 4,000 days the true model alone is told from luck in about half of \
+all series, of 20,000 days in nearly all. In `trend_season` with its default of 144 months there \
+are two independent origins, of which nothing can be claimed.
+"""
+
+
+def _default(name: str, count: int, help_text: str) -> Callable[[Any], Any]:
+    return click.option(name, type=POSITIVE, default=count, show_default=True, help=help_text)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--studies", type=POSITIVE, default=40, show_default=True, help="Studies of each random walk."
-)
-@click.option(
-    "--found", type=POSITIVE, default=10, show_default=True, help="Studies of each other series."
-)
-@click.option("--trials", type=POSITIVE, default=8, show_default=True)
+@_default("--sets", 2000, "Sets of simulated losses a cell.")
+@_default("--studies", 40, "Trained studies a cell without structure.")
+@_default("--repeats", 10, "Trained studies a cell of the S&P 500 or with structure.")
+@click.option("--only", default="", help="Run the cells alone whose name contains this.")
 @click.option("--out", default="results/calibration", show_default=True, type=click.Path())
-def calibration(studies: int, found: int, trials: int, out: str) -> None:
+@click.option("--docs", type=click.Path(), help="Also write the table as a Markdown page.")
+def calibration(
+    sets: int, studies: int, repeats: int, only: str, out: str, docs: str | None
+) -> None:
     """Count how often skill is claimed where there is none, and where there is some."""
+    planned = plan(sets, studies, repeats, only)
     folder = require_folder_place(out)
-    outcomes = {
-        setting: calibrate(setting, found if setting.skill else studies, trials, click.echo)
-        for setting in SETTINGS
-    }
-    Console().print(summary(outcomes))
-    document = [
-        asdict(setting) | {"outcomes": [asdict(outcome) for outcome in judged]}
-        for setting, judged in outcomes.items()
-    ]
-    file = Path(make_folder(folder)) / "calibration.json"
-    write_atomically(file, json.dumps(document, indent=2) + "\n")
-    click.echo(f"wrote {file}")
+    if docs is not None:
+        require_file_place(docs)
+    outcomes = Outcomes(make_folder(folder) / "outcomes.jsonl")
+    rows = []
+    try:
+        with Progress(console=Console(stderr=True)) as bar, stop_on_signal() as stop:
+            task = bar.add_task("studies", total=sum(count for _, count in planned))
+
+            def on_study() -> None:
+                bar.advance(task)
+                stop.check_stop()
+
+            for row in calibrate(planned, outcomes, on_study):
+                rows.append(row)
+                # Also what was kept.
+                bar.update(task, completed=sum(one.studies for one in rows))
+                click.echo(row.line())
+    except KeyboardInterrupt:
+        click.echo(
+            f"what is done is kept in {outcomes.file}; run the same command again to go on",
+            err=True,
+        )
+        raise
+    write_atomically(folder / "calibration.csv", as_csv(rows))
+    click.echo(f"wrote {folder / 'calibration.csv'}")
+    if docs is not None:
+        given = f" --only {shlex.quote(only)}" if only else ""
+        write_atomically(
+            docs,
+            as_page(
+                rows,
+                f"python -m foretune.studies.calibration --sets {sets} --studies {studies} "
+                f"--repeats {repeats}{given} --docs {shlex.quote(docs)}",
+            ),
+        )
+        click.echo(f"wrote {docs}")
 
 
 def main() -> None:

@@ -5,24 +5,25 @@ from collections.abc import Iterator, Sequence
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.training.loop import Training, TrainingRun
-from foretune.models.training.results import FoldProgress, FoldResults
+from foretune.models.training.results import FoldProgress, FoldResults, mean_over_folds
 
 
 class FoldsTraining(Iterator[FoldResults]):
     """Trains one model for each fold, all of them an epoch further at a time.
 
-    Every fold has its own weights, decay, early stop and best epoch, as if it were trained alone.
-    They advance together so that a pruner compares like with like: the same folds after the same
-    number of epochs.
+    Every fold has its own weights. Learning rates decay, training stops and the best epoch is
+    chosen for all folds together, by the mean of their validation values: the best of each fold's
+    own epochs would be a choice of as many minima, and too good.
 
-    It iterates over the folds' results after each epoch, until the last fold has ended. Iterating
-    raises NonFiniteLossError where the loss or a forecast is NaN or infinite.
+    It iterates over the folds' results after each epoch. Iterating raises NonFiniteLossError where
+    the loss or a forecast is NaN or infinite.
 
     Args:
         config: what to train.
-        folds: training and validation days of each fold.
+        folds: training and validation rows of each fold.
         resumed: where each fold was when an earlier training was interrupted; none for a new one.
-        one_by_one: begin a fold when the one before it has ended.
+        shared_epoch: False for the rule of version 0.1: each fold decays, stops and chooses by its
+            own values, as if it were trained alone; one that has ended shows its best epoch.
 
     Raises:
         DataError: a training part is too short for the unroll length.
@@ -38,43 +39,39 @@ class FoldsTraining(Iterator[FoldResults]):
         folds: Sequence[DevelopmentData],
         resumed: Sequence[FoldProgress] = (),
         *,
-        one_by_one: bool = False,
+        shared_epoch: bool = True,
     ) -> None:
-        self._config, self._folds, self._one_by_one = config, folds, one_by_one
+        self._shared_epoch = shared_epoch
         self._epoch = max((at.snapshot.epochs for at in resumed), default=0)
         self._trainings: list[Training] = []
-        for at in resumed:
-            self._begin(at)
-        while not one_by_one and len(self._trainings) < len(folds):
-            self._begin()
+        for number, fold in enumerate(folds):
+            at = resumed[number] if resumed else None
+            run = TrainingRun(config, fold, snapshot=at.snapshot if at else None)
+            self._trainings.append(Training(run, at.best if at else None))
 
     def __next__(self) -> FoldResults:
         """Train every unfinished fold for one epoch."""
-        if self._ended:
+        if self._finished:
             raise StopIteration
-        if all(training.finished for training in self._trainings):
-            self._begin()
         self._epoch += 1
-        results = tuple(
-            training.best if training.finished and training.best else next(training)
+        made = [
+            training.best if training.finished and training.best else training.train()
             for training in self._trainings
+        ]
+        value = mean_over_folds(made) if self._shared_epoch else None
+        results = tuple(
+            result if training.finished else training.decide(result, value)
+            for training, result in zip(self._trainings, made, strict=True)
         )
-        epoch = results[-1].epoch if self._one_by_one else self._epoch
-        return FoldResults(epoch, results, self._ended)
+        return FoldResults(self._epoch, results, self._finished)
 
     def progress(self) -> tuple[FoldProgress, ...]:
-        """Return where every fold is that has begun."""
+        """Return where every fold is."""
         return tuple(
             FoldProgress(training.snapshot(), training.best and training.best.without_arrays())
             for training in self._trainings
         )
 
     @property
-    def _ended(self) -> bool:
-        begun = len(self._trainings) == len(self._folds)
-        return begun and all(training.finished for training in self._trainings)
-
-    def _begin(self, at: FoldProgress | None = None) -> None:
-        fold = self._folds[len(self._trainings)]
-        run = TrainingRun(self._config, fold, snapshot=at.snapshot if at else None)
-        self._trainings.append(Training(run, at.best if at else None))
+    def _finished(self) -> bool:
+        return all(training.finished for training in self._trainings)

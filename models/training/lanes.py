@@ -110,8 +110,9 @@ class Lanes:
             # A copy: a best epoch that is kept must not keep the weights of every lane.
             own = jax.tree.map(lambda leaf, lane=lane: np.array(leaf[lane]), params)
             try:
-                result = self._runs[lane].record(float(losses_of[lane]), forecasts_of[lane], own)
-                outcomes.append(FoldResults.of_one(result))
+                run = self._runs[lane]
+                result = run.record(float(losses_of[lane]), forecasts_of[lane], own)
+                outcomes.append(FoldResults.of_one(run.decide(result)))
             except NonFiniteLossError as error:
                 outcomes.append(error)
         return outcomes

@@ -1,6 +1,7 @@
 """Training: one model by its config, an epoch at a time."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import jax
@@ -62,7 +63,7 @@ class TrainingRun:
         scaled = scale(config, data.values, data.split.train_stop)
         self.data = _training_data(config, data, scaled)
         self.finished = snapshot is not None and snapshot.finished
-        self._epoch = 1 if snapshot is None else snapshot.epochs + 1
+        self._epochs = 0 if snapshot is None else snapshot.epochs
         self._criterion = criterion
         self._learning_rates = learning_rates
         self._plateau = Plateau.start(config) if snapshot is None else snapshot.plateau
@@ -98,7 +99,7 @@ class TrainingRun:
     def snapshot(self, state: TrainState) -> Snapshot:
         """Return where this run is after the last recorded epoch, which left ``state``."""
         return Snapshot(
-            epochs=self._epoch - 1,
+            epochs=self._epochs,
             plateau=self._plateau,
             finished=self.finished,
             arrays=named_arrays(state),
@@ -114,11 +115,11 @@ class TrainingRun:
             label_offset=np.int32(config.label_offset),
             steps=np.int32(config.steps_per_epoch),
             seed=np.uint32(config.seed),
-            epoch=np.int32(self._epoch),
+            epoch=np.int32(self._epochs + 1),
         )
 
     def record(self, loss: float, forecasts: NDArray[np.float32], params: Params) -> EpochResult:
-        """Take in the outcome of the epoch, and decide on the next one.
+        """Return the outcome of the epoch, on which :meth:`decide` has not decided yet.
 
         Args:
             loss: mean training loss.
@@ -128,7 +129,7 @@ class TrainingRun:
         Raises:
             NonFiniteLossError: the loss or a forecast is NaN or infinite.
         """
-        epoch, learning_rate = self._epoch, self._learning_rate
+        epoch, learning_rate = self._epochs + 1, self._learning_rate
         # Checked before they become values: the floor of a scaling would hide a -inf.
         where = f"in epoch {epoch} at learning rate {learning_rate:.3g}"
         if not np.isfinite(loss):
@@ -136,12 +137,6 @@ class TrainingRun:
         if not np.all(np.isfinite(forecasts)):
             raise NonFiniteLossError(f"the validation forecasts became non-finite {where}")
         scores = self._score(np.asarray(forecasts, np.float64))
-        self._plateau = self._plateau.after(getattr(scores, self._criterion), self.config)
-        self._epoch += 1
-        if self._learning_rates is not None:
-            self.finished = epoch == len(self._learning_rates)
-        else:
-            self.finished = epoch == self.config.epochs or self._plateau.exhausted(self.config)
         return EpochResult(
             epoch=epoch,
             train_loss=loss,
@@ -149,18 +144,36 @@ class TrainingRun:
             persistence_mse=scores.persistence_mse,
             half_mse=scores.half_mse,
             learning_rate=learning_rate,
-            is_best=self._plateau.epochs_since_best == 0,
-            is_last=self.finished,
+            is_best=False,
+            is_last=False,
             forecasts=scores.changes,
             params=resize_params(params, self.program.architecture, Architecture.of(self.config)),
         )
+
+    def decide(self, result: EpochResult, value: float | None = None) -> EpochResult:
+        """Return the epoch of :meth:`record` with what validation decides on it and the next one.
+
+        Args:
+            result: the epoch.
+            value: what decays, stops and chooses; None for the criterion of this run.
+        """
+        value = getattr(result, self._criterion) if value is None else value
+        self._plateau = self._plateau.after(value, self.config)
+        self._epochs = result.epoch
+        if self._learning_rates is not None:
+            self.finished = self._epochs == len(self._learning_rates)
+        else:
+            stopped = self._plateau.exhausted(self.config)
+            self.finished = stopped or self._epochs == self.config.epochs
+        is_best = self._plateau.epochs_since_best == 0
+        return replace(result, is_best=is_best, is_last=self.finished)
 
     @property
     def _learning_rate(self) -> float:
         """The next epoch's."""
         if self._learning_rates is None:
             return self._plateau.learning_rate
-        return self._learning_rates[self._epoch - 1]
+        return self._learning_rates[self._epochs]
 
 
 class Training(Iterator[EpochResult]):
@@ -175,14 +188,22 @@ class Training(Iterator[EpochResult]):
         self._state, self._data = jax.device_put((run.first_state(), run.data))
 
     def __next__(self) -> EpochResult:
-        """Train for one epoch."""
-        run = self._run
-        if run.finished:
+        """Train for one epoch, and decide on the next one."""
+        if self.finished:
             raise StopIteration
+        return self.decide(self.train())
+
+    def train(self) -> EpochResult:
+        """Train for one epoch, on which :meth:`decide` has to decide."""
+        run = self._run
         hyper = jax.device_put(run.hyperparameters())
         state, loss, forecasts = train_epoch(run.program, self._data, hyper, self._state)
         self._state = state
-        result = run.record(float(loss), np.asarray(forecasts), state.params)
+        return run.record(float(loss), np.asarray(forecasts), state.params)
+
+    def decide(self, result: EpochResult, value: float | None = None) -> EpochResult:
+        """Decide by ``value``, or by the epoch's own; see :meth:`TrainingRun.decide`."""
+        result = self._run.decide(result, value)
         if result.is_best:
             self.best = result
         return result

@@ -48,7 +48,8 @@ class EpochResult:
 class FoldResults:
     """Where every fold of a training is after an epoch.
 
-    ``folds`` holds each fold's result in this epoch, or its best one once it has ended.
+    ``folds`` holds each fold's result in this epoch; its best one once it has ended before others,
+    as folds do that share no best epoch.
     """
 
     epoch: int

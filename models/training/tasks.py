@@ -52,7 +52,7 @@ class TaskState:
     """
 
     config: TrialConfig
-    one_by_one: bool = False
+    shared_epoch: bool = True
     token: str | None = None
     folds: tuple[FoldProgress, ...] | None = ()
 
@@ -236,7 +236,7 @@ def _advance_one(
     if training is None:
         if state.folds is None:
             return Missing()
-        training = FoldsTraining(state.config, folds, state.folds, one_by_one=state.one_by_one)
+        training = FoldsTraining(state.config, folds, state.folds, shared_epoch=state.shared_epoch)
     going = True
     while going:
         try:

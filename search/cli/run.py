@@ -18,6 +18,7 @@ from foretune.search.cli.options import (
     out_option,
     print_written_files,
     read_aloud,
+    report_command,
     storage_option,
     study_option,
 )
@@ -30,7 +31,7 @@ from foretune.search.review.summary import summary_table
 from foretune.search.run import run_study
 from foretune.search.space.space import SearchSpace
 from foretune.search.storage.connect import find_study, open_storage, require_database
-from foretune.search.study.pruners import PRUNERS
+from foretune.search.study.pruners import PRUNERS, named_pruner
 from foretune.search.study.spec import StudySpec
 from foretune.search.study.target import has_enough
 
@@ -72,8 +73,9 @@ from foretune.search.study.target import has_enough
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
 @click.option(
     "--pruner",
-    type=click.Choice(list(PRUNERS)),
-    help="When to stop a trial early (median); wilcoxon compares it fold by fold.",
+    callback=lambda _context, _option, name: None if name is None else named_pruner(name),
+    metavar=f"[{'|'.join(PRUNERS)}]",
+    help="When to stop a trial early (median).",
 )
 @click.option(
     "--workers",
@@ -102,7 +104,6 @@ def run(
     trials: int,
     space_file: str | None,
     known: tuple[str, ...],
-    pruner: str | None,
     dask: str | None,
     dask_scheduler_file: str | None,
     lanes: int | None,
@@ -127,7 +128,6 @@ def run(
                 n_trials=trials,
                 space=space,
                 start_from=[TrialConfig.load(file) for file in known],
-                pruner=PRUNERS[pruner]() if pruner else None,
                 executor=executor,
                 lanes=lanes or "auto",
                 cache=not no_cache,
@@ -142,6 +142,14 @@ def run(
     console = Console()
     console.print(summary_table(study))
     console.print(caveat(study), highlight=False, markup=False)
+    report = report_command(name, storage)
+    console.print(
+        f"Next: {report} (the test stays sealed)\n"
+        f"When everything is decided, open the test once: {report} --open-test",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
     print_written_files(console, files)
 
 

@@ -67,12 +67,14 @@ class DriverStudy(optuna.Study):
 class Plan:
     """What a driver works on.
 
-    A task may take ``task_timeout`` seconds; None leaves that to the driver.
+    ``shared_epoch`` says whether folds share one best epoch. A task may take ``task_timeout``
+    seconds; None leaves that to the driver.
     """
 
     n_trials: int
     space: SearchSpace
     folds: tuple[DevelopmentData, ...]
+    shared_epoch: bool
     lanes: int
     cache: bool
     task_timeout: float | None
@@ -201,7 +203,8 @@ class Driver:
             if not enqueued:
                 raise
             return False
-        record = TrialRecord(trial, config, self.plan.folds)
+        plan = self.plan
+        record = TrialRecord(trial, config, plan.folds, shared_epoch=plan.shared_epoch)
         if self.plan.lanes > 1:
             trial.set_user_attr("lanes", self.plan.lanes)
         self._records[trial.number] = record

@@ -27,7 +27,7 @@ from foretune.search.figures.style import (
 from foretune.search.figures.times import date_ticks, on_axis
 from foretune.search.study.best import best_trial
 from foretune.search.study.spec import OBJECTIVE_NAME
-from foretune.search.study.trials import stored_number
+from foretune.search.study.trials import fold_values, steps_are_folds, stored_number
 
 if TYPE_CHECKING:
     from foretune.datasets.series import TimeSeries
@@ -110,14 +110,15 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
         label = ""
     left.plot(list(values), list(values.values()), label="best trial", **look)
     left.axhline(1.0, color=BLACK, linestyle="--", linewidth=1, label="persistence")
-    # Under the Wilcoxon pruner the steps are folds.
-    of_folds = {n: best.user_attrs.get(f"{OBJECTIVE_NAME}_fold_{n}") for n in values}
-    step = "fold" if values and values == of_folds else "epoch"
-    left.set(xlabel=step, ylabel=_VALUE, title="validation, all trials")
+    left.set(
+        xlabel="fold" if steps_are_folds(best) else "epoch",
+        ylabel=_VALUE,
+        title="validation, all trials",
+    )
     _clip_outliers(left, drawn)
     legend_below(figure, left)
     right.plot([r.epoch for r in best_run], [r.train_loss for r in best_run], **look)
-    last = ", last fold" if f"{OBJECTIVE_NAME}_fold_1" in best.user_attrs else ""
+    last = ", last fold" if fold_values(best) else ""
     right.set(
         xlabel="epoch",
         ylabel="training loss (½ squared scaled error,\nsummed over the unroll)",

@@ -1,5 +1,6 @@
-"""Replay: a stored trial trained again, and how its numbers compare with those stored."""
+"""Stored trials, trained again: the best ones, and a replay that compares every number."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,17 +9,104 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.common.errors import ConfigError
-from foretune.models.forecasts.metrics import assess_folds
+from foretune.datasets.splits import DevelopmentData
+from foretune.models.config import TrialConfig
+from foretune.models.forecasts.metrics import Growth, assess_folds
 from foretune.models.runtime.device import device_name
 from foretune.models.runtime.versions import versions
-from foretune.search.report.retrain import retrain
+from foretune.models.training.folds import FoldsTraining
+from foretune.models.training.results import EpochResult, NonFiniteLossError, mean_over_folds
 from foretune.search.storage.artifacts import artifact_names
 from foretune.search.storage.optuna_internals import storage_of
-from foretune.search.study.best import errors_naming
+from foretune.search.study.best import errors_naming, rank, trial_config
+from foretune.search.study.losses import LOSSES_BY_ORIGIN, load_losses
 from foretune.search.study.spec import OBJECTIVE_NAME, required_spec, study_series
-from foretune.search.study.trials import stored_number
-from foretune.search.trial.files import LOSSES_BY_ORIGIN, load_losses
+from foretune.search.study.trials import fold_values, steps_are_folds, stored_number
 from foretune.search.trial.record import OnEpoch
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RetrainedTrial:
+    """One trial's config, trained again.
+
+    ``reported`` are the values by epoch, ``best`` is the best epoch of each fold; the last fold's
+    trained on the most rows.
+    """
+
+    trial: FrozenTrial
+    config: TrialConfig
+    reported: dict[int, float]
+    best: tuple[EpochResult, ...]
+
+    @property
+    def relative_mse(self) -> float:
+        """Mean over the folds at the best epoch."""
+        return mean_over_folds(self.best)
+
+    @property
+    def forecasts(self) -> list[Growth]:
+        """Each fold's validation forecasts, changes [S, O, H], at its best epoch."""
+        return [result.forecasts for result in self.best]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether training it again gave the trial's value to the last bit."""
+        return self.relative_mse == self.trial.value
+
+
+def retrain(
+    trial: FrozenTrial,
+    folds: Sequence[DevelopmentData],
+    on_epoch: OnEpoch | None = None,
+    *,
+    shared_epoch: bool,
+    epochs: float | None = None,
+) -> RetrainedTrial:
+    """Train the config of ``trial`` again.
+
+    Args:
+        trial: a stored trial.
+        folds: the rows it was trained on.
+        on_epoch: called with (trial number, config, results) after every epoch.
+        shared_epoch: whether the folds share one best epoch; that is in the study's spec.
+        epochs: after how many to stop, for a trial that was stopped; None for its config's.
+
+    Raises:
+        ConfigError: a loss is not finite, unlike when the trial was stored.
+    """
+    config, reported = trial_config(trial), dict[int, float]()
+    best: dict[int, EpochResult] = {}
+    try:
+        for results in FoldsTraining(config, folds, shared_epoch=shared_epoch):
+            reported[results.epoch] = results.relative_mse
+            best |= {n: result for n, result in enumerate(results.folds) if result.is_best}
+            if on_epoch is not None:
+                on_epoch(trial.number, config, results)
+            if epochs is not None and results.epoch >= epochs:
+                break
+    except NonFiniteLossError as error:
+        raise ConfigError(f"trial {trial.number} cannot be trained again: {error}") from None
+    return RetrainedTrial(trial=trial, config=config, reported=reported, best=tuple(best.values()))
+
+
+def best_distinct(trials: Iterable[FrozenTrial], count: int) -> list[FrozenTrial]:
+    """Return the best of completed trials, at most ``count``, no two of one config; best first."""
+    chosen: dict[TrialConfig, FrozenTrial] = {}
+    for trial in sorted(trials, key=rank):
+        chosen.setdefault(trial_config(trial), trial)
+    return list(chosen.values())[:count]
+
+
+def ensemble(forecasts: Iterable[Sequence[Growth]]) -> list[Growth]:
+    """Return the mean over members of their forecasts, fold by fold.
+
+    Args:
+        forecasts: for each member, log growth [O, H] of each fold.
+
+    Example:
+        >>> ensemble(trial.forecasts for trial in retrained)
+    """
+    return [np.mean(fold, axis=0) for fold in zip(*forecasts, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,24 +175,24 @@ def replay(
     spec = required_spec(study)
     trial, stored = _finished_trial(study, number)
     folds = spec.development(series)
-    # None in a study of one fold. A trial that was pruned between two has seen only the first ones.
-    stored_folds = (
-        stored_number(trial, f"{OBJECTIVE_NAME}_fold_{n + 1}") for n in range(len(folds))
-    )
-    fold_values = [value for value in stored_folds if value is not None]
-    folds = folds[: len(fold_values)] or folds
+    # A trial that version 0.1 pruned between two folds has seen only the first ones.
+    of_folds = fold_values(trial)
+    folds = folds[: len(of_folds)] or folds
     with errors_naming(study):
         losses = None  # those that are damaged are refused before anything trains
         if LOSSES_BY_ORIGIN in artifact_names(storage_of(study), trial):
             origins = sum(len(fold.split.validation_origins) for fold in folds)
             (losses,) = load_losses(storage_of(study), trial, "loss", origins=origins)
-        again = retrain(trial, folds, on_epoch, epochs=stored_number(trial, "epochs"))
+        again = retrain(
+            trial,
+            folds,
+            on_epoch,
+            shared_epoch=spec.split.shared_epoch,
+            epochs=stored_number(trial, "epochs"),
+        )
     pairs = [(stored, again.relative_mse)]
-    pairs += (
-        (value, best.relative_mse) for value, best in zip(fold_values, again.best, strict=False)
-    )
-    # Under the Wilcoxon pruner the steps are folds, whose values are compared already.
-    if list(trial.intermediate_values.values()) != fold_values:
+    pairs += zip(of_folds, (best.relative_mse for best in again.best), strict=False)
+    if not steps_are_folds(trial):
         steps = trial.intermediate_values.items()
         pairs += ((value, again.reported.get(epoch, np.inf)) for epoch, value in steps)
     if losses is not None:

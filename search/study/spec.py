@@ -168,14 +168,19 @@ class SplitSpec(StrictModel):
     gap: int | None = Field(
         default=None, ge=0, le=MAX_DAYS, description="rows between two parts; the horizon if none"
     )
+    shared_epoch: bool = Field(
+        default=False,
+        description="folds decay, stop and choose their best epoch together; not in version 0.1",
+    )
     rows: Annotated[tuple[Rows, Rows, Rows], BeforeValidator(list_to_tuple)] | None = Field(
         default=None, description="how many rows train, validate and test, in place of fractions"
     )
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out what the first version did not know, and TOML cannot write."""
-        return {name: value for name, value in handler(self).items() if value is not None}
+        """Leave out what is as in the first version: no rows, no gap, no shared epoch."""
+        given = handler(self).items()
+        return {name: value for name, value in given if value is not None and value is not False}
 
     @model_validator(mode="before")
     @classmethod
@@ -187,7 +192,9 @@ class SplitSpec(StrictModel):
 
     def split(self, days: int, *, history: int) -> Split:
         """Split ``days`` rows, with ``history`` rows before the first origin."""
-        return chronological_split(days, history=history, **self.model_dump(exclude={"folds"}))
+        return chronological_split(
+            days, history=history, **self.model_dump(exclude={"folds", "shared_epoch"})
+        )
 
 
 class StudySpec(StrictModel):
@@ -273,6 +280,8 @@ def agreed_spec(
     parts = {key: given.pop(key) for key in _PARTS if key in given}
     before = stored.split.model_dump() if stored else {"horizon": default_horizon(series)}
     agreed = SplitSpec(**before | given)
+    if stored is None:
+        agreed = agreed.replace(shared_epoch=agreed.folds > 1)
     if parts:
         gap = agreed.horizon if agreed.gap is None else agreed.gap
         agreed = agreed.replace(**parts_of(series.time, gap, **parts))

@@ -6,6 +6,7 @@ from collections import Counter
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.study.version1 import is_retried
 
 # The attribute of a trial that a driver runs, a new value each time that one takes it.
@@ -60,6 +61,20 @@ def stored_number(trial: FrozenTrial, name: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if math.isfinite(value) else None
+
+
+def fold_values(trial: FrozenTrial) -> list[float]:
+    """Return the value of each fold that ``trial`` was trained on; none where there was one."""
+    values: list[float] = []
+    while (value := stored_number(trial, f"{OBJECTIVE_NAME}_fold_{len(values) + 1}")) is not None:
+        values.append(value)
+    return values
+
+
+def steps_are_folds(trial: FrozenTrial) -> bool:
+    """Whether the steps that ``trial`` reported are folds, as once under the Wilcoxon pruner."""
+    values = fold_values(trial)
+    return bool(values) and list(trial.intermediate_values.values()) == values
 
 
 def stored_numbers(study: optuna.Study, name: str) -> list[float]:

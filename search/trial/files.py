@@ -1,17 +1,12 @@
 """What a trial leaves as files for a reviewer: config, error by step, losses by origin, figures."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import Trial
 
-from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.intervals import conformal_widths
@@ -19,16 +14,13 @@ from foretune.models.forecasts.metrics import Assessment, validation_growth
 from foretune.models.training.results import EpochResult
 from foretune.search.figures.deferred import recipe
 from foretune.search.figures.forecasts import ForecastWindow, Label
-from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
+from foretune.search.storage.artifacts import save_artifacts
+from foretune.search.study.losses import LOSSES_BY_ORIGIN
 
 CONFIG = "config.toml"
 FORECASTS = "forecasts.png"
 LEARNING_CURVE = "learning_curve.png"
 ERRORS_BY_STEP = "errors_by_step.csv"
-LOSSES_BY_ORIGIN = "losses_by_origin.csv"
-
-# More than the square of any number that a network puts out, and squared itself still a number.
-MAX_LOSS = 1e100
 
 
 def save_trial_files(
@@ -41,8 +33,7 @@ def save_trial_files(
 ) -> None:
     """Store the files of a running trial, all of them in one transaction.
 
-    ``history`` holds every epoch of each fold; ``best``, ``folds`` and ``assessment`` are of those
-    folds that the trial has seen.
+    ``history`` holds every epoch of each fold, ``best`` the best one with its forecasts.
     """
     title = (
         f"trial {trial.number}: relative MSE {assessment.metrics.relative_mse:.4f} on validation"
@@ -116,47 +107,3 @@ def losses_by_origin(assessment: Assessment, folds: Sequence[DevelopmentData]) -
             "persistence_loss": assessment.persistence_losses,
         }
     )
-
-
-def load_losses(
-    storage: BaseStorage, trial: FrozenTrial, *columns: str, origins: int | None = None
-) -> list[NDArray[np.float64]]:
-    """Return columns of a trial's losses by origin [O], to the last bit as they were stored.
-
-    Args:
-        storage: the study's.
-        trial: one that has ended.
-        columns: ``loss``, or ``persistence_loss`` for those of persistence.
-        origins: how many there must be, O; None for any number.
-
-    Raises:
-        ConfigError: the trial has stored none, or the file is not what foretune writes.
-    """
-    if LOSSES_BY_ORIGIN not in artifact_names(storage, trial):
-        raise ConfigError(f"trial {trial.number} must have stored {LOSSES_BY_ORIGIN}, but has not")
-    content = load_artifact(storage, trial, LOSSES_BY_ORIGIN)
-    what = f"{LOSSES_BY_ORIGIN} of trial {trial.number}"
-    try:
-        rows = list(csv.DictReader(io.StringIO(content.decode())))
-    except (csv.Error, ValueError):
-        raise ConfigError(f"{what} must be a CSV file in UTF-8") from None
-    losses = [_losses(rows, column, what) for column in columns]
-    if origins not in (None, len(rows)):
-        raise ConfigError(f"{what} must have {origins} origins, but has {len(rows)}")
-    return losses
-
-
-def _losses(rows: Sequence[Mapping[str, str]], column: str, what: str) -> NDArray[np.float64]:
-    try:
-        # Not pandas, whose quick way to read a number can miss its last bit.
-        losses = np.array([float(row[column]) for row in rows])
-    except (KeyError, TypeError, ValueError):
-        raise ConfigError(f"{what} must be a CSV file with a {column!r} in each line") from None
-    # A NaN is no number between others.
-    wrong = losses[~((losses >= 0) & (losses <= MAX_LOSS))]
-    if len(losses) == 0 or len(wrong):
-        found = "none" if len(losses) == 0 else f"{wrong[0]}"
-        raise ConfigError(
-            f"{what} must have a {column} from 0 to {MAX_LOSS:g} in each line, but has {found}"
-        )
-    return losses

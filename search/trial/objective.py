@@ -9,6 +9,7 @@ from foretune.datasets.splits import DevelopmentData
 from foretune.models.training.results import NonFiniteLossError
 from foretune.models.training.tasks import Budget, DataRef, Missing, advance
 from foretune.search.space.space import SearchSpace
+from foretune.search.study.pruners import require_by_epoch
 from foretune.search.trial.record import SNAPSHOT_SECONDS, OnEpoch, TrialRecord
 
 # Seconds after which a task of this process ends, once its epoch is complete.
@@ -23,9 +24,8 @@ class Objective:
     reported, so any pruner can stop the trial. A loss that is not finite fails the trial: Optuna
     itself would let ``-inf`` win.
 
-    With several folds the value is the mean over them, and all are trained an epoch further before
-    the pruner is asked. Optuna's ``WilcoxonPruner`` compares trials fold by fold: under it folds
-    are trained one after another, and each fold's best value is reported as a step of its own.
+    With several folds the value is the mean over them at their shared best epoch, and all are
+    trained an epoch further before the pruner is asked.
 
     Args:
         space: where configs come from.
@@ -56,6 +56,7 @@ class Objective:
 
     def __call__(self, trial: Trial) -> float:
         """Return the trial's best validation value; prune or fail as the epochs demand."""
+        require_by_epoch(trial.study.pruner)
         record = TrialRecord(
             trial,
             self._space.suggest(trial),

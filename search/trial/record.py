@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from optuna.pruners import WilcoxonPruner
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.datasets.splits import DevelopmentData
@@ -41,13 +40,11 @@ class TrialRecord:
 
     The attributes are also those of a pruned trial, whose Optuna value is only its last report.
 
-    Under a pruner that compares trials fold by fold, a fold begins when the one before it has
-    ended, and each fold's best value is a step that the pruner sees.
-
     Args:
         trial: a running trial; one that was interrupted continues from its snapshot.
         config: what it trains.
         folds: training and validation rows of each fold.
+        shared_epoch: whether the folds share one best epoch; in version 0.1 they did not.
         snapshot_seconds: between two snapshots, and before the first.
     """
 
@@ -57,12 +54,12 @@ class TrialRecord:
         config: TrialConfig,
         folds: Sequence[DevelopmentData],
         *,
+        shared_epoch: bool = True,
         snapshot_seconds: float = SNAPSHOT_SECONDS,
     ) -> None:
         self.trial = trial
         self.config = config
-        self._one_by_one = len(folds) > 1 and isinstance(trial.study.pruner, WilcoxonPruner)
-        self.state = TaskState(config=config, one_by_one=self._one_by_one)
+        self.state = TaskState(config=config, shared_epoch=shared_epoch)
         self._folds = folds
         self._best: dict[int, EpochResult] = {}
         self._history: dict[int, list[EpochResult]] = defaultdict(list)
@@ -150,30 +147,29 @@ class TrialRecord:
 
     @property
     def value(self) -> float:
-        """Mean over the folds of each one's best epoch."""
+        """Mean over the folds at the best epoch."""
         return mean_over_folds(list(self._best.values()))
 
     def _resume(self, stored: FrozenTrial) -> None:
         """Take over what an earlier driver stored of this trial, or of the one that it repeats."""
-        begun = self._one_by_one or self._reported
-        if not begun and RETRY_HISTORY not in stored.system_attrs:
+        if not self._reported and RETRY_HISTORY not in stored.system_attrs:
             return
         found = load_snapshot(self.trial, self.config)
-        if found is None:
+        if found is None or not self._can_follow(found):
             return
         for fold, (history, best) in enumerate(zip(found.history, found.best, strict=True)):
             self._history[fold], self._best[fold] = list(history), best
         self.state = replace(self.state, folds=found.folds)
         self._has_snapshot = True
-        if self._one_by_one:
-            values = {fold + 1: best.relative_mse for fold, best in self._best.items()}
-            ended = [fold + 1 for fold, at in enumerate(found.folds) if at.snapshot.finished]
-            steps = {step: values[step] for step in ended}
-        else:
-            steps = _reported_by(found.history)
-        for step, value in steps.items():
+        for step, value in _reported_by(found.history).items():
             self._report_value(value, step)
         self.trial.set_user_attr("resumed_after_epoch", found.epochs)
+
+    def _can_follow(self, found: TrialSnapshot) -> bool:
+        """Whether the folds of a snapshot were trained as these are: an earlier version did not."""
+        plateaus = {at.snapshot.plateau for at in found.folds}
+        same = len(plateaus) == 1 or not self.state.shared_epoch
+        return same and len(found.folds) == len(self._folds)
 
     def _report(self, results: FoldResults) -> bool:
         """Report an epoch; True if the study's pruner wants the trial to stop here."""
@@ -184,16 +180,10 @@ class TrialRecord:
             history.append(result.without_arrays())
             if result.is_best:
                 self._best[fold] = result
-        step, value = results.epoch, results.relative_mse
-        if self._one_by_one:
-            if not results.folds[-1].is_last:
-                return False
-            step = len(results.folds)
-            value = self._best[step - 1].relative_mse
-        self._report_value(value, step)
+        self._report_value(results.relative_mse, results.epoch)
         # After the last epoch there is nothing left to save by pruning. What an interrupted trial
         # trains again has been asked before.
-        asked = step < max(self._reported)
+        asked = results.epoch < max(self._reported)
         return not (results.is_last or asked) and self.trial.should_prune()
 
     def _report_value(self, value: float, step: int) -> None:
@@ -203,9 +193,7 @@ class TrialRecord:
 
     def _store_files(self, best: list[EpochResult]) -> dict[str, float]:
         """Store the trial's files; returns the numbers to store beside them."""
-        # A trial that was pruned between two folds is judged by those it has seen.
-        folds = self._folds[: len(best)]
-        assessment = assess_folds(folds, [result.forecasts for result in best])
+        assessment = assess_folds(self._folds, [result.forecasts for result in best])
         latest = best[-1]  # of the fold that trained on most rows
         numbers = {
             "parameters": self._parameters,
@@ -217,7 +205,7 @@ class TrialRecord:
         if len(self._folds) > 1:
             values = (result.relative_mse for result in best)
             numbers |= {f"relative_mse_fold_{n}": value for n, value in enumerate(values, 1)}
-        save_trial_files(self.trial, self.config, self._history, best, folds, assessment)
+        save_trial_files(self.trial, self.config, self._history, best, self._folds, assessment)
         for name, value in numbers.items():
             if isinstance(value, float) and not name.startswith(OBJECTIVE_NAME):
                 numbers[name] = float(f"{value:.6g}")  # what a reader of a table can take in

@@ -1,4 +1,4 @@
-"""Walk-forward training: side by side, every fold is trained as if it were alone."""
+"""Walk-forward training: every fold has its own weights, and all decide together."""
 
 import dataclasses
 import logging
@@ -11,14 +11,15 @@ import pytest
 
 from foretune.datasets.sources.samples import random_walk
 from foretune.datasets.splits import DevelopmentData, development_folds
+from foretune.models.config import TrialConfig
 from foretune.models.runtime.compile import compile_count
 from foretune.models.training.folds import FoldsTraining
 from foretune.models.training.loop import fit
 from foretune.models.training.results import EpochResult, FoldResults
 
 FOLDS = 3
-# With this seed the folds stop after different numbers of epochs, and no two values of a fold
-# are so near that another machine could rank them otherwise.
+# With this seed the folds alone stop after different numbers of epochs, and no two values of a
+# fold, or of their mean, are so near that another machine could rank them otherwise.
 STAGGERED = {
     "epochs": 30,
     "stop_patience": 3,
@@ -45,32 +46,75 @@ def bits(*values: Any) -> list[bytes]:
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(results)]
 
 
-def test_every_fold_is_trained_as_if_alone(
+def decided_by(values: list[float], config: TrialConfig) -> tuple[list[float], int]:
+    """The learning rate of every epoch that is trained, and the best epoch, by a plain loop."""
+    rates, rate, best, since_best, since_decay = [], config.learning_rate, 0, 0, 0
+    for epoch, value in enumerate(values, 1):
+        rates.append(rate)
+        if epoch == 1 or value < values[best - 1]:
+            best, since_best, since_decay = epoch, 0, 0
+            continue
+        since_best, since_decay = since_best + 1, since_decay + 1
+        if since_best == config.stop_patience:
+            break
+        if since_decay > config.decay_patience:
+            rate, since_decay = max(rate * config.decay_factor, config.min_learning_rate), 0
+    return rates, best
+
+
+def test_folds_share_the_epoch_of_the_lowest_mean(
     small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
 ) -> None:
-    config = small.changed()
+    """At a constant rate each fold is trained as if alone; the mean of their curves chooses."""
+    config = small.changed(**STAGGERED | {"epochs": 8, "stop_patience": 8, "decay_patience": 8})
+    alone = [list(fit(config, fold)) for fold in folds]
+    curves = np.array([[result.relative_mse for result in run] for run in alone])
+    best = int(np.argmin(curves.mean(axis=0)))
+    assert len({*np.argmin(curves, axis=1), best}) > 2  # the folds' own are others
+
     together = list(FoldsTraining(config, folds))
-    assert [result.epoch for result in together] == [1, 2, 3]
-    assert [result.is_last for result in together] == [False, False, True]
-    for number, fold in enumerate(folds):
-        alone = list(fit(config, fold))
+    assert [result.epoch for result in together] == list(range(1, 9))
+    assert [result.is_last for result in together] == [False] * 7 + [True]
+    means = [result.relative_mse for result in together]
+    assert means == pytest.approx(curves.mean(axis=0).tolist(), rel=1e-14)
+    for number, run in enumerate(alone):
         ours = [result.folds[number] for result in together]
-        assert len(alone) == 3
-        assert bits(*ours) == bits(*alone)
+        assert [at for at, result in enumerate(ours) if result.is_best][-1] == best
+        for mine, theirs in zip(ours, run, strict=True):
+            assert bits(mine.params, mine.forecasts) == bits(theirs.params, theirs.forecasts)
     # Not vacuous: no two folds are alike.
     assert len({tuple(bits(fold)) for fold in together[0].folds}) == FOLDS
 
 
-def test_a_fold_that_has_ended_repeats_its_best_result(
+def test_folds_decay_and_stop_together(
     small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
 ) -> None:
+    config = small.changed(**STAGGERED)
+    together = list(FoldsTraining(config, folds))
+    means = [float(np.mean([fold.relative_mse for fold in result.folds])) for result in together]
+    rates, best = decided_by(means, config)
+    assert len(means) == len(rates) == best + config.stop_patience < config.epochs
+    assert len(set(rates)) > 2
+    for number, fold in enumerate(folds):
+        ours = [result.folds[number] for result in together]
+        assert [result.learning_rate for result in ours] == rates
+        assert [result.is_last for result in ours] == [False] * (len(rates) - 1) + [True]
+        assert [result.epoch for result in ours if result.is_best][-1] == best
+        alone = list(fit(config, fold, learning_rates=rates))
+        assert bits(*[r.forecasts for r in ours]) == bits(*[r.forecasts for r in alone])
+
+
+def test_in_version_1_every_fold_was_trained_as_if_alone(
+    small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
+) -> None:
+    """One that has ended repeats its best result."""
     config = small.changed(**STAGGERED)
     alone = [list(fit(config, fold)) for fold in folds]
     lengths = [len(run) for run in alone]
     assert min(lengths) < max(lengths) < config.epochs
     assert len({tuple(result.learning_rate for result in run[:3]) for run in alone}) > 1
 
-    together = list(FoldsTraining(config, folds))
+    together = list(FoldsTraining(config, folds, shared_epoch=False))
     assert [result.epoch for result in together] == list(range(1, max(lengths) + 1))
     assert [result.is_last for result in together] == [False] * (max(lengths) - 1) + [True]
     for number, run in enumerate(alone):
@@ -78,15 +122,6 @@ def test_a_fold_that_has_ended_repeats_its_best_result(
         assert best is not run[-1]
         expected = run + [best] * (max(lengths) - len(run))
         assert bits(*[result.folds[number] for result in together]) == bits(*expected)
-
-
-def test_the_value_is_the_mean_over_the_folds(
-    small: SimpleNamespace, folds: tuple[DevelopmentData, ...]
-) -> None:
-    for result in FoldsTraining(small.changed(**STAGGERED), folds):
-        values = [fold.relative_mse for fold in result.folds]
-        assert len(values) == FOLDS
-        assert result.relative_mse == pytest.approx(sum(values) / FOLDS, rel=1e-14)
 
 
 def test_one_fold_is_a_plain_training(

@@ -76,15 +76,15 @@ def test_tasks_of_one_epoch_are_the_training(
             assert sent_result.forecasts.size == 0
 
 
-@pytest.mark.parametrize("one_by_one", [False, True])
-def test_folds_go_on_where_they_were(one_by_one: bool, walk: PriceSeries) -> None:
+@pytest.mark.parametrize("shared_epoch", [True, False])
+def test_folds_go_on_where_they_were(shared_epoch: bool, walk: PriceSeries) -> None:
     forget()
     folds = development_folds(
         walk.series("mid"), chronological_split(len(walk), horizon=5, history=8), 2
     )
     data = DataRef.of(folds)
-    expected = list(FoldsTraining(CONFIG, folds, one_by_one=one_by_one))
-    state = TaskState(config=CONFIG, one_by_one=one_by_one)
+    expected = list(FoldsTraining(CONFIG, folds, shared_epoch=shared_epoch))
+    state = TaskState(config=CONFIG, shared_epoch=shared_epoch)
     found: list[Any] = []
     while not (found and found[-1].is_last):
         forget()
@@ -94,6 +94,11 @@ def test_folds_go_on_where_they_were(one_by_one: bool, walk: PriceSeries) -> Non
         state = made.state
     assert [r.relative_mse for r in found] == [r.relative_mse for r in expected]
     assert [r.is_last for r in found] == [r.is_last for r in expected]
+    for results, then in zip(found, expected, strict=True):
+        for result, whole in zip(results.folds, then.folds, strict=True):
+            assert result.without_arrays() == whole.without_arrays()
+            if result.is_best:
+                np.testing.assert_array_equal(result.forecasts, whole.forecasts)
 
 
 def test_what_a_worker_lacks_it_says(data: DataRef) -> None:

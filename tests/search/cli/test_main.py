@@ -1,4 +1,5 @@
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -177,16 +178,22 @@ def test_the_installed_command_answers() -> None:
 
 
 def test_report_and_replay_from_a_stored_study(run: Run, tmp_path: Path) -> None:
-    code, _, err = run("run", *SMALL, "--trials", "4", "--epochs", "3", "--workers", "1")
+    code, out, err = run("run", *SMALL, "--trials", "4", "--epochs", "3", "--workers", "1")
     assert code == 0, err
+    assert "Next: foretune report --study s (the test stays sealed)\n" in out
+    assert "open the test once: foretune report --study s --open-test\n" in out
     code, out, err = run("report", "--study", "s", "--out", "report")
     assert code == 0, err
     assert "no study of this storage has opened it" in out
+    assert "open it once: foretune report --study s --open-test\n" in out
     assert Path("report/report.html").stat().st_size > 50_000
+    assert json.loads(Path("report/verdict.json").read_text())["test"] is None
     code, out, err = run("report", "--study", "s", "--open-test", "--top", "2")
     assert code == 0, err
     assert "The test has been opened once" in out
-    assert Path("results/s/report.md").is_file()
+    assert "open it once" not in out
+    assert out.startswith("On the opened test trial ")
+    assert json.loads(Path("results/s/verdict.json").read_text())["test"]["origins"] > 0
     assert "The test has been opened 2 times" in run("report", "--study", "s", "--open-test")[1]
     assert "trial 1 is bit-identical" in run("replay", "--study", "s", "--trial", "1")[1]
     # The file elsewhere, under another name.
@@ -291,8 +298,8 @@ def assert_interrupted(ended: tuple[int, str, str]) -> None:
     assert err.endswith("foretune: interrupted\n")
 
 
-def test_folds_and_their_pruner_from_the_shell(run: Run) -> None:
-    folds = ("--folds", "3", "--pruner", "wilcoxon", "--epochs", "2", "--workers", "1")
+def test_folds_and_pruners_from_the_shell(run: Run) -> None:
+    folds = ("--folds", "3", "--pruner", "none", "--epochs", "2", "--workers", "1")
     code, _, err = run("run", *SMALL, *folds, "--trials", "3")
     assert code == 0, err
     table = trials_of("results/s")
@@ -302,7 +309,8 @@ def test_folds_and_their_pruner_from_the_shell(run: Run) -> None:
     assert code == 2
     assert "split.folds is 3 there, but got 2" in err
     for wrong, named in (
-        (("--pruner", "wilcoxon"), "folds must be at least 2"),
+        (("--pruner", "wilcoxon"), "but got 'wilcoxon': no fold has a value of its own before all"),
+        (("--pruner", "nop"), "pruner must be median or none, but got 'nop'"),
         (("--folds", "2", "--lanes", "2"), "lanes must be 1 in a study of 2 folds, but got 2"),
         (("--folds", "99"), "99 folds"),
     ):

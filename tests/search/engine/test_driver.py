@@ -76,9 +76,9 @@ def with_chunks_of(epochs: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("foretune.search.engine.executors.InProcess.chunk_seconds", 1e9)
 
 
-@pytest.mark.parametrize("folds", [1, 2])
+@pytest.mark.parametrize(("folds", "seed"), [(1, 1), (2, 3)])  # seeds of which a trial is pruned
 def test_a_chunks_length_changes_nothing(
-    folds: int, walk: PriceSeries, tiny_space: SearchSpace
+    folds: int, seed: int, walk: PriceSeries, tiny_space: SearchSpace
 ) -> None:
     """With one trial at a time the pruner sees the same whatever a task trains."""
     space = tiny_space.fix(epochs=7, stop_patience=7, decay_patience=0)
@@ -86,7 +86,7 @@ def test_a_chunks_length_changes_nothing(
     for epochs in (1, 3, None):
         with pytest.MonkeyPatch.context() as patch:
             with_chunks_of(epochs, patch)
-            study = search(walk, n_trials=14, space=space, folds=folds, seed=folds)
+            study = search(walk, n_trials=14, space=space, folds=folds, seed=seed)
         stored = [
             {
                 name: value

@@ -88,26 +88,18 @@ def test_learning_curves_show_the_best_run(
     assert left.get_xlabel().startswith("epoch")
 
 
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-@pytest.mark.parametrize(
-    ("pruner", "steps"),
-    [(optuna.pruners.NopPruner, "epoch"), (optuna.pruners.WilcoxonPruner, "fold")],
-)
 def test_with_folds_all_curves_are_what_the_pruner_saw(
-    pruner: type[optuna.pruners.BasePruner],
-    steps: str,
-    tiny_space: SearchSpace,
-    walk: PriceSeries,
+    tiny_space: SearchSpace, walk: PriceSeries
 ) -> None:
     folds = development_folds(walk, chronological_split(len(walk), horizon=5, history=8), 2)
-    study = optuna.create_study(pruner=pruner(), study_name="s")
+    study = optuna.create_study(study_name="s")
     study.optimize(Objective(tiny_space, folds), n_trials=1)
     best = study.best_trial
     run = list(fit(tiny_space.suggest(best), folds[-1]))
     left, right = learning_curves_figure(study, run).axes
     lines = {line.get_label(): np.asarray(line.get_ydata()) for line in left.lines}
     assert lines["best trial"].tolist() == list(best.intermediate_values.values())
-    assert left.get_xlabel().startswith(steps)
+    assert left.get_xlabel().startswith("epoch")
     assert right.get_title() == "training, best trial, last fold"
 
 

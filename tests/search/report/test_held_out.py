@@ -21,7 +21,7 @@ from foretune.search.report import access_log, held_out
 from foretune.search.report.held_out import HeldOutTest
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.baselines import stored_baselines
-from foretune.search.trial.files import load_losses
+from foretune.search.study.losses import load_losses
 
 ROOT = Path(__file__).parents[3]
 PARTS = ("datasets", "models", "search", "studies")

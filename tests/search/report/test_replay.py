@@ -16,7 +16,7 @@ from foretune.search.report.replay import replay
 from foretune.search.storage.artifacts import load_artifact, save_artifacts
 from foretune.search.storage.connect import load_study
 from foretune.search.storage.optuna_internals import storage_of
-from foretune.search.trial.files import LOSSES_BY_ORIGIN
+from foretune.search.study.losses import LOSSES_BY_ORIGIN
 
 
 @pytest.fixture(scope="module")
@@ -180,15 +180,13 @@ def test_a_failed_trial_says_why(prices: PriceSeries, tiny_space: SearchSpace) -
         replay(study, 2, prices)
 
 
-def test_a_trial_of_folds_is_replayed_fold_by_fold(
+def test_a_trial_of_folds_is_replayed(
     prices: PriceSeries, tiny_space: SearchSpace, database: str
 ) -> None:
-    class PruneAfterTwoFolds(optuna.pruners.WilcoxonPruner):
+    class PruneSecond(optuna.pruners.BasePruner):
         def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
             return trial.number == 1 and trial.last_step == 2
 
-    with pytest.warns(optuna.exceptions.ExperimentalWarning):
-        pruner = PruneAfterTwoFolds()
     run_study(
         "folds",
         prices,
@@ -198,14 +196,14 @@ def test_a_trial_of_folds_is_replayed_fold_by_fold(
         folds=3,
         storage=database,
         workers=1,
-        pruner=pruner,
+        pruner=PruneSecond(),
         show_progress_bar=False,
         target="mid",
     )
     study = load_study("folds", database)
     assert [t.state for t in study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
-    # The value, each fold's, and 28 origins a fold of 32 days.
-    assert replay(study, 0, prices).compared == 1 + 3 + 3 * 28
-    assert replay(study, 1, prices).compared == 1 + 2 + 2 * 28
-    assert replay(study, 0, prices).is_identical
-    assert replay(study, 1, prices).is_identical
+    # The value, each fold's, each epoch's, and 28 origins a fold of 32 days.
+    for number, epochs in ((0, 3), (1, 2)):
+        again = replay(study, number, prices)
+        assert again.compared == 1 + 3 + epochs + 3 * 28
+        assert again.is_identical

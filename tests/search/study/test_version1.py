@@ -14,21 +14,28 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.common.errors import ConfigError
+from foretune.models import fit
 from foretune.search import (
     FloatRange,
     SearchSpace,
+    best_config,
     finished_trials,
     load_study,
     replay,
     run_study,
     study_status,
+    write_results,
 )
+from foretune.search.figures.study import learning_curves_figure
+from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.study.spec import agreed_spec, required_spec, store_spec
 from foretune.search.study.trials import format_states
 from foretune.search.study.version1 import was_running
 
@@ -154,38 +161,141 @@ WIDE = SearchSpace(
 )
 
 
+def begun_by_version_1(
+    name: str, prices: PriceSeries, split: dict[str, Any], seed: int | None, space: SearchSpace
+) -> optuna.Study:
+    """A study without trials whose spec is as version 1 stored it: its folds share no epoch."""
+    study = optuna.create_study(storage=optuna.storages.InMemoryStorage(), study_name=name)
+    spec, _ = agreed_spec(None, prices, split, target="mid", space=space, epochs=None, seed=seed)
+    store_spec(study, spec.replace(split=spec.split.replace(shared_epoch=False)))
+    assert "shared_epoch" not in study.user_attrs["foretune_spec"]["split"]
+    return study
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("one", {}),
         ("folds", {"folds": 2, "seed": 4}),
-        ("wilcoxon", {"folds": 3, "pruner": optuna.pruners.WilcoxonPruner}),
         ("lanes", {"lanes": 3}),
         pytest.param("sp500", {"space": WIDE, "horizon": None}, marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_seeded_search_finds_what_version_1_found(
     name: str, options: dict[str, Any], walk: PriceSeries
 ) -> None:
     expected = VALUES["searched"][name]
-    given: dict[str, Any] = {"space": TINY, "horizon": 5, "lanes": 1} | options
-    if "pruner" in given:
-        given["pruner"] = given["pruner"]()
+    given: dict[str, Any] = {"space": TINY, "horizon": 5, "lanes": 1, "seed": None} | options
     prices = load_sample("sp500") if name == "sp500" else walk
+    split = {"horizon": given["horizon"], "folds": given.get("folds")}
+    begun = begun_by_version_1(name, prices, split, given["seed"], given["space"])
+    spec = begun.user_attrs["foretune_spec"]
     study = run_study(
         name,
         prices,
         n_trials=len(expected),
-        storage=optuna.storages.InMemoryStorage(),
+        storage=storage_of(begun),
         workers=1,
         show_progress_bar=False,
         **given,
         target="mid",
     )
+    assert study.user_attrs["foretune_spec"] == spec
     for trial, then in zip(study.trials, expected, strict=True):
         assert trial.state.name == then["state"]
         assert trial.value == pytest.approx(then["value"], rel=1e-6)
         assert trial.params == pytest.approx(then["params"], rel=1e-6)
         reported = list(trial.intermediate_values.values())
         assert reported == pytest.approx(then["reported"], rel=1e-6)
+    if name == "folds":
+        assert all(replay(study, trial.number, prices).is_identical for trial in study.trials)
+
+
+@pytest.fixture
+def fold_by_fold(walk: PriceSeries) -> optuna.Study:
+    """What version 1 found under its Wilcoxon pruner: each fold's best value is a step."""
+    study = begun_by_version_1("wilcoxon", walk, {"horizon": 5, "folds": 3}, None, TINY)
+    found = VALUES["searched"]["wilcoxon"]
+    for then, seen in ((found[0], 3), (found[1], 3), (found[1], 2)):  # the last was pruned
+        values = then["reported"][:seen]
+        study.enqueue_trial(then["params"])
+        trial = study.ask()
+        trial.set_user_attr("config", TINY.suggest(trial).to_toml())
+        trial.set_user_attr("relative_mse", float(np.mean(values)))
+        for fold, value in enumerate(values, 1):
+            trial.report(value, fold)
+            trial.set_user_attr(f"relative_mse_fold_{fold}", value)
+        state = TrialState.COMPLETE if seen == 3 else TrialState.PRUNED
+        study.tell(trial, then["value"] if seen == 3 else None, state=state)
+    return study
+
+
+def test_trials_that_were_compared_fold_by_fold_are_replayed(
+    fold_by_fold: optuna.Study, walk: PriceSeries
+) -> None:
+    for number, seen in ((0, 3), (1, 3), (2, 2)):
+        again = replay(fold_by_fold, number, walk)
+        assert again.compared == 1 + seen
+        assert again.difference < 1e-6
+    axes, _ = learning_curves_figure(fold_by_fold, []).axes
+    assert axes.get_xlabel().startswith("fold")
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_study_that_was_pruned_fold_by_fold_goes_on_unpruned(
+    fold_by_fold: optuna.Study, walk: PriceSeries
+) -> None:
+    def go_on(pruner: optuna.pruners.BasePruner | None = None) -> optuna.Study:
+        return run_study(
+            "wilcoxon",
+            walk,
+            target="mid",
+            n_trials=4,
+            storage=storage_of(fold_by_fold),
+            pruner=pruner,
+            workers=1,
+            show_progress_bar=False,
+        )
+
+    for pruner, why in (
+        (None, "pruned fold by fold, and no pruner .* continue it with --pruner none"),
+        (optuna.pruners.MedianPruner(), "pruned fold by fold"),
+        (optuna.pruners.WilcoxonPruner(), "pruner must not be WilcoxonPruner: no fold has a value"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            go_on(pruner)
+    assert len(fold_by_fold.trials) == 3
+    trial = go_on(optuna.pruners.NopPruner()).trials[3]
+    assert list(trial.intermediate_values) == list(range(1, trial.user_attrs["epochs"] + 1))
+    assert go_on().trials[3] == trial  # its pruner is stored now
+
+
+@pytest.mark.parametrize(("folds", "is_new"), [(1, True), (2, True), (2, False)])
+def test_folds_share_an_epoch_in_new_studies(
+    folds: int, is_new: bool, walk: PriceSeries, tmp_path: Path
+) -> None:
+    """And the figures are of the best trial as it was trained."""
+    split, space = {"horizon": 5, "folds": folds}, TINY.fix(learning_rate=0.1, dropout=0.0)
+    begun = begun_by_version_1("s", walk, split, None, space)
+    study = run_study(
+        "s",
+        walk,
+        **split,
+        space=space,
+        n_trials=1,
+        target="mid",
+        storage=optuna.storages.InMemoryStorage() if is_new else storage_of(begun),
+        workers=1,
+        show_progress_bar=False,
+    )
+    shared = is_new and folds > 1
+    before = {"stride": 1, "train_fraction": 0.6, "validation_fraction": 0.2}
+    stored = study.user_attrs["foretune_spec"]["split"]
+    assert stored == split | before | ({"shared_epoch": True} if shared else {})
+    seen: list[float] = []
+    write_results(study, walk, tmp_path, on_epoch=lambda _n, _c, at: seen.append(at.relative_mse))
+    last = required_spec(study).development(walk)[-1]
+    alone = [result.relative_mse for result in fit(best_config(study), last)]
+    assert seen == (list(study.trials[0].intermediate_values.values()) if shared else alone)
+    if folds == 2:
+        assert list(study.trials[0].intermediate_values.values()) != alone

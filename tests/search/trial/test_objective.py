@@ -1,4 +1,5 @@
 import io
+import json
 import logging
 import math
 from dataclasses import replace
@@ -9,18 +10,23 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from optuna.trial import FrozenTrial
 from statsmodels.stats.proportion import proportion_confint
 
 from foretune.datasets import PriceSeries
+from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
 from foretune.models import NonFiniteLossError, TrialConfig, fit
 from foretune.models.runtime.compile import evict_compiled_programs
 from foretune.models.training.results import FoldResults
+from foretune.models.training.tasks import Budget, DataRef, Missing, advance
 from foretune.search import Objective, SearchSpace
 from foretune.search.storage.artifacts import load_artifact
 from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.study.losses import LOSSES_BY_ORIGIN, load_losses
 from foretune.search.trial import objective
-from foretune.search.trial.files import load_losses
+from foretune.search.trial.files import ERRORS_BY_STEP, LEARNING_CURVE
+from foretune.search.trial.record import TrialRecord
 from foretune.search.trial.snapshots import load_snapshot
 
 HORIZON = 5
@@ -115,44 +121,92 @@ def folds(walk: PriceSeries) -> tuple[DevelopmentData, ...]:
     )
 
 
-def test_with_folds_the_value_is_the_mean_of_each_ones_best(
+def test_with_folds_the_value_is_the_lowest_mean(
     tiny_space: SearchSpace, folds: tuple[DevelopmentData, ...]
 ) -> None:
+    """The rate is constant for three epochs, so that each fold is trained here as if alone."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(Objective(tiny_space, folds), n_trials=2)
+    own = []
     for trial in study.trials:
         config = tiny_space.suggest(trial)
-        runs = [[result.relative_mse for result in fit(config, fold)] for fold in folds]
-        best = [min(run) for run in runs]
+        runs = np.array([[result.relative_mse for result in fit(config, f)] for f in folds])
+        means = runs.mean(axis=0)
+        best = int(np.argmin(means))
         stored = trial.user_attrs
-        assert [stored[f"relative_mse_fold_{n}"] for n in (1, 2, 3)] == best
-        assert trial.value == stored["relative_mse"] == pytest.approx(np.mean(best), rel=1e-15)
+        assert [stored[f"relative_mse_fold_{n}"] for n in (1, 2, 3)] == runs[:, best].tolist()
+        assert trial.value == stored["relative_mse"] == pytest.approx(means[best], rel=1e-15)
+        assert stored["best_epoch"] == best + 1
+        curve = json.loads(load_artifact(storage_of(study), trial, LEARNING_CURVE).split(b"\n")[1])
+        assert [fold["best"] for fold in curve["data"]["folds"]] == [best + 1] * 3
         # What a pruner compares: all folds, after as many epochs.
-        means = {epoch: np.mean([run[epoch - 1] for run in runs]) for epoch in (1, 2, 3)}
-        assert trial.intermediate_values == pytest.approx(means, rel=1e-15)
+        assert list(trial.intermediate_values) == [1, 2, 3]
+        assert list(trial.intermediate_values.values()) == pytest.approx(means, rel=1e-15)
+        own.append(runs.min(axis=1).mean() < trial.value)
+    assert any(own)  # not vacuous: the folds' own best epochs are others
 
 
-def test_the_wilcoxon_pruner_sees_one_value_a_fold(
+@pytest.mark.parametrize("shared_epoch", [True, False])
+def test_a_trial_of_folds_goes_on_from_its_snapshot(
+    shared_epoch: bool, tiny_space: SearchSpace, folds: tuple[DevelopmentData, ...]
+) -> None:
+    """Interrupted after every epoch, it stores what it does in one piece, to the last bit."""
+    config = tiny_space.fix(
+        learning_rate=0.1, dropout=0.1, epochs=12, stop_patience=3, decay_patience=0
+    ).suggest(optuna.trial.FixedTrial({}))
+    data, study = DataRef.of(folds[:2]), optuna.create_study()
+
+    def trained(epochs: int | None) -> FrozenTrial:
+        trial, ended = study.ask(), None
+        while ended is None:
+            record = TrialRecord(trial, config, folds[:2], shared_epoch=shared_epoch)
+            answer = advance((record.state,), data, Budget(seconds=1e9, epochs=epochs))
+            assert not isinstance(answer, Missing)
+            ended = record.take(answer[0])
+            record.save_snapshot()
+        record.end()
+        study.tell(trial, record.value)
+        return study.trials[trial.number]
+
+    whole, again = trained(None), trained(1)
+    assert whole.user_attrs["best_epoch"] < whole.user_attrs["epochs"] < 12
+    assert again.user_attrs["resumed_after_epoch"] == whole.user_attrs["epochs"] - 1
+    assert (again.value, again.intermediate_values) == (whole.value, whole.intermediate_values)
+    timed = ("seconds", "compiles", "cache_hits", "resumed_after_epoch")
+    one, two = (
+        {key: value for key, value in trial.user_attrs.items() if key not in timed}
+        for trial in (whole, again)
+    )
+    assert one == two
+    for name in (LOSSES_BY_ORIGIN, ERRORS_BY_STEP):
+        first, second = (load_artifact(storage_of(study), t, name) for t in (whole, again))
+        assert first == second
+
+
+@pytest.mark.parametrize(("count", "begun"), [(3, True), (2, False)])
+def test_a_snapshot_of_version_1_is_no_beginning_of_a_shared_epoch(
+    count: int, begun: bool, tiny_space: SearchSpace, folds: tuple[DevelopmentData, ...]
+) -> None:
+    """There every fold decayed by itself, or began when the one before it had ended."""
+    trial = optuna.create_study().ask()
+    config = tiny_space.suggest(trial)
+    record = TrialRecord(trial, config, folds[:count], shared_epoch=False)
+    budget = Budget(seconds=1e9, epochs=2)
+    answer = advance((record.state,), DataRef.of(folds[:count]), budget)
+    assert not isinstance(answer, Missing)
+    record.take(answer[0])
+    record.save_snapshot()
+    assert not TrialRecord(trial, config, folds).state.folds
+    assert bool(TrialRecord(trial, config, folds, shared_epoch=False).state.folds) == begun
+
+
+def test_a_pruner_of_folds_is_refused(
     tiny_space: SearchSpace, folds: tuple[DevelopmentData, ...]
 ) -> None:
-    """It prunes a trial that is worse than the best one in every fold so far."""
     with pytest.warns(optuna.exceptions.ExperimentalWarning):
-        pruner = optuna.pruners.WilcoxonPruner(p_threshold=0.5)
-    study = optuna.create_study(pruner=pruner)
-    study.optimize(Objective(tiny_space.fix(learning_rate=0.01), folds), n_trials=1)
-    good = study.trials[0]
-    values = [good.user_attrs[f"relative_mse_fold_{n}"] for n in (1, 2, 3)]
-    assert list(good.intermediate_values.items()) == list(enumerate(values, 1))
-    assert good.value == pytest.approx(np.mean(values), rel=1e-15)
-    hopeless = tiny_space.fix(learning_rate=3.0, optimizer="sgd_momentum", epochs=1)
-    study.optimize(Objective(hopeless, folds), n_trials=1, catch=NonFiniteLossError)
-    bad = study.trials[1]
-    assert bad.state == optuna.trial.TrialState.PRUNED
-    assert list(bad.intermediate_values) == [1, 2]
-    # Judged by the folds that it has seen.
-    seen = [bad.user_attrs[f"relative_mse_fold_{n}"] for n in (1, 2)]
-    assert bad.user_attrs["relative_mse"] == pytest.approx(np.mean(seen), rel=1e-15)
-    assert "relative_mse_fold_3" not in bad.user_attrs
+        pruner = optuna.pruners.WilcoxonPruner()
+    with pytest.raises(ConfigError, match="WilcoxonPruner: no fold has a value"):
+        optuna.create_study(pruner=pruner).optimize(Objective(tiny_space, folds), n_trials=1)
 
 
 def test_every_trial_stores_its_metrics_and_curves(
