@@ -132,8 +132,9 @@ def adaptive_widths(
       held. So the intervals hold as often as they should over time, also where errors grow.
 
     The level stays between 0 and 1, and no interval is wider than the largest of the trailing
-    errors: a wider one would have no end. Where nearly every error is larger than all before it,
-    as of a model that a trend leaves behind, intervals hold less often than they should.
+    errors, each in the unit of its width: a wider one would have no end. Where nearly every error
+    is larger than all before it, as of a model that a trend leaves behind, intervals hold less
+    often than they should.
 
     Args:
         errors: absolute errors [..., O, H]; what is not known yet is not read, and may be NaN.

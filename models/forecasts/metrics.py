@@ -120,7 +120,8 @@ def direction_p_value(forecast: Growth, actual: Growth, overlap: int = 1) -> flo
         overlap: origins in a row that have steps in common, as in :func:`proportion_interval`.
 
     Returns:
-        None where all forecasts or all outcomes have one sign, which is no evidence at all.
+        None where all forecasts or all outcomes have one sign, or where so few origins leave the
+        difference no variance: that is no evidence at all.
 
     Source: Pesaran & Timmermann 1992, "A simple nonparametric test of predictive performance".
     """

@@ -72,14 +72,18 @@ def report(
                 f"--open-test must be for a study that foretune ran, but {name!r} is of another "
                 "program, which has sealed no test"
             )
+        if data is not None or reading:
+            raise ConfigError(
+                f"--data must be for a study that foretune ran, but {name!r} is of another program "
+                "and is judged by the losses that it has recorded"
+            )
         recorded = make_loss_report(study)
+        files = write_report(recorded, folder)
         console.print(recorded.verdict)
-        if recorded.finding.left_out:
-            console.print(recorded.finding.left_out)
-        print_written_files(console, write_report(recorded, folder))
+        print_written_files(console, files)
         return
     series = read_aloud(lambda: study_series(study, data, **reading))
-    if open_test and sys.stdin.isatty():
+    if open_test and sys.stdin is not None and sys.stdin.isatty():
         click.echo(openings_of_test(study))
         open_test = click.confirm(
             "Open it? Whatever is decided afterwards may have seen it, and that stays recorded"
@@ -105,8 +109,6 @@ def report(
         if not made.openings:
             opens = f"{report_command(name, storage)} --open-test"
             console.print(f"When everything is decided, open it once: {opens}", soft_wrap=True)
-        if made.evidence.left_out:
-            console.print(made.evidence.left_out)
         print_written_files(console, files)
         stop.check_stop()
 

@@ -37,11 +37,11 @@ class LossReport:
 
     def metrics_table(self) -> pd.DataFrame:
         """Return one row per forecast: the trials, the best one first, then the baselines."""
-        trials = {f"trial {number}": loss for number, loss in self.mean_losses.items()}
-        found = trials | self.evidence.mean_losses
-        return pd.DataFrame(
-            {"part": "validation", "forecast": list(found), "loss": list(found.values())}
-        )
+        trials = [(f"trial {number}", loss) for number, loss in self.mean_losses.items()]
+        rows = [*trials, *self.evidence.mean_losses.items()]
+        return pd.DataFrame(rows, columns=["forecast", "loss"]).assign(part="validation")[
+            ["part", "forecast", "loss"]
+        ]
 
     def markdown(self) -> str:
         """Return the report as Markdown."""
@@ -62,8 +62,10 @@ class LossReport:
             f"**{plain(self.verdict)}**",
             markdown_table(rows, ["forecast", "mean loss"]),
             f"Mean over {self.finding.origins} origins (horizon {self.horizon}, stride "
-            f"{self.stride}). The winner was chosen on these origins, so its loss flatters it. "
-            "Rows that no trial has been scored on would say what it is worth.",
+            f"{self.stride}), of the best {len(trials)} of {self.finding.trials} trials and of what "
+            "they are compared with. The winner has the lowest mean; it was chosen on these "
+            "origins, so its loss flatters it. Rows that no trial has been scored on would say "
+            "what it is worth.",
             "## How sure this is",
             *evidence_paragraphs(self.evidence, not_counted),
             "## The search",

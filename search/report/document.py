@@ -14,7 +14,7 @@ from foretune.search.report.evidence import Evidence
 from foretune.search.report.report import Report
 from foretune.search.report.significance import SPAResult
 from foretune.search.report.tables import markdown_table, plain, provenance_rows
-from foretune.search.report.verdict import SIGNIFICANCE, format_p, is_significant
+from foretune.search.report.verdict import SIGNIFICANCE, format_p, is_significant, p_cell
 from foretune.search.study.trials import format_states
 
 FOLDER = "figures"
@@ -115,20 +115,27 @@ def _evidence(report: Report) -> str:
 def evidence_paragraphs(evidence: Evidence, not_counted: str) -> list[str]:
     """Return the tests of all completed trials, in words and as a table."""
     skill, benchmark = evidence.skill, plain(evidence.benchmark)
+    several = len(evidence.against) > 1
+    best = f"the best baseline, {benchmark}" if several else benchmark
+    trials = (
+        "the one completed trial"
+        if skill.alternatives == 1
+        else (f"the best of {skill.alternatives} completed trials")
+    )
+    origins = "origin" if skill.origins == 1 else "origins"
     rows = [
         [
-            f"{plain(name)} (best baseline)" if name == evidence.benchmark else plain(name),
+            plain(name) + (" (best baseline)" if several and name == evidence.benchmark else ""),
             f"{evidence.mean_losses[name]:#.4g}",
             _p_cell(found),
         ]
         for name, found in evidence.against.items()
     ]
     return [
-        f"**Over the whole search.** What trials have to beat is the best baseline, {benchmark}. "
-        "Hansen's test of superior predictive ability asks how good the best of "
-        f"{skill.alternatives} completed trials would look if none were better, from their losses "
-        f"at {skill.origins} validation origins ({skill.independent} that do not overlap; blocks "
-        f"of {skill.block}). Gains are compared in units of their standard errors. Skill is "
+        f"**Over the whole search.** What trials have to beat is {best}. Hansen's test of superior "
+        f"predictive ability asks how good {trials} would look if none were better, from their "
+        f"losses at {skill.origins} validation {origins} ({skill.independent} that do not overlap; "
+        f"blocks of {skill.block}). Gains are compared in units of their standard errors. Skill is "
         f"claimed below p = {SIGNIFICANCE}. {not_counted}".rstrip(),
         markdown_table(rows, ["some trial beats", "its mean loss", "p"]),
         f"**As good as the best.** {_confidence_set(evidence)}",
@@ -148,9 +155,8 @@ def _not_counted(report: Report) -> str:
 
 
 def _p_cell(found: SPAResult) -> str:
-    formatted = format_p(found.p_value).removeprefix("p = ").removeprefix("p ")
-    significant = is_significant(found.p_value)
-    return f"**{formatted}**" if significant else formatted
+    formatted = p_cell(found.p_value)
+    return f"**{formatted}**" if is_significant(found.p_value) else formatted
 
 
 def _confidence_set(evidence: Evidence) -> str:

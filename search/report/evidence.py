@@ -20,6 +20,7 @@ from foretune.search.report.significance import (
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.best import rank, trial_config
 from foretune.search.study.losses import (
+    BASELINE_LOSSES,
     MAX_LOSS,
     load_baseline_losses,
     load_losses,
@@ -91,7 +92,9 @@ def scored_trials(study: optuna.Study) -> ScoredTrials:
     spec, baselines = StudySpec.stored(study), load_baseline_losses(study)
     if spec is None:
         horizon, stride = recorded_spacing(study)
-        origins, least = len(next(iter(baselines.values()), ())), -MAX_LOSS
+        if not baselines:
+            raise ConfigError(f"study {study.study_name!r} must have its {BASELINE_LOSSES}")
+        origins, least = len(next(iter(baselines.values()))), -MAX_LOSS
     else:
         horizon, stride = spec.split.horizon, spec.split.stride
         folds = walk_forward(spec.split_days(spec.prices.days), spec.split.folds)

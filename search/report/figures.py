@@ -68,7 +68,7 @@ def errors(report: Report) -> Figure:
     figure = page_figure(3.8)
     columns: Sequence[Axes] = np.atleast_1d(figure.subplots(1, len(parts), sharey=True)).tolist()
     for axes, part in zip(columns, parts, strict=True):
-        for name, style in zip(_compared(part), _STYLES, strict=False):
+        for name, style in zip(_compared(part, report.evidence.benchmark), _STYLES, strict=False):
             _draw_errors(axes, name, part.models[name], style)
         axes.axhline(1.0, color=BLACK, linestyle=":", linewidth=1.2, label="persistence")
         axes.set(
@@ -82,11 +82,10 @@ def errors(report: Report) -> Figure:
     return figure
 
 
-def _compared(part: EvaluationSet) -> list[str]:
-    """Return the names of the trained models and of the best baseline, persistence aside."""
+def _compared(part: EvaluationSet, benchmark: str) -> list[str]:
+    """Return the names of the trained models and of the best baseline on validation."""
     trained = [name for name in part.models if name.startswith(("trial", "ensemble"))]
-    others = [name for name in part.models if name not in (*trained, "persistence")]
-    return [*trained, *sorted(others, key=lambda n: part.models[n].metrics.relative_mse)[:1]]
+    return trained if benchmark == "persistence" else [*trained, benchmark]
 
 
 def _draw_errors(axes: Axes, name: str, model: Assessment, style: tuple[str, str, str]) -> None:

@@ -43,7 +43,7 @@ from foretune.search.report.held_out import HeldOutTest
 from foretune.search.report.replay import RetrainedTrial, best_distinct, ensemble, retrain
 from foretune.search.report.significance import diebold_mariano
 from foretune.search.report.tables import as_text, rich_table
-from foretune.search.report.verdict import OutcomeOnTest, Verdict, format_p, verdict_of
+from foretune.search.report.verdict import OutcomeOnTest, Verdict, p_cell, verdict_of
 from foretune.search.study.baselines import assess_baselines
 from foretune.search.study.best import errors_naming
 from foretune.search.study.spec import StudySpec, required_spec, study_series
@@ -157,7 +157,7 @@ def _cells(metrics: Metrics) -> list[str]:
     formatted = "none"
     if direction is not None:
         p = metrics.directional_p_value
-        known = "" if p is None else f"; {format_p(p).removeprefix('p = ').removeprefix('p ')}"
+        known = "" if p is None else f"; {p_cell(p)}"
         formatted = f"{direction:.0%} ({low:.0%} to {metrics.directional_high:.0%}{known})"
     mase = "none" if metrics.mase is None else f"{metrics.mase:.2f}"
     return [f"{metrics.relative_mse:.4f}", mase, formatted]

@@ -19,7 +19,7 @@ from foretune.search.study.trials import stored_numbers
 # Skill is claimed below this p-value.
 SIGNIFICANCE = 0.05
 
-# With fewer origins that do not overlap, even a gain of a fifth is seldom told from luck.
+# With fewer origins that do not overlap, a reader is told that they are few.
 _MANY_ORIGINS = 50
 
 _SCORES = {OBJECTIVE_NAME: "relative MSE {:.3f}", "mean_loss": "mean loss {:.4g}"}
@@ -64,10 +64,12 @@ class Verdict:
     """Whether a search has found a trial that beats the best baseline; printed, in words.
 
     ``score`` names what ``value``, the winner's on validation, and ``benchmark_value`` are:
-    ``relative_mse``, or ``mean_loss`` in a study of any other objective. ``against`` has Hansen's
+    ``relative_mse``, or ``mean_loss`` in a study of any other objective, whose winner ``trial`` is
+    that of the lowest mean loss. ``against`` has Hansen's
     test of all completed trials against each baseline by name, and ``benchmark`` is the best of
     these. ``test`` is None where the report left the test closed, or where what it holds cannot be
-    scored, for the reason ``why_not_scored``.
+    scored, for the reason ``why_not_scored``. ``left_out`` says which completed trials are not
+    counted, and why.
 
     Example:
         >>> verdict(load_study("sp500")).claim
@@ -123,31 +125,25 @@ class Verdict:
             f"benchmark_{self.score}": self.benchmark_value,
             "p_values": {name: found.p_value for name, found in self.against.items()},
             "test": None if self.test is None else self.test.document(),
+            "why_not_scored": self.why_not_scored,
         }
 
     def __str__(self) -> str:
         """Return the verdict in words: of the opened test first, then of the search."""
-        sentences = [self._on_test(), self.on_validation(), self._on_power()]
+        sentences = [self._on_test(), self.on_validation(), self.left_out, self._on_power()]
         if not self._is_opened and self.score == OBJECTIVE_NAME:
-            sentences.append("This verdict leaves the test sealed.")
+            sentences.append("This verdict does not use the test.")
         return " ".join(filter(None, sentences))
 
     def on_validation(self) -> str:
         """Say whether the search has found a trial that beats the best baseline."""
+        found = "some trial" if self.claim else "no trial"
         judged = f"{self.trials} trial{'s' if self.trials != 1 else ''}"
-        here = "on validation " if self._is_opened else ""
-        if self.claim:
-            text = (
-                f"{here}trial {self.trial} beats {self._best_baseline} beyond chance: "
-                f"{self._scores()}{'' if here else ' on validation'} "
-                f"({format_p(self.p_value)} for the best of {judged})."
-            )
-        else:
-            text = (
-                f"{here}no trial beats {self._best_baseline} beyond chance "
-                f"({format_p(self.p_value)}, {judged}): trial {self.trial}, the best one, has "
-                f"{self._scores()}."
-            )
+        text = (
+            f"{'on validation ' if self._is_opened else ''}{found} beats {self._best_baseline} "
+            f"beyond chance ({format_p(self.p_value)}, {judged}): trial {self.trial}, the best "
+            f"one, has {self._scores()}."
+        )
         return text[0].upper() + text[1:]
 
     @property
@@ -185,11 +181,16 @@ class Verdict:
         return text
 
     def _on_power(self) -> str:
-        count = self.skill.independent
-        if count >= _MANY_ORIGINS:
+        skill = self.skill
+        if self.claim or skill.independent >= _MANY_ORIGINS:
             return ""
-        origins = "origin" if count == 1 else "origins that do not overlap"
-        return f"With {count} validation {origins}, a small gain would go unnoticed."
+        if skill.origins < 2 * skill.block:
+            origins = "origin is" if skill.origins == 1 else "origins are"
+            return f"{skill.origins} validation {origins} too few to claim anything."
+        return (
+            f"With {skill.independent} validation origins that do not overlap, a small gain would "
+            "go unnoticed."
+        )
 
 
 def verdict(study: optuna.Study) -> Verdict:
@@ -244,6 +245,11 @@ def is_significant(p: float) -> bool:
 def format_p(p: float) -> str:
     """Return a p-value as it is printed: "p = 0.041", "p < 0.001"."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.2f}" if p >= 0.095 else f"p = {p:.3f}"
+
+
+def p_cell(p: float) -> str:
+    """Return a p-value as a column of p-values has it: "0.041", "< 0.001"."""
+    return format_p(p).removeprefix("p = ").removeprefix("p ")
 
 
 def caveat(study: optuna.Study) -> str:

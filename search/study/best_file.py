@@ -65,7 +65,8 @@ Time = Annotated[str, AfterValidator(_require_moment)]
 class ResultTable(StrictModel):
     """The best trial: its value is the best epoch's relative MSE on validation.
 
-    With folds the value is the mean over them, and the epoch the last fold's.
+    With folds the value is the mean over them at the epoch that they share; in studies of version
+    0.1 each had its own, and the epoch is the last fold's.
     """
 
     study: str = Field(min_length=1)

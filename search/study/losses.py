@@ -64,8 +64,8 @@ def record_losses(
     study = trial.study
     if StudySpec.stored(study) is not None:
         raise ConfigError(
-            f"study {study.study_name!r} must be one of your own objective, but foretune runs it "
-            "and records its losses"
+            f"record_losses is for objectives of your own, but study {study.study_name!r} is one "
+            "that foretune runs, and its losses are recorded"
         )
     named = benchmark if isinstance(benchmark, Mapping) else {_BENCHMARK: benchmark}
     if not named:

@@ -9,7 +9,7 @@ from optuna.trial import Trial
 
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
-from foretune.models.forecasts.intervals import conformal_widths
+from foretune.models.forecasts.intervals import adaptive_widths, running_volatility
 from foretune.models.forecasts.metrics import Assessment, validation_growth
 from foretune.models.training.results import EpochResult
 from foretune.search.figures.deferred import recipe
@@ -57,12 +57,17 @@ def _window(best: Sequence[EpochResult], folds: Sequence[DevelopmentData]) -> Fo
     growth = np.concatenate([result.forecasts[0] for result in best])
     actual = np.concatenate([validation_growth(fold)[0] for fold in folds])
     last = folds[-1]
+    origins = np.concatenate([fold.split.validation_origins for fold in folds])
+    volatility = running_volatility(last.spaces[0].levels(last.values[0]))
+    widths = adaptive_widths(
+        np.abs(growth - actual), origins, volatility[origins], overlap=last.split.overlap
+    )
     return ForecastWindow.of_last(
         last.time,
         last.values[0],
-        np.concatenate([fold.split.validation_origins for fold in folds]),
+        origins,
         growth,
-        conformal_widths(growth, actual),
+        widths,
         overlap=last.split.overlap,
         space=last.spaces[0],
         label=Label.of(last),

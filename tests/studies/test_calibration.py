@@ -119,7 +119,7 @@ def test_few_false_alarms_on_walks(cell: StudyCell) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", [*MARKET_CELLS, *SKILL_CELLS], ids=str)
-def test_skill_is_found_where_it_is_alone(cell: StudyCell) -> None:
+def test_skill_is_found_only_where_it_is(cell: StudyCell) -> None:
     assert [cell.judge(seed)["claim"] for seed in (500, 501)] == [cell in SKILL_CELLS] * 2
 
 

@@ -85,7 +85,8 @@ def test_a_study_of_any_objective_is_judged_by_its_losses(command: Run) -> None:
     assert code == 0, err
     winner = max(study.trials[:8], key=lambda trial: trial.params["gain"]).number
     words = " ".join(out.split())
-    assert words.startswith(f"Trial {winner} beats <i>last</i> value, the best baseline, beyond")
+    assert words.startswith("Some trial beats <i>last</i> value, the best baseline, beyond chance")
+    assert f"trial {winner}, the best one, has mean loss" in words
     assert "Not counted, trial 8: trial 8 must have stored losses_by_origin.csv" in words
     assert "sealed" not in words
     folder = Path("results/any")

@@ -74,7 +74,7 @@ def opened(study: optuna.Study, prices: PriceSeries, sealed: Report) -> Report:
 def test_a_sealed_report_opens_nothing_and_says_so(sealed: Report) -> None:
     assert sealed.test is None
     assert sealed.shrinkage is None
-    assert "This verdict leaves the test sealed." in sealed.verdict
+    assert "This verdict does not use the test." in sealed.verdict
     assert set(metrics_table(sealed)["part"]) == {"validation"}
     assert set(forecasts_table(sealed)["part"]) == {"validation"}
 

@@ -245,9 +245,9 @@ def test_one_sided_with_few_independent_forecasts(independent: int) -> None:
                 ).p_value
                 < 0.05
             )
-    # Due are 30 of 600; more than 47 would be one chance in 1000.
+    # Due are 30 of 600; more than 47 would be one chance in 1000. T - 1 claims too often.
     assert claimed[independent - 1] <= 47
-    assert claimed[None] > claimed[independent - 1]
+    assert claimed[None] > 40
 
 
 def test_no_resample_above_the_gain_is_not_a_p_value_of_zero() -> None:

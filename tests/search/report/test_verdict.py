@@ -45,14 +45,14 @@ def judged(p: float, **others: Any) -> Verdict:
     return Verdict(**values | others)
 
 
-SEALED = "This verdict leaves the test sealed."
+SEALED = "This verdict does not use the test."
 NONE = (
     "No trial beats ridge on lags, the best baseline, beyond chance (p = 0.41, 30 trials): "
     "trial 7, the best one, has relative MSE 0.944 against 0.971."
 )
 FOUND = (
-    "Trial 7 beats ridge on lags, the best baseline, beyond chance: relative MSE 0.944 against "
-    "0.971 on validation (p = 0.012 for the best of 30 trials)."
+    "Some trial beats ridge on lags, the best baseline, beyond chance (p = 0.012, 30 trials): "
+    "trial 7, the best one, has relative MSE 0.944 against 0.971."
 )
 
 
@@ -75,8 +75,8 @@ DOES_NOT = (
     "beyond chance: relative MSE {} against 0.970 (p = {}). "
 )
 ON_VALIDATION = {
-    0.01: "On validation trial 7 beats ridge on lags beyond chance: relative MSE 0.944 against "
-    "0.971 (p = 0.010 for the best of 30 trials).",
+    0.01: "On validation some trial beats ridge on lags beyond chance (p = 0.010, 30 trials): "
+    "trial 7, the best one, has relative MSE 0.944 against 0.971.",
     0.5: "On validation no trial beats ridge on lags beyond chance (p = 0.50, 30 trials): trial 7, "
     "the best one, has relative MSE 0.944 against 0.971.",
 }
@@ -117,7 +117,7 @@ def test_one_baseline_is_not_called_the_best() -> None:
 def test_losses_of_any_unit_are_shown_by_their_digits() -> None:
     own = {"score": "mean_loss", "value": 12345.678, "benchmark_value": 23456.7}
     found = str(judged(0.01, **own))
-    assert "mean loss 1.235e+04 against 2.346e+04 on validation" in found
+    assert "has mean loss 1.235e+04 against 2.346e+04." in found
     assert "sealed" not in found  # another objective has no such test
     assert "has mean loss 0.01235 against 0.5." in str(
         judged(0.5, **own | {"value": 0.0123456, "benchmark_value": 0.5})
@@ -126,12 +126,29 @@ def test_losses_of_any_unit_are_shown_by_their_digits() -> None:
 
 def test_few_origins_are_mentioned() -> None:
     said = "With 4 validation origins that do not overlap, a small gain would go unnoticed."
-    few, many = (
-        str(judged(0.5, against={"ridge on lags": ability(0.5, independent=count)}))
-        for count in (4, 50)
+    few, many, found = (
+        str(judged(p, against={"ridge on lags": ability(p, independent=count)}))
+        for p, count in ((0.5, 4), (0.5, 50), (0.01, 4))
     )
     assert few.endswith(f"{said} {SEALED}")
-    assert "overlap" not in many
+    assert "overlap" not in many + found
+
+
+@pytest.mark.parametrize(
+    ("origins", "said"),
+    [(1, "1 validation origin is too"), (13, "13 validation origins are too"), (14, None)],
+)
+def test_fewer_than_two_blocks_are_said_to_be_too_few(origins: int, said: str | None) -> None:
+    """A block is of 7 origins here."""
+    too_few = replace(ability(1.0, independent=1), origins=origins)
+    words = str(judged(1.0, against={"ridge on lags": too_few}))
+    assert (f"{said} few to claim anything." in words) == (said is not None)
+    assert ("would go unnoticed" in words) == (said is None)
+
+
+def test_trials_that_are_not_counted_are_named() -> None:
+    said = str(judged(0.41, left_out="Not counted, trial 3: it has no losses."))
+    assert said == f"{NONE} Not counted, trial 3: it has no losses. {SEALED}"
 
 
 def test_one_trial_is_no_plural() -> None:
@@ -159,6 +176,7 @@ def test_the_document_is_json_and_holds_what_the_words_say() -> None:
         "benchmark_relative_mse": 0.9712,
         "p_values": {"persistence": 0.001, "ridge on lags": 0.0123},
         "test": None,
+        "why_not_scored": None,
     }
     same = DieboldMariano(statistic=-math.inf, p_value=0.0, mean_difference=-0.1)
     test = replace(outcome(0.95, 0.003), against_benchmark=same)

@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from statsmodels.stats.proportion import proportion_confint
 
 from foretune.datasets import PriceSeries
@@ -157,12 +157,13 @@ def test_a_trial_of_folds_goes_on_from_its_snapshot(
     data, study = DataRef.of(folds[:2]), optuna.create_study()
 
     def trained(epochs: int | None) -> FrozenTrial:
-        trial, ended = study.ask(), None
-        while ended is None:
+        trial = study.ask()
+        for _ in range(config.epochs):
             record = TrialRecord(trial, config, folds[:2], shared_epoch=shared_epoch)
             answer = advance((record.state,), data, Budget(seconds=1e9, epochs=epochs))
             assert not isinstance(answer, Missing)
-            ended = record.take(answer[0])
+            if record.take(answer[0]) == TrialState.COMPLETE:
+                break
             record.save_snapshot()
         record.end()
         study.tell(trial, record.value)
