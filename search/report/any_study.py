@@ -62,8 +62,8 @@ class LossReport:
             f"**{plain(self.verdict)}**",
             markdown_table(rows, ["forecast", "mean loss"]),
             f"Mean over {self.finding.origins} origins (horizon {self.horizon}, stride "
-            f"{self.stride}), of the best {len(trials)} of {self.finding.trials} trials and of what "
-            "they are compared with. The winner has the lowest mean; it was chosen on these "
+            f"{self.stride}), of the best {len(trials)} of {self.finding.trials} trials and of "
+            "what they are compared with. The winner has the lowest mean; it was chosen on these "
             "origins, so its loss flatters it. Rows that no trial has been scored on would say "
             "what it is worth.",
             "## How sure this is",
