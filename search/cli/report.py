@@ -26,7 +26,7 @@ from foretune.search.report.any_study import make_loss_report
 from foretune.search.report.files import require_report_place, write_report
 from foretune.search.report.replay import replay as train_again
 from foretune.search.report.report import make_report
-from foretune.search.report.verdict import openings_of_test
+from foretune.search.report.verdict import openings_of_test, verdict
 from foretune.search.review.progress import show_training
 from foretune.search.run import NAME_PATTERN
 from foretune.search.storage.connect import load_study
@@ -65,7 +65,7 @@ def report(
     if not (out or NAME_PATTERN.fullmatch(name)):
         raise ConfigError(f"--out must be given for study {name!r}: its name cannot be a folder's")
     folder = require_report_place(out or Path("results") / name)
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     if StudySpec.stored(study) is None:
         if open_test:
             raise ConfigError(
@@ -84,11 +84,13 @@ def report(
         return
     series = read_aloud(lambda: study_series(study, data, **reading))
     if open_test and sys.stdin is not None and sys.stdin.isatty():
+        verdict(study)  # one that cannot be judged is refused before anybody is asked
         click.echo(openings_of_test(study))
         open_test = click.confirm(
             "Open it? Whatever is decided afterwards may have seen it, and that stays recorded"
         )
-        click.echo("The test is opened." if open_test else "The test stays sealed.")
+        if not open_test:
+            click.echo("The test is not opened.")
     use_compile_cache()
     with stop_on_signal() as stop:
         with show_training(f"study {name}: training its best configs once more", stop) as on_epoch:

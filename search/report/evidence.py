@@ -20,10 +20,9 @@ from foretune.search.report.significance import (
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.best import rank, trial_config
 from foretune.search.study.losses import (
-    BASELINE_LOSSES,
-    MAX_LOSS,
     load_baseline_losses,
     load_losses,
+    recorded_losses,
     recorded_spacing,
 )
 from foretune.search.study.spec import StudySpec
@@ -92,27 +91,27 @@ def scored_trials(study: optuna.Study) -> ScoredTrials:
     spec, baselines = StudySpec.stored(study), load_baseline_losses(study)
     if spec is None:
         horizon, stride = recorded_spacing(study)
-        if not baselines:
-            raise ConfigError(f"study {study.study_name!r} must have its {BASELINE_LOSSES}")
-        origins, least = len(next(iter(baselines.values()))), -MAX_LOSS
+        origins = len(next(iter(baselines.values()), ()))
     else:
         horizon, stride = spec.split.horizon, spec.split.stride
         folds = walk_forward(spec.split_days(spec.prices.days), spec.split.folds)
-        origins, least = sum(len(fold.validation_origins) for fold in folds), 0.0
+        origins = sum(len(fold.validation_origins) for fold in folds)
     losses: dict[int, Losses] = {}
     left_out = {}
     for trial in complete:
         try:
-            if spec is not None:
-                _require_whole(trial)
-            found = load_losses(storage_of(study), trial, "loss", origins=origins, least=least)
-            if spec is not None and not baselines:
-                (persistence,) = load_losses(storage_of(study), trial, "persistence_loss")
-                baselines = {"persistence": persistence}
+            if spec is None:
+                losses[trial.number] = recorded_losses(trial, origins)
+                continue
+            _require_whole(trial)
+            own, persistence = load_losses(
+                storage_of(study), trial, "loss", "persistence_loss", origins=origins
+            )
         except ForetuneError as error:
             left_out[trial.number] = str(error)
         else:
-            losses[trial.number] = found[0]
+            losses[trial.number] = own
+            baselines = baselines or {"persistence": persistence}
     if not losses:
         raise ConfigError(
             f"study {study.study_name!r} must have a complete trial that can be judged, but none "

@@ -69,7 +69,8 @@ class Verdict:
     test of all completed trials against each baseline by name, and ``benchmark`` is the best of
     these. ``test`` is None where the report left the test closed, or where what it holds cannot be
     scored, for the reason ``why_not_scored``. ``left_out`` says which completed trials are not
-    counted, and why.
+    counted, and why, and ``best_by_value`` which trial is the best one by the value of another
+    objective.
 
     Example:
         >>> verdict(load_study("sp500")).claim
@@ -85,6 +86,7 @@ class Verdict:
     test: OutcomeOnTest | None = None
     why_not_scored: str | None = None
     left_out: str = ""
+    best_by_value: int | None = None
 
     @property
     def skill(self) -> SPAResult:
@@ -131,6 +133,8 @@ class Verdict:
     def __str__(self) -> str:
         """Return the verdict in words: of the opened test first, then of the search."""
         sentences = [self._on_test(), self.on_validation(), self.left_out, self._on_power()]
+        if self.best_by_value not in (None, self.trial):
+            sentences.append(f"By its value trial {self.best_by_value} is the study's best.")
         if not self._is_opened and self.score == OBJECTIVE_NAME:
             sentences.append("This verdict does not use the test.")
         return " ".join(filter(None, sentences))
@@ -234,7 +238,13 @@ def verdict_of(
         test=test,
         why_not_scored=why_not_scored,
         left_out=evidence.left_out,
+        best_by_value=None if is_ours else _best_by_value(study),
     )
+
+
+def _best_by_value(study: optuna.Study) -> int | None:
+    found = best_so_far(study) if len(study.directions) == 1 else None
+    return None if found is None else found.number
 
 
 def is_significant(p: float) -> bool:

@@ -9,29 +9,29 @@ import numpy as np
 import optuna
 from numpy.typing import ArrayLike, NDArray
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 
 from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError
-from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
-from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.storage.artifacts import artifact_names, load_artifact
+from foretune.search.storage.optuna_internals import storage_of, study_id, trial_id
 from foretune.search.study.spec import StudySpec
 
 LOSSES_BY_ORIGIN = "losses_by_origin.csv"
-BASELINE_LOSSES = "baseline_losses.csv"
 
 # More than the square of any number that a network puts out, and squared itself still a number.
 MAX_LOSS = 1e100
 
-# Of a study whose objective records its losses: its horizon and its stride.
-_ATTRIBUTE = "foretune_losses"
+# Attributes that Optuna's pages do not show: the losses of baselines by name; of a study whose
+# objective records its losses, its horizon and stride, and those of each trial.
+_BASELINES, _SPACING, _OWN = "foretune:baseline_losses", "foretune:spacing", "foretune:losses"
 _BENCHMARK = "the benchmark"
 
 Losses = NDArray[np.float64]
 
 
 def record_losses(
-    trial: Trial,
+    trial: Trial | FixedTrial,
     losses: ArrayLike,
     *,
     benchmark: ArrayLike | Mapping[str, ArrayLike],
@@ -40,11 +40,11 @@ def record_losses(
 ) -> None:
     """Keep a trial's losses by origin, for :func:`verdict` and ``foretune report``.
 
-    For the objective of any Optuna study, whatever it trains. All trials of the study are scored at
-    the same origins, and are compared with the same benchmark.
+    For the objective of any Optuna study, whatever it trains, in any storage. All trials of the
+    study are scored at the same origins, and are compared with the same benchmark.
 
     Args:
-        trial: the one that runs.
+        trial: the one that runs; of a ``FixedTrial``, which has no study, nothing is kept.
         losses: its loss at each forecast origin of validation [O], in time order; lower is better.
         benchmark: the losses of a forecast that trains nothing, at the same origins [O]; of several
             by name, the best one is what trials have to beat.
@@ -52,7 +52,7 @@ def record_losses(
         stride: steps from one origin to the next.
 
     Raises:
-        ConfigError: the losses are not finite, of other origins than the benchmark's, or an earlier
+        ConfigError: the losses are not finite, of other origins than the benchmark's, or a complete
             trial has recorded another benchmark, horizon or stride; foretune runs the study.
 
     Example:
@@ -61,17 +61,13 @@ def record_losses(
         ...     record_losses(trial, errors**2, benchmark={"last value": naive_errors**2})
         ...     return np.mean(errors**2)
     """
-    study = trial.study
-    if StudySpec.stored(study) is not None:
-        raise ConfigError(
-            f"record_losses is for objectives of your own, but study {study.study_name!r} is one "
-            "that foretune runs, and its losses are recorded"
-        )
+    if not isinstance(trial, Trial | FixedTrial):
+        raise ConfigError(f"trial must be a running trial of Optuna, but got {trial!r:.80}")
     named = benchmark if isinstance(benchmark, Mapping) else {_BENCHMARK: benchmark}
     if not named:
         raise ConfigError("benchmark must hold the losses of at least 1 forecast, but got none")
     own = _by_origin("losses", losses)
-    baselines = {str(name): _by_origin(f"losses of {name}", found) for name, found in named.items()}
+    baselines = {_name(name): _by_origin(f"losses of {name}", x) for name, x in named.items()}
     for name, found in baselines.items():
         if len(found) != len(own):
             raise ConfigError(
@@ -80,33 +76,55 @@ def record_losses(
             )
     require_whole_number("horizon", horizon)
     require_whole_number("stride", stride)
-    about = {"horizon": int(horizon), "stride": int(stride)}
-    before = study.user_attrs.get(_ATTRIBUTE)
-    if before is None:
+    if isinstance(trial, FixedTrial):
+        return
+    study, storage = trial.study, storage_of(trial.study)
+    if StudySpec.stored(study) is not None:
+        raise ConfigError(
+            f"record_losses is for objectives of your own, but study {study.study_name!r} is one "
+            "that foretune runs, and its losses are recorded"
+        )
+    spacing = [int(horizon), int(stride)]
+    differs = _difference(study, spacing, baselines)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if differs and any(_OWN in other.system_attrs for other in complete):
+        raise ConfigError(differs)
+    storage.set_trial_system_attr(trial_id(trial), _OWN, own.tolist())
+    if differs:
         save_baseline_losses(study, baselines)
-        study.set_user_attr(_ATTRIBUTE, about)
-    else:
-        _require_same(study, before, about, baselines)
-    save_artifacts(storage_of(study), trial, {LOSSES_BY_ORIGIN: _table({"loss": own})})
+        storage.set_study_system_attr(study_id(study), _SPACING, spacing)
 
 
-def _require_same(
-    study: optuna.Study, before: object, about: dict[str, int], baselines: Mapping[str, Losses]
-) -> None:
-    """Refuse what cannot be compared with the losses of earlier trials."""
-    whose = f"of every trial of study {study.study_name!r}"
-    if before != about:
-        raise ConfigError(f"horizon and stride {whose} must be {before}, but got {about}")
-    stored = load_baseline_losses(study)
+def _difference(
+    study: optuna.Study, spacing: list[int], baselines: Mapping[str, Losses]
+) -> str | None:
+    """Say what is not as earlier trials have recorded it; None where all is the same."""
+    attributes = storage_of(study).get_study_system_attrs(study_id(study))
+    whose, stored = f"of every trial of study {study.study_name!r}", load_baseline_losses(study)
+    if (before := attributes.get(_SPACING)) != spacing:
+        return (
+            f"horizon and stride {whose} must be the same, {before}, but are {spacing}; begin a "
+            "new study for others"
+        )
     if stored.keys() != baselines.keys():
-        names = ", ".join(map(repr, stored))
-        raise ConfigError(f"benchmark {whose} must be {names}, but got {', '.join(baselines)}")
+        return (
+            f"benchmark {whose} must be {', '.join(stored)}, but got {', '.join(baselines)}; begin "
+            "a new study for others"
+        )
     for name, losses in baselines.items():
-        if not np.array_equal(stored[name], losses):
-            raise ConfigError(
-                f"benchmark {whose} must have the same losses, but those of {name} differ: are "
-                "all trials scored at the same origins?"
+        if len(losses) != len(stored[name]):
+            return (
+                f"losses of {name} {whose} must be of the same {len(stored[name])} origins, but "
+                f"are of {len(losses)}"
             )
+        if len(wrong := np.flatnonzero(losses != stored[name])):
+            first = wrong[0]
+            return (
+                f"losses of {name} {whose} must be the same, but {len(wrong)} of {len(losses)} "
+                f"differ, the first at origin {first}: {stored[name][first]} before and "
+                f"{losses[first]} now; begin a new study for other origins"
+            )
+    return None
 
 
 def recorded_spacing(study: optuna.Study) -> tuple[int, int]:
@@ -115,8 +133,8 @@ def recorded_spacing(study: optuna.Study) -> tuple[int, int]:
     Raises:
         ConfigError: it has recorded none.
     """
-    match study.user_attrs.get(_ATTRIBUTE):
-        case {"horizon": int(horizon), "stride": int(stride)} if min(horizon, stride) >= 1:
+    match storage_of(study).get_study_system_attrs(study_id(study)).get(_SPACING):
+        case [int(horizon), int(stride)] if min(horizon, stride) >= 1:
             return horizon, stride
     raise ConfigError(
         f"study {study.study_name!r} must be one that foretune made, or whose objective calls "
@@ -124,31 +142,34 @@ def recorded_spacing(study: optuna.Study) -> tuple[int, int]:
     )
 
 
+def recorded_losses(trial: FrozenTrial, origins: int) -> Losses:
+    """Return the losses [O] that a trial of an objective of one's own has recorded.
+
+    Raises:
+        ConfigError: it has recorded none, or of other origins than the baselines' O.
+    """
+    if _OWN not in trial.system_attrs:
+        raise ConfigError("its objective has not called record_losses")
+    losses = _by_origin("its losses", trial.system_attrs[_OWN])
+    if len(losses) != origins:
+        raise ConfigError(f"its losses must be of {origins} origins, but are of {len(losses)}")
+    return losses
+
+
 def save_baseline_losses(study: optuna.Study, losses: Mapping[str, Losses]) -> None:
     """Keep the losses of each baseline by origin [O] with the study."""
-    save_artifacts(storage_of(study), study, {BASELINE_LOSSES: _table(losses)})
+    document = {name: found.tolist() for name, found in losses.items()}
+    storage_of(study).set_study_system_attr(study_id(study), _BASELINES, document)
 
 
 def load_baseline_losses(study: optuna.Study) -> dict[str, Losses]:
-    """Return the losses of each baseline by origin [O]; none of an older study.
-
-    Raises:
-        ConfigError: the file is not what foretune writes.
-    """
-    storage = storage_of(study)
-    if BASELINE_LOSSES not in artifact_names(storage, study):
-        return {}
-    what = f"{BASELINE_LOSSES} of study {study.study_name!r}"
-    rows = _rows(load_artifact(storage, study, BASELINE_LOSSES), what)
-    return {name: _column(rows, name, what, -MAX_LOSS) for name in (rows[0] if rows else {})}
+    """Return the losses of each baseline by origin [O]; none of an older study."""
+    found = storage_of(study).get_study_system_attrs(study_id(study)).get(_BASELINES, {})
+    return {name: np.array(losses, dtype=np.float64) for name, losses in found.items()}
 
 
 def load_losses(
-    storage: BaseStorage,
-    trial: FrozenTrial,
-    *columns: str,
-    origins: int | None = None,
-    least: float = 0.0,
+    storage: BaseStorage, trial: FrozenTrial, *columns: str, origins: int | None = None
 ) -> list[Losses]:
     """Return columns of a trial's losses by origin [O], to the last bit as they were stored.
 
@@ -157,7 +178,6 @@ def load_losses(
         trial: one that has ended.
         columns: ``loss``, or ``persistence_loss`` for those of persistence.
         origins: how many there must be, O; None for any number.
-        least: what no loss is below.
 
     Raises:
         ConfigError: the trial has stored none, or the file is not what foretune writes.
@@ -166,18 +186,31 @@ def load_losses(
         raise ConfigError(f"trial {trial.number} must have stored {LOSSES_BY_ORIGIN}, but has not")
     what = f"{LOSSES_BY_ORIGIN} of trial {trial.number}"
     rows = _rows(load_artifact(storage, trial, LOSSES_BY_ORIGIN), what)
-    losses = [_column(rows, column, what, least) for column in columns]
+    losses = [_column(rows, column, what) for column in columns]
     if origins not in (None, len(rows)):
         raise ConfigError(f"{what} must have {origins} origins, but has {len(rows)}")
     return losses
 
 
+def _name(name: object) -> str:
+    """Return the name of a benchmark, which stands in sentences and tables."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise ConfigError(f"names of benchmarks must be printable text, but got {name!r:.80}")
+    return name
+
+
 def _by_origin(name: str, losses: ArrayLike) -> Losses:
     """Return losses as numbers [O], refusing what is none."""
+    if isinstance(losses, np.ma.MaskedArray):
+        losses = np.ma.filled(losses.astype(np.float64), np.nan)
     try:
-        values = np.asarray(losses, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} must be numbers, but got {losses!r:.100}") from None
+        values = np.asarray(losses)
+        if values.dtype.kind not in "biufO":
+            raise TypeError
+        values = values.astype(np.float64)
+    except Exception:  # arrays of other libraries raise what they like
+        shown = " ".join(f"{losses!r:.100}".split())
+        raise ConfigError(f"{name} must be real numbers, but got {shown}") from None
     if values.ndim != 1 or len(values) == 0:
         raise ConfigError(
             f"{name} must be one number for each forecast origin, but has shape {values.shape}"
@@ -191,15 +224,6 @@ def _by_origin(name: str, losses: ArrayLike) -> Losses:
     return values
 
 
-def _table(columns: Mapping[str, Losses]) -> str:
-    """Write columns as CSV, floats so that they read back the same."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(map(repr, column.tolist()) for column in columns.values()), strict=True))
-    return text.getvalue()
-
-
 def _rows(content: bytes, what: str) -> list[dict[str, Any]]:
     try:
         return list(csv.DictReader(io.StringIO(content.decode())))
@@ -207,18 +231,17 @@ def _rows(content: bytes, what: str) -> list[dict[str, Any]]:
         raise ConfigError(f"{what} must be a CSV file in UTF-8") from None
 
 
-def _column(rows: Sequence[Mapping[str, str]], column: str, what: str, least: float) -> Losses:
+def _column(rows: Sequence[Mapping[str, str]], column: str, what: str) -> Losses:
     try:
         # Not pandas, whose quick way to read a number can miss its last bit.
         losses = np.array([float(row[column]) for row in rows])
     except (KeyError, TypeError, ValueError):
         raise ConfigError(f"{what} must be a CSV file with a {column!r} in each line") from None
     # A NaN is no number between others.
-    wrong = losses[~((losses >= least) & (losses <= MAX_LOSS))]
+    wrong = losses[~((losses >= 0) & (losses <= MAX_LOSS))]
     if len(losses) == 0 or len(wrong):
         found = "none" if len(losses) == 0 else f"{wrong[0]}"
         raise ConfigError(
-            f"{what} must have a {column} from {least:g} to {MAX_LOSS:g} in each line, but has "
-            f"{found}"
+            f"{what} must have a {column} from 0 to {MAX_LOSS:g} in each line, but has {found}"
         )
     return losses

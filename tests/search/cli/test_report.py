@@ -50,7 +50,7 @@ def test_on_a_terminal_it_asks_once_before_the_test_is_opened(
     assert code == 0, err
     assert out.count("[y/N]") == 1
     assert "The test is sealed: no study of this storage has opened it." in out
-    assert "The test stays sealed." in out
+    assert "The test is not opened." in out
     assert json.loads(Path("results/s/verdict.json").read_text())["test"] is None
     os.write(terminal, b"y\n")
     code, out, err = command("report", "--study", "s", "--top", "1", "--open-test")
@@ -87,7 +87,8 @@ def test_a_study_of_any_objective_is_judged_by_its_losses(command: Run) -> None:
     words = " ".join(out.split())
     assert words.startswith("Some trial beats <i>last</i> value, the best baseline, beyond chance")
     assert f"trial {winner}, the best one, has mean loss" in words
-    assert "Not counted, trial 8: trial 8 must have stored losses_by_origin.csv" in words
+    assert "Not counted, trial 8: its objective has not called record_losses." in words
+    assert "By its value trial 8 is the study's best." in words
     assert "sealed" not in words
     folder = Path("results/any")
     assert {file.name for file in folder.iterdir()} == {
