@@ -36,6 +36,7 @@ def run(text: str, folder: Path) -> list[str]:
         "COLUMNS": "80",
         "FORETUNE_CACHE_DIR": str(folder / "cache"),
     }
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     environment.pop("FORETUNE_STORAGE", None)
     written = []
     for block in BLOCK.finditer(text):
