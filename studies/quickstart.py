@@ -35,7 +35,7 @@ NEXT = f"""
 What next:
   .venv/bin/foretune dashboard        look at the study in a browser; so does make dashboard
   .venv/bin/foretune report --study {STUDY}
-                                      is the winner more than luck? The test stays closed;
+                                      is the winner more than luck? The test stays sealed;
                                       --open-test opens it, and writes that down
   .venv/bin/foretune fit {OUT}/best.toml --out {OUT}/model
                                       train the best config, validation days included

@@ -180,6 +180,8 @@ def real_levels(name: str) -> Array:
         values = sm.datasets.co2.load_pandas().data["co2"].interpolate()
     elif name == "elnino":
         values = sm.datasets.elnino.load_pandas().data.iloc[:, 1:].stack()
+    elif name == "sunspots":
+        values = sm.datasets.sunspots.load_pandas().data["SUNACTIVITY"]
     elif name == "bikes":
         return load_sample("bikes").target
     else:
@@ -188,7 +190,8 @@ def real_levels(name: str) -> Array:
 
 
 @pytest.mark.parametrize(
-    ("name", "horizon"), [("co2", 24), ("elnino", 12), ("bikes", 24), ("sp500", 50)]
+    ("name", "horizon"),
+    [("co2", 24), ("elnino", 12), ("bikes", 24), ("sp500", 50), ("sunspots", 5)],
 )
 def test_intervals_of_persistence_hold_on_test_parts(name: str, horizon: int) -> None:
     """Where nothing was chosen on: over all, and in calm, middling and restless times."""
@@ -202,6 +205,9 @@ def test_intervals_of_persistence_hold_on_test_parts(name: str, horizon: int) ->
     shown = np.zeros_like(actual[test]), actual[test], widths[test]
     assert 0.86 < coverage_by_step(*shown).mean() < 0.94
     thirds = coverage_by_volatility(*shown, volatility[test])
+    if name == "sunspots":  # 56 origins of a year each: thirds of them cannot tell
+        assert thirds.min() > 0.7
+        return
     assert 0.82 < thirds.min() < thirds.max() < 0.96
 
 
