@@ -18,7 +18,7 @@ def test_the_tour_runs_as_it_is_printed(tmp_path: Path) -> None:
             assert_same_output(block["output"], output)
     said = " ".join(" ".join(ran).split())
     assert "as in the study" in said
-    assert "This report left the test closed." in said
+    assert "This verdict does not use the test." in said
     assert "the values are comparable" in said
     forecast = pd.read_csv(tmp_path / "forecast.csv")
     assert list(forecast.columns) == ["date", "forecast", "lower", "upper"]
