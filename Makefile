@@ -2,7 +2,7 @@
 # make test         the quick tests
 # make test-slow    the tests that take minutes: crashes, a browser, the tutorial at full size
 # make check        ruff, formatting, mypy
-# make bench        foretune and its peers on the same work, side by side; half an hour
+# make bench        foretune and its peers on the same work, side by side, speed and accuracy; hours
 # make calibration  how often the verdict is right where the truth is known; a quarter of an hour
 # make dashboard    look at the studies in a browser: STORAGE=sqlite:///foretune.db PORT=8080
 # make clean        remove what can be made again; studies and results stay
@@ -36,6 +36,7 @@ check: .venv/installed .typing/foretune
 
 bench: .venv/installed .venv-bench/installed
 	$(BIN)/python tests/benchmarks/run.py --peers .venv-bench
+	$(BIN)/python tests/benchmarks/accuracy.py --peers .venv-bench
 
 calibration: .venv/installed
 	$(BIN)/python -m foretune.studies.calibration --docs docs/calibration.md

@@ -59,6 +59,11 @@ _RECENT_WEEKS = 4
 _LEAST_DAYS_OF_SESSIONS = 14
 
 
+def shown(time: Any) -> str:
+    """Write a time without what is always zero."""
+    return str(time).removesuffix(" 00:00:00")
+
+
 def row_number(row: int) -> str:
     """Name a row in an error message, counted from 0."""
     return f"row {row}"
@@ -196,9 +201,9 @@ class Calendar:
             absent = not gaps and row > 0 and bool(clock[row] > expected[row])
             remedy = "fill missing rows with missing='ffill' or missing='interpolate', or" * absent
             raise DataError(
-                f"{where(row)}: time must be {_shown(expected[row])} ({self}"
-                + f", one step after {_shown(time[row - 1])}" * (row > 0)
-                + f"), but got {_shown(time[row])}; {remedy or 'remove the row, or'} give freq=, "
+                f"{where(row)}: time must be {shown(expected[row])} ({self}"
+                + f", one step after {shown(time[row - 1])}" * (row > 0)
+                + f"), but got {shown(time[row])}; {remedy or 'remove the row, or'} give freq=, "
                 "which may be 'steps' to count rows"
             )
 
@@ -225,6 +230,26 @@ class Calendar:
             angle = 2 * np.pi * np.asarray(_CYCLES[name](time), dtype=np.float64)
             found |= {f"{name}_sin": np.sin(angle), f"{name}_cos": np.cos(angle)}
         return found
+
+    def default_features(self) -> tuple[str, ...]:
+        """Return the names of :meth:`features` that tell one step of a year from another.
+
+        Example:
+            >>> Calendar(frequency="15min").default_features()
+            ('minute', 'hour', 'weekday')
+        """
+        if self.frequency == STEPS:
+            return ()
+        offset = None if self.frequency == SESSIONS else _offset(self.frequency)
+        if offset is None or isinstance(offset, offsets.BusinessDay):
+            return ("weekday",)
+        if _is_tick(offset) or isinstance(offset, offsets.Day):
+            step = pd.Timedelta(offset).value if _is_tick(offset) else _DAY
+            if step >= _DAY:
+                return ("weekday", "day_of_year")
+            return ("minute",) * (step % _TICKS["h"] > 0) + ("hour", "weekday")
+        unit = _parts(self.frequency)[1]
+        return {"Y": (), "Q": ("month",), "M": ("month",)}.get(unit, ("day_of_year",))
 
     def _fit(self, time: pd.Index) -> float:
         """Return the share of rows of ``time`` [N] that the next step follows."""
@@ -333,7 +358,7 @@ def checked_time(time: pd.Index, where: Callable[[int], str] = row_number) -> pd
             row = int(((time.year < 1678) | (time.year > 2261)).argmax())
             raise DataError(
                 f"{where(row)}: time must be of the years 1678 to 2261, but got "
-                f"{_shown(time[row])}; whole numbers, such as the year alone, may be any"
+                f"{shown(time[row])}; whole numbers, such as the year alone, may be any"
             ) from None
     else:
         time = time.astype("int64")
@@ -342,9 +367,9 @@ def checked_time(time: pd.Index, where: Callable[[int], str] = row_number) -> pd
     if wrong.any():
         row = int(wrong.argmax()) + 1
         now, before = time[row], time[row - 1]
-        problem = "is there twice" if now == before else f"follows {_shown(before)}"
+        problem = "is there twice" if now == before else f"follows {shown(before)}"
         raise DataError(
-            f"{where(row)}: time must increase from row to row, but {_shown(now)} {problem}; "
+            f"{where(row)}: time must increase from row to row, but {shown(now)} {problem}; "
             + ("keep one row of each time" if now == before else "sort the rows")
         )
     return time
@@ -428,7 +453,7 @@ def _given(frequency: str, time: pd.Index) -> Calendar:
     if not 0 < len(weekdays) < 7:
         raise DataError(
             f"freq={SESSIONS!r} needs two weeks of rows, one a day, and a weekday without any, but "
-            f"the rows from {_shown(time[0])} to {_shown(time[-1])} are on "
+            f"the rows from {shown(time[0])} to {shown(time[-1])} are on "
             f"{_join(weekdays) or 'no weekday regularly'}; give freq='B' or freq='D'"
         )
     return Calendar(frequency=SESSIONS, weekdays=weekdays)
@@ -518,8 +543,3 @@ def _join(weekdays: tuple[int, ...]) -> str:
     if len(starts) == 1 and len(weekdays) > 2:
         return f"{_WEEKDAYS[starts[0]]} to {_WEEKDAYS[(starts[0] + len(weekdays) - 1) % 7]}"
     return " and ".join(_WEEKDAYS[day] for day in weekdays)
-
-
-def _shown(time: Any) -> str:
-    """Write a time without what is always zero."""
-    return str(time).removesuffix(" 00:00:00")

@@ -3,7 +3,7 @@
 Shapes: ``N`` is the number of rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -19,6 +19,7 @@ from foretune.datasets.calendar import (
     checked_time,
     infer_calendar,
     row_number,
+    shown,
 )
 from foretune.datasets.column_names import PERHAPS_TIMES, TARGETS, TIMES, plain
 from foretune.datasets.common.errors import ConfigError, DataError
@@ -113,6 +114,69 @@ def read_frame(
         target_name=target,
         remarks=tuple(remarks),
     )
+
+
+def future_table(
+    future: pd.DataFrame | Mapping[str, Any], names: Collection[str], known: pd.Index
+) -> tuple[pd.DataFrame, pd.Index | None]:
+    """Find later values of covariates in a table, and their times.
+
+    Args:
+        future: columns, or what pandas makes columns of.
+        names: the covariates; other columns but that of the time are left out.
+        known: earlier times, whose name, kind and zone the times must have.
+
+    Returns:
+        The columns of ``names`` that are there, as numbers or text, in which values may be
+        missing; and when each row is, or None where it has no times.
+
+    Raises:
+        DataError: no such table, no time or times of another kind; names them.
+    """
+    if not isinstance(future, pd.DataFrame):
+        if not isinstance(future, Mapping):
+            raise DataError(
+                "future covariates must be a DataFrame, or values by name, but got "
+                f"{type(future).__name__}"
+            )
+        wanted = {name: future[name] for name in future if name in {*names, known.name}}
+        try:
+            future = pd.DataFrame({name: pd.Series(values) for name, values in wanted.items()})
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                f"future covariates must be a list of values each, one a step: {error}"
+            ) from None
+    if future.empty:
+        return future, None
+    table, index = _flat(future)
+    is_dates = isinstance(known, pd.DatetimeIndex)
+    free = [name for name in _columns(table) if name not in names]
+    found = [name for name in free if name == known.name] or (
+        [name for name in free if _may_be_dates(table[name])] if is_dates else index
+    )
+    if len(found) > 1:
+        raise DataError(
+            f"the time of future covariates may be {' or '.join(found)}; keep one of them"
+        )
+    times = None
+    if found:
+        column = table[found[0]]
+        if is_dates or not _is_number(column):  # else 2020 is a number as good as any
+            column, _ = parse_times(column)
+        if column.isna().any():
+            raise DataError(
+                f"{row_number(_first(column.isna()))}: {found[0]} must be given, but is missing"
+            )
+        times = _index(column)
+        zones = [getattr(when, "tz", None) for when in (times, known)]
+        if isinstance(times, pd.DatetimeIndex) != is_dates or (None in zones and any(zones)):
+            raise DataError(
+                f"{found[0]} of future covariates must be of the kind and the time zone of "
+                f"{shown(known[-1])}, the last known one, but got {shown(times[0])}"
+            )
+        if isinstance(times, pd.DatetimeIndex):
+            times = (times.tz_convert(zones[1]) if zones[1] else times).as_unit("ns")
+    return table[[name for name in names if name in table]].apply(_values), times
 
 
 def parse_times(

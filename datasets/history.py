@@ -1,8 +1,10 @@
 """What a trained model remembers of its series, what continues it, and when the next steps are.
 
-Shapes: ``N`` is the number of known rows.
+Shapes: ``N`` is the number of known rows, ``K`` of further ones with future covariates, ``M`` of
+values that are given.
 """
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Self
@@ -11,8 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.calendar import Calendar, local_clock, zone_name
+from foretune.datasets.calendar import Calendar, local_clock, shown, zone_name
 from foretune.datasets.common.errors import DataError
+from foretune.datasets.covariates import GROUPS, require_known_ahead
+from foretune.datasets.frames import future_table
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.transforms import SpaceName
@@ -41,48 +45,74 @@ def moment(time: pd.Index, row: int) -> Moment:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class History:
-    """Known rows of one series.
+    """Known rows of one series, with its covariates; future ones K rows further.
 
-    ``values`` [N] are the target at ``time`` [N], which is on ``calendar``; ``digest`` is that of
-    the series which they were last taken from. The array is read-only.
+    ``series.digest`` is that of the data which the rows were last taken from.
     """
 
-    name: str
-    digest: str
-    time: pd.Index
-    values: NDArray[np.float64]
-    calendar: Calendar
-    error_space: SpaceName = "log"
-    target_name: str = "mid price"
-    unit: str | None = None
+    series: TimeSeries
 
     @classmethod
-    def of(cls, data: TimeSeries | PriceSeries) -> Self:
-        """Return what is remembered of ``data``."""
+    def of(cls, data: TimeSeries | PriceSeries, groups: Collection[str] = GROUPS) -> Self:
+        """Return what is remembered of ``data``, with these groups of its covariates."""
         series = data.series() if isinstance(data, PriceSeries) else data
+        others: dict[str, Any] = {group: {} for group in GROUPS if group not in groups}
         return cls(
-            name=series.name,
-            digest=series.digest,
-            time=series.time,
-            values=series.target,
-            calendar=series.calendar,
-            error_space=series.error_space,
-            target_name=series.target_name,
-            unit=series.unit,
+            series=replace(series, **others, data_digest=series.digest) if others else series
         )
 
     @classmethod
     def of_mid_prices(
         cls, *, name: str, digest: str, dates: NDArray[np.datetime64], values: NDArray[np.float64]
     ) -> Self:
-        """Return a history of the arrays that version 1 kept.
+        """Return a history of the arrays that version 1 kept, which has no covariates.
 
         Raises:
             DataError: a date or a price that no series may have; names it.
         """
         same: dict[str, Any] = dict.fromkeys(("open", "high", "low", "close"), values)
         prices = PriceSeries(name=name, dates=dates, volume=None, source=name, **same)
-        return replace(cls.of(prices.series("mid")), digest=digest)
+        return cls(series=replace(prices.series("mid"), past={}, data_digest=digest))
+
+    @property
+    def name(self) -> str:
+        """What the series is called."""
+        return self.series.name
+
+    @property
+    def digest(self) -> str:
+        """The digest of the series which the rows were last taken from."""
+        return self.series.digest
+
+    @property
+    def time(self) -> pd.Index:
+        """When each row is [N], on ``calendar``."""
+        return self.series.time
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The target [N], read-only."""
+        return self.series.target
+
+    @property
+    def calendar(self) -> Calendar:
+        """What the next step is."""
+        return self.series.calendar
+
+    @property
+    def error_space(self) -> SpaceName:
+        """What errors are measured in."""
+        return self.series.error_space
+
+    @property
+    def target_name(self) -> str:
+        """What the target is called."""
+        return self.series.target_name
+
+    @property
+    def unit(self) -> str | None:
+        """The unit of the target."""
+        return self.series.unit
 
     def __len__(self) -> int:
         return len(self.values)
@@ -104,10 +134,12 @@ class History:
             data: newer rows of the same series. They reach back to the last known one at least; at
                 every time from there back to where either of them begins, both must have the same
                 value up to rounding (:data:`SAME_VALUE`), or none. Of prices the same target is
-                taken.
+                taken. They have the past and future covariates of the known rows, and may have
+                others, which are left out.
 
         Returns:
-            The known rows as they were, and the new ones after them.
+            The known rows as they were, and the new ones after them; beyond these, the future
+            covariates of ``data``.
 
         Raises:
             DataError: ``data`` do not continue the known rows; names the first that differs.
@@ -137,11 +169,78 @@ class History:
         given = np.asarray((series.time >= begin) & (series.time <= last))
         self._require_same(self.time[known], self.values[known], series, given)
         new = np.asarray(series.time > last)
-        values = np.concatenate([self.values, series.target[new]])
-        values.setflags(write=False)
-        time = self.time.append(series.time[new]).rename(self.time.name)
-        self.calendar.check(time)
-        return replace(self, digest=series.digest, time=time, values=values)
+        self._require_covariates(series)
+        # Beyond its last row, all that the newer series knows is new.
+        further = np.concatenate([new, np.ones(series.beyond, dtype=np.bool_)])
+
+        def joined(
+            known: Mapping[str, NDArray[Any]], newer: Mapping[str, NDArray[Any]], rows: Any
+        ) -> dict[str, NDArray[Any]]:
+            stop = len(self)
+            return {n: np.concatenate([own[:stop], newer[n][rows]]) for n, own in known.items()}
+
+        return type(self)(
+            series=replace(
+                self.series,
+                time=self.time.append(series.time[new]).rename(self.time.name),
+                target=np.concatenate([self.values, series.target[new]]),
+                past=joined(self.series.past, series.past, new),
+                future=joined(self.series.future, series.future, further),
+                data_digest=series.digest,
+            )
+        )
+
+    def with_future(self, future: pd.DataFrame | Mapping[str, Any]) -> "History":
+        """Append values of the future covariates, for the steps after the last known row.
+
+        Args:
+            future: a column for each of them, or what :class:`pandas.DataFrame` makes columns of;
+                others are left out. Its times are its index, or the column that is called as the
+                time of the series, or the only one of dates; without any, its rows are the next
+                steps. Rows up to the last known one are left out. Where a value was known beyond
+                it, the one given here counts.
+
+        Raises:
+            DataError: a covariate is not there or ends before the others (it is named with the
+                first time without a value), a value is none that it may have, or a time is none of
+                the next steps.
+
+        Example:
+            >>> history.with_future({"temperature": [3.5, 3.0], "holiday": ["no", "no"]})
+        """
+        if not self.series.future:
+            return self
+        table, times = future_table(future, self.series.future, self.time)
+        beyond, last = self.series.beyond, self.time[-1]
+        after = self.ahead(beyond + len(table))
+        if times is None:
+            times = after[: len(table)]
+        late = np.asarray(times > last)
+        table, times = table[late], times[late]
+        wrong = ~np.asarray(times.isin(after)) | times.duplicated()
+        if wrong.any():
+            steps = f"{shown(after[0])}, one step after {self.last}, and on"
+            raise DataError(
+                f"the times of future covariates must be {steps} ({self.calendar}), each once, but "
+                f"got {shown(times[int(wrong.argmax())])}"
+            )
+        columns = {}
+        for name, own in self.series.future.items():
+            planned = pd.Series(own[len(self) :], index=after[:beyond])
+            if name in table:
+                given = pd.Series(self._like(name, own, table[name], times), index=times)
+                planned = given.combine_first(planned)
+            columns[name] = planned.reindex(after)
+        known = {name: int(column.notna().cumprod().sum()) for name, column in columns.items()}
+        count = max(known.values())
+        require_known_ahead(self.calendar, last, known, count)
+        joined = {
+            name: np.concatenate(
+                [own[: len(self)], columns[name].to_numpy()[:count].astype(own.dtype.type)]
+            )
+            for name, own in self.series.future.items()
+        }
+        return type(self)(series=replace(self.series, future=joined, data_digest=self.digest))
 
     def ahead(self, count: int) -> pd.Index:
         """Return the ``count`` times after the last known one; holidays are not known.
@@ -159,6 +258,54 @@ class History:
     @property
     def _when(self) -> str:
         return "day" if self.calendar.step_name == "day" else "time"
+
+    def _like(
+        self, name: str, known: NDArray[Any], given: "pd.Series[Any]", times: pd.Index
+    ) -> NDArray[Any]:
+        """Return given values [M] of a covariate, which must be of its kind, or missing."""
+        values = given.to_numpy()
+        is_number, number = known.dtype.kind == "f", values.dtype.kind == "f"
+        wrong = np.isinf(values) if is_number and number else given.notna() & (is_number != number)
+        if np.any(wrong):
+            row = int(np.asarray(wrong).argmax())
+            raise DataError(
+                f"{name} at {shown(times[row])} must be "
+                f"{'a finite number' if is_number else 'text'}, as in {self.name}, but got "
+                f"{values.tolist()[row]!r}"
+            )
+        return values
+
+    def _require_covariates(self, series: TimeSeries) -> None:
+        """Refuse newer rows that lack a covariate of the known ones, or are of something else."""
+        known, newer = self.series, series
+        lacking = {
+            "past": [name for name in known.past if name not in newer.past],
+            "future": [name for name in known.future if name not in newer.future],
+        }
+        if any(lacking.values()):
+            names = [f"{name} ({group})" for group in lacking for name in lacking[group]]
+            read = {"past": [*known.past], "future": [*known.future]}
+            how = ", ".join(f"{group}={names}" for group, names in read.items() if names)
+            raise DataError(
+                f"{newer.name} must have the covariates known of {self.name}, but lacks "
+                f"{' and '.join(names)}; read it with {how}"
+            )
+        for own, other in ((known.past, newer.past), (known.future, newer.future)):
+            for name, values in own.items():
+                if values.dtype.kind != other[name].dtype.kind:
+                    kinds = [
+                        "numbers" if v.dtype.kind == "f" else "text" for v in (values, other[name])
+                    ]
+                    raise DataError(
+                        f"{name} of {newer.name} must be {kinds[0]}, as in {self.name}, but is "
+                        f"{kinds[1]}"
+                    )
+        for name, value in known.static.items():
+            if newer.static.get(name, value) != value:
+                raise DataError(
+                    f"{name} of {newer.name} must be {value!r}, as in {self.name}, but is "
+                    f"{newer.static[name]!r}"
+                )
 
     def _require_same(
         self,

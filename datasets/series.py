@@ -1,7 +1,7 @@
 """`TimeSeries`: when, what, and what is known beside it; the one thing everything else starts from.
 
 Shapes: ``N`` is the number of rows, ``K`` of further rows for which only the future covariates are
-known, ``P`` and ``F`` of encoded past and future covariates.
+known.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.calendar import Calendar, checked_time, local_clock, zone_name
+from foretune.datasets.calendar import Calendar, checked_time, local_clock, shown, zone_name
 from foretune.datasets.common.errors import DataError, DataWarning
 from foretune.datasets.common.html_table import html_table
 from foretune.datasets.frames import Missing, read_frame
@@ -96,7 +96,7 @@ class TimeSeries:
         if self.error_space == "log" and not (self.target > 0).all():
             row = int((self.target <= 0).argmax())
             raise DataError(
-                f"{self.name}: {self.target_name} at {_shown(time[row])} must be above 0 where "
+                f"{self.name}: {self.target_name} at {shown(time[row])} must be above 0 where "
                 f"errors are those of logarithms, but got {self.target[row]}; "
                 "error_space='value' takes any"
             )
@@ -179,7 +179,7 @@ class TimeSeries:
 
     @property
     def _span(self) -> str:
-        return " to ".join(map(_shown, self.time[[0, -1]]))
+        return " to ".join(map(shown, self.time[[0, -1]]))
 
     @property
     def _label(self) -> str:
@@ -349,57 +349,3 @@ class TimeSeries:
         ax.plot(clock.to_numpy(), self.target, linewidth=1)
         ax.set(title=self.name, xlabel=str(time.name or "time"), ylabel=self._label)
         return ax
-
-
-def _shown(time: Any) -> str:
-    """Write a time without what is always zero."""
-    return str(time).removesuffix(" 00:00:00")
-
-
-def encode(
-    series: TimeSeries, train_stop: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
-    """Make numbers of covariates: a text column becomes one column of 0 and 1 per category.
-
-    Args:
-        series: with numbers and text.
-        train_stop: the row after the training part, whose categories count.
-
-    Returns:
-        past [N, P], future [N + K, F], and the P + F names of their columns.
-
-    Raises:
-        DataError: a later row has a category that is not in the training part; names both.
-
-    Example:
-        >>> past, future, names = encode(series, 100)  # doctest: +SKIP
-        >>> names  # doctest: +SKIP
-        ('temperature', 'weather=clear', 'weather=rain')
-    """
-    past, past_names = _encoded(series, series.past, len(series), train_stop)
-    future, names = _encoded(series, series.future, len(series) + series.beyond, train_stop)
-    return past, future, (*past_names, *names)
-
-
-def _encoded(
-    series: TimeSeries, columns: Mapping[str, NDArray[Any]], length: int, train_stop: int
-) -> tuple[NDArray[np.float64], list[str]]:
-    encoded: dict[str, NDArray[Any]] = {}
-    for name, values in columns.items():
-        if values.dtype.kind == "f":
-            encoded[name] = values
-            continue
-        known = np.unique(values[:train_stop])
-        unseen = ~np.isin(values, known)
-        if unseen.any():
-            row = int(unseen.argmax())
-            raise DataError(
-                f"{series.name}: {name} in row {row} must be a category of the {train_stop} "
-                f"training rows ({', '.join(known[:10])}), but got {str(values[row])!r}; leave the "
-                "column out, or merge its rare categories"
-            )
-        encoded |= {f"{name}={category}": values == category for category in known}
-    matrix = np.empty((length, len(encoded)), dtype=np.float64)
-    for column, values in enumerate(encoded.values()):
-        matrix[:, column] = values
-    return matrix, list(encoded)

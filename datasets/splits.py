@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, DataError
+from foretune.datasets.covariates import CovariateEncoding, Covariates
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.transforms import LOG, ErrorSpace
 
@@ -436,8 +437,9 @@ class DevelopmentData:
         capacity: rows that a program which trains on them has room for: folds of one capacity share
             it.
         spaces: what errors are measured in, one a series.
-        past: numbers known up to the origin [S, validation_stop, P].
-        future: numbers known for the steps ahead too [S, validation_stop, F].
+        covariates: numbers known beside the target, scaled on the training rows; N is
+            validation_stop, and K 0.
+        encoding: how they became numbers.
         close: last price of each day [S, validation_stop], where the target is the mid price.
         calendar: which the times follow.
         target_name: what figures call the target.
@@ -449,12 +451,22 @@ class DevelopmentData:
     split: Split
     capacity: int
     spaces: tuple[ErrorSpace, ...] = (LOG,)
-    past: NDArray[np.float64] = field(default_factory=lambda: np.empty((1, 0, 0)))
-    future: NDArray[np.float64] = field(default_factory=lambda: np.empty((1, 0, 0)))
+    covariates: Covariates = field(default_factory=Covariates)
+    encoding: CovariateEncoding = field(default_factory=CovariateEncoding)
     close: NDArray[np.float64] | None = None
     calendar: "Calendar | None" = None
     target_name: str = "mid price"
     unit: str | None = None
+
+    @property
+    def past(self) -> NDArray[np.float64]:
+        """Numbers known up to the origin [S, validation_stop, P]."""
+        return self.covariates.past
+
+    @property
+    def future(self) -> NDArray[np.float64]:
+        """Numbers known for the steps ahead too [S, validation_stop, F]."""
+        return self.covariates.future
 
     @property
     def seasonality(self) -> int | None:
@@ -503,8 +515,6 @@ def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentDa
         DataError: the training values stand still, or the validation values do after every
             origin, so that persistence is never wrong and nothing can be measured against it.
     """
-    from foretune.datasets.series import encode
-
     if len(data) != split.length:
         raise ConfigError(
             f"split must be for the {len(data)} rows of {data.name}, but got {split.length}"
@@ -526,15 +536,15 @@ def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentDa
     close = last_close(seen)
     # No later row of a covariate either: a slice keeps those that are known in advance.
     seen = replace(seen, future={name: values[:stop] for name, values in seen.future.items()})
-    past, future, _ = encode(seen, split.train_stop)
+    encoding = CovariateEncoding.fit(seen, split.train_stop)
     return DevelopmentData(
         time=series.time[:stop].copy(),
         values=values[None],
         split=split,
         capacity=stop,
         spaces=(space,),
-        past=past[None],
-        future=future[None],
+        covariates=encoding.encode(seen),
+        encoding=encoding,
         close=None if close is None else close[None],
         calendar=series.calendar,
         target_name=series.target_name,

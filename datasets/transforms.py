@@ -121,6 +121,9 @@ class Scaling(Protocol):
         values of them. Only ``values[origins]`` is read, never a later row.
         """
 
+    def scale_path(self, path: Array, origins: NDArray[np.int32], values: Array) -> Array:
+        """Scale values [O, H] of the rows after each origin [O], the inverse of :meth:`change`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Standardised:
@@ -163,6 +166,12 @@ class Standardised:
     ) -> Array:
         """Return the changes [O, H] to what ``scaled`` [O, H] are."""
         return space.to(scaled * self.std + self.mean, values[origins][:, None])
+
+    def scale_path(self, path: Array, origins: NDArray[np.int32], values: Array) -> Array:
+        """Scale values [O, H] of the rows after each origin."""
+        raw = self._raw(np.concatenate([values[origins][:, None], path], axis=1))
+        scaled: Array = (raw[:, -path.shape[1] :] - self.mean) / self.std
+        return scaled
 
 
 class StandardisedLogs(Standardised):
@@ -234,6 +243,10 @@ class Unscaled:
         """Return the changes [O, H] to ``scaled`` [O, H]."""
         return space.to(scaled, values[origins][:, None])
 
+    def scale_path(self, path: Array, origins: NDArray[np.int32], values: Array) -> Array:
+        """Return values [O, H] of the rows after each origin."""
+        return path
+
 
 @dataclass(frozen=True, kw_only=True)
 class WindowedMinMax:
@@ -284,9 +297,18 @@ class WindowedMinMax:
         self, scaled: Array, origins: NDArray[np.int32], values: Array, space: ErrorSpace = LOG
     ) -> Array:
         """Return the changes [O, H] to the levels that ``scaled`` [O, H] are."""
-        rows = origins[:, None].astype(np.int64) + np.arange(1, scaled.shape[1] + 1)
-        low, width = self._offset_and_range(rows)
+        low, width = self._after(origins, scaled.shape[1])
         return space.to(scaled * width + low, values[origins][:, None])
+
+    def scale_path(self, path: Array, origins: NDArray[np.int32], values: Array) -> Array:
+        """Scale values [O, H] of the rows after each origin."""
+        low, width = self._after(origins, path.shape[1])
+        scaled: Array = (path - low) / width
+        return scaled
+
+    def _after(self, origins: NDArray[np.int32], horizon: int) -> tuple[Array, ...]:
+        rows = origins[:, None].astype(np.int64) + np.arange(1, horizon + 1)
+        return self._offset_and_range(rows)
 
 
 STANDARDISED: dict[str, type[Standardised]] = {

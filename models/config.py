@@ -1,10 +1,10 @@
 """TrialConfig: everything that determines one trained model."""
 
 import os
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import tomli_w
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.files import write_atomically
@@ -15,6 +15,10 @@ from foretune.datasets.transforms import ScalingName
 
 CellName = Literal["lstm", "peephole_lstm", "gru"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd_momentum"]
+HeadName = Literal["recursive", "direct"]
+SkipName = Literal["none", "linear"]
+LossName = Literal["mse", "mae", "huber"]
+WindowScalingName = Literal["none", "last", "mean", "standard", "step"]
 
 MAX_UNITS = 4096
 MAX_LAYERS = 8
@@ -52,7 +56,59 @@ class TrialConfig(TomlModel):
         default=50,
         ge=2,
         le=4096,
-        description="days unrolled for one gradient, and read before a forecast",
+        description="rows unrolled for one gradient, and read before a forecast",
+    )
+    segment_length: int = Field(
+        default=1,
+        ge=1,
+        le=4096,
+        description="rows that the network reads at a time; unroll_length is rounded up to whole "
+        "segments",
+    )
+    head: HeadName = Field(
+        default="recursive",
+        description="recursive feeds one step's forecast back as the next input; direct gives all "
+        "steps at once",
+    )
+    head_units: int = Field(
+        default=32, ge=1, le=MAX_UNITS, description="hidden units of a direct head"
+    )
+    skip: SkipName = Field(
+        default="none",
+        description="linear adds the network to a ridge regression on lags and covariates, at which "
+        "it starts",
+    )
+    window_scaling: WindowScalingName = Field(
+        default="none",
+        description="what a direct head subtracts from each window and divides it by: nothing; the "
+        "last value; the mean; mean and standard deviation; last value and mean absolute step",
+    )
+    warm_up: int = Field(
+        default=0,
+        ge=0,
+        le=MAX_COUNT,
+        description="rows that a recursive head reads before a forecast; 0 is unroll_length",
+    )
+    carry_state: bool = Field(
+        default=True,
+        description="whether the next batch of a recursive head goes on where the last one ended, "
+        "with its state; else, and with a direct head, every batch reads windows drawn at random",
+    )
+    past_covariates: bool = Field(
+        default=False, description="whether covariates known up to the origin are read"
+    )
+    future_covariates: bool = Field(
+        default=False, description="whether covariates known for the steps ahead are read"
+    )
+    static_covariates: bool = Field(
+        default=False, description="whether covariates that never change are read"
+    )
+    calendar_features: bool = Field(
+        default=False, description="whether sine and cosine of hour, weekday, ... are read"
+    )
+    loss: LossName = Field(
+        default="mse",
+        description="what training minimises: half the squared error, the absolute one, or Huber's",
     )
     batch_size: int = Field(default=64, ge=1, le=65536, description="sequences read side by side")
     learning_rate: float = Field(default=1e-3, gt=0, le=10, description="initial learning rate")
@@ -85,7 +141,8 @@ class TrialConfig(TomlModel):
         default=1,
         ge=1,
         le=1000,
-        description="labels lie 1 to this many days after their input, drawn again each time",
+        description="labels lie 1 to this many rows after their input, drawn again each time; 1 "
+        "with a direct head, a linear skip or segments",
     )
     epochs: int = Field(default=12, ge=1, le=100_000, description="maximum number of epochs")
     steps_per_epoch: int = Field(
@@ -119,10 +176,47 @@ class TrialConfig(TomlModel):
         """Units of each layer as they are compiled: rounded up to ``pad_units_to``."""
         return tuple(-(-unit // self.pad_units_to) * self.pad_units_to for unit in self.units)
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        """Refuse what no program can train together."""
+        recursive = self.head == "recursive"
+        plain = recursive and self.skip == "none" and self.segment_length == 1
+        rules = (
+            (plain or self.label_offset == 1, "label_offset", 1, "head, skip and segment_length"),
+            (
+                not recursive or self.window_scaling == "none",
+                "window_scaling",
+                "none",
+                "a recursive head, whose state knows no window",
+            ),
+            (recursive or self.warm_up == 0, "warm_up", 0, "a direct head"),
+        )
+        for holds, name, allowed, why in rules:
+            if not holds:
+                raise ConfigError(
+                    f"{name} must be {allowed!r} with {why}, but is {getattr(self, name)!r}"
+                )
+        return self
+
+    @property
+    def context(self) -> int:
+        """Rows of an unroll: ``unroll_length`` rounded up to whole segments."""
+        return -(-self.unroll_length // self.segment_length) * self.segment_length
+
+    @property
+    def rows_read(self) -> int:
+        """Rows that are read before a forecast."""
+        return self.warm_up_rows if self.head == "recursive" else self.context
+
+    @property
+    def warm_up_rows(self) -> int:
+        """Rows that a recursive head reads before a forecast, in whole segments."""
+        return -(-(self.warm_up or self.context) // self.segment_length) * self.segment_length
+
     @property
     def history(self) -> int:
-        """Days that an unroll and its furthest label span."""
-        return self.unroll_length + self.label_offset - 1
+        """Rows that an unroll and its furthest label span, or that a forecast reads."""
+        return max(self.context + self.label_offset - 1, self.rows_read)
 
     def _repr_html_(self) -> str:
         """Show the config as a table in a notebook; hovering over a name explains it."""

@@ -21,6 +21,7 @@ ROOMS = {
         calendar column_names transforms
         text_dates
         series frames panel prices
+        covariates
         splits history
         sources
         __init__

@@ -1,6 +1,7 @@
-"""Recursive forecasts: from any origins at once, scored, and after the last known day."""
+"""Forecasts of a network: from any origins at once, scored, and after the last known row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,87 +9,166 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import DataError
-from foretune.datasets.history import History, moment
+from foretune.datasets.covariates import Covariates
 from foretune.datasets.transforms import LOG, ErrorSpace, Scaling
 from foretune.models.config import TrialConfig
+from foretune.models.forecasts.inputs import architecture_of, network_inputs, window_at
 from foretune.models.forecasts.metrics import Growth
 from foretune.models.forecasts.scoring import Scorer, Scores, scale
+from foretune.models.forecasts.skip import LinearSkip
+from foretune.models.forecasts.windows import (
+    WINDOW_SCALINGS,
+    Array,
+    NetworkData,
+    direct_forecast,
+    read_context,
+    read_forecast,
+)
 from foretune.models.networks.params import Params, network, resize_params
 from foretune.models.networks.stacked import Architecture, StackedRNN, StackState
 from foretune.models.runtime.compile import jit_for_backend
 
-
-def warm_up_windows(series: jax.Array, last: jax.Array, warm_up: int) -> jax.Array:
-    """Gather the ``warm_up`` values of ``series`` [S, N] that end at each index in ``last`` [O].
-
-    Returns:
-        Windows [warm_up, S * O], oldest day first; series after series.
-    """
-    count, length = series.shape
-    ends = (jnp.arange(count, dtype=last.dtype)[:, None] * length + last).ravel()
-    return series.ravel()[ends + jnp.arange(1 - warm_up, 1, dtype=last.dtype)[:, None]]
+# Windows at a time, which bounds the memory of a forecast from thousands of origins.
+MOST_WINDOWS = 512
 
 
-def recursive_forecast(model: StackedRNN, windows: jax.Array, horizon: int) -> jax.Array:
-    """Forecast ``horizon`` days after each window, each forecast the next day's input.
+class WindowOptions(NamedTuple):
+    """Traced scalars of a direct head's windows: changing them compiles nothing."""
 
-    The state starts at zero, reads the window, and every output is fed back (the tutorial's
-    step 13). Dropout is off.
+    scaling: Array  # index into WINDOW_SCALINGS
+    keep_offset: Array  # 0 with a linear skip, whose forecast is a level; 1 without
 
-    Args:
-        model: the network.
-        windows: scaled values up to and including each origin [W, O].
-        horizon: days to forecast, H.
-
-    Returns:
-        Scaled forecasts [O, H]; column ``k`` belongs to day ``origin + 1 + k``.
-    """
-    outputs, state = model.unroll(model.zero_state(windows.shape[1]), windows)
-    first = outputs[-1]
-
-    def feed_back(
-        carry: tuple[StackState, jax.Array], _: None
-    ) -> tuple[tuple[StackState, jax.Array], jax.Array]:
-        state, forecast = carry
-        state, following = model.step(state, forecast)
-        return (state, following), forecast
-
-    _, forecasts = jax.lax.scan(feed_back, (state, first), None, length=horizon)
-    return forecasts.T
+    @classmethod
+    def of(cls, config: TrialConfig) -> "WindowOptions":
+        """Return those of ``config``."""
+        return cls(
+            scaling=np.int32(WINDOW_SCALINGS.index(config.window_scaling)),
+            keep_offset=np.float32(config.skip == "none"),
+        )
 
 
-@jit_for_backend(static_argnames=("architecture", "warm_up", "horizon"))
-def forecast_from(
+def recursive_forecast(
     architecture: Architecture,
-    params: Params,
-    series: jax.Array,
-    last: jax.Array,
-    *,
+    model: StackedRNN,
+    data: NetworkData,
+    origins: jax.Array,
     warm_up: int,
     horizon: int,
 ) -> jax.Array:
-    """Forecast from any days with trained weights.
+    """Forecast ``horizon`` steps after each origin, each forecast segment the next input.
+
+    The state starts at zero, reads the warm-up, and every output is fed back (the tutorial's step
+    13). With a linear skip an output is added to the skip's forecast of its steps. Covariates that
+    are not known ahead stay as they were at the origin. Dropout is off.
+
+    Args:
+        architecture: of the model.
+        model: the network.
+        data: scaled numbers.
+        origins: the last known row of each window [B].
+        warm_up: rows up to the origin that are read, whole segments.
+        horizon: steps to forecast, H.
+
+    Returns:
+        Scaled forecasts [B, H]; column ``k`` belongs to row ``origin + 1 + k``.
+    """
+    length = architecture.segment_length
+    count = -(-horizon // length)
+    rows = origins + jnp.arange(1 - warm_up, 1, dtype=origins.dtype)[:, None]
+    inputs = read_context(architecture, data, rows, data.series.ravel()[rows])
+    features, state = model.unroll(model.zero_state(len(origins)), inputs)
+    paths = None
+    if data.skip is not None:
+        paths = data.skip.reshape(-1, data.skip.shape[-1])[origins]
+        # One segment beyond the last, whose output is not used.
+        paths = jnp.pad(paths, ((0, 0), (0, (count + 1) * length - paths.shape[1])))
+        paths = jnp.moveaxis(paths.reshape(len(origins), count + 1, length), 1, 0)
+
+    def output(features: jax.Array, segment: jax.Array | int) -> jax.Array:
+        outputs = model.next_segment(features)
+        return outputs if paths is None else paths[segment] + outputs
+
+    def feed_back(
+        carry: tuple[StackState, jax.Array], segment: jax.Array
+    ) -> tuple[tuple[StackState, jax.Array], jax.Array]:
+        state, forecast = carry
+        steps = jnp.arange(1, length + 1, dtype=origins.dtype)[:, None]
+        rows = origins + segment * length + steps
+        state, features = model.step(
+            state, read_forecast(architecture, data, origins, rows, forecast.T)
+        )
+        return (state, output(features, segment + 1)), forecast
+
+    first = output(features[-1], 0)
+    _, forecasts = jax.lax.scan(
+        feed_back, (state, first), jnp.arange(count, dtype=origins.dtype)
+    )
+    return jnp.moveaxis(forecasts, 0, 1).reshape(len(origins), count * length)[:, :horizon]
+
+
+def forecasts_of(
+    architecture: Architecture,
+    model: StackedRNN,
+    data: NetworkData,
+    last: jax.Array,
+    options: WindowOptions,
+    *,
+    rows_read: int,
+    horizon: int,
+) -> jax.Array:
+    """Forecast every series after each of its rows ``last`` [O]: scaled [S, O, H].
+
+    At most :data:`MOST_WINDOWS` windows are read at a time.
+    """
+    count, length = data.series.shape
+    origins = (jnp.arange(count, dtype=last.dtype)[:, None] * length + last).ravel()
+
+    def forecast(some: jax.Array) -> jax.Array:
+        if architecture.steps:
+            return direct_forecast(architecture, model, data, some, rows_read, *options)
+        return recursive_forecast(architecture, model, data, some, rows_read, horizon)
+
+    return _in_blocks(forecast, origins).reshape(count, len(last), horizon)
+
+
+def _in_blocks(forecast: Callable[[jax.Array], jax.Array], origins: jax.Array) -> jax.Array:
+    """Forecast from origins [B], some at a time: [B, H]."""
+    total = len(origins)
+    if total <= MOST_WINDOWS:
+        return forecast(origins)
+    blocks = -(-total // MOST_WINDOWS)
+    size = -(-total // blocks)
+    padded = jnp.pad(origins, (0, blocks * size - total), mode="edge")
+    forecasts: jax.Array = jax.lax.map(forecast, padded.reshape(blocks, size))
+    return forecasts.reshape(blocks * size, -1)[:total]
+
+
+@jit_for_backend(static_argnames=("architecture", "rows_read", "horizon"))
+def forecast_from(
+    architecture: Architecture,
+    params: Params,
+    data: NetworkData,
+    last: jax.Array,
+    options: WindowOptions,
+    *,
+    rows_read: int,
+    horizon: int,
+) -> jax.Array:
+    """Forecast from any rows with trained weights: scaled [S, O, H].
 
     Args:
         architecture: structure of the network.
         params: its weights.
-        series: scaled values [S, N].
-        last: index of each origin in ``series`` [O].
-        warm_up: values read before a forecast, the unroll length.
-        horizon: days to forecast, H.
-
-    Returns:
-        Scaled forecasts [S, O, H].
+        data: scaled numbers.
+        last: index of each origin in them [O].
+        options: of a direct head's windows.
+        rows_read: rows read before a forecast.
+        horizon: steps to forecast, H.
     """
-    return forecasts_of(network(architecture, params), series, last, warm_up, horizon)
-
-
-def forecasts_of(
-    model: StackedRNN, series: jax.Array, last: jax.Array, warm_up: int, horizon: int
-) -> jax.Array:
-    """Forecast every series [S, N] after each of its days ``last`` [O]: scaled [S, O, H]."""
-    forecasts = recursive_forecast(model, warm_up_windows(series, last, warm_up), horizon)
-    return forecasts.reshape(len(series), len(last), horizon)
+    model = network(architecture, params)
+    return forecasts_of(
+        architecture, model, data, last, options, rows_read=rows_read, horizon=horizon
+    )
 
 
 def evaluate(
@@ -100,6 +180,8 @@ def evaluate(
     origins: NDArray[np.int32],
     horizon: int,
     spaces: Sequence[ErrorSpace] = (LOG,),
+    covariates: Covariates | None = None,
+    skip: LinearSkip | None = None,
 ) -> Scores:
     """Forecast from ``origins``, such as those of an opened test, and score the forecasts.
 
@@ -111,6 +193,8 @@ def evaluate(
         origins: last row each forecast may see [O].
         horizon: steps to forecast, H.
         spaces: what errors are measured in, one a series.
+        covariates: of the same rows, as they were encoded for training; None without any.
+        skip: the regression that the network was trained beside, where ``config`` has one.
 
     Raises:
         DataError: an origin without enough rows before or after it.
@@ -120,27 +204,55 @@ def evaluate(
         ...          origins=split.test_origins, horizon=split.horizon).relative_mse
     """
     scaled = scale(config, values, train_stop)
-    earliest = config.unroll_length - 1 + scaled.lag
+    given = Covariates.none(*values.shape) if covariates is None else covariates
+    inputs = network_inputs(config, scaled, values, given, skip, horizon)
+    earliest = config.rows_read - 1 + inputs.start
     if np.min(origins) < earliest or np.max(origins) + horizon >= values.shape[1]:
         raise DataError(
             f"origins must be rows {earliest} to {values.shape[1] - 1 - horizon}, to have "
-            f"{config.unroll_length} values before and {horizon} rows after them, but got "
+            f"{config.rows_read} values before and {horizon} rows after them, but got "
             f"{np.min(origins)} to {np.max(origins)}"
         )
-    last = origins - np.int32(scaled.lag)
-    forecasts = _forecast(config, params, scaled.inputs, last, horizon)
+    architecture = architecture_of(config, given, horizon)
+    last = origins - np.int32(inputs.start)
+    forecasts = forecast(config, architecture, params, inputs.data, last, horizon)
     return Scorer(values, origins, horizon, scaled, spaces)(forecasts)
+
+
+def forecast(
+    config: TrialConfig,
+    architecture: Architecture,
+    params: Params,
+    data: NetworkData,
+    last: NDArray[np.int32],
+    horizon: int,
+) -> NDArray[np.float64]:
+    """Forecast as :func:`forecast_from`, with the padded network that ``config`` trains."""
+    padded = architecture.padded(config)
+    forecasts = forecast_from(
+        padded,
+        resize_params(params, architecture, padded),
+        jax.device_put(data),
+        jax.device_put(last),
+        jax.device_put(WindowOptions.of(config)),
+        rows_read=config.rows_read,
+        horizon=horizon,
+    )
+    return np.asarray(forecasts, np.float64)
 
 
 def changes_ahead(
     config: TrialConfig,
     params: Params,
     scaling: Scaling,
-    history: History,
+    values: NDArray[np.float64],
     *,
     horizon: int,
     space: ErrorSpace = LOG,
     origins: Sequence[int] = (-1,),
+    covariates: Covariates | None = None,
+    skip: LinearSkip | None = None,
+    when: Callable[[int], object] = "row {}".format,
 ) -> Growth:
     """Forecast changes since the last known row, or since each of some rows [O, H].
 
@@ -148,52 +260,40 @@ def changes_ahead(
         config: what was trained.
         params: the weights.
         scaling: fitted to the rows that trained.
-        history: the known rows.
+        values: the known rows [N].
         horizon: steps ahead, H.
         space: of the changes.
         origins: rows that forecasts begin after, as indices [O].
+        covariates: of the known rows, and of H more; None without any.
+        skip: the regression beside the network, where ``config`` has one.
+        when: what an error calls a row.
 
     Raises:
         DataError: the network's output is not finite.
 
     Example:
-        >>> changes_ahead(config, params, scaling, History.of(series), horizon=50)[0, -1]
+        >>> changes_ahead(config, params, scaling, History.of(series).values, horizon=50)[0, -1]
         0.0213
     """
     # Never smoothed, as on validation days.
-    values, scaled = history.values, scaling.transform(history.values)
+    scaled = scaling.transform(values)[None]
+    given = Covariates.none(1, len(values)) if covariates is None else covariates
     rows = np.arange(len(values))[list(origins)].astype(np.int32)
+    paths = None
+    if skip is not None:
+        paths = skip.scaled_paths((scaling,), values[None], given, rows)
+    architecture = architecture_of(config, given, horizon)
     forecasts = np.empty((len(rows), horizon))
-    for forecast, row in zip(forecasts, rows, strict=True):
-        # One after another and only what is read, so that no other count or length compiles.
-        stop = row + 1 - scaling.lag
-        window = scaled[stop - config.unroll_length : stop]
-        last = np.array([len(window) - 1], np.int32)
-        forecast[:] = _forecast(config, params, window[None], last, horizon)[0, 0]
-        if not np.all(np.isfinite(forecast)):
+    last = np.array([config.rows_read - 1], np.int32)
+    for number, row in enumerate(rows):
+        path = None if paths is None else paths[:, number : number + 1]
+        data = window_at(config, scaled, scaling.lag, given, path, int(row), horizon)
+        made = forecast(config, architecture, params, data, last, horizon)
+        forecasts[number] = made[0, 0]
+        if not np.all(np.isfinite(forecasts[number])):
             raise DataError(
-                f"the forecast after {moment(history.time, row)} must be finite, but the network's "
-                "output is not; train with a smaller learning_rate"
+                f"the forecast after {when(int(row))} must be finite, but the network's output is not; "
+                "train with a smaller learning_rate"
             )
     changes: Growth = scaling.change(forecasts, rows, values, space)
     return changes
-
-
-def _forecast(
-    config: TrialConfig,
-    params: Params,
-    series: NDArray[np.float64],
-    last: NDArray[np.int32],
-    horizon: int,
-) -> NDArray[np.float64]:
-    """Forecast as :func:`forecast_from`, with the padded network that ``config`` trains."""
-    architecture = Architecture.padded(config)
-    forecasts = forecast_from(
-        architecture,
-        resize_params(params, Architecture.of(config), architecture),
-        jax.device_put(series.astype(np.float32)),
-        jax.device_put(last),
-        warm_up=config.unroll_length,
-        horizon=horizon,
-    )
-    return np.asarray(forecasts, np.float64)

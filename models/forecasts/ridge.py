@@ -81,12 +81,8 @@ class Ridge:
         Raises:
             DataError: an origin has too few rows up to it, or ``future`` too few after it.
         """
-        horizon = len(self.intercept)
-        forecasts = np.empty((len(origins), horizon))
-        for block in _blocks(len(origins)):
-            columns = _columns(levels, origins[block], horizon, self.lags, past, future)
-            forecasts[block] = columns @ self.weights + self.intercept
-        return forecasts
+        (changes,) = _changes_of([self], levels, origins, past, future)
+        return changes
 
 
 def fit_ridge(
@@ -158,16 +154,32 @@ def choose_ridge(
         fitted = (
             _fits(levels, fold.train_stop, horizon, lags, PENALTIES, past, future) for fold in folds
         )
-        for candidate in zip(*fitted, strict=True):
-            errors = [
-                relative_mse(
-                    ridge.changes(levels, fold.validation_origins, past=past, future=future), actual
-                )
-                for ridge, fold, actual in zip(candidate, folds, came, strict=True)
-            ]
-            if np.mean(errors) < best:
-                best, chosen = float(np.mean(errors)), candidate
+        of_folds = list(fitted)
+        errors = np.zeros(len(PENALTIES))
+        for ridges, fold, actual in zip(of_folds, folds, came, strict=True):
+            every = _changes_of(ridges, levels, fold.validation_origins, past, future)
+            errors += [relative_mse(changes, actual) / len(folds) for changes in every]
+        if np.min(errors) < best:
+            best, place = float(np.min(errors)), int(np.argmin(errors))
+            chosen = tuple(ridges[place] for ridges in of_folds)
     return chosen
+
+
+def _changes_of(
+    ridges: Sequence[Ridge],
+    levels: Values,
+    origins: Rows,
+    past: Values | None,
+    future: Values | None,
+) -> list[Values]:
+    """Forecast with several regressions on the same columns, which are read once: [O, H] each."""
+    horizon, lags = len(ridges[0].intercept), ridges[0].lags
+    weights = np.concatenate([ridge.weights for ridge in ridges], axis=1)
+    forecasts = np.empty((len(origins), weights.shape[1]))
+    for block in _blocks(len(origins)):
+        forecasts[block] = _columns(levels, origins[block], horizon, lags, past, future) @ weights
+    forecasts += np.concatenate([ridge.intercept for ridge in ridges])
+    return np.split(forecasts, len(ridges), axis=1)
 
 
 def _fits(
@@ -208,9 +220,12 @@ def _fits(
     scale = np.where(scale > _SMALLEST_VARIATION * np.abs(shift + mean), scale, 1.0)
     gram /= np.outer(scale, scale)
     cross /= scale[:, None]
+    # One decomposition for all penalties.
+    values, vectors = np.linalg.eigh(gram)
+    rotated = vectors.T @ cross
     fitted = []
     for penalty in penalties:
-        weights = np.linalg.solve(gram + penalty * np.eye(len(gram)), cross) / scale[:, None]
+        weights = vectors @ (rotated / (values + penalty)[:, None]) / scale[:, None]
         intercept = target - (shift + mean) @ weights
         fitted.append(Ridge(lags=lags, penalty=penalty, weights=weights, intercept=intercept))
     return fitted

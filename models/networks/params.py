@@ -23,9 +23,15 @@ def _graph(architecture: Architecture) -> Any:
     return nnx.split(StackedRNN(architecture, rng=np.random.default_rng(0)))[0]
 
 
-def initial_params(architecture: Architecture, seed: int) -> Params:
-    """Draw the weights of a network from ``seed``, on the host."""
-    return nnx.split(StackedRNN(architecture, rng=np.random.default_rng(seed)))[1]
+def initial_params(architecture: Architecture, seed: int, *, zero_output: bool = False) -> Params:
+    """Draw the weights of a network from ``seed``, on the host.
+
+    With ``zero_output`` the last layer starts at zero, and so does every output.
+    """
+    model = StackedRNN(architecture, rng=np.random.default_rng(seed))
+    for weights in model.last_weights if zero_output else ():
+        weights[...] = np.zeros_like(weights[...])
+    return nnx.split(model)[1]
 
 
 def network(architecture: Architecture, params: Params) -> StackedRNN:
@@ -57,8 +63,8 @@ def resize_params(params: Params, old: Architecture, new: Architecture) -> Param
     modules = zip([*source.layers, source], [*target.layers, target], strict=True)
     for number, (module, resized) in enumerate(modules):
         old_sizes, new_sizes = (
-            dict(zip(("inputs", "units"), (1, *units)[number:], strict=False))
-            for units in (old.units, new.units)
+            dict(zip(("inputs", "units"), (each.inputs, *each.units)[number:], strict=False))
+            for each in (old, new)
         )
         for name, axes in module.axes.items():
             weights = np.asarray(getattr(module, name)[...])

@@ -1,6 +1,6 @@
-"""StackedRNN: recurrent layers, dropout between them, a regression head, a ``lax.scan`` unroll."""
+"""StackedRNN: recurrent layers, dropout between them, a head, and a ``lax.scan`` unroll."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import jax
@@ -20,49 +20,122 @@ StackState = tuple[CellState, ...]
 
 @dataclass(frozen=True)
 class Architecture:
-    """What fixes the network's shapes; hashable, so that it can be a static argument of jit."""
+    """What fixes the network's shapes; hashable, so that it can be a static argument of jit.
+
+    Args:
+        cell: of every layer.
+        units: of each layer.
+        segment_length: rows read at a time, s.
+        columns: covariates read in each row, K.
+        known: how many of them, the first ones, are known for the steps ahead, A.
+        steps: steps that a direct head forecasts, H; 0 for a recursive head, which forecasts a
+            segment at a time.
+        head_units: hidden units of a direct head, D.
+    """
 
     cell: CellName
     units: tuple[int, ...]
+    segment_length: int = 1
+    columns: int = 0
+    known: int = 0
+    steps: int = 0
+    head_units: int = 0
 
     @classmethod
-    def of(cls, config: TrialConfig) -> "Architecture":
-        """Return the architecture that ``config`` asks for."""
-        return cls(cell=config.cell, units=config.units)
+    def of(
+        cls, config: TrialConfig, horizon: int = 1, *, columns: int = 0, known: int = 0
+    ) -> "Architecture":
+        """Return the architecture that ``config`` asks for, on data of so many covariates."""
+        direct = config.head == "direct"
+        return cls(
+            cell=config.cell,
+            units=config.units,
+            segment_length=config.segment_length,
+            columns=columns,
+            known=known,
+            steps=horizon if direct else 0,
+            head_units=config.head_units if direct else 0,
+        )
 
-    @classmethod
-    def padded(cls, config: TrialConfig) -> "Architecture":
+    def padded(self, config: TrialConfig) -> "Architecture":
         """Return the architecture that is compiled for ``config``, with its padded units."""
-        return cls(cell=config.cell, units=config.padded_units)
+        return replace(self, units=config.padded_units)
+
+    @property
+    def inputs(self) -> int:
+        """What is read at a time: a segment's values and covariates, and those known of the next.
+
+        A direct head reads what is known of the steps ahead by itself.
+        """
+        ahead = 0 if self.steps else self.known
+        return self.segment_length * (1 + self.columns + ahead)
 
 
 class StackedRNN(nnx.Module):
-    """Recurrent layers on one input feature, and a linear head to one output.
+    """Recurrent layers and a head.
+
+    A recursive head is linear and gives the next segment. A direct head gives all H steps: from
+    the last state h and what is known of step k, ``f_k``::
+
+        out_k = relu(h state_kernel + f_k ahead_kernel + step_bias_k) . output_kernel_k + output_bias_k
+
+    (the local decoder of Wen et al. 2017, "A multi-horizon quantile recurrent forecaster").
 
     Args:
-        architecture: cell and units of each layer.
+        architecture: cell, units of each layer, and the shapes of what is read and given.
         rng: draws every weight, layer by layer, then the head: weights by Glorot's rule, the
-            head's bias uniformly in [-0.1, 0.1] (the tutorial's step 11).
+            bias of a recursive head uniformly in [-0.1, 0.1] (the tutorial's step 11), those of a
+            direct one 0.
 
     Example:
         >>> model = StackedRNN(Architecture("lstm", (8, 4)), rng=np.random.default_rng(0))
-        >>> outputs, state = model.unroll(model.zero_state(3), jnp.zeros((5, 3)))
-        >>> outputs.shape
-        (5, 3)
+        >>> features, state = model.unroll(model.zero_state(3), jnp.zeros((5, 3, 1)))
+        >>> model.next_segment(features).shape
+        (5, 3, 1)
     """
 
-    axes: ClassVar[dict[str, tuple[Axis, ...]]] = {
+    recursive_axes: ClassVar[dict[str, tuple[Axis, ...]]] = {
         "head_kernel": (("inputs",), ()),
         "head_bias": ((),),
     }
+    direct_axes: ClassVar[dict[str, tuple[Axis, ...]]] = {
+        "state_kernel": (("inputs",), ()),
+        "ahead_kernel": ((), ()),
+        "step_bias": ((), ()),
+        "output_kernel": ((), ()),
+        "output_bias": ((),),
+    }
 
     def __init__(self, architecture: Architecture, *, rng: np.random.Generator) -> None:
-        cell, widths = CELLS[architecture.cell], (1, *architecture.units)
+        cell, widths = CELLS[architecture.cell], (architecture.inputs, *architecture.units)
         self.layers = nnx.List(
             [cell(i, u, rng=rng) for i, u in zip(widths, architecture.units, strict=False)]
         )
-        self.head_kernel = nnx.Param(glorot_uniform(rng, widths[-1], 1))
-        self.head_bias = nnx.Param(rng.uniform(-0.1, 0.1, 1).astype(np.float32))
+        steps, hidden, last = architecture.steps, architecture.head_units, widths[-1]
+        if steps:
+            self.state_kernel = nnx.Param(glorot_uniform(rng, last, hidden))
+            self.ahead_kernel = nnx.Param(glorot_uniform(rng, architecture.known, hidden))
+            self.step_bias = nnx.Param(np.zeros((steps, hidden), np.float32))
+            # Each step has an output of its own.
+            columns = [glorot_uniform(rng, hidden, 1) for _ in range(steps)]
+            self.output_kernel = nnx.Param(np.concatenate(columns, axis=1).T)
+            self.output_bias = nnx.Param(np.zeros(steps, np.float32))
+        else:
+            outputs = architecture.segment_length
+            self.head_kernel = nnx.Param(glorot_uniform(rng, last, outputs))
+            self.head_bias = nnx.Param(rng.uniform(-0.1, 0.1, outputs).astype(np.float32))
+
+    @property
+    def axes(self) -> dict[str, tuple[Axis, ...]]:
+        """The blocks that the axes of the head's weights are made of."""
+        return self.direct_axes if hasattr(self, "output_kernel") else self.recursive_axes
+
+    @property
+    def last_weights(self) -> tuple[nnx.Param, nnx.Param]:
+        """Kernel and bias of the last layer: where they are zero, so is every output."""
+        if hasattr(self, "output_kernel"):
+            return self.output_kernel, self.output_bias
+        return self.head_kernel, self.head_bias
 
     def zero_state(self, batch_size: int) -> StackState:
         """Return the state before the first day for ``batch_size`` sequences."""
@@ -70,15 +143,14 @@ class StackedRNN(nnx.Module):
             (jnp.zeros((batch_size, layer.units)),) * layer.states for layer in self.layers
         )
 
-    def step(self, state: StackState, x: jax.Array) -> tuple[StackState, jax.Array]:
-        """Take one day without dropout: input ``x`` [B] to the new state and output [B]."""
-        features = x[:, None]
+    def step(self, state: StackState, features: jax.Array) -> tuple[StackState, jax.Array]:
+        """Take one step without dropout: inputs [B, I] to the new state and features [B, H]."""
         new_state = []
         for layer, layer_state in zip(self.layers, state, strict=True):
             layer_state = layer(layer_state, features)
             new_state.append(layer_state)
             features = layer_state[0]
-        return tuple(new_state), self._head(features)
+        return tuple(new_state), features
 
     def unroll(
         self,
@@ -88,36 +160,45 @@ class StackedRNN(nnx.Module):
         dropout_key: jax.Array | None = None,
         dropout: jax.Array | float = 0.0,
     ) -> tuple[jax.Array, StackState]:
-        """Run over ``inputs`` [T, B] from ``state``.
+        """Run over ``inputs`` [T, B, I] from ``state``.
 
         Args:
             state: one layer state each, from :meth:`zero_state` or the unroll before.
-            inputs: scaled values [T, B].
+            inputs: what is read at each step [T, B, I].
             dropout_key: draws the masks; without it nothing is dropped.
             dropout: share of every layer's outputs and carried h set to zero, drawn for
-                each day (the tutorial's step 11). Traced.
+                each step (the tutorial's step 11). Traced.
 
         Returns:
-            Outputs [T, B] and the state after the last day.
+            The last layer's features [T, B, H] and the state after the last step.
         """
-        features = inputs[:, :, None]
+        features = inputs
         new_state = []
         for number, (layer, layer_state) in enumerate(zip(self.layers, state, strict=True)):
             output_mask, state_mask = None, None
             if dropout_key is not None:
                 key = fold_in(dropout_key, number)
-                steps, batch = inputs.shape
+                steps, batch = inputs.shape[:2]
                 output_mask, state_mask = dropout_masks(key, dropout, steps, batch, layer.units)
             features, layer_state = _unroll_layer(layer, layer_state, features, state_mask)
             if output_mask is not None:
                 features = features * output_mask
             new_state.append(layer_state)
-        return self._head(features), tuple(new_state)
+        return features, tuple(new_state)
 
-    def _head(self, features: jax.Array) -> jax.Array:
-        """Map the last layer's features [..., H] to outputs [...]."""
+    def next_segment(self, features: jax.Array) -> jax.Array:
+        """Map features [..., H] to the next segment [..., s], with a recursive head."""
         outputs: jax.Array = features @ self.head_kernel[...] + self.head_bias[...]
-        return outputs[..., 0]
+        return outputs
+
+    def all_steps(self, features: jax.Array, ahead: jax.Array) -> jax.Array:
+        """Map the last features [B, H] and what is known ahead [B, steps, A] to [B, steps]."""
+        hidden = (features @ self.state_kernel[...])[:, None] + self.step_bias[...]
+        if ahead.shape[-1]:
+            hidden += ahead @ self.ahead_kernel[...]
+        products = jax.nn.relu(hidden) * self.output_kernel[...]
+        outputs: jax.Array = products.sum(axis=-1) + self.output_bias[...]
+        return outputs
 
 
 def _unroll_layer(

@@ -42,6 +42,7 @@ def jump_where_exhausted(
     *,
     series: int = 1,
     apart: int = 2**31 - 1,
+    every: jax.Array | bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """Send cursors [B] that cannot read another unroll to random places.
 
@@ -56,12 +57,13 @@ def jump_where_exhausted(
         reach: unroll length - 1 + largest label offset.
         series: how many there are, one after another; every place in each is equally likely.
         apart: values from the start of one to that of the next, at least ``length``.
+        every: send all of them, so that every batch reads windows drawn at random.
 
     Returns:
         The cursors [B] int32 and ``jumped`` [B] bool.
     """
     last_start = jnp.asarray(length - 1 - reach, jnp.int32)
-    jumped = cursors % apart > last_start
+    jumped = (cursors % apart > last_start) | every
     places = last_start + 1
     drawn = random_integers(key, cursors.shape, series * places)
     fresh = drawn // places * apart + drawn % places
@@ -77,23 +79,36 @@ def label_offsets(key: jax.Array, shape: tuple[int, int], most: jax.Array | int)
     return 1 + random_integers(key, shape, most)
 
 
-def unrolled_batch(
-    series: jax.Array, cursors: jax.Array, offsets: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Read inputs [U, B] from ``series`` [S, N] at the cursors [B], and labels [U, B] after them.
-
-    Args:
-        series: scaled values [S, N].
-        cursors: where each cursor's first input is among them all, series after series [B].
-        offsets: days from each input to its label [U, B].
+def unrolled_rows(cursors: jax.Array, length: int) -> jax.Array:
+    """Return the rows that a batch reads at the cursors [B], series after series: [U, B].
 
     Example:
-        >>> inputs, labels = unrolled_batch(
-        ...     jnp.arange(12.0)[None], segment_cursors(12, 4), jnp.ones((2, 4), int)
-        ... )
-        >>> inputs[0], labels[0]
-        (Array([0., 3., 6., 9.], dtype=float32), Array([ 1.,  4.,  7., 10.], dtype=float32))
+        >>> unrolled_rows(segment_cursors(12, 4), 2)
+        Array([[ 0,  3,  6,  9],
+               [ 1,  4,  7, 10]], dtype=int32)
     """
-    days = jnp.arange(offsets.shape[0], dtype=jnp.int32)[:, None] + cursors
-    values = series.ravel()
-    return values[days], values[days + offsets]
+    return jnp.arange(length, dtype=jnp.int32)[:, None] + cursors
+
+
+def random_origins(
+    key: jax.Array,
+    count: int,
+    *,
+    first: int,
+    last: jax.Array | int,
+    series: int = 1,
+    apart: int = 0,
+) -> jax.Array:
+    """Draw the last known rows [B] of windows, each row of each series equally likely.
+
+    Args:
+        key: draws them.
+        count: how many, B.
+        first: the first row of a series that may be one.
+        last: the last one; may be traced.
+        series: how many series there are, one after another.
+        apart: rows from the start of one to that of the next.
+    """
+    places = jnp.asarray(last - first + 1, jnp.int32)
+    drawn = random_integers(key, (count,), series * places)
+    return drawn // places * apart + first + drawn % places

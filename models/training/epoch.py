@@ -7,33 +7,48 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from foretune.models.config import OptimizerName
-from foretune.models.forecasts.predict import forecasts_of
+from foretune.models.config import LossName, OptimizerName
+from foretune.models.forecasts.predict import WindowOptions, forecasts_of
+from foretune.models.forecasts.windows import (
+    Array,
+    NetworkData,
+    direct_forecast,
+    read_context,
+    segments,
+)
 from foretune.models.networks.params import Params, network
 from foretune.models.networks.randomness import fold_in, random_key
 from foretune.models.networks.stacked import Architecture, StackState
 from foretune.models.runtime.compile import jit_for_backend
-from foretune.models.training.batches import jump_where_exhausted, label_offsets, unrolled_batch
+from foretune.models.training.batches import (
+    jump_where_exhausted,
+    label_offsets,
+    random_origins,
+    unrolled_rows,
+)
+from foretune.models.training.losses import LOSSES
 from foretune.models.training.optimizers import gradient_transformation
 
 
 @dataclass(frozen=True)
 class Program:
-    """What the compiled epoch depends on besides the shapes of its arrays."""
+    """What the compiled epoch depends on besides the shapes of its arrays.
+
+    ``unroll_length`` rows are read for one gradient, and ``rows_read`` before a forecast; both are
+    whole segments.
+    """
 
     architecture: Architecture
     optimizer: OptimizerName
     batch_size: int
     unroll_length: int
     horizon: int
-
-
-# On the host before the first epoch, on the device from then on.
-Array = Any
+    rows_read: int
+    loss: LossName = "mse"
 
 
 class TrainState(NamedTuple):
-    """What one epoch hands to the next."""
+    """What one epoch hands to the next; a direct head needs neither cursors nor states."""
 
     params: Params
     optimizer_state: Any
@@ -44,8 +59,8 @@ class TrainState(NamedTuple):
 class TrainingData(NamedTuple):
     """What stays on the device for the whole training."""
 
-    series: Array  # scaled values of training, gap and validation [S, N]
-    train_length: Array  # how many of each series are for training
+    inputs: NetworkData  # of training, gap and validation
+    train_length: Array  # how many rows of each series are for training
     origins: Array  # indices into a series of the validation origins [O]
 
 
@@ -56,6 +71,8 @@ class Hyperparameters(NamedTuple):
     dropout: Array
     clip_norm: Array
     label_offset: Array
+    carry_state: Array
+    options: WindowOptions
     steps: Array
     seed: Array
     epoch: Array
@@ -69,39 +86,101 @@ def sequence_loss(
     dropout_key: jax.Array,
     dropout: jax.Array,
 ) -> tuple[jax.Array, StackState]:
-    """Return the loss of one unrolled batch (inputs, labels: [U, B]) and the state after it.
+    """Return the loss of one unrolled batch and the state after it, of a recursive head.
 
-    The loss is the batch mean of ½ (output - label)², summed over the unroll (the tutorial's
-    step 12).
+    ``batch`` holds inputs [U / s, B, I] and labels [U / s, B, s]. The loss is the batch mean of
+    ½ (output - label)², or of another loss, summed over the unroll (the tutorial's step 12).
     """
     inputs, labels = batch
     model = network(program.architecture, params)
-    outputs, state = model.unroll(state, inputs, dropout_key=dropout_key, dropout=dropout)
-    return 0.5 * jnp.sum(jnp.mean(jnp.square(outputs - labels), axis=1)), state
+    features, state = model.unroll(state, inputs, dropout_key=dropout_key, dropout=dropout)
+    losses = LOSSES[program.loss](model.next_segment(features) - labels)
+    return jnp.sum(jnp.mean(losses, axis=1)), state
+
+
+def _recursive_gradients(
+    program: Program, data: TrainingData, hyper: Hyperparameters, key: jax.Array, state: TrainState
+) -> tuple[jax.Array, Params, TrainState]:
+    """Return loss and gradients of a batch at the cursors, and the state with them moved on."""
+    jump_key, offset_key, dropout_key = (fold_in(key, purpose) for purpose in range(3))
+    inputs, architecture = data.inputs, program.architecture
+    count, length = inputs.series.shape
+    segment = architecture.segment_length
+    # A label of a linear skip is its error, and its forecasts are there for whole horizons.
+    furthest = segment - 1 + hyper.label_offset if inputs.skip is None else program.horizon
+    cursors, jumped = jump_where_exhausted(
+        state.cursors,
+        jump_key,
+        data.train_length,
+        program.unroll_length - 1 + furthest,
+        series=count,
+        apart=length,
+        every=~hyper.carry_state,
+    )
+    shape = program.unroll_length, program.batch_size
+    offsets = label_offsets(offset_key, shape, hyper.label_offset)
+    carried = jax.tree.map(lambda s: jnp.where(jumped[:, None], 0.0, s), state.recurrent_state)
+    rows, values = unrolled_rows(cursors, program.unroll_length), inputs.series.ravel()
+    labels = values[rows + offsets][:, :, None]
+    if segment > 1:
+        labels = segments(values[rows + segment][:, :, None], segment)
+    if inputs.skip is not None:
+        paths = inputs.skip.reshape(-1, program.horizon)[rows[segment - 1 :: segment]]
+        labels -= paths[..., :segment]
+    batch = read_context(architecture, inputs, rows, values[rows]), labels
+    (loss, carried), gradients = jax.value_and_grad(sequence_loss, has_aux=True)(
+        state.params, program, carried, batch, dropout_key, hyper.dropout
+    )
+    moved = state._replace(cursors=cursors + program.unroll_length, recurrent_state=carried)
+    return loss, gradients, moved
+
+
+def _direct_gradients(
+    program: Program, data: TrainingData, hyper: Hyperparameters, key: jax.Array, state: TrainState
+) -> tuple[jax.Array, Params, TrainState]:
+    """Return loss and gradients of random windows: the mean over windows and steps."""
+    origin_key, dropout_key = fold_in(key, 0), fold_in(key, 2)
+    inputs = data.inputs
+    origins = random_origins(
+        origin_key,
+        program.batch_size,
+        first=program.rows_read - 1,
+        last=data.train_length - 1 - program.horizon,
+        series=inputs.series.shape[0],
+        apart=inputs.series.shape[1],
+    )
+    steps = origins[:, None] + jnp.arange(1, program.horizon + 1, dtype=origins.dtype)
+    labels = inputs.series.ravel()[steps]
+
+    def loss_of(params: Params) -> jax.Array:
+        forecasts = direct_forecast(
+            program.architecture,
+            network(program.architecture, params),
+            inputs,
+            origins,
+            program.rows_read,
+            *hyper.options,
+            dropout_key=dropout_key,
+            dropout=hyper.dropout,
+        )
+        return jnp.mean(LOSSES[program.loss](forecasts - labels))
+
+    loss, gradients = jax.value_and_grad(loss_of)(state.params)
+    return loss, gradients, state
 
 
 def train_step(
     program: Program, data: TrainingData, hyper: Hyperparameters, key: jax.Array, state: TrainState
 ) -> tuple[TrainState, jax.Array]:
     """Take one gradient step; returns the new state and the loss before it."""
-    jump_key, offset_key, dropout_key = (fold_in(key, purpose) for purpose in range(3))
-    reach = program.unroll_length - 1 + hyper.label_offset
-    count, length = data.series.shape
-    cursors, jumped = jump_where_exhausted(
-        state.cursors, jump_key, data.train_length, reach, series=count, apart=length
-    )
-    shape = program.unroll_length, program.batch_size
-    offsets = label_offsets(offset_key, shape, hyper.label_offset)
-    carried = jax.tree.map(lambda s: jnp.where(jumped[:, None], 0.0, s), state.recurrent_state)
-    batch = unrolled_batch(data.series, cursors, offsets)
-    (loss, carried), gradients = jax.value_and_grad(sequence_loss, has_aux=True)(
-        state.params, program, carried, batch, dropout_key, hyper.dropout
-    )
+    direct = program.architecture.steps > 0
+    gradients_of = _direct_gradients if direct else _recursive_gradients
+    loss, gradients, state = gradients_of(program, data, hyper, key, state)
     rule = gradient_transformation(program.optimizer, hyper.clip_norm)
     updates, optimizer_state = rule.update(gradients, state.optimizer_state, state.params)
     updates = jax.tree.map(lambda u: -hyper.learning_rate * u, updates)
     params = optax.apply_updates(state.params, updates)
-    return TrainState(params, optimizer_state, cursors + program.unroll_length, carried), loss
+    return state._replace(params=params, optimizer_state=optimizer_state), loss
 
 
 def one_epoch(
@@ -121,9 +200,14 @@ def one_epoch(
         return state, total + loss
 
     state, total = jax.lax.fori_loop(0, hyper.steps, body, (state, jnp.float32(0)))
-    model = network(program.architecture, state.params)
     forecasts = forecasts_of(
-        model, data.series, data.origins, program.unroll_length, program.horizon
+        program.architecture,
+        network(program.architecture, state.params),
+        data.inputs,
+        data.origins,
+        hyper.options,
+        rows_read=program.rows_read,
+        horizon=program.horizon,
     )
     return state, total / hyper.steps, forecasts
 

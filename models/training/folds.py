@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
+from foretune.models.forecasts.skip import LinearSkip, choose_skips
 from foretune.models.training.loop import Training, TrainingRun
 from foretune.models.training.results import FoldProgress, FoldResults, mean_over_folds
 
@@ -42,18 +43,17 @@ class FoldsTraining(Iterator[FoldResults]):
         shared_epoch: bool = True,
     ) -> None:
         self._shared_epoch = shared_epoch
-        self._epoch = max((at.snapshot.epochs for at in resumed), default=0)
         self._trainings: list[Training] = []
-        for number, fold in enumerate(folds):
+        skips = choose_skips(config, folds) or [None] * len(folds)
+        for number, (fold, skip) in enumerate(zip(folds, skips, strict=True)):
             at = resumed[number] if resumed else None
-            run = TrainingRun(config, fold, snapshot=at.snapshot if at else None)
+            run = TrainingRun(config, fold, snapshot=at.snapshot if at else None, skip=skip)
             self._trainings.append(Training(run, at.best if at else None))
 
     def __next__(self) -> FoldResults:
         """Train every unfinished fold for one epoch."""
         if self._finished:
             raise StopIteration
-        self._epoch += 1
         made = [
             training.best if training.finished and training.best else training.train()
             for training in self._trainings
@@ -63,7 +63,7 @@ class FoldsTraining(Iterator[FoldResults]):
             result if training.finished else training.decide(result, value)
             for training, result in zip(self._trainings, made, strict=True)
         )
-        return FoldResults(self._epoch, results, self._finished)
+        return FoldResults(max(result.epoch for result in made), results, self._finished)
 
     def progress(self) -> tuple[FoldProgress, ...]:
         """Return where every fold is."""
@@ -71,6 +71,11 @@ class FoldsTraining(Iterator[FoldResults]):
             FoldProgress(training.snapshot(), training.best and training.best.without_arrays())
             for training in self._trainings
         )
+
+    @property
+    def skips(self) -> tuple[LinearSkip | None, ...]:
+        """The regression beside the network of each fold, where the config has one."""
+        return tuple(training.skip for training in self._trainings)
 
     @property
     def _finished(self) -> bool:

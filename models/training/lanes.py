@@ -15,6 +15,7 @@ import numpy as np
 
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
+from foretune.models.forecasts.skip import choose_skips
 from foretune.models.runtime.compile import jit_for_backend
 from foretune.models.training.epoch import (
     Hyperparameters,
@@ -88,6 +89,21 @@ class Lanes:
                 self.refill(places[-1], state, fold)
         return places
 
+    def skip_epochs(self, places: Sequence[int]) -> list[FoldResults | NonFiniteLossError | None]:
+        """Return epoch 0 of those of ``places`` that have one and begin; None of the others."""
+        outcomes: list[FoldResults | NonFiniteLossError | None] = []
+        for lane in places:
+            run = self._runs[lane]
+            if not run.at_skip:
+                outcomes.append(None)
+                continue
+            try:
+                result = run.skip_epoch(run.first_state().params)
+                outcomes.append(FoldResults.of_one(run.decide(result)))
+            except NonFiniteLossError as error:
+                outcomes.append(error)
+        return outcomes
+
     def epoch(self, places: Sequence[int]) -> list[FoldResults | NonFiniteLossError]:
         """Train every lane for one epoch.
 
@@ -131,7 +147,8 @@ class Lanes:
         if shape != self.shape:
             raise ValueError(f"a config must be of shape {self.shape}, but got {shape}")
         snapshot = state.folds[0].snapshot if state.folds else None
-        return TrainingRun(state.config, fold, snapshot=snapshot)
+        skips = choose_skips(state.config, (fold,)) or (None,)
+        return TrainingRun(state.config, fold, snapshot=snapshot, skip=skips[0])
 
 
 def _shape(config: TrialConfig, fold: DevelopmentData) -> Hashable:
@@ -172,8 +189,9 @@ def advance_lanes(
             _held, places = Lanes(work, fold, budget.lanes), list(range(len(work)))
         else:
             places = _held.place(work, fold)
-        while log.add(_held.epoch(places)):
-            pass
+        going = log.add(_held.skip_epochs(places))
+        while going:
+            going = log.add(_held.epoch(places))
         answer = log.answer([(FoldProgress(at, None),) for at in _held.snapshots(places)])
         _held.tokens = [None] * budget.lanes
         for lane, made in zip(places, answer, strict=True):

@@ -6,12 +6,16 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
+from foretune.models.forecasts.inputs import architecture_of, network_inputs
+from foretune.models.forecasts.predict import WindowOptions
 from foretune.models.forecasts.scoring import ScaledSeries, Scorer, scale
+from foretune.models.forecasts.skip import LinearSkip, choose_skips
 from foretune.models.networks.cells import CELLS
 from foretune.models.networks.params import (
     Params,
@@ -20,7 +24,6 @@ from foretune.models.networks.params import (
     resize_params,
     tree_of,
 )
-from foretune.models.networks.stacked import Architecture
 from foretune.models.training.batches import segment_cursors
 from foretune.models.training.epoch import (
     Hyperparameters,
@@ -29,6 +32,7 @@ from foretune.models.training.epoch import (
     TrainState,
     train_epoch,
 )
+from foretune.models.training.losses import LOSSES
 from foretune.models.training.optimizers import initial_optimizer_state
 from foretune.models.training.plateau import Plateau
 from foretune.models.training.results import EpochResult, NonFiniteLossError, Snapshot
@@ -49,21 +53,27 @@ class TrainingRun:
         criterion: Criterion = "relative_mse",
         learning_rates: Sequence[float] | None = None,
         snapshot: Snapshot | None = None,
+        skip: LinearSkip | None = None,
     ) -> None:
-        if learning_rates is not None and not len(learning_rates):
+        if learning_rates is not None and not len(learning_rates) and skip is None:
             raise ConfigError("learning_rates must hold one rate per epoch, but is empty")
         self.config = config
+        self.skip = skip
+        self.architecture = architecture_of(config, data.covariates, data.split.horizon)
         self.program = Program(
-            architecture=Architecture.padded(config),
+            architecture=self.architecture.padded(config),
             optimizer=config.optimizer,
             batch_size=config.batch_size,
-            unroll_length=config.unroll_length,
+            unroll_length=config.context,
             horizon=data.split.horizon,
+            rows_read=config.rows_read,
+            loss=config.loss,
         )
         scaled = scale(config, data.values, data.split.train_stop)
-        self.data = _training_data(config, data, scaled)
+        self.data = _training_data(config, data, scaled, skip)
         self.finished = snapshot is not None and snapshot.finished
-        self._epochs = 0 if snapshot is None else snapshot.epochs
+        # Beside a linear skip the first epoch is 0, before any training.
+        self._epochs = (0 if skip is None else -1) if snapshot is None else snapshot.epochs
         self._criterion = criterion
         self._learning_rates = learning_rates
         self._plateau = Plateau.start(config) if snapshot is None else snapshot.plateau
@@ -75,20 +85,23 @@ class TrainingRun:
 
     def first_state(self) -> TrainState:
         """Return the state before the next epoch of this run, on the host: nothing to compile."""
-        config, own = self.config, Architecture.of(self.config)
-        params = initial_params(own, config.seed)
-        padded = resize_params(params, own, self.program.architecture)
-        shapes = [(config.batch_size, units) for units in config.padded_units]
-        zeros: Any = [np.zeros(shape, np.float32) for shape in shapes]
+        config = self.config
+        params = initial_params(
+            self.architecture, config.seed, zero_output=config.skip == "linear"
+        )
+        padded = resize_params(params, self.architecture, self.program.architecture)
+        cursors, zeros = np.empty(0, np.int32), list[Any]()
+        if config.head == "recursive":
+            series, rows = self.data.inputs.series.shape
+            cursors = segment_cursors(
+                int(self.data.train_length), config.batch_size, series=series, apart=rows
+            )
+            shapes = [(config.batch_size, units) for units in config.padded_units]
+            zeros = [np.zeros(shape, np.float32) for shape in shapes]
         state = TrainState(
             params=padded,
             optimizer_state=initial_optimizer_state(config.optimizer, padded),
-            cursors=segment_cursors(
-                int(self.data.train_length),
-                config.batch_size,
-                series=len(self.data.series),
-                apart=self.data.series.shape[1],
-            ),
+            cursors=cursors,
             recurrent_state=tuple((layer,) * CELLS[config.cell].states for layer in zeros),
         )
         if self._snapshot is None:
@@ -113,10 +126,37 @@ class TrainingRun:
             dropout=np.float32(config.dropout),
             clip_norm=np.float32(config.clip_norm),
             label_offset=np.int32(config.label_offset),
+            carry_state=np.bool_(config.carry_state),
+            options=WindowOptions.of(config),
             steps=np.int32(config.steps_per_epoch),
             seed=np.uint32(config.seed),
             epoch=np.int32(self._epochs + 1),
         )
+
+    @property
+    def at_skip(self) -> bool:
+        """Whether the next epoch is 0, the skip alone: nothing is trained for it."""
+        return self._epochs < 0
+
+    def skip_epoch(self, params: Params) -> EpochResult:
+        """Return the outcome of epoch 0, whose forecasts are the skip's.
+
+        Args:
+            params: the first weights, padded as the program's are; their output is zero.
+        """
+        inputs = self.data.inputs
+        assert inputs.skip is not None
+        return self.record(self._skip_loss(), inputs.skip[:, self.data.origins], params)
+
+    def _skip_loss(self) -> float:
+        """Return the training loss of the skip alone, as that of the network beside it."""
+        program, inputs = self.program, self.data.inputs
+        steps = program.architecture.steps or program.architecture.segment_length
+        series = inputs.series[:, : int(self.data.train_length)]
+        labels = sliding_window_view(series, steps, axis=1)[:, 1:]
+        errors = inputs.skip[:, : labels.shape[1], :steps] - labels
+        mean = float(np.mean(LOSSES[program.loss](errors)))
+        return mean if program.architecture.steps else mean * program.unroll_length
 
     def record(self, loss: float, forecasts: NDArray[np.float32], params: Params) -> EpochResult:
         """Return the outcome of the epoch, on which :meth:`decide` has not decided yet.
@@ -147,7 +187,7 @@ class TrainingRun:
             is_best=False,
             is_last=False,
             forecasts=scores.changes,
-            params=resize_params(params, self.program.architecture, Architecture.of(self.config)),
+            params=resize_params(params, self.program.architecture, self.architecture),
         )
 
     def decide(self, result: EpochResult, value: float | None = None) -> EpochResult:
@@ -171,7 +211,7 @@ class TrainingRun:
     @property
     def _learning_rate(self) -> float:
         """The next epoch's."""
-        if self._learning_rates is None:
+        if self._learning_rates is None or self.at_skip:
             return self._plateau.learning_rate
         return self._learning_rates[self._epochs]
 
@@ -196,6 +236,8 @@ class Training(Iterator[EpochResult]):
     def train(self) -> EpochResult:
         """Train for one epoch, on which :meth:`decide` has to decide."""
         run = self._run
+        if run.at_skip:
+            return run.skip_epoch(self._state.params)
         hyper = jax.device_put(run.hyperparameters())
         state, loss, forecasts = train_epoch(run.program, self._data, hyper, self._state)
         self._state = state
@@ -213,6 +255,11 @@ class Training(Iterator[EpochResult]):
         """Whether no epoch follows."""
         return self._run.finished
 
+    @property
+    def skip(self) -> LinearSkip | None:
+        """The regression beside the network, where the config has one."""
+        return self._run.skip
+
     def snapshot(self) -> Snapshot:
         """Return all that the next epoch depends on: :func:`fit` continues from there."""
         return self._run.snapshot(self._state)
@@ -225,6 +272,7 @@ def fit(
     criterion: Criterion = "relative_mse",
     learning_rates: Sequence[float] | None = None,
     snapshot: Snapshot | None = None,
+    skip: LinearSkip | None = None,
 ) -> Training:
     """Train one model, an epoch at a time.
 
@@ -240,6 +288,8 @@ def fit(
             decides neither the rates nor the end. None for the decay and the stop of ``config``.
         snapshot: where an earlier training with the same arguments was; its next epochs follow,
             the same bit for bit as if it had not been interrupted.
+        skip: the regression beside the network, in place of the one that is fitted to the training
+            rows and chosen on validation; only where ``config`` has a linear skip.
 
     Returns:
         An iterator over the epochs' results, with their weights; ``is_best`` marks the best epoch
@@ -253,7 +303,9 @@ def fit(
         >>> for result in fit(config, data):
         ...     print(result.epoch, result.train_loss, result.relative_mse)
     """
-    return Training(TrainingRun(config, data, criterion, learning_rates, snapshot))
+    if skip is None:
+        skip = _only(choose_skips(config, (data,)))
+    return Training(TrainingRun(config, data, criterion, learning_rates, snapshot, skip))
 
 
 def best_epoch(run: Iterable[EpochResult]) -> EpochResult:
@@ -265,22 +317,46 @@ def best_epoch(run: Iterable[EpochResult]) -> EpochResult:
     return min(run, key=lambda result: result.relative_mse)
 
 
+def _only(skips: Sequence[LinearSkip] | None) -> LinearSkip | None:
+    return skips[0] if skips else None
+
+
 def _training_data(
-    config: TrialConfig, data: DevelopmentData, scaled: ScaledSeries
+    config: TrialConfig, data: DevelopmentData, scaled: ScaledSeries, skip: LinearSkip | None
 ) -> TrainingData:
-    train_length = data.split.train_stop - scaled.lag
-    needed = config.unroll_length + config.label_offset
+    horizon = data.split.horizon
+    if skip is not None and config.head == "recursive" and config.segment_length > horizon:
+        raise ConfigError(
+            f"segment_length must be at most the horizon, {horizon}, with a recursive head and a "
+            f"linear skip, but is {config.segment_length}"
+        )
+    given = network_inputs(config, scaled, data.values, data.covariates, skip, horizon)
+    train_length = data.split.train_stop - given.start
+    furthest = config.label_offset + config.segment_length - 1
+    if skip is not None or config.head == "direct":
+        furthest = horizon
+    needed = config.context + furthest
     if train_length < needed:
         raise DataError(
             f"unroll_length and label_offset need {needed} scaled training values, but there are "
             f"{train_length}"
+            if furthest == config.label_offset
+            else f"a context of {config.context} rows and {furthest} rows after it need {needed} "
+            f"training rows, but there are {train_length}; give a shorter unroll_length"
+        )
+    first = int(data.split.validation_origins[0]) - given.start + 1
+    if first < config.rows_read:
+        raise DataError(
+            f"warm_up must be at most {first} rows, those before the first validation origin, but "
+            f"is {config.rows_read}"
         )
     # Filled up at the end, which no origin and no cursor reaches: so the series of every scaling
-    # (some lose the first day) and every fold has one length, and they share a compiled program.
-    inputs = scaled.inputs.astype(np.float32)
-    series = np.pad(inputs, ((0, 0), (0, data.capacity - inputs.shape[1])))
+    # (some lose the first rows) and every fold has one length, and they share a compiled program.
+    missing = data.capacity - given.data.series.shape[1]
     return TrainingData(
-        series=series,
+        inputs=jax.tree.map(
+            lambda rows: np.pad(rows, [(0, 0), (0, missing), (0, 0)][: rows.ndim]), given.data
+        ),
         train_length=np.int32(train_length),
-        origins=data.split.validation_origins - np.int32(scaled.lag),
+        origins=data.split.validation_origins - np.int32(given.start),
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.networks.params import Params
+from foretune.models.forecasts.skip import LinearSkip
 from foretune.models.training.loop import fit
 from foretune.models.training.results import EpochResult
 
@@ -20,13 +21,15 @@ class Trained:
     """The outcome of :func:`train_and_refit`.
 
     ``chosen`` is the epoch that validation chose. ``params`` are the final weights, ``epochs``
-    epochs of training on the days before ``train_stop``.
+    epochs of training on the days before ``train_stop``; ``skip`` is the regression beside the
+    network, fitted to the same days, where the config has one.
     """
 
     chosen: EpochResult
     params: Params
     epochs: int
     train_stop: int
+    skip: LinearSkip | None
 
 
 def train_and_refit(
@@ -60,7 +63,8 @@ def train_and_refit(
     """
     training, rates = fit(config, data), list[float]()
     for result in training:
-        rates.append(result.learning_rate)
+        if result.epoch > 0:
+            rates.append(result.learning_rate)
         if on_epoch is not None:
             on_epoch("choice", result)
     chosen = training.best
@@ -71,12 +75,19 @@ def train_and_refit(
             params=chosen.params,
             epochs=chosen.epoch,
             train_stop=data.split.train_stop,
+            skip=training.skip,
         )
     # The origins stay where they were, so that the program that was compiled serves again.
     split = replace(data.split, train_stop=data.split.validation_stop)
-    for result in fit(config, replace(data, split=split), learning_rates=rates[: chosen.epoch]):
+    skip = training.skip and training.skip.refitted(data, split.train_stop)
+    again = replace(data, split=split)
+    for result in fit(config, again, learning_rates=rates[: chosen.epoch], skip=skip):
         if on_epoch is not None:
             on_epoch("refit", result)
     return Trained(
-        chosen=chosen, params=result.params, epochs=result.epoch, train_stop=split.train_stop
+        chosen=chosen,
+        params=result.params,
+        epochs=result.epoch,
+        train_stop=split.train_stop,
+        skip=skip,
     )

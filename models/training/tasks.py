@@ -37,8 +37,8 @@ class DataRef:
 
         digest = sha256()
         for fold in folds:
-            for array in (time_numbers(fold.time), fold.values, fold.past, fold.future):
-                digest.update(array.tobytes())
+            for array in (time_numbers(fold.time), fold.values, *fold.covariates.arrays):
+                digest.update(repr(array.shape).encode() + array.tobytes())
             digest.update(repr((fold.split, fold.capacity, fold.spaces)).encode())
         return cls(digest=digest.hexdigest(), folds=tuple(folds))
 
@@ -61,10 +61,30 @@ class TaskState:
         return self if self.token is None else replace(self, folds=None)
 
 
+# What a compiled program depends on, and its number of steps: all else is traced.
+_SHAPE = (
+    "cell",
+    "padded_units",
+    "context",
+    "rows_read",
+    "segment_length",
+    "head",
+    "head_units",
+    "skip",
+    "past_covariates",
+    "future_covariates",
+    "static_covariates",
+    "calendar_features",
+    "loss",
+    "optimizer",
+    "batch_size",
+    "steps_per_epoch",
+)
+
+
 def lane_shape(config: TrialConfig) -> Hashable:
     """Return what configs of one study must have in common to be trained side by side."""
-    same = ("cell", "padded_units", "optimizer", "batch_size", "unroll_length", "steps_per_epoch")
-    return tuple(getattr(config, name) for name in same)
+    return tuple(getattr(config, name) for name in _SHAPE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,14 +206,19 @@ class TaskLog:
         self._longest = 0.0
         self._started = self._last = time.perf_counter()
 
-    def add(self, outcomes: Sequence[FoldResults | NonFiniteLossError]) -> bool:
-        """Take in the epoch of each config, or its error; returns whether another one follows."""
+    def add(self, outcomes: Sequence[FoldResults | NonFiniteLossError | None]) -> bool:
+        """Take in the epoch of each config, or its error; returns whether another one follows.
+
+        A config that had none in a round has None.
+        """
         from foretune.models.networks.params import parameter_count
 
         now = time.perf_counter()
         self._longest, self._last = max(self._longest, now - self._last), now
         going = now - self._started < self._budget.seconds
         for number, outcome in enumerate(outcomes):
+            if outcome is None:
+                continue
             if isinstance(outcome, NonFiniteLossError):
                 self._errors[number], going = str(outcome), False
                 continue

@@ -12,6 +12,7 @@ from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.metrics import Growth, assess_folds
+from foretune.models.forecasts.skip import LinearSkip
 from foretune.models.runtime.device import device_name
 from foretune.models.runtime.versions import versions
 from foretune.models.training.folds import FoldsTraining
@@ -30,13 +31,15 @@ class RetrainedTrial:
     """One trial's config, trained again.
 
     ``reported`` are the values by epoch, ``best`` is the best epoch of each fold; the last fold's
-    trained on the most rows.
+    trained on the most rows. ``skip`` is the regression beside the network of that fold, where the
+    config has one.
     """
 
     trial: FrozenTrial
     config: TrialConfig
     reported: dict[int, float]
     best: tuple[EpochResult, ...]
+    skip: LinearSkip | None
 
     @property
     def relative_mse(self) -> float:
@@ -77,7 +80,8 @@ def retrain(
     config, reported = trial_config(trial), dict[int, float]()
     best: dict[int, EpochResult] = {}
     try:
-        for results in FoldsTraining(config, folds, shared_epoch=shared_epoch):
+        training = FoldsTraining(config, folds, shared_epoch=shared_epoch)
+        for results in training:
             reported[results.epoch] = results.relative_mse
             best |= {n: result for n, result in enumerate(results.folds) if result.is_best}
             if on_epoch is not None:
@@ -86,7 +90,13 @@ def retrain(
                 break
     except NonFiniteLossError as error:
         raise ConfigError(f"trial {trial.number} cannot be trained again: {error}") from None
-    return RetrainedTrial(trial=trial, config=config, reported=reported, best=tuple(best.values()))
+    return RetrainedTrial(
+        trial=trial,
+        config=config,
+        reported=reported,
+        best=tuple(best.values()),
+        skip=training.skips[-1],
+    )
 
 
 def best_distinct(trials: Iterable[FrozenTrial], count: int) -> list[FrozenTrial]:

@@ -15,7 +15,6 @@ from foretune.datasets.calendar import local_clock
 from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.common.html_table import html_table
-from foretune.datasets.series import encode
 from foretune.datasets.splits import DevelopmentData, walk_forward
 from foretune.datasets.transforms import ErrorSpace, levels_of
 from foretune.models.forecasts.baselines import baseline_changes
@@ -310,26 +309,29 @@ def _test_part(
     ridges: Sequence[Sequence[Ridge]],
 ) -> EvaluationSet:
     last = folds[-1]
+    covariates = last.encoding.encode(test.series)
     places: dict[str, Any] = {
         "train_stop": last.split.train_stop,
         "origins": test.origins,
         "horizon": test.split.horizon,
         "spaces": test.spaces,
+        "covariates": covariates,
     }
     members = [
-        evaluate(member.config, member.best[-1].params, test.values, **places).changes
+        evaluate(
+            member.config, member.best[-1].params, test.values, skip=member.skip, **places
+        ).changes
         for member in retrained
     ]
     forecasts = _named(retrained, [[member] for member in members])
     levels = levels_of(test.spaces, test.values)
-    past, future, _ = encode(test.series, last.split.train_stop)
     forecasts |= baseline_changes(
         levels,
         walk_forward(test.split, len(folds)),
         test=True,
         seasonality=last.seasonality,
-        past=past[None],
-        future=future[None],
+        past=covariates.past,
+        future=covariates.future,
         close=None if test.close is None else levels_of(test.spaces, test.close),
         ridges=ridges,
     )

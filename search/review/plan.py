@@ -32,13 +32,12 @@ def plan_line(spec: StudySpec, series: "TimeSeries", *, by_default: bool = False
         f"{split.test_stop - split.test_start:,} test",
     )
     reads = format_dimension(spec.space.scaling)
-    known = {} if last_close(series) is not None else series.past
     plan = (
         f"horizon {split.horizon} {step}{'s' * (split.horizon != 1)}{why}, stride {split.stride}, "
         f"gap {split.gap}{folds}; {', '.join(parts)}; scaling "
         + (reads[0] if reads[1] == "fixed" else f"is one of {reads[0]}")
     )
-    return plan + "; networks do not read the covariates yet" * bool(known or series.future)
+    return plan
 
 
 def _reason(series: "TimeSeries", horizon: int) -> str:

@@ -72,7 +72,7 @@ FloatDimension = Annotated[
 NameDimension = Annotated[Annotated[Value, Tag(FIXED)] | Choices[Value], Discriminator(_kind)]
 
 # A searched or fixed field of a space.
-Dimension = IntRange | FloatRange | tuple[Any, ...] | int | float | str
+Dimension = IntRange | FloatRange | tuple[Any, ...] | bool | int | float | str
 
 
 def is_fixed(dimension: Dimension) -> bool:

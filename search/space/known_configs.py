@@ -9,7 +9,7 @@ import optuna
 from foretune.datasets.common.errors import ConfigError
 from foretune.models.config import TrialConfig
 from foretune.search.space.dimensions import Dimension, FloatRange, IntRange, can_draw, is_fixed
-from foretune.search.space.space import SearchSpace
+from foretune.search.space.space import SearchSpace, not_of
 
 _ROUNDING = 1e-9
 
@@ -47,7 +47,7 @@ def params_of(space: SearchSpace, config: TrialConfig) -> dict[str, Any]:
     for number, units in enumerate(config.units, 1):
         values[f"units_{number}"] = space.units, units
     for name in SearchSpace.model_fields:
-        if name not in _SHAPE:
+        if name not in (*_SHAPE, *not_of(config.head)):
             values[name] = getattr(space, name), getattr(config, name)
     params = {}
     for name, (dimension, value) in values.items():
@@ -88,7 +88,7 @@ def space_around(space: SearchSpace, config: TrialConfig, width: float = 0.25) -
     narrowed: dict[str, Any] = {"layers": len(config.units), "pad_units_to": config.pad_units_to}
     narrowed["units"] = _around(space.units, config.units, width)
     for name in SearchSpace.model_fields:
-        if name not in _SHAPE:
+        if name not in (*_SHAPE, *not_of(config.head)):
             dimension = getattr(space, name)
             narrowed[name] = _around(dimension, (getattr(config, name),), width)
     return space.fix(**narrowed)

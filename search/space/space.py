@@ -9,7 +9,16 @@ from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.html_table import html_table
 from foretune.datasets.common.toml_files import TomlModel
 from foretune.datasets.transforms import ScalingName
-from foretune.models.config import MAX_LAYERS, CellName, OptimizerName, TrialConfig
+from foretune.models.config import (
+    MAX_LAYERS,
+    CellName,
+    HeadName,
+    LossName,
+    OptimizerName,
+    SkipName,
+    TrialConfig,
+    WindowScalingName,
+)
 from foretune.search.space.dimensions import (
     TAGS,
     FloatDimension,
@@ -21,6 +30,18 @@ from foretune.search.space.dimensions import (
     format_dimension,
     suggest,
 )
+
+
+# What only one of the heads has.
+OF_HEAD: dict[HeadName, tuple[str, ...]] = {
+    "direct": ("window_scaling", "head_units"),
+    "recursive": ("warm_up", "carry_state"),
+}
+
+
+def not_of(head: HeadName) -> tuple[str, ...]:
+    """Return the parameters that ``head`` does not have."""
+    return tuple(name for other, names in OF_HEAD.items() if other != head for name in names)
 
 
 class SearchSpace(TomlModel):
@@ -35,9 +56,11 @@ class SearchSpace(TomlModel):
     The fields are those of :class:`TrialConfig`, except that ``layers`` and ``units`` (drawn
     for each layer: parameters ``units_1``, ``units_2``, ...) make its ``units``, and that
     ``pad_units_to`` may be ``"auto"``: 1, but for a range of units a multiple that leaves at most
-    four widths a layer to compile. A ``scaling`` that is not given is chosen for the data by
-    :func:`run_study`: log returns for prices; else standard, differences and, where all values are
-    above 0, log are searched.
+    four widths a layer to compile. :func:`run_study` chooses what is not given for the data:
+    :func:`default_space` says what.
+
+    A parameter that the chosen head cannot have, such as a ``warm_up`` of a direct head, is not
+    drawn.
 
     Example:
         >>> space = SearchSpace(layers=1, units=(16, 32), epochs=5)
@@ -54,6 +77,18 @@ class SearchSpace(TomlModel):
     units: IntDimension = (32, 64)
     pad_units_to: int | Literal["auto"] = "auto"
     unroll_length: IntDimension = (25, 50)
+    segment_length: IntDimension = 1
+    head: NameDimension[HeadName] = "recursive"
+    head_units: IntDimension = 32
+    skip: NameDimension[SkipName] = "none"
+    window_scaling: NameDimension[WindowScalingName] = "none"
+    warm_up: IntDimension = 0
+    carry_state: NameDimension[bool] = True
+    past_covariates: NameDimension[bool] = False
+    future_covariates: NameDimension[bool] = False
+    static_covariates: NameDimension[bool] = False
+    calendar_features: NameDimension[bool] = False
+    loss: NameDimension[LossName] = "mse"
     learning_rate: FloatDimension = FloatRange(low=1e-4, high=1e-2, log=True)
     dropout: FloatDimension = FloatRange(low=0.0, high=0.5)
     batch_size: IntDimension = 64
@@ -78,11 +113,18 @@ class SearchSpace(TomlModel):
         for layers in ends(self.layers):
             if not 1 <= layers <= MAX_LAYERS:
                 raise ConfigError(f"layers must be 1 to {MAX_LAYERS}, but got {layers}")
+        heads = ends(self.head)
         for name in type(self).model_fields:
             known = name == "layers" or getattr(self, name) == "auto"
+            # A value has to suit a head that the space has.
+            head = next((head for head in heads if name in OF_HEAD.get(head, ())), heads[0])
             for value in () if known else ends(getattr(self, name)):
                 candidate: dict[str, Any] = {name: (value,) if name == "units" else value}
-                TrialConfig(**candidate)
+                TrialConfig(**{"head": head} | candidate)
+        if max(ends(self.label_offset)) > 1:
+            for name in ("head", "skip", "segment_length"):
+                for value in ends(getattr(self, name)):
+                    TrialConfig(**{name: value, "label_offset": max(ends(self.label_offset))})
         return self
 
     def suggest(self, trial: BaseTrial) -> TrialConfig:
@@ -94,11 +136,13 @@ class SearchSpace(TomlModel):
         """
         layers = suggest(trial, "layers", self.layers)
         units = tuple(suggest(trial, f"units_{n}", self.units) for n in range(1, layers + 1))
+        head = suggest(trial, "head", self.head)
         others = {
             name: suggest(trial, name, getattr(self, name))
             for name in type(self).model_fields
-            if name not in ("layers", "units", "pad_units_to")
+            if name not in ("layers", "units", "pad_units_to", "head", *not_of(head))
         }
+        others["head"] = head
         return TrialConfig(units=units, pad_units_to=self._padding, **others)
 
     @property
@@ -120,8 +164,10 @@ class SearchSpace(TomlModel):
 
     @property
     def history(self) -> int:
-        """Days that an unroll and its furthest label span, whatever a trial chooses."""
-        return int(max(ends(self.unroll_length)) + max(ends(self.label_offset)) - 1)
+        """Rows that a forecast or an unroll and its furthest label span, whatever is chosen."""
+        unroll, warm_up = max(ends(self.unroll_length)), max(ends(self.warm_up))
+        rows = max(unroll + max(ends(self.label_offset)) - 1, warm_up)
+        return max(int(-(-rows // segment) * segment) for segment in ends(self.segment_length))
 
     def _repr_html_(self) -> str:
         """Show every parameter with its range and scale in a notebook."""

@@ -29,7 +29,7 @@ from foretune.datasets.splits import (
 )
 from foretune.datasets.transforms import SpaceName
 from foretune.models.runtime.versions import versions
-from foretune.search.space.dimensions import ends
+from foretune.search.space.dimensions import FloatRange, ends
 from foretune.search.space.space import SearchSpace
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
@@ -42,6 +42,9 @@ _ATTRIBUTE = "foretune_spec"
 # What no series has and no study trains: a document with more is not one of foretune's.
 MAX_DAYS, MAX_FOLDS = 10_000_000, 1000
 _LOGARITHMS = ("log_returns", "log")
+# Rows that a direct head reads, and how many at a time, where nothing is said.
+_CONTEXTS = (48, 96, 168)
+_SEGMENTS = (4, 12, 24)
 _PARTS = ("split", "train_end", "validation_end", "test_end")
 # Of how data were read, what later forecasts and baselines depend on.
 _CALENDAR = ("freq", "seasonality")
@@ -286,7 +289,7 @@ def agreed_spec(
         gap = agreed.horizon if agreed.gap is None else agreed.gap
         agreed = agreed.replace(**parts_of(series.time, gap, **parts))
     default = stored.space if stored else default_space(series, agreed)
-    space = default if space is None else _with_scaling(space, default)
+    space = default if space is None else complete_space(space, default)
     spec = StudySpec(
         prices=PricesSpec.of(series),
         split=agreed,
@@ -309,26 +312,57 @@ def agreed_spec(
 
 
 def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
-    """Return what a study searches where nothing is said: it depends on sign and length alone.
+    """Return what a study searches where nothing is said.
 
-    History and horizon take at most a third of the training rows. Of prices log returns are what
-    the network reads; else it is searched.
+    It depends on sign, length, calendar and covariates alone. History and horizon take at most a
+    third of the training rows. Of prices a recursive network reads log returns. Of all else a
+    direct head is searched beside a ridge regression, with the covariates and the features of the
+    calendar.
     """
-    space = SearchSpace()
     rows = split.split(len(series), history=2)
     most = max(rows.train_stop // 3 - rows.horizon, 2)
-    if space.history > most:
-        space = space.fix(unroll_length=(max(most // 2, 2), most) if most > 2 else 2)
     if series.error_space == "log":
+        space = SearchSpace()
+        if space.history > most:
+            space = space.fix(unroll_length=(max(most // 2, 2), most) if most > 2 else 2)
         return space
+    contexts = tuple(length for length in _CONTEXTS if length <= most) or (most,)
+    parts = tuple(length for length in _SEGMENTS if length <= contexts[0]) or (1,)
     positive = bool((series.target[: rows.validation_stop] > 0).all())
-    return space.fix(scaling=("standard", "differences", *["log"] * positive))
+    return SearchSpace(
+        layers=1,
+        units=(32, 64),
+        unroll_length=_one_or_more(contexts),
+        segment_length=_one_or_more(parts),
+        head="direct",
+        skip=("none", "linear"),
+        window_scaling=("none", "last", "mean", "standard"),
+        dropout=(0.0, 0.1, 0.2, 0.4),
+        learning_rate=FloatRange(low=3e-4, high=1e-2, log=True),
+        scaling=("standard", "differences", *["log"] * positive),
+        past_covariates=(False, True) if series.past else False,
+        future_covariates=bool(series.future),
+        static_covariates=bool(series.static),
+        calendar_features=(False, True) if series.calendar.default_features() else False,
+        epochs=30,
+        stop_patience=8,
+    )
 
 
-def _with_scaling(space: SearchSpace, default: SearchSpace) -> SearchSpace:
-    """Return ``space`` with the scaling of ``default``, unless it says one."""
-    said = "scaling" in space.model_fields_set or space.scaling == default.scaling
-    return space if said else space.fix(scaling=default.scaling)
+def _one_or_more(choices: tuple[int, ...]) -> int | tuple[int, ...]:
+    return choices if len(choices) > 1 else choices[0]
+
+
+def complete_space(space: SearchSpace, default: SearchSpace) -> SearchSpace:
+    """Return ``space`` with what it does not say chosen as in ``default``.
+
+    A space with a recursive head has the defaults of :class:`SearchSpace` but for the scaling: the
+    others were chosen for a direct head.
+    """
+    said = space.model_fields_set
+    recursive = "head" in said and "direct" not in ends(space.head)
+    names = ("scaling",) if recursive else tuple(SearchSpace.model_fields)
+    return space.fix(**{name: getattr(default, name) for name in names if name not in said})
 
 
 def _require_positive(spec: StudySpec, series: "TimeSeries") -> None:

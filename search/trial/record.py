@@ -31,6 +31,9 @@ from foretune.search.trial.snapshots import (
 # Called after every epoch with the trial's number.
 OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
 
+# The attribute of a trial with a linear skip: the value of that regression alone, its epoch 0.
+RIDGE_VALUE = "ridge_relative_mse"
+
 # Seconds between the snapshots that a longer trial keeps in the study's database.
 SNAPSHOT_SECONDS = 60.0
 
@@ -135,7 +138,7 @@ class TrialRecord:
         attributes: dict[str, Any] = {
             "config": self.config.to_toml(),
             "seconds": round(self._measured["seconds"], 3),
-            "epochs": max((len(history) for history in self._history.values()), default=0),
+            "epochs": max((history[-1].epoch for history in self._history.values()), default=0),
             "epochs_dropped": self._dropped,
             "compiles": int(self._measured["compiles"]),
             "cache_hits": int(self._measured["cache_hits"]),
@@ -184,7 +187,8 @@ class TrialRecord:
         # After the last epoch there is nothing left to save by pruning. What an interrupted trial
         # trains again has been asked before.
         asked = results.epoch < max(self._reported)
-        return not (results.is_last or asked) and self.trial.should_prune()
+        # Epoch 0 is the skip's alone: the network has not begun.
+        return not (results.is_last or asked or results.epoch == 0) and self.trial.should_prune()
 
     def _report_value(self, value: float, step: int) -> None:
         if step not in self._reported:
@@ -202,6 +206,9 @@ class TrialRecord:
             "persistence_mse": float(assessment.persistence_mse_by_step.mean()),
             **assessment.metrics.known(),
         }
+        beginnings = [history[0] for history in self._history.values()]
+        if all(first.epoch == 0 for first in beginnings):
+            numbers[RIDGE_VALUE] = mean_over_folds(beginnings)
         if len(self._folds) > 1:
             values = (result.relative_mse for result in best)
             numbers |= {f"relative_mse_fold_{n}": value for n, value in enumerate(values, 1)}
@@ -215,11 +222,12 @@ class TrialRecord:
 def _reported_by(histories: Sequence[Sequence[EpochResult]]) -> dict[int, float]:
     """Return the values that were reported after each epoch, given the epochs of every fold."""
     steps = {}
-    for epoch in range(1, max(map(len, histories)) + 1):
+    for epoch in sorted({result.epoch for history in histories for result in history}):
         at = [
-            history[epoch - 1]
-            if epoch <= len(history)
-            else min(history, key=lambda result: result.relative_mse)
+            next(
+                (result for result in history if result.epoch == epoch),
+                min(history, key=lambda result: result.relative_mse),
+            )
             for history in histories
         ]
         steps[epoch] = mean_over_folds(at)

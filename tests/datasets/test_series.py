@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 import foretune.datasets
 from foretune.datasets.calendar import Calendar, infer_calendar
 from foretune.datasets.common.errors import DataError
-from foretune.datasets.series import TimeSeries, encode
+from foretune.datasets.series import TimeSeries
 
 BERLIN = "Europe/Berlin"
 DAYS = pd.date_range("2024-01-01", periods=6)
@@ -325,29 +325,3 @@ def test_draws_itself() -> None:
     assert axes.get_ylabel() == "value [MW]"
     assert make(time=range(6), calendar=Calendar(frequency="steps")).plot(axes) is axes
     plt.close("all")
-
-
-def test_encode_makes_a_column_of_each_category() -> None:
-    series = make()
-    past, future, names = encode(series, 5)
-    assert names == ("wind", "sky=clear", "sky=mist", "open=False", "open=True", "plan")
-    np.testing.assert_array_equal(past[:, 0], series.past["wind"])
-    np.testing.assert_array_equal(past[:, 1:].sum(axis=1), np.ones(6))
-    assert past[1].tolist() == [1, 0, 1]
-    assert future.shape == (8, 3)
-    assert future[[0, 7]].tolist() == [[0, 1, 0], [1, 0, 7]]
-    assert past.dtype == future.dtype == np.float64
-    nothing = encode(make(past={}, future={}), 5)
-    assert (nothing[0].shape, nothing[1].shape, nothing[2]) == ((6, 0), (6, 0), ())
-
-
-def test_a_category_that_training_did_not_see_is_refused_by_name() -> None:
-    with pytest.raises(DataError) as caught:
-        encode(make(), 1)
-    assert str(caught.value) == (
-        "demo: sky in row 1 must be a category of the 1 training rows (clear), but got 'mist'; "
-        "leave the column out, or merge its rare categories"
-    )
-    late = make(future={"day": ["a"] * 7 + ["b"]})
-    with pytest.raises(DataError, match="demo: day in row 7 must be a category"):
-        encode(late, 6)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from foretune.datasets.calendar import infer_calendar
 from foretune.datasets.common.errors import DataError
+from foretune.datasets.covariates import CovariateEncoding
 from foretune.datasets.prices import PriceSeries
-from foretune.datasets.series import encode
 from foretune.datasets.sources import samples
 from foretune.datasets.sources.load import as_series, load_prices
 from foretune.datasets.sources.samples import (
@@ -111,9 +111,9 @@ def test_bikes_is_the_file_described() -> None:
     assert series.beyond == 0
     assert "not a forecast" in series.remarks[0]
     # Each kind of weather occurs in the first 60 %.
-    _, future, names = encode(series, 10_526)
-    assert future.shape == (17_544, 8)
-    assert names[2:5] == ("weather=clear", "weather=mist", "weather=rain")
+    encoding = CovariateEncoding.fit(series, 10_526)
+    assert encoding.encode(series).future.shape == (1, 17_544, 8)
+    assert encoding.future[2].categories == ("clear", "mist", "rain")
 
 
 def test_both_licences_of_the_bikes_are_named_where_they_are() -> None:
