@@ -75,8 +75,8 @@ class TrialConfig(TomlModel):
     )
     skip: SkipName = Field(
         default="none",
-        description="linear adds the network to a ridge regression on lags and covariates, at which "
-        "it starts",
+        description="linear adds the network to a ridge regression on lags and covariates, at "
+        "which it starts",
     )
     window_scaling: WindowScalingName = Field(
         default="none",

@@ -100,9 +100,7 @@ def recursive_forecast(
         return (state, output(features, segment + 1)), forecast
 
     first = output(features[-1], 0)
-    _, forecasts = jax.lax.scan(
-        feed_back, (state, first), jnp.arange(count, dtype=origins.dtype)
-    )
+    _, forecasts = jax.lax.scan(feed_back, (state, first), jnp.arange(count, dtype=origins.dtype))
     return jnp.moveaxis(forecasts, 0, 1).reshape(len(origins), count * length)[:, :horizon]
 
 
@@ -292,8 +290,8 @@ def changes_ahead(
         forecasts[number] = made[0, 0]
         if not np.all(np.isfinite(forecasts[number])):
             raise DataError(
-                f"the forecast after {when(int(row))} must be finite, but the network's output is not; "
-                "train with a smaller learning_rate"
+                f"the forecast after {when(int(row))} must be finite, but the network's output is "
+                "not; train with a smaller learning_rate"
             )
     changes: Growth = scaling.change(forecasts, rows, values, space)
     return changes

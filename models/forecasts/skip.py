@@ -53,7 +53,6 @@ class Groups:
         """Return what is known up to an origin alone [S, N, P], if anything."""
         return covariates.past if self.past and covariates.past.shape[-1] else None
 
-
     def each(
         self, values: Array, covariates: Covariates, log: bool
     ) -> Iterator[tuple[Array, Array | None, Array | None]]:
@@ -161,7 +160,5 @@ def _choose(
             f"horizon of {splits[0].horizon}; give skip = 'none', more rows or a shorter horizon"
         )
     return tuple(
-        LinearSkip(ridges=ridges, log=log, groups=groups)
-        for ridges in zip(*of_series, strict=True)
+        LinearSkip(ridges=ridges, log=log, groups=groups) for ridges in zip(*of_series, strict=True)
     )
-

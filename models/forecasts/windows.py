@@ -148,7 +148,8 @@ def direct_forecast(
     outputs = model.all_steps(features[-1], ahead)
     assert data.skip is not None
     base = (keep_offset * offset)[:, None] + data.skip.reshape(-1, architecture.steps)[origins]
-    return base + scale[:, None] * outputs
+    forecasts: jax.Array = base + scale[:, None] * outputs
+    return forecasts
 
 
 def _flat(data: NetworkData) -> jax.Array:
@@ -157,9 +158,7 @@ def _flat(data: NetworkData) -> jax.Array:
     return covariates.reshape(covariates.shape[0] * covariates.shape[1], covariates.shape[2])
 
 
-def _known_next(
-    architecture: Architecture, data: NetworkData, rows: jax.Array
-) -> list[jax.Array]:
+def _known_next(architecture: Architecture, data: NetworkData, rows: jax.Array) -> list[jax.Array]:
     """Return what is known of the segment after each, which a recursive head reads beside it."""
     if architecture.steps or not architecture.known:
         return []

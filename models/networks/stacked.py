@@ -1,7 +1,7 @@
 """StackedRNN: recurrent layers, dropout between them, a head, and a ``lax.scan`` unroll."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +77,8 @@ class StackedRNN(nnx.Module):
     A recursive head is linear and gives the next segment. A direct head gives all H steps: from
     the last state h and what is known of step k, ``f_k``::
 
-        out_k = relu(h state_kernel + f_k ahead_kernel + step_bias_k) . output_kernel_k + output_bias_k
+        hidden_k = relu(h state_kernel + f_k ahead_kernel + step_bias_k)
+        out_k = hidden_k . output_kernel_k + output_bias_k
 
     (the local decoder of Wen et al. 2017, "A multi-horizon quantile recurrent forecaster").
 
@@ -131,7 +132,7 @@ class StackedRNN(nnx.Module):
         return self.direct_axes if hasattr(self, "output_kernel") else self.recursive_axes
 
     @property
-    def last_weights(self) -> tuple[nnx.Param, nnx.Param]:
+    def last_weights(self) -> tuple[nnx.Param[Any], nnx.Param[Any]]:
         """Kernel and bias of the last layer: where they are zero, so is every output."""
         if hasattr(self, "output_kernel"):
             return self.output_kernel, self.output_bias

@@ -30,7 +30,9 @@ from foretune.models.training.tasks import Answer, Budget, Missing, TaskLog, Tas
 
 # Every lane has its own value of every traced scalar but the number of steps: lanes that stopped at
 # different steps would have to be frozen by a selection of all their weights at every step.
-_HYPER_AXES = Hyperparameters(*(None if name == "steps" else 0 for name in Hyperparameters._fields))
+_HYPER_AXES: Any = Hyperparameters(
+    **{name: None if name == "steps" else 0 for name in Hyperparameters._fields}  # type: ignore[arg-type]
+)
 
 
 @jit_for_backend(static_argnames="program")

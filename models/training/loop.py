@@ -86,9 +86,7 @@ class TrainingRun:
     def first_state(self) -> TrainState:
         """Return the state before the next epoch of this run, on the host: nothing to compile."""
         config = self.config
-        params = initial_params(
-            self.architecture, config.seed, zero_output=config.skip == "linear"
-        )
+        params = initial_params(self.architecture, config.seed, zero_output=config.skip == "linear")
         padded = resize_params(params, self.architecture, self.program.architecture)
         cursors, zeros = np.empty(0, np.int32), list[Any]()
         if config.head == "recursive":
@@ -151,6 +149,7 @@ class TrainingRun:
     def _skip_loss(self) -> float:
         """Return the training loss of the skip alone, as that of the network beside it."""
         program, inputs = self.program, self.data.inputs
+        assert inputs.skip is not None
         steps = program.architecture.steps or program.architecture.segment_length
         series = inputs.series[:, : int(self.data.train_length)]
         labels = sliding_window_view(series, steps, axis=1)[:, 1:]

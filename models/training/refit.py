@@ -6,8 +6,8 @@ from typing import Literal
 
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
-from foretune.models.networks.params import Params
 from foretune.models.forecasts.skip import LinearSkip
+from foretune.models.networks.params import Params
 from foretune.models.training.loop import fit
 from foretune.models.training.results import EpochResult
 

@@ -23,8 +23,9 @@ class EpochResult:
     ``forecasts`` are changes since each validation origin [S, O, H], log growth of prices;
     ``relative_mse`` is theirs, ``persistence_mse`` the mean squared change that it is relative to.
     ``half_mse`` is the tutorial's measure: ½ mean squared error in scaled units. ``train_loss`` is
-    the mean over the epoch's steps of the loss: ½ squared error, batch mean, summed over the
-    unroll. ``params`` are the network's weights. No epoch follows one that ``is_last``.
+    the mean over the epoch's steps of the config's loss: its batch mean, summed over the unroll of
+    a recursive head, averaged over the steps of a direct one. ``params`` are the network's weights.
+    No epoch follows one that ``is_last``. Epoch 0 is that of a linear skip before any training.
     """
 
     epoch: int

@@ -31,7 +31,9 @@ from foretune.search.review.summary import summary_table
 from foretune.search.run import run_study
 from foretune.search.space.space import SearchSpace
 from foretune.search.storage.connect import find_study, open_storage, require_database
+from foretune.search.study.best import best_trial
 from foretune.search.study.pruners import PRUNERS, named_pruner
+from foretune.search.study.remarks import training_remarks
 from foretune.search.study.spec import StudySpec
 from foretune.search.study.target import has_enough
 
@@ -142,6 +144,8 @@ def run(
     console = Console()
     console.print(summary_table(study))
     console.print(caveat(study), highlight=False, markup=False)
+    for remark in training_remarks(best_trial(study)):
+        console.print(remark, highlight=False, markup=False)
     report = report_command(name, storage)
     console.print(
         f"Next: {report} (the test stays sealed)\n"

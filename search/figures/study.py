@@ -121,7 +121,7 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
     last = ", last fold" if fold_values(best) else ""
     right.set(
         xlabel="epoch",
-        ylabel="training loss (½ squared scaled error,\nsummed over the unroll)",
+        ylabel="training loss",
         title=f"training, best trial{last}",
     )
     for axes in (left, right):

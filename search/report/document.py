@@ -15,6 +15,7 @@ from foretune.search.report.report import Report
 from foretune.search.report.significance import SPAResult
 from foretune.search.report.tables import markdown_table, plain, provenance_rows
 from foretune.search.report.verdict import SIGNIFICANCE, format_p, is_significant, p_cell
+from foretune.search.study.remarks import training_remarks
 from foretune.search.study.trials import format_states
 
 FOLDER = "figures"
@@ -216,10 +217,11 @@ def _search(report: Report) -> str:
         )
     ways = "one validation part" if folds == 1 else f"{folds} walk-forward folds"
     count = len(report.study.get_trials(deepcopy=False))
+    remarks = "".join(f" {plain(remark)}." for remark in training_remarks(winner.trial))
     return (
         f"{count} trials ({format_states(report.study)}), each scored on {ways}. The ensemble is "
         f"the mean forecast of trials {members}. Trained again for this report, the winner came "
-        f"out {same}."
+        f"out {same}.{remarks}"
     )
 
 

@@ -31,14 +31,15 @@ class RetrainedTrial:
     """One trial's config, trained again.
 
     ``reported`` are the values by epoch, ``best`` is the best epoch of each fold; the last fold's
-    trained on the most rows. ``skip`` is the regression beside the network of that fold, where the
-    config has one.
+    trained on the most rows. Where the config has a linear skip, ``first`` are the epochs 0, of the
+    regression alone, and ``skip`` is that of the last fold; else there are none.
     """
 
     trial: FrozenTrial
     config: TrialConfig
     reported: dict[int, float]
     best: tuple[EpochResult, ...]
+    first: tuple[EpochResult, ...]
     skip: LinearSkip | None
 
     @property
@@ -79,10 +80,12 @@ def retrain(
     """
     config, reported = trial_config(trial), dict[int, float]()
     best: dict[int, EpochResult] = {}
+    first: tuple[EpochResult, ...] = ()
     try:
         training = FoldsTraining(config, folds, shared_epoch=shared_epoch)
         for results in training:
             reported[results.epoch] = results.relative_mse
+            first = results.folds if results.epoch == 0 else first
             best |= {n: result for n, result in enumerate(results.folds) if result.is_best}
             if on_epoch is not None:
                 on_epoch(trial.number, config, results)
@@ -95,6 +98,7 @@ def retrain(
         config=config,
         reported=reported,
         best=tuple(best.values()),
+        first=first,
         skip=training.skips[-1],
     )
 

@@ -36,6 +36,7 @@ from foretune.models.forecasts.metrics import (
 )
 from foretune.models.forecasts.predict import evaluate
 from foretune.models.forecasts.ridge import Ridge
+from foretune.models.training.results import EpochResult
 from foretune.search.report.access_log import HeldOutAccess, read_access_log
 from foretune.search.report.evidence import Evidence, ScoredTrials, gather_evidence, scored_trials
 from foretune.search.report.held_out import HeldOutTest
@@ -256,10 +257,17 @@ def make_report(
 
 
 def _named(
-    retrained: Sequence[RetrainedTrial], forecasts: Sequence[list[Growth]]
+    retrained: Sequence[RetrainedTrial],
+    forecasts: Sequence[list[Growth]],
+    ridge: list[Growth] | None,
 ) -> dict[str, list[Growth]]:
-    """Return forecasts of each fold by the names in tables: the winner's and the ensemble's."""
+    """Return forecasts of each fold by the names in tables: the winner's and the ensemble's.
+
+    Between them are those of the regression that the winner's network starts at, if it has one.
+    """
     named = {f"trial {retrained[0].trial.number}": forecasts[0]}
+    if ridge is not None:
+        named[f"trial {retrained[0].trial.number}, its ridge alone"] = ridge
     if len(retrained) > 1:
         named[f"ensemble of {len(retrained)}"] = ensemble(forecasts)
     return named
@@ -272,7 +280,8 @@ def _validation_part(
 ) -> EvaluationSet:
     actuals = [validation_growth(fold) for fold in folds]
     winner = retrained[0]
-    forecasts = _named(retrained, [member.forecasts for member in retrained])
+    ridge = [result.forecasts for result in winner.first] or None
+    forecasts = _named(retrained, [member.forecasts for member in retrained], ridge)
     assessments = {name: assess_folds(folds, model) for name, model in forecasts.items()}
     # Intervals and figures are of one series, the first.
     growth, actual = (np.concatenate(c, axis=1)[0] for c in (winner.forecasts, actuals))
@@ -317,13 +326,15 @@ def _test_part(
         "spaces": test.spaces,
         "covariates": covariates,
     }
-    members = [
-        evaluate(
-            member.config, member.best[-1].params, test.values, skip=member.skip, **places
-        ).changes
-        for member in retrained
-    ]
-    forecasts = _named(retrained, [[member] for member in members])
+
+    def on_test(member: RetrainedTrial, result: EpochResult) -> Growth:
+        scores = evaluate(member.config, result.params, test.values, skip=member.skip, **places)
+        return scores.changes
+
+    winner = retrained[0]
+    members = [on_test(member, member.best[-1]) for member in retrained]
+    ridge = [on_test(winner, winner.first[-1])] if winner.first else None
+    forecasts = _named(retrained, [[member] for member in members], ridge)
     levels = levels_of(test.spaces, test.values)
     forecasts |= baseline_changes(
         levels,

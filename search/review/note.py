@@ -14,6 +14,7 @@ from foretune.search.storage.artifacts import artifact_names, load_artifact, sav
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.baselines import stored_baselines
 from foretune.search.study.best import best_so_far, trial_config
+from foretune.search.study.remarks import training_remarks
 from foretune.search.study.spec import required_spec
 from foretune.search.study.target import StudyTarget
 from foretune.search.study.trials import finished_trials, format_states
@@ -96,6 +97,7 @@ def note(study: optuna.Study) -> str:
         progress.append(["relative MSE of baselines", plain(", ".join(found))])
     config = []
     if best is not None:
+        progress += [["what its epochs say", remark] for remark in training_remarks(best)]
         with suppress(ForetuneError):  # a trial that was added by hand may have no config
             text = trial_config(best).to_toml().strip()
             config = ["### The best config so far, to copy", f"```toml\n{text}\n```"]

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from foretune.datasets.splits import last_close
-from foretune.search.space.dimensions import format_dimension
+from foretune.search.space.dimensions import ends, format_dimension
 from foretune.search.study.spec import StudySpec
 
 if TYPE_CHECKING:
@@ -31,13 +30,30 @@ def plan_line(spec: StudySpec, series: "TimeSeries", *, by_default: bool = False
         f"{split.validation_stop - split.validation_start:,} validate",
         f"{split.test_stop - split.test_start:,} test",
     )
-    reads = format_dimension(spec.space.scaling)
-    plan = (
+    scaling, kind = format_dimension(spec.space.scaling)
+    return (
         f"horizon {split.horizon} {step}{'s' * (split.horizon != 1)}{why}, stride {split.stride}, "
         f"gap {split.gap}{folds}; {', '.join(parts)}; scaling "
-        + (reads[0] if reads[1] == "fixed" else f"is one of {reads[0]}")
+        f"{scaling if kind == 'fixed' else f'is one of {scaling}'}{_reads(spec, series)}"
     )
-    return plan
+
+
+def _reads(spec: StudySpec, series: "TimeSeries") -> str:
+    """Say what networks may read beside the target."""
+    groups = {
+        "past_covariates": series.past,
+        "future_covariates": series.future,
+        "static_covariates": series.static,
+        "calendar_features": series.calendar.default_features(),
+    }
+    read, left = [], []
+    for group, names in groups.items():
+        which = read if True in ends(getattr(spec.space, group)) else left
+        which += [name.replace("_", " ") for name in names]
+    text = f"; networks may read {', '.join(read)}" if read else ""
+    # Of prices a network reads the target alone, and their calendar tells little.
+    ignored = [] if series.error_space == "log" else left
+    return text + (f"; they do not read {', '.join(ignored)}" if ignored else "")
 
 
 def _reason(series: "TimeSeries", horizon: int) -> str:

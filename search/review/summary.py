@@ -11,6 +11,7 @@ from foretune.search.report.tables import as_text, rich_table
 from foretune.search.report.verdict import caveat
 from foretune.search.study.baselines import stored_baselines
 from foretune.search.study.best import best_config, best_trial
+from foretune.search.study.remarks import ridge_value, training_remarks
 from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.study.trials import format_states, stored_number, stored_numbers
 
@@ -66,9 +67,9 @@ def summary(study: optuna.Study) -> StudySummary:
         ...
     """
     result, config = _rows(study)
-    return StudySummary(
-        name=study.study_name, result=result, config=config, caveat=f"{caveat(study)} {_NEXT}"
-    )
+    remarks = [f"{remark}." for remark in training_remarks(best_trial(study))]
+    said = " ".join([caveat(study), *remarks, _NEXT])
+    return StudySummary(name=study.study_name, result=result, config=config, caveat=said)
 
 
 def summary_table(study: optuna.Study) -> Table:
@@ -84,12 +85,15 @@ def _rows(study: optuna.Study) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """Return what the study has found, and the best trial's config."""
     trial, config = best_trial(study), best_config(study).model_dump(mode="json")
     compiled, loaded = (int(sum(stored_numbers(study, n))) for n in ("compiles", "cache_hits"))
+    ridge = ridge_value(trial)
+    best_epoch = stored_number(trial, "best_epoch")
     baselines = stored_baselines(study) or {"persistence": {OBJECTIVE_NAME: 1.0}}
     result = (
         ("best trial", str(trial.number)),
         (f"its {OBJECTIVE_NAME} (validation)", f"{trial.value:.6f}"),
+        *([] if ridge is None else [("its ridge alone", f"{ridge:.6f}")]),
         *((name, f"{metrics[OBJECTIVE_NAME]:.6f}") for name, metrics in baselines.items()),
-        ("best epoch", f"{stored_number(trial, 'best_epoch') or 'not stored'}"),
+        ("best epoch", "not stored" if best_epoch is None else f"{best_epoch}"),
         ("trials by state", format_states(study)),
         ("programs compiled", str(compiled - loaded)),
         ("programs from the cache", str(loaded)),

@@ -31,7 +31,6 @@ from foretune.search.space.dimensions import (
     suggest,
 )
 
-
 # What only one of the heads has.
 OF_HEAD: dict[HeadName, tuple[str, ...]] = {
     "direct": ("window_scaling", "head_units"),

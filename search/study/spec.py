@@ -27,7 +27,7 @@ from foretune.datasets.splits import (
     development_folds,
     parts_of,
 )
-from foretune.datasets.transforms import SpaceName
+from foretune.datasets.transforms import ScalingName, SpaceName
 from foretune.models.runtime.versions import versions
 from foretune.search.space.dimensions import FloatRange, ends
 from foretune.search.space.space import SearchSpace
@@ -328,7 +328,9 @@ def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
         return space
     contexts = tuple(length for length in _CONTEXTS if length <= most) or (most,)
     parts = tuple(length for length in _SEGMENTS if length <= contexts[0]) or (1,)
-    positive = bool((series.target[: rows.validation_stop] > 0).all())
+    scalings: tuple[ScalingName, ...] = ("standard", "differences")
+    if (series.target[: rows.validation_stop] > 0).all():
+        scalings = (*scalings, "log")
     return SearchSpace(
         layers=1,
         units=(32, 64),
@@ -339,7 +341,7 @@ def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
         window_scaling=("none", "last", "mean", "standard"),
         dropout=(0.0, 0.1, 0.2, 0.4),
         learning_rate=FloatRange(low=3e-4, high=1e-2, log=True),
-        scaling=("standard", "differences", *["log"] * positive),
+        scaling=scalings,
         past_covariates=(False, True) if series.past else False,
         future_covariates=bool(series.future),
         static_covariates=bool(series.static),

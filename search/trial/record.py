@@ -19,6 +19,7 @@ from foretune.search.storage.optuna_internals import (
     trial_at_start,
     trial_id,
 )
+from foretune.search.study.remarks import RIDGE_VALUE
 from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.trial.files import save_trial_files
 from foretune.search.trial.snapshots import (
@@ -30,9 +31,6 @@ from foretune.search.trial.snapshots import (
 
 # Called after every epoch with the trial's number.
 OnEpoch = Callable[[int, TrialConfig, FoldResults], None]
-
-# The attribute of a trial with a linear skip: the value of that regression alone, its epoch 0.
-RIDGE_VALUE = "ridge_relative_mse"
 
 # Seconds between the snapshots that a longer trial keeps in the study's database.
 SNAPSHOT_SECONDS = 60.0

@@ -1,0 +1,48 @@
+"""What a trial's epochs say about its config, in sentences."""
+
+from optuna.trial import FrozenTrial
+
+from foretune.datasets.common.errors import ForetuneError
+from foretune.search.study.best import trial_config
+from foretune.search.study.spec import OBJECTIVE_NAME
+from foretune.search.study.trials import stored_number
+
+# The attribute of a trial with a linear skip: the value of that regression alone, its epoch 0.
+RIDGE_VALUE = "ridge_relative_mse"
+
+
+def ridge_value(trial: FrozenTrial) -> float | None:
+    """Return the value of the ridge regression that the network of ``trial`` starts at, if any."""
+    return stored_number(trial, RIDGE_VALUE)
+
+
+def training_remarks(trial: FrozenTrial) -> list[str]:
+    """Say what a network adds to its regression, and whether it was trained for long enough.
+
+    Args:
+        trial: one that has ended.
+
+    Example:
+        >>> training_remarks(best_trial(study))
+        ['The network of trial 7 takes its ridge regression from relative MSE 0.326 to 0.282']
+    """
+    remarks = []
+    ridge, value = ridge_value(trial), stored_number(trial, OBJECTIVE_NAME)
+    best, epochs = stored_number(trial, "best_epoch"), stored_number(trial, "epochs")
+    if ridge is not None and best == 0:
+        remarks.append(
+            f"The network of trial {trial.number} adds nothing to the ridge regression that it "
+            f"starts at: epoch 0, before any training, was its best (relative MSE {ridge:.4g})"
+        )
+    elif ridge is not None and value is not None:
+        remarks.append(
+            f"The network of trial {trial.number} takes the ridge regression that it starts at "
+            f"from relative MSE {ridge:.4g} to {value:.4g}"
+        )
+    try:
+        most = trial_config(trial).epochs
+    except ForetuneError:  # a trial that was added by hand may have no config
+        return remarks
+    if best is not None and best == epochs == most:
+        remarks.append(f"The best epoch of trial {trial.number} was its last, {most}: raise epochs")
+    return remarks
