@@ -158,6 +158,7 @@ LOSSES_CELLS = _losses_cells()
 
 # One shape: whatever is drawn, what has been compiled serves again.
 SPACE = SearchSpace(
+    head="recursive",
     layers=1,
     units=(4, 8),
     pad_units_to=8,

@@ -70,7 +70,6 @@ _SHAPE = (
     "segment_length",
     "head",
     "head_units",
-    "skip",
     "past_covariates",
     "future_covariates",
     "static_covariates",
@@ -84,7 +83,9 @@ _SHAPE = (
 
 def lane_shape(config: TrialConfig) -> Hashable:
     """Return what configs of one study must have in common to be trained side by side."""
-    return tuple(getattr(config, name) for name in _SHAPE)
+    # A direct head's program is the same with and without a skip.
+    skip = config.skip if config.head == "recursive" else "none"
+    return skip, *(getattr(config, name) for name in _SHAPE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,7 +46,8 @@ def _reads(spec: StudySpec, series: "TimeSeries") -> str:
         "static_covariates": series.static,
         "calendar_features": series.calendar.default_features(),
     }
-    read, left = [], []
+    read: list[str] = []
+    left: list[str] = []
     for group, names in groups.items():
         which = read if True in ends(getattr(spec.space, group)) else left
         which += [name.replace("_", " ") for name in names]

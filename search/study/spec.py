@@ -45,6 +45,8 @@ _LOGARITHMS = ("log_returns", "log")
 # Rows that a direct head reads, and how many at a time, where nothing is said.
 _CONTEXTS = (48, 96, 168)
 _SEGMENTS = (4, 12, 24)
+# A direct head needs whole windows of context and horizon to train on.
+_FEWEST_WINDOWS = 16
 _PARTS = ("split", "train_end", "validation_end", "test_end")
 # Of how data were read, what later forecasts and baselines depend on.
 _CALENDAR = ("freq", "seasonality")
@@ -321,16 +323,17 @@ def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
     """
     rows = split.split(len(series), history=2)
     most = max(rows.train_stop // 3 - rows.horizon, 2)
-    if series.error_space == "log":
-        space = SearchSpace()
+    scalings: tuple[ScalingName, ...] = ("standard", "differences")
+    if (series.target[: rows.validation_stop] > 0).all():
+        scalings = (*scalings, "log")
+    is_price = series.error_space == "log"
+    if is_price or rows.train_stop < rows.horizon + _FEWEST_WINDOWS:
+        space = SearchSpace() if is_price else SearchSpace(scaling=scalings)
         if space.history > most:
             space = space.fix(unroll_length=(max(most // 2, 2), most) if most > 2 else 2)
         return space
     contexts = tuple(length for length in _CONTEXTS if length <= most) or (most,)
     parts = tuple(length for length in _SEGMENTS if length <= contexts[0]) or (1,)
-    scalings: tuple[ScalingName, ...] = ("standard", "differences")
-    if (series.target[: rows.validation_stop] > 0).all():
-        scalings = (*scalings, "log")
     return SearchSpace(
         layers=1,
         units=(32, 64),

@@ -1,6 +1,7 @@
 """Shared by the tests of the models: a NumPy network, finite differences, small training runs."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, Self
@@ -81,21 +82,24 @@ def gru_step(weights: Weights, state: State, x: Array) -> State:
     return ((1 - update) * new + update * h,)
 
 
+RECURSIVE_HEAD = ("head_kernel", "head_bias")
+DIRECT_HEAD = ("state_kernel", "ahead_kernel", "step_bias", "output_kernel", "output_bias")
+
+
 @dataclasses.dataclass
 class NumpyStack:
     """The stacked network as plain loops in float64: day after day, layer after layer."""
 
     layers: list[Weights]
-    head_kernel: Array
-    head_bias: Array
+    head: Weights
 
     @classmethod
     def of(cls, model: StackedRNN) -> Self:
         """Copy the weights of ``model``."""
+        names = DIRECT_HEAD if hasattr(model, "state_kernel") else RECURSIVE_HEAD
         return cls(
             layers=[weights_of(layer) for layer in model.layers],
-            head_kernel=np.array(model.head_kernel[...], np.float64),
-            head_bias=np.array(model.head_bias[...], np.float64),
+            head={name: np.array(getattr(model, name)[...], np.float64) for name in names},
         )
 
     @classmethod
@@ -107,7 +111,7 @@ class NumpyStack:
     def arrays(self) -> list[Array]:
         """Every weight array, the originals: changing them changes the network."""
         of_layers = [array for layer in self.layers for array in layer.values()]
-        return [*of_layers, self.head_kernel, self.head_bias]
+        return [*of_layers, *self.head.values()]
 
     def zero_state(self, batch: int) -> list[State]:
         return [
@@ -118,42 +122,140 @@ class NumpyStack:
         ]
 
     def step(self, state: list[State], x: Array, masks: Any = None) -> tuple[list[State], Array]:
-        """Take one day: x [B]; masks, if any, are one (outputs, state) [B, H] pair a layer."""
-        features, new_state = x[:, None], []
+        """Read x [B, I] to features [B, H]; masks, if any, are one (outputs, state) a layer."""
+        features, new_state = x, []
         for number, (weights, layer_state) in enumerate(zip(self.layers, state, strict=True)):
             h, *memory = cell_step(weights, layer_state, features)
             output_mask, state_mask = (1.0, 1.0) if masks is None else masks[number]
             features = h * output_mask
             new_state.append((h * state_mask, *memory))
-        return new_state, (features @ self.head_kernel + self.head_bias)[:, 0]
+        return new_state, features
 
     def unroll(
         self, state: list[State], inputs: Array, masks: Any = None
     ) -> tuple[Array, list[State]]:
-        """Run over inputs [T, B]; masks are one ([T, B, H], [T, B, H]) pair a layer."""
-        outputs = []
+        """Read inputs [T, B, I] to features [T, B, H]; masks are one pair [T, B, H] a layer."""
+        features = []
         for day, x in enumerate(inputs):
             today = None if masks is None else [(o[day], s[day]) for o, s in masks]
-            state, output = self.step(state, x, today)
-            outputs.append(output)
-        return np.array(outputs), state
+            state, read = self.step(state, x, today)
+            features.append(read)
+        return np.array(features), state
+
+    def next_segment(self, features: Array) -> Array:
+        """Map features [..., H] to the next segment [..., s]."""
+        return features @ self.head["head_kernel"] + self.head["head_bias"]
+
+    def all_steps(self, features: Array, ahead: Array) -> Array:
+        """Map features [H] and what is known ahead [steps, A] to forecasts [steps], one by one."""
+        head, outputs = self.head, []
+        for step, known in enumerate(ahead):
+            hidden = features @ head["state_kernel"] + known @ head["ahead_kernel"]
+            hidden = np.maximum(hidden + head["step_bias"][step], 0)
+            outputs.append(sum(hidden * head["output_kernel"][step]) + head["output_bias"][step])
+        return np.array(outputs)
 
     def forecast(self, windows: Array, horizon: int) -> Array:
         """Read windows [W, O] from a zero state, then feed every output back: [O, H]."""
-        outputs, state = self.unroll(self.zero_state(windows.shape[1]), windows)
-        forecasts = [outputs[-1]]
+        features, state = self.unroll(self.zero_state(windows.shape[1]), windows[:, :, None])
+        forecasts = [self.next_segment(features[-1])]
         while len(forecasts) < horizon:
-            state, following = self.step(state, forecasts[-1])
-            forecasts.append(following)
-        return np.array(forecasts).T
+            state, read = self.step(state, forecasts[-1])
+            forecasts.append(self.next_segment(read))
+        return np.array(forecasts)[:, :, 0].T
 
     def loss(self, state: list[State], inputs: Array, labels: Array) -> float:
-        """Sum over the days of the batch mean of half the squared error."""
-        outputs, _ = self.unroll(state, inputs)
+        """Sum over the days [T, B] of the batch mean of half the squared error."""
+        features, _ = self.unroll(state, inputs[:, :, None])
+        outputs = self.next_segment(features)[:, :, 0]
         return sum(
             sum(0.5 * (o - y) ** 2 for o, y in zip(day, label, strict=True)) / len(day)
             for day, label in zip(outputs.tolist(), labels.tolist(), strict=True)
         )
+
+
+@dataclasses.dataclass
+class NumpyForecaster:
+    """Forecasts after one row of one series, number by number.
+
+    Args:
+        architecture: of the network.
+        stack: its weights.
+        values: scaled [N].
+        covariates: [N, K], those that are known ahead first.
+        paths: what a linear skip forecasts after each row [N, H]; None without a skip.
+    """
+
+    architecture: Architecture
+    stack: NumpyStack
+    values: Array
+    covariates: Array
+    paths: Array | None = None
+
+    def segment(self, first: int, values: Any, held: int | None = None) -> list[float]:
+        """What is read of the segment that begins in row ``first`` and has these values.
+
+        Covariates that are not known ahead are those of row ``held``, if it is given.
+        """
+        shape, read = self.architecture, [float(value) for value in values]
+        rows = range(first, first + shape.segment_length)
+        for row in rows:
+            for column in range(shape.columns):
+                hold = held is not None and column >= shape.known
+                read.append(self.covariates[held if hold else row, column])
+        if not shape.steps:  # a direct head reads what is known ahead by itself
+            for row in rows:
+                read.extend(self.covariates[row + shape.segment_length, : shape.known])
+        return read
+
+    def context(self, origin: int, rows_read: int, values: Array) -> Array:
+        """What is read up to ``origin``: [T / s, 1, I]."""
+        length, first = self.architecture.segment_length, origin + 1 - rows_read
+        starts = range(0, rows_read, length)
+        return np.array(
+            [[self.segment(first + start, values[start : start + length])] for start in starts]
+        )
+
+    def direct(self, origin: int, rows_read: int, scaling: str, keep_offset: bool = True) -> Array:
+        """All steps at once [H]."""
+        window = self.values[origin + 1 - rows_read : origin + 1].astype(np.float64)
+        offset, scale = window_scale(window, scaling)
+        inputs = self.context(origin, rows_read, (window - offset) / scale)
+        features, _ = self.stack.unroll(self.stack.zero_state(1), inputs)
+        shape = self.architecture
+        ahead = self.covariates[origin + 1 : origin + 1 + shape.steps, : shape.known]
+        base = offset * keep_offset + (0 if self.paths is None else self.paths[origin])
+        return base + scale * self.stack.all_steps(features[-1, 0], ahead)
+
+    def recursive(self, origin: int, rows_read: int, horizon: int) -> Array:
+        """Segment after segment, each fed back [H]."""
+        length, forecasts = self.architecture.segment_length, list[float]()
+        window = self.values[origin + 1 - rows_read : origin + 1]
+        features, state = self.stack.unroll(
+            self.stack.zero_state(1), self.context(origin, rows_read, window)
+        )
+        read = features[-1]
+        while True:
+            for value in self.stack.next_segment(read)[0]:
+                step = len(forecasts)
+                beside = self.paths is not None and step < horizon
+                forecasts.append(value + (self.paths[origin, step] if beside else 0))  # type: ignore[index]
+            if len(forecasts) >= horizon:
+                return np.array(forecasts[:horizon])
+            first = origin + 1 + len(forecasts) - length
+            x = np.array([self.segment(first, forecasts[-length:], held=origin)])
+            state, read = self.stack.step(state, x)
+
+
+def window_scale(window: Array, scaling: str) -> tuple[float, float]:
+    """What is subtracted from a window, and what it is then divided by."""
+    mean = sum(window) / len(window)
+    if scaling == "standard":
+        return mean, max((sum((window - mean) ** 2) / len(window)) ** 0.5, 0.01)
+    if scaling == "step":
+        moves = [abs(b - a) for a, b in itertools.pairwise(window)]
+        return window[-1], max(sum(moves) / len(moves), 0.01)
+    return {"none": 0.0, "last": window[-1], "mean": mean}[scaling], 1.0
 
 
 def finite_differences(value: Callable[[], float], array: Array) -> Array:
@@ -189,6 +291,8 @@ def oracle() -> SimpleNamespace:
         weights_of=weights_of,
         cell_step=cell_step,
         NumpyStack=NumpyStack,
+        NumpyForecaster=NumpyForecaster,
+        window_scale=window_scale,
         finite_differences=finite_differences,
     )
 

@@ -1,23 +1,36 @@
 """TrialConfig: text and back without a loss, and every mistake named."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.files import write_atomically
-from foretune.models.config import MAX_LAYERS, MAX_UNITS, TrialConfig
+from foretune.models.config import MAX_COUNT, MAX_LAYERS, MAX_UNITS, TrialConfig
 
 FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "cell": st.sampled_from(["lstm", "peephole_lstm", "gru"]),
     "units": st.lists(st.integers(1, MAX_UNITS), min_size=1, max_size=MAX_LAYERS).map(tuple),
     "pad_units_to": st.integers(1, MAX_UNITS),
     "unroll_length": st.integers(2, 4096),
+    "segment_length": st.integers(1, 4096),
+    "head": st.sampled_from(["recursive", "direct"]),
+    "head_units": st.integers(1, MAX_UNITS),
+    "skip": st.sampled_from(["none", "linear"]),
+    "window_scaling": st.sampled_from(["none", "last", "mean", "standard", "step"]),
+    "warm_up": st.integers(0, MAX_COUNT),
+    "carry_state": st.booleans(),
+    "past_covariates": st.booleans(),
+    "future_covariates": st.booleans(),
+    "static_covariates": st.booleans(),
+    "calendar_features": st.booleans(),
+    "loss": st.sampled_from(["mse", "mae", "huber"]),
     "batch_size": st.integers(1, 65536),
     "learning_rate": st.floats(0, 10, exclude_min=True),
     "dropout": st.floats(0, 1, exclude_max=True),
@@ -36,7 +49,30 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 2**32 - 1),
 }
 
-configs = st.fixed_dictionaries({}, optional=FIELDS).map(lambda fields: TrialConfig(**fields))
+
+
+def fits(fields: dict[str, Any]) -> bool:
+    """Whether these fields can be trained together."""
+    direct = fields.get("head") == "direct"
+    plain = not direct and fields.get("skip") != "linear" and fields.get("segment_length", 1) == 1
+    return (
+        (plain or fields.get("label_offset", 1) == 1)
+        and (direct or fields.get("window_scaling", "none") == "none")
+        and (not direct or fields.get("warm_up", 0) == 0)
+    )
+
+
+def without_conflicts(fields: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what the others of ``fields`` do not allow."""
+    for name in ("label_offset", "window_scaling", "warm_up"):
+        if not fits(fields):
+            fields = {key: value for key, value in fields.items() if key != name}
+    return fields
+
+
+configs = st.fixed_dictionaries({}, optional=FIELDS).map(
+    lambda fields: TrialConfig(**without_conflicts(fields))
+)
 
 
 def test_the_strategy_knows_every_field() -> None:
@@ -61,7 +97,9 @@ def test_another_value_of_any_field_is_another_config(
 ) -> None:
     name = data.draw(st.sampled_from(sorted(FIELDS)))
     value = data.draw(FIELDS[name].filter(lambda value: value != getattr(config, name)))
-    other = TrialConfig(**(config.model_dump() | {name: value}))
+    fields = config.model_dump() | {name: value}
+    assume(fits(fields))
+    other = TrialConfig(**fields)
     assert other != config
     assert TrialConfig.from_toml(other.to_toml()) != config
 
@@ -105,6 +143,21 @@ MISTAKES = [
     ("unroll_length", 1, "must be greater than or equal to 2"),
     ("unroll_length", 4097, "must be less than or equal to 4096"),
     ("unroll_length", 50.0, "must be a valid integer"),
+    ("segment_length", 0, "must be greater than or equal to 1"),
+    ("segment_length", 4097, "must be less than or equal to 4096"),
+    ("head", "both", "must be 'recursive' or 'direct'"),
+    ("head_units", 0, "must be greater than or equal to 1"),
+    ("head_units", MAX_UNITS + 1, f"must be less than or equal to {MAX_UNITS}"),
+    ("skip", "ridge", "must be 'none' or 'linear'"),
+    ("window_scaling", "max", "must be 'none', 'last', 'mean', 'standard' or 'step'"),
+    ("warm_up", -1, "must be greater than or equal to 0"),
+    ("warm_up", 10**6 + 1, "must be less than or equal to 1000000"),
+    ("carry_state", 1, "must be a valid boolean"),
+    ("past_covariates", "yes", "must be a valid boolean"),
+    ("future_covariates", None, "must be a valid boolean"),
+    ("static_covariates", 0, "must be a valid boolean"),
+    ("calendar_features", ("hour",), "must be a valid boolean"),
+    ("loss", "rmse", "must be 'mse', 'mae' or 'huber'"),
     ("batch_size", 0, "must be greater than or equal to 1"),
     ("batch_size", 65537, "must be less than or equal to 65536"),
     ("batch_size", True, "must be a valid integer"),
@@ -160,6 +213,46 @@ def test_a_mistake_is_one_line_with_field_rule_and_value(field: str, value: Any,
     assert message.startswith(f"{field} {rule}")
     assert message.endswith(f", but got {value!r}")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"window_scaling": "last"},
+            "window_scaling must be 'none' with a recursive head, whose state knows no window, but "
+            "is 'last'",
+        ),
+        ({"head": "direct", "warm_up": 9}, "warm_up must be 0 with a direct head, but is 9"),
+        *(
+            (
+                fields | {"label_offset": 2},
+                "label_offset must be 1 with head, skip and segment_length, but is 2",
+            )
+            for fields in ({"head": "direct"}, {"skip": "linear"}, {"segment_length": 2})
+        ),
+    ],
+)
+def test_what_no_program_trains_together_is_refused_in_one_line(
+    fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        TrialConfig(**fields)
+    # Not vacuous: all but the last of them are allowed together.
+    TrialConfig(**dict([*fields.items()][:-1]))
+
+
+def test_rows_are_whole_segments() -> None:
+    plain = TrialConfig(unroll_length=50)
+    assert (plain.context, plain.rows_read, plain.history) == (50, 50, 50)
+    segments = TrialConfig(unroll_length=50, segment_length=12)
+    assert (segments.context, segments.rows_read, segments.history) == (60, 60, 60)
+    assert TrialConfig(unroll_length=50, segment_length=12, warm_up=100).rows_read == 108
+    assert TrialConfig(unroll_length=50, warm_up=20).rows_read == 20
+    # An unroll and its furthest label, or what a forecast reads.
+    assert TrialConfig(unroll_length=50, warm_up=20, label_offset=5).history == 54
+    assert TrialConfig(unroll_length=50, warm_up=70, label_offset=5).history == 70
+    assert TrialConfig(unroll_length=50, segment_length=12, head="direct").rows_read == 60
 
 
 def test_a_mistake_in_one_layer_names_the_layer() -> None:

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from foretune.models.config import TrialConfig
+from foretune.models.forecasts.predict import WindowOptions
+from foretune.models.forecasts.windows import NetworkData
 from foretune.models.networks.cells import (
     CELLS,
     Cell,
@@ -205,7 +208,7 @@ def test_a_stack_of_any_cell_unrolls_as_it_steps(
         layer.bias[...] = jnp.asarray(numbers.normal(size=layer.bias.shape), jnp.float32)
         if name == "peephole_lstm":
             layer.peepholes[...] = jnp.asarray(numbers.normal(size=(3, units)), jnp.float32)
-    inputs = jnp.asarray(numbers.normal(size=(5, BATCH)), jnp.float32)
+    inputs = jnp.asarray(numbers.normal(size=(5, BATCH, 1)), jnp.float32)
     state = first = model.zero_state(BATCH)
     assert [[part.shape for part in layer] for layer in state] == [
         [(BATCH, UNITS)] * parts,
@@ -269,8 +272,9 @@ def test_a_network_padded_with_zeros_trains_as_without(
     architecture, places = Architecture(narrow.cell, wide), padded_places(narrow, wide)
     state = padded_start(architecture, stack, places)
     series, cursors = numbers.normal(size=40).astype(np.float32), np.array([0, 10, 20])
-    program = Program(architecture, "sgd_momentum", batch_size=3, unroll_length=4, horizon=1)
-    data = TrainingData(jnp.asarray(series)[None], jnp.int32(40), jnp.array([39], jnp.int32))
+    program = Program(architecture, "sgd_momentum", batch_size=3, unroll_length=4, horizon=1, rows_read=4)
+    inputs = NetworkData(jnp.asarray(series)[None], jnp.zeros((1, 40, 0)), None)
+    data = TrainingData(inputs, jnp.int32(40), jnp.array([39], jnp.int32))
     for number in range(3):
         state, loss = take_step(program, data, numbers_of_a_step(0.0), random_key(0), state)
         days = 4 * number + np.arange(4)[:, None] + cursors
@@ -281,7 +285,7 @@ def test_a_network_padded_with_zeros_trains_as_without(
 
         assert float(loss) == pytest.approx(value(), rel=1e-5)
         gradients = [oracle.finite_differences(value, array) for array in stack.arrays]
-        _, recurrent = stack.unroll(recurrent, read[0])
+        _, recurrent = stack.unroll(recurrent, read[0][:, :, None])
         for array, speed, gradient in zip(stack.arrays, momentum, gradients, strict=True):
             speed *= 0.9
             speed += gradient
@@ -303,6 +307,8 @@ def numbers_of_a_step(dropout: float) -> Hyperparameters:
         dropout=jnp.float32(dropout),
         clip_norm=jnp.float32(1e6),
         label_offset=jnp.int32(1),
+        carry_state=jnp.bool_(True),
+        options=jax.tree.map(jnp.asarray, WindowOptions.of(TrialConfig())),
         steps=jnp.int32(1),
         seed=jnp.uint32(0),
         epoch=jnp.int32(1),

@@ -46,8 +46,9 @@ def test_padding_moves_every_weight_and_cropping_brings_it_back(
 
 def test_units_are_rounded_up() -> None:
     config = TrialConfig(units=(20, 32, 33), pad_units_to=16)
-    assert Architecture.padded(config).units == (32, 32, 48)
-    assert Architecture.padded(TrialConfig(units=(20, 5))).units == (20, 5)
+    assert Architecture.of(config).padded(config).units == (32, 32, 48)
+    plain = TrialConfig(units=(20, 5))
+    assert Architecture.of(plain).padded(plain).units == (20, 5)
 
 
 @pytest.mark.parametrize(

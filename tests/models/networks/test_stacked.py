@@ -39,7 +39,7 @@ def model(numbers: np.random.Generator) -> StackedRNN:
 
 @pytest.fixture
 def inputs(numbers: np.random.Generator) -> Any:
-    return numbers.normal(size=(DAYS, BATCH)).astype(np.float32)
+    return numbers.normal(size=(DAYS, BATCH, 1)).astype(np.float32)
 
 
 def random_state(model: StackedRNN, numbers: np.random.Generator) -> Any:
@@ -92,9 +92,12 @@ def test_an_unroll_agrees_with_numpy(
     state = random_state(model, numbers)
     stack = oracle.NumpyStack.of(model)
     expected, expected_state = stack.unroll(in_float64(state), inputs)
-    outputs, new_state = model.unroll(state, jnp.asarray(inputs))
-    assert outputs.shape == (DAYS, BATCH)
-    np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+    features, new_state = model.unroll(state, jnp.asarray(inputs))
+    assert features.shape == (DAYS, BATCH, 2)
+    np.testing.assert_allclose(features, expected, rtol=1e-4, atol=1e-5)
+    outputs = model.next_segment(features)
+    assert outputs.shape == (DAYS, BATCH, 1)
+    np.testing.assert_allclose(outputs, stack.next_segment(expected), rtol=1e-4, atol=1e-5)
     same_state(new_state, expected_state)
 
 
@@ -122,7 +125,7 @@ def test_two_unrolls_with_the_state_carried_are_one_long_unroll(
 
 
 # A scalar that depends on every output and on all of the last state: both have cotangents.
-OF_OUTPUTS = np.random.default_rng(3).normal(size=(DAYS, BATCH))
+OF_OUTPUTS = np.random.default_rng(3).normal(size=(DAYS, BATCH, 1))
 OF_H, OF_MEMORY = [3, -2], [1, 2]
 
 
@@ -132,9 +135,9 @@ def gradients(
     params: Any, state: Any, inputs: jax.Array, rate: jax.Array, *, architecture: Architecture
 ) -> Any:
     """Gradients of that scalar; and of the unroll the outputs, state and masks drawn for it."""
-    outputs, new_state = network(architecture, params).unroll(
-        state, inputs, dropout_key=KEY(), dropout=rate
-    )
+    model = network(architecture, params)
+    features, new_state = model.unroll(state, inputs, dropout_key=KEY(), dropout=rate)
+    outputs = model.next_segment(features)
     masks = [
         dropout_masks(fold_in(KEY(), number), rate, DAYS, BATCH, units)
         for number, units in enumerate(architecture.units)
@@ -166,12 +169,14 @@ def test_unrolls_with_dropout_and_their_gradients_agree_with_numpy(
         )
         stack, masks = oracle.NumpyStack.of(model), in_float64(masks)
         first, read = in_float64(state), np.float64(inputs)
-        expected, expected_state = stack.unroll(first, read, masks)
+        features, expected_state = stack.unroll(first, read, masks)
+        expected = stack.next_segment(features)
         np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
         same_state(new_state, expected_state)
 
         def value(stack: Any = stack, first: Any = first, read: Any = read, m: Any = masks) -> Any:
-            return scalar(*stack.unroll(first, read, m), np)
+            features, state = stack.unroll(first, read, m)
+            return scalar(stack.next_segment(features), state, np)
 
         of_params, of_first, of_inputs = ours
         of_weights = oracle.NumpyStack.of_params(architecture, of_params).arrays
@@ -190,13 +195,12 @@ def test_outputs_and_carried_state_are_both_dropped_each_day_anew() -> None:
     # One unit, many sequences of the same two days: what was dropped can be read off.
     rate, batch = 0.3, 4000
     model = StackedRNN(Architecture("lstm", (1,)), rng=np.random.default_rng(2))
-    inputs = jnp.full((1, batch), 0.7)
-    weight, bias = float(model.head_kernel[0, 0]), float(model.head_bias[0])
+    inputs = jnp.full((1, batch, 1), 0.7)
 
     def run(state: Any, **dropout: Any) -> tuple[Any, Any, Any]:
-        outputs, new_state = model.unroll(state, inputs, **dropout)
+        features, new_state = model.unroll(state, inputs, **dropout)
         ((h, c),) = new_state
-        said = (np.asarray(outputs)[0] - bias) / weight
+        said = np.asarray(features)[0, :, 0]
         return said, np.asarray(h)[:, 0], (np.asarray(c)[:, 0], new_state)
 
     zero = model.zero_state(batch)

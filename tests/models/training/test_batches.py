@@ -1,6 +1,7 @@
 """Batches: a worked example with every integer written out, and what holds for any of them."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +14,21 @@ from foretune.models.training.batches import (
     jump_where_exhausted,
     label_offsets,
     segment_cursors,
-    unrolled_batch,
+    random_origins,
+    unrolled_rows,
 )
 
 # One shape for all properties: a shape is compiled once.
 UNROLL, CURSORS, LONGEST, FURTHEST = 3, 5, 40, 4
 
-read = jax.jit(unrolled_batch)
+
+@jax.jit
+def read(series: jax.Array, cursors: jax.Array, offsets: jax.Array) -> tuple[Any, Any]:
+    """Inputs and labels [U, B] at the cursors, as training reads them."""
+    rows, values = unrolled_rows(cursors, len(offsets)), series.ravel()
+    return values[rows], values[rows + offsets]
+
+
 jump = jax.jit(jump_where_exhausted)
 jump_among_three = jax.jit(partial(jump_where_exhausted, series=3, apart=LONGEST + 3))
 draw_offsets = jax.jit(label_offsets, static_argnums=1)
@@ -206,3 +215,15 @@ def test_no_label_of_any_unroll_leaves_the_training_days(
         assert labels.max() <= length - 1
         assert ((labels - inputs >= 1) & (labels - inputs <= furthest)).all()
         now = now + UNROLL
+
+
+def test_random_origins_are_every_row_of_every_series_equally_often() -> None:
+    # Rows 4 to 9 of 3 series that begin 20 rows apart: 18 places, 400 draws each expected.
+    keys = jax.vmap(partial(fold_in, random_key(5)))(jnp.arange(1440))
+    draw = partial(random_origins, count=5, first=4, last=jnp.int32(9), series=3, apart=20)
+    drawn = np.asarray(jax.jit(jax.vmap(draw))(keys))
+    counts = np.bincount(drawn.ravel(), minlength=60).reshape(3, 20)
+    assert counts[:, 4:10].sum() == counts.sum() == 7200
+    assert abs(counts[:, 4:10] - 400).max() < 4 * 19.5
+    # Two draws of one key have nothing to do with each other.
+    assert abs((drawn[:, 0] == drawn[:, 1]).mean() - 1 / 18) < 4 * (1 / 18 / 1440) ** 0.5

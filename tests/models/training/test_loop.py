@@ -13,6 +13,9 @@ import pytest
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.sources.samples import random_walk
+from foretune.models.config import TrialConfig
+from foretune.models.forecasts.predict import WindowOptions
+from foretune.models.forecasts.windows import NetworkData
 from foretune.models.networks.params import initial_params, parameter_count
 from foretune.models.networks.stacked import Architecture
 from foretune.models.training.epoch import (
@@ -34,6 +37,7 @@ PROGRAM = Program(
     batch_size=BATCH,
     unroll_length=UNROLL,
     horizon=5,
+    rows_read=UNROLL,
 )
 
 
@@ -53,7 +57,9 @@ def step(small: SimpleNamespace) -> Callable[..., tuple[TrainState, float]]:
     ) -> tuple[TrainState, float]:
         padded[: len(series)] = series
         data = TrainingData(
-            series=jnp.asarray(padded)[None],
+            inputs=NetworkData(
+                jnp.asarray(padded)[None], jnp.zeros((1, len(padded), 0)), None
+            ),
             train_length=jnp.int32(length),
             origins=jnp.asarray(origins),
         )
@@ -75,7 +81,12 @@ def hyperparameters(**changes: float) -> Hyperparameters:
         "epoch": np.int32(1),
     }
     changed = {name: values[name].dtype.type(value) for name, value in changes.items()}
-    return Hyperparameters(**{n: jnp.asarray(v) for n, v in (values | changed).items()})
+    options = jax.tree.map(jnp.asarray, WindowOptions.of(TrialConfig()))
+    return Hyperparameters(
+        carry_state=jnp.bool_(True),
+        options=options,
+        **{n: jnp.asarray(v) for n, v in (values | changed).items()},
+    )
 
 
 def first_state(cursors: list[int], recurrent: Any = None) -> TrainState:
@@ -124,7 +135,7 @@ def test_two_steps_agree_with_numpy(
         ]
         norm = global_norm(gradients)
         assert (norm > clip_norm) == clipped
-        _, recurrent = stack.unroll(recurrent, inputs)
+        _, recurrent = stack.unroll(recurrent, inputs[:, :, None])
         for array, speed, gradient in zip(stack.arrays, momentum, gradients, strict=True):
             speed *= 0.9
             speed += gradient * min(1.0, clip_norm / norm)
@@ -160,12 +171,12 @@ def test_a_jump_resets_the_state_of_that_cursor_and_of_no_other(
     keep = np.array([[1.0], [0.0], [1.0], [0.0]])
     recurrent = [(h * keep, c * keep)]
     inputs, labels = batch(series, places)
-    _, expected = stack.unroll(recurrent, inputs)
+    _, expected = stack.unroll(recurrent, inputs[:, :, None])
     assert loss == pytest.approx(stack.loss(recurrent, inputs, labels), rel=1e-5)
     np.testing.assert_allclose(after.recurrent_state[0], expected[0], rtol=1e-4, atol=1e-5)
     # Not vacuous: each of the four states matters.
-    _, carried = stack.unroll([(h, c)], inputs)
-    _, forgotten = stack.unroll(stack.zero_state(BATCH), inputs)
+    _, carried = stack.unroll([(h, c)], inputs[:, :, None])
+    _, forgotten = stack.unroll(stack.zero_state(BATCH), inputs[:, :, None])
     assert (abs(np.stack(carried[0]) - np.stack(forgotten[0])).max(axis=(0, 2)) > 1e-3).all()
 
 
@@ -180,7 +191,8 @@ def test_labels_up_to_three_days_ahead(series: Any, step: Any, oracle: SimpleNam
         assert max(places[2:]) <= 52
         assert places[2] != 53
         inputs, _ = batch(series, places)
-        outputs, _ = stack.unroll(stack.zero_state(BATCH), inputs)
+        features, _ = stack.unroll(stack.zero_state(BATCH), inputs[:, :, None])
+        outputs = stack.next_segment(features)[:, :, 0]
         ahead = np.array(
             [
                 [[series[place + day + offset] for place in places] for day in range(UNROLL)]
@@ -291,7 +303,7 @@ def test_two_epochs_agree_with_numpy(
 
             losses.append(value())
             gradients = [oracle.finite_differences(value, array) for array in stack.arrays]
-            _, recurrent = stack.unroll(recurrent, inputs)
+            _, recurrent = stack.unroll(recurrent, inputs[:, :, None])
             for array, speed, gradient in zip(stack.arrays, momentum, gradients, strict=True):
                 speed *= 0.9
                 speed += gradient

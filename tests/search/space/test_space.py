@@ -162,7 +162,7 @@ def test_a_range_of_units_is_padded_to_at_most_four_widths(units: Any, padding: 
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     configs = [space.suggest(study.ask()) for _ in range(50)]
     assert {config.pad_units_to for config in configs} == {padding}
-    widths = {Architecture.padded(config).units for config in configs}
+    widths = {Architecture.of(config).padded(config).units for config in configs}
     assert len(widths) <= 4
     chosen = space.fix(pad_units_to=7)
     assert chosen.suggest(study.ask()).pad_units_to == 7

@@ -1,0 +1,285 @@
+"""What a forecaster's file of arrays holds: weights, known rows, errors and the linear skip.
+
+Covariates are numbered as the document's encoding lists them, and named there.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretune.datasets.calendar import time_numbers
+from foretune.datasets.common.errors import ConfigError, DataError, ForetuneError
+from foretune.datasets.covariates import GROUPS, Column, CovariateEncoding, Covariates
+from foretune.datasets.history import History, moment
+from foretune.datasets.series import TimeSeries
+from foretune.models.config import TrialConfig
+from foretune.models.forecaster.arrays import weights_digest
+from foretune.models.forecaster.document import (
+    ForecasterDocument,
+    HistoryDocument,
+    SeriesDocument,
+)
+from foretune.models.forecasts.inputs import architecture_of
+from foretune.models.forecasts.ridge import Ridge, column_count
+from foretune.models.forecasts.skip import Groups, LinearSkip
+from foretune.models.networks.params import (
+    Arrays,
+    Params,
+    initial_params,
+    named_arrays,
+    tree_of,
+)
+
+_TIME, _VALUES = "history.time", "history.values"
+_ERRORS = "intervals.errors"
+_SKIP = ("skip.weights", "skip.intercept")
+# Format 1 kept the days in a file of their own.
+_DAY_1 = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
+
+
+def encoding_read(config: TrialConfig, encoding: CovariateEncoding) -> CovariateEncoding:
+    """Return the groups of an encoding that ``config`` reads."""
+    off = {group: () for group, is_on in asdict(Groups.of(config)).items() if not is_on}
+    return replace(encoding, **off)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stored:
+    """What a trained model knows that is arrays.
+
+    Args:
+        params: the weights.
+        history: the known rows.
+        encoding: how their covariates become numbers.
+        errors: those of the intervals' calibration [O, H], if they have one.
+        skip: the regression beside the network, if there is one.
+    """
+
+    params: Params
+    history: History
+    encoding: CovariateEncoding
+    errors: NDArray[np.float64] | None
+    skip: LinearSkip | None
+
+    def arrays(self) -> Arrays:
+        """Return all of it by name."""
+        series = self.history.series
+        arrays = named_arrays(self.params)
+        arrays |= {_TIME: time_numbers(series.time), _VALUES: series.target}
+        for group in GROUPS:
+            values = getattr(series, group)
+            for number, column in enumerate(getattr(self.encoding, group)):
+                arrays[_covariate(group, number)] = np.atleast_1d(values[column.name])
+        if self.errors is not None:
+            arrays[_ERRORS] = self.errors
+        if self.skip is not None:
+            (ridge,) = self.skip.ridges
+            arrays |= dict(zip(_SKIP, (ridge.weights, ridge.intercept), strict=True))
+        return arrays
+
+    @classmethod
+    def of(
+        cls,
+        place: Path,
+        document: ForecasterDocument,
+        arrays: Arrays,
+        days: tuple[Path, NDArray[np.void]] | None = None,
+    ) -> "Stored":
+        """Return what ``document`` says that the arrays are.
+
+        Args:
+            place: where the arrays come from.
+            document: of the same forecaster.
+            arrays: by name, as :meth:`arrays` gives them.
+            days: of format 1, the rows and where they come from.
+
+        Raises:
+            ConfigError: one is missing, of another kind or shape, or not what ``document`` says.
+        """
+        arrays = dict(arrays)
+        errors, encoding = arrays.pop(_ERRORS, None), document.encoding
+        if days is None:
+            if missing := {_TIME, _VALUES} - set(arrays):
+                raise ConfigError(f"{place} must hold {min(missing)}, but does not")
+            history = _checked_history(place, document, arrays)
+            _require_errors(place, errors, document)
+        else:
+            of_days = {_TIME: days[1]["date"], _VALUES: days[1]["mid"]}
+            history = _checked_history(days[0], document, of_days)
+        try:
+            covariates = _one_row(encoding, history)
+        except ForetuneError as error:
+            raise ConfigError(f"{place}: {error}") from None
+        return cls(
+            skip=_skip(place, document, covariates, arrays),
+            params=_params(place, document, covariates, arrays),
+            history=history,
+            encoding=encoding,
+            errors=errors,
+        )
+
+
+def days_of_format_1(file: Path, days: NDArray[Any]) -> NDArray[np.void]:
+    """Refuse what format 1 did not keep [N]."""
+    if days.dtype != _DAY_1 or days.ndim != 1:
+        raise ConfigError(f"{file} must hold a date and a mid price a day")
+    return days
+
+
+def _covariate(group: str, number: int) -> str:
+    return f"history.{group}.{number}"
+
+
+def _one_row(encoding: CovariateEncoding, history: History) -> Covariates:
+    """Return covariates of one row, of as many columns as ``encoding`` makes."""
+    counts = {group: sum(len(c.columns) for c in getattr(encoding, group)) for group in GROUPS}
+    calendar = history.calendar.features(history.time[:1], encoding.calendar)
+    return Covariates(
+        past=np.zeros((1, 1, counts["past"])),
+        future=np.zeros((1, 1, counts["future"])),
+        calendar=np.zeros((1, 1, len(calendar))),
+        static=np.zeros((1, counts["static"])),
+    )
+
+
+def _params(
+    place: Path, document: ForecasterDocument, covariates: Covariates, arrays: Arrays
+) -> Params:
+    """Return the weights, which are all that is left of ``arrays``."""
+    architecture = architecture_of(document.config, covariates, document.horizon)
+    structure = initial_params(architecture, 0)
+    wanted, found = (
+        {(name, array.shape, str(array.dtype)) for name, array in each.items()}
+        for each in (named_arrays(structure), arrays)
+    )
+    if wanted != found:
+        raise ConfigError(
+            f"{place} must hold the weights that config asks for, but differs in "
+            f"{min(wanted ^ found)[0]}"
+        )
+    if weights_digest(arrays) != document.weights.digest:
+        raise ConfigError(
+            f"{place} must hold weights with SHA-256 {document.weights.digest[:12]}..., as in "
+            f"the document, but has {weights_digest(arrays)[:12]}..."
+        )
+    return tree_of(structure, arrays)
+
+
+def _skip(
+    place: Path, document: ForecasterDocument, covariates: Covariates, arrays: Arrays
+) -> LinearSkip | None:
+    """Take the regression out of ``arrays``."""
+    said, horizon = document.skip, document.horizon
+    if said is None:
+        return None
+    groups = Groups.of(document.config)
+    past, future = (
+        0 if each is None else each.shape[-1]
+        for each in (groups.known_up_to(covariates), groups.known_ahead(covariates))
+    )
+    columns = column_count(said.lags, horizon, past=past, future=future)
+    found = []
+    for name, shape in zip(_SKIP, ((columns, horizon), (horizon,)), strict=True):
+        array = arrays.pop(name, np.empty(0))
+        # Not a number is not finite, and neither is text.
+        if array.dtype != np.float64 or array.shape != shape or not np.isfinite(array).all():
+            raise ConfigError(
+                f"{place} must hold {name}, finite numbers {list(shape)}, but has {array.dtype} "
+                f"{list(array.shape)}"
+            )
+        found.append(array)
+    weights, intercept = found
+    ridge = Ridge(lags=said.lags, penalty=said.penalty, weights=weights, intercept=intercept)
+    return LinearSkip(ridges=(ridge,), log=said.log, groups=groups)
+
+
+def _require_errors(place: Path, errors: NDArray[Any] | None, document: ForecasterDocument) -> None:
+    """Refuse errors that the intervals which ``document`` describes cannot come from."""
+    about, horizon = document.intervals, document.horizon
+    if about.first is None or about.stride is None or about.since is None:
+        wrong = errors is not None
+    else:
+        wrong = (
+            errors is None
+            or errors.dtype != np.float64
+            or errors.ndim != 2
+            or len(errors) == 0
+            or errors.shape[1] != horizon
+            or not np.all(np.isfinite(errors) & (errors >= 0))
+            or about.first + about.stride * (len(errors) - 1) + horizon > about.since
+            or about.since >= document.history.days
+        )
+    if wrong:
+        raise ConfigError(
+            f"{place} must hold {_ERRORS}, finite numbers of at least 0 [O, {horizon}] that were "
+            "known at intervals.since, a known row, if the document has that; and else none"
+        )
+
+
+def _checked_history(place: Path, document: ForecasterDocument, arrays: Arrays) -> History:
+    """Take the known rows out of ``arrays``."""
+    said = document.history
+    time, values = arrays.pop(_TIME), arrays.pop(_VALUES)
+    try:
+        if document.series is None:
+            history = History.of_mid_prices(
+                name=said.name, digest=said.digest, dates=time, values=values
+            )
+        else:
+            covariates = {
+                group: _covariates(group, getattr(document.encoding, group), arrays)
+                for group in GROUPS
+            }
+            history = _history(said, document.series, time, values, covariates)
+    except ForetuneError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    last = moment(history.time, -1)
+    if (said.days, said.last_date) != (len(history), last):
+        raise ConfigError(
+            f"{place} must have {said.days} rows to {said.last_date}, as in the document, but has "
+            f"{len(history)} to {last}"
+        )
+    return history
+
+
+def _history(
+    said: HistoryDocument,
+    about: SeriesDocument,
+    time: NDArray[Any],
+    values: NDArray[np.float64],
+    covariates: dict[str, dict[str, Any]],
+) -> History:
+    """Return the known rows of format 2, validated as any series is."""
+    if time.dtype != np.int64 or time.ndim != 1:
+        raise DataError(f"{_TIME} must be whole numbers [N], but is {time.dtype} {time.shape}")
+    series = TimeSeries(
+        name=said.name,
+        time=about.index(time),
+        target=values,
+        calendar=about.calendar(),
+        **covariates,
+        error_space=about.space,
+        target_name=about.target,
+        unit=about.unit,
+        source=said.name,
+        data_digest=said.digest,
+    )
+    return History.of(series)
+
+
+def _covariates(group: str, columns: tuple[Column, ...], arrays: Arrays) -> dict[str, Any]:
+    """Take the covariates of a group out of ``arrays``, by their own names."""
+    found: dict[str, Any] = {}
+    for number, column in enumerate(columns):
+        name = _covariate(group, number)
+        values, kind = arrays.pop(name, np.empty(())), "U" if column.categories else "f"
+        if values.dtype.kind != kind or values.ndim != 1 or (group == "static" and values.size != 1):
+            raise DataError(
+                f"{name} must be {column.name}, {'text' if kind == 'U' else 'numbers'} "
+                f"[{1 if group == 'static' else 'N'}], but is {values.dtype} {values.shape}"
+            )
+        found[column.name] = values.tolist()[0] if group == "static" else values
+    return found
