@@ -251,7 +251,7 @@ def require_known_ahead(
         gap = ", ".join(f"{name} is missing from {times[n]} on" for name, n in short.items())
     raise DataError(
         f"{' and '.join(short)} must be known up to {times[-1]}, {ahead} {calendar.step_name}"
-        f"{'s' * (ahead != 1)} ahead, but {gap}; give forecast(future=...)"
+        f"{'s' * (ahead != 1)} ahead, but {gap}; give forecast(future=...) (--future)"
     )
 
 

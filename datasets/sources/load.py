@@ -113,6 +113,36 @@ def _series(data: Any, how: Reading) -> "TimeSeries":
     )
 
 
+def as_newer_series(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSeries":
+    """Return newer data of a known series, read with its target and its covariates.
+
+    Args:
+        data: as for :func:`as_series`. Past and future covariates of ``known`` are the columns of
+            their names.
+        known: the earlier rows.
+        **reading: further arguments, as for :func:`as_series`; those given here count.
+
+    Raises:
+        DataError: ``data`` cannot be read, or a column is not there.
+        ConfigError: an argument is none of its values, or says nothing of such data.
+
+    Warns:
+        DataWarning: what was left out, filled or decided.
+    """
+    from foretune.datasets.series import TimeSeries
+
+    if isinstance(data, str | os.PathLike):
+        found = _by_word(os.fspath(data))
+        data = data if found is None else found
+    columns: dict[str, Any] = {}
+    if not isinstance(data, TimeSeries | PriceSeries):
+        of_mid = known.error_space == "log" and known.target_name == "mid price"
+        # The last price of a day comes with the mid price.
+        past = [name for name in known.past if not (of_mid and name == "close")]
+        columns = {"past": past, "future": [*known.future]}
+    return as_series(data, **{"target": known.target_name} | columns | reading)
+
+
 def what_was_read(series: "TimeSeries") -> str:
     """Say in one line what a series is: rows, first and last time, calendar and target.
 

@@ -231,6 +231,47 @@ def series_of_frame(df: pd.DataFrame, **reading: Any) -> TimeSeries:
     return replace(made, calendar=read.calendar)
 
 
+def read_future(
+    path: str | os.PathLike[str],
+    known: TimeSeries,
+    *,
+    time: str | None = None,
+    day_first: bool | None = None,
+    decimal: Decimal | None = None,
+) -> pd.DataFrame:
+    """Read values of future covariates for the steps after a known series from a text file.
+
+    Args:
+        path: the file, of any kind that :func:`read_series` takes.
+        known: the earlier rows, which say what the covariates are and which of them are text.
+        time: the column of times; None for the one called as in ``known``, or to find it.
+        day_first: whether 01/02/2024 is in February; None to find out.
+        decimal: "." or ",", what stands before the decimals; None to find out.
+
+    Returns:
+        A row a step, by time where the file has times: the future covariates that are there.
+
+    Raises:
+        DataError: names file, line, column and value that cannot be used.
+    """
+    label = _label(path)
+    with _errors_named(label):
+        table = read_text_table(label, path)
+        own = known.time.name if known.time.name in table.columns else None
+        times = time_columns(table, time or own)
+        columns = {
+            name: _covariate(table, name, decimal)[0] if values.dtype.kind == "f" else _text(table, name)
+            for name, values in known.future.items()
+            if name in table.columns
+        }
+        frame = pd.DataFrame(columns, index=range(len(table.lines)))
+        if times:
+            frequency = known.calendar.frequency
+            frame.index, _ = to_times(table, times, day_first=day_first, freq=frequency)
+            frame.index.name = known.time.name or "time"
+    return frame
+
+
 def _label(path: str | os.PathLike[str]) -> str:
     """Return what messages call a file; a name that is not Unicode could not be printed."""
     return os.fspath(path).encode(errors="replace").decode()
@@ -346,9 +387,14 @@ def _covariate(
     """Return numbers, NaN where missing, or text, None where missing [R]; none is a category."""
     if mostly_numbers(table, column):
         return to_numbers(table, column, decimal=decimal)
+    return _text(table, column), ()
+
+
+def _text(table: Table, column: str) -> NDArray[np.object_]:
+    """Return text, None where missing [R]."""
     cells = table.column(column).copy()
     cells[is_missing(cells) & [cell.lower() != "none" for cell in cells]] = None
-    return cells, ()
+    return cells
 
 
 def _prices(

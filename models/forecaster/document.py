@@ -1,5 +1,6 @@
 """``forecaster.toml``: all about a saved forecaster that is not an array of rows or weights."""
 
+from dataclasses import asdict, replace
 from datetime import date
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -13,6 +14,7 @@ from foretune.datasets.calendar import STEPS, Calendar
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.records import Listed, StrictModel, list_to_tuple
 from foretune.datasets.common.toml_files import TomlModel
+from foretune.datasets.covariates import GROUPS, CovariateEncoding
 from foretune.datasets.history import Moment
 from foretune.datasets.transforms import (
     STANDARDISED,
@@ -24,6 +26,7 @@ from foretune.datasets.transforms import (
 )
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.intervals import Calibration
+from foretune.models.forecasts.skip import Groups, LinearSkip
 
 
 def _require_time(value: Any) -> Any:
@@ -31,6 +34,9 @@ def _require_time(value: Any) -> Any:
         raise ValueError("a valid date, time or whole number")
     return value
 
+
+# The name of its file.
+DOCUMENT = "forecaster.toml"
 
 Time = Annotated[Moment, PlainValidator(_require_time)]
 Row = Annotated[int, Field(ge=0)]
@@ -143,7 +149,7 @@ class SeriesDocument(StrictModel):
 class TrainingDocument(StrictModel):
     """What the weights come from.
 
-    They were trained for ``epochs`` epochs on the ``days`` rows of the series of that ``digest``
+    They were trained for ``epochs`` epochs, 0 where the ridge regression alone was best, on the ``days`` rows of the series of that ``digest``
     from ``first_date`` to ``last_date``; with ``refit``, the validation rows are among them.
     ``relative_mse`` is the value of the chosen epoch on the rows of ``validation``, before the
     refit.
@@ -155,7 +161,7 @@ class TrainingDocument(StrictModel):
     last_date: Time
     validation_first_date: Time
     validation_last_date: Time
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=0)
     refit: bool
     relative_mse: float = Field(ge=0)
 
@@ -206,11 +212,29 @@ class WeightsDocument(StrictModel):
     parameters: int = Field(ge=1)
 
 
+class SkipDocument(StrictModel):
+    """The ridge regression beside the network, whose weights are among the arrays.
+
+    It reads the covariates that the config does; ``log`` says that it reads logarithms.
+    """
+
+    lags: int = Field(ge=1, le=2**20)
+    penalty: float = Field(gt=0)
+    log: bool
+
+    @classmethod
+    def of(cls, skip: LinearSkip) -> Self:
+        """Describe ``skip``, of one series."""
+        (ridge,) = skip.ridges
+        return cls(lags=ridge.lags, penalty=ridge.penalty, log=skip.log)
+
+
 class ForecasterDocument(TomlModel):
     """A saved forecaster without its arrays.
 
     ``arrays`` is the SHA-256 of the file of all arrays, weights and rows. Format 1 had none, and no
-    ``series``: it knew only the mid prices of days.
+    ``series``: it knew only the mid prices of days. ``encoding`` says how the covariates that the
+    config reads become numbers.
 
     Example:
         >>> document = ForecasterDocument.from_toml(text)
@@ -229,6 +253,8 @@ class ForecasterDocument(TomlModel):
     training: TrainingDocument
     history: HistoryDocument
     series: SeriesDocument | None = None
+    encoding: CovariateEncoding | None = None
+    skip: SkipDocument | None = None
     intervals: IntervalsDocument
     weights: WeightsDocument
     versions: dict[str, str]
@@ -244,6 +270,8 @@ class ForecasterDocument(TomlModel):
         kind = date if self.series is None else type(self.history.last_date)
         odd = [f"{name}, {time}" for name, time in times.items() if type(time) is not kind]
         scalings = [name for name, table in self.scaling if table is not None]
+        encoding = self.encoding or CovariateEncoding()
+        columns = [column for group in GROUPS for column in getattr(encoding, group)]
         rules = (
             (
                 not odd,
@@ -276,6 +304,20 @@ class ForecasterDocument(TomlModel):
                 f"{self.training.days}",
             ),
             (
+                encoding_read(self.config, encoding) == encoding,
+                "encoding must hold nothing but the groups of covariates that config reads",
+            ),
+            (
+                len({column.name for column in columns}) == len(columns)
+                and all(column.std >= 0 for column in columns),
+                "encoding must have each name once, and std of at least 0",
+            ),
+            (
+                (self.skip is None) == (self.config.skip == "none"),
+                "skip must be a table where config.skip is 'linear', and left out where it is not, "
+                f"but config.skip is {self.config.skip!r}",
+            ),
+            (
                 windows is None or _are_windows(windows),
                 "scaling.windowed_min_max must have windows that start at 0, one after another, "
                 "each with a maximum that is not below its minimum",
@@ -284,6 +326,12 @@ class ForecasterDocument(TomlModel):
         for holds, message in rules:
             if not holds:
                 raise ConfigError(message)
+
+
+def encoding_read(config: TrialConfig, encoding: CovariateEncoding) -> CovariateEncoding:
+    """Return the groups of ``encoding`` that ``config`` reads."""
+    off = {group: () for group, is_on in asdict(Groups.of(config)).items() if not is_on}
+    return replace(encoding, **off)
 
 
 def _are_windows(windows: MinMaxDocument) -> bool:

@@ -18,37 +18,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foretune.datasets.calendar import time_numbers
-from foretune.datasets.common.errors import ConfigError, DataError, ForetuneError
+from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.files import write_atomically
-from foretune.datasets.history import History, moment
-from foretune.datasets.series import TimeSeries
-from foretune.models.forecaster.arrays import (
-    decode_arrays,
-    encode_arrays,
-    first_line,
-    read_orbax,
-    weights_digest,
-)
-from foretune.models.forecaster.document import (
-    ForecasterDocument,
-    HistoryDocument,
-    SeriesDocument,
-)
-from foretune.models.networks.params import Params, initial_params, named_arrays, tree_of
-from foretune.models.networks.stacked import Architecture
-
-DOCUMENT = "forecaster.toml"
+from foretune.models.forecaster.arrays import decode_arrays, encode_arrays, first_line, read_orbax
+from foretune.models.forecaster.document import DOCUMENT, ForecasterDocument
+from foretune.models.forecaster.stored import Stored, days_of_format_1
 
 # What a save that was killed leaves beside the document.
 _LEFT = re.compile(r"arrays-[0-9a-f]{12}\.npz|\.writing-\w+")
 _FINDER = ".DS_Store"  # the file that macOS leaves in every folder that it shows
-_TIME, _VALUES = "history.time", "history.values"
-_ERRORS = "intervals.errors"
 _SAVE = "save"  # random bytes, and the digest of the document
 # Format 1 kept the days in a file of their own, and the sums of all files.
 _WEIGHTS_1, _HISTORY_1, _SUMS_1 = "weights", "history.npy", "SHA256SUMS"
-_DAY_1 = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
 
 
 def require_model_place(folder: str | os.PathLike[str]) -> Path:
@@ -85,26 +66,18 @@ def require_model_place(folder: str | os.PathLike[str]) -> Path:
 
 
 def save_model(
-    folder: str | os.PathLike[str],
-    document: ForecasterDocument,
-    params: Params,
-    history: History,
-    errors: NDArray[np.float64] | None,
+    folder: str | os.PathLike[str], document: ForecasterDocument, stored: Stored
 ) -> None:
     """Write a model folder, whole or not at all; an older model in it is replaced.
-
-    ``errors`` [O, H] are those of the intervals' calibration, if they have one.
 
     Raises:
         ConfigError: it cannot be written, or something else is in its place; names it.
     """
     place = require_model_place(folder)
     is_new = not place.exists()
-    rows = {_TIME: time_numbers(history.time), _VALUES: history.values}
-    rows |= {} if errors is None else {_ERRORS: errors}
     # Random bytes, so that no save removes the file of another one that holds the same.
     save = {_SAVE: np.frombuffer(os.urandom(16) + _digest(document.to_toml()), np.uint8)}
-    content = encode_arrays(named_arrays(params) | rows | save)
+    content = encode_arrays(stored.arrays() | save)
     document = document.replace(arrays=hashlib.sha256(content).hexdigest())
     new = place / _arrays_of(document)
     try:
@@ -131,10 +104,8 @@ def save_model(
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def load_model(
-    folder: str | os.PathLike[str],
-) -> tuple[ForecasterDocument, Params, History, NDArray[np.float64] | None]:
-    """Read a model folder; the last are the errors of the intervals' calibration, if any.
+def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Stored]:
+    """Read a model folder.
 
     Raises:
         ConfigError: a file is missing, damaged or not what :func:`save_model` writes; names it.
@@ -145,7 +116,7 @@ def load_model(
     document = ForecasterDocument.load(folder / DOCUMENT)
     while True:
         try:
-            return document, *_read(folder, document)
+            return document, _read(folder, document)
         except ConfigError:
             # Another process may have saved since then, and removed what this document names.
             read, document = document, ForecasterDocument.load(folder / DOCUMENT)
@@ -153,70 +124,39 @@ def load_model(
                 raise
 
 
-def _read(
-    folder: Path, document: ForecasterDocument
-) -> tuple[Params, History, NDArray[np.float64] | None]:
+def _read(folder: Path, document: ForecasterDocument) -> Stored:
     """Read the arrays that ``document`` names."""
-    place = folder / _arrays_of(document)
-    errors = None
+    place, days, save = folder / _arrays_of(document), None, b""
     if document.format == 1:
-        arrays, save = read_orbax(place), b""
-        days = _days_1(folder / _HISTORY_1)
-        history = _checked_history(folder / _HISTORY_1, days["date"], days["mid"], document)
+        arrays = read_orbax(place)
+        days = folder / _HISTORY_1, _days_1(folder / _HISTORY_1)
     else:
         arrays = decode_arrays(place, _content(place, document))
-        if missing := {_TIME, _VALUES, _SAVE} - set(arrays):
-            raise ConfigError(f"{place} must hold {min(missing)}, but does not")
-        save, errors = arrays.pop(_SAVE).tobytes(), arrays.pop(_ERRORS, None)
-        history = _checked_history(place, arrays.pop(_TIME), arrays.pop(_VALUES), document)
-        _require_errors(place, errors, document)
-    most = len(history) - document.scaling.fitted().lag
-    if document.config.unroll_length > most:
-        raise ConfigError(
-            f"{folder / DOCUMENT}: config.unroll_length must be at most {most}, what the "
-            f"{len(history)} known rows give, but got {document.config.unroll_length}"
-        )
-    structure = initial_params(Architecture.of(document.config), 0)
-    wanted, found = (
-        {(name, array.shape, str(array.dtype)) for name, array in each.items()}
-        for each in (named_arrays(structure), arrays)
-    )
-    if wanted != found:
-        raise ConfigError(
-            f"{place} must hold the weights that config asks for, but differs in "
-            f"{min(wanted ^ found)[0]}"
-        )
-    if weights_digest(arrays) != document.weights.digest:
-        raise ConfigError(
-            f"{place} must hold weights with SHA-256 {document.weights.digest[:12]}..., as in "
-            f"{DOCUMENT}, but has {weights_digest(arrays)[:12]}..."
-        )
+        if _SAVE not in arrays:
+            raise ConfigError(f"{place} must hold {_SAVE}, but does not")
+        save = arrays.pop(_SAVE).tobytes()
+    stored = Stored.of(place, document, arrays, days)
+    _require_rows(folder / DOCUMENT, document, stored)
     text = (folder / DOCUMENT).read_text(encoding="utf-8-sig")
     if document.format == 2 and save[16:] != _digest(text):
         raise ConfigError(f"{folder / DOCUMENT} is damaged: it must be as it was saved")
-    return tree_of(structure, arrays), history, errors
+    return stored
 
 
-def _require_errors(place: Path, errors: NDArray[Any] | None, document: ForecasterDocument) -> None:
-    """Refuse errors that the intervals which ``document`` describes cannot come from."""
-    about, horizon = document.intervals, document.horizon
-    if about.first is None or about.stride is None or about.since is None:
-        wrong = errors is not None
-    else:
-        wrong = (
-            errors is None
-            or errors.dtype != np.float64
-            or errors.ndim != 2
-            or len(errors) == 0
-            or errors.shape[1] != horizon
-            or not np.all(np.isfinite(errors) & (errors >= 0))
-            or about.first + about.stride * (len(errors) - 1) + horizon > about.since
-            or about.since >= document.history.days
-        )
-    if wrong:
+def _require_rows(place: Path, document: ForecasterDocument, stored: Stored) -> None:
+    """Refuse a config or a skip that reads more rows than are known."""
+    config, rows = document.config, len(stored.history)
+    most = rows - document.scaling.fitted().lag
+    if config.rows_read > most:
+        field = "warm_up" if config.warm_up else "unroll_length"
         raise ConfigError(
-            f"{place} must hold {_ERRORS}, finite numbers of at least 0 [O, {horizon}] that were "
-            f"known at intervals.since, a known row, if {DOCUMENT} has that; and else none"
+            f"{place}: config.{field} must be at most {most - most % config.segment_length}, what "
+            f"the {rows} known rows give, but got {getattr(config, field)}"
+        )
+    if stored.skip is not None and stored.skip.history > rows:
+        raise ConfigError(
+            f"{place}: skip.lags must be at most {rows}, the known rows, but got "
+            f"{stored.skip.history}"
         )
 
 
@@ -263,48 +203,4 @@ def _days_1(file: Path) -> NDArray[np.void]:
         raise ConfigError(
             f"{file} must be an array that np.save wrote: {first_line(error)}"
         ) from None
-    if days.dtype != _DAY_1 or days.ndim != 1:
-        raise ConfigError(f"{file} must hold a date and a mid price a day")
-    return days
-
-
-def _checked_history(
-    place: Path, time: NDArray[Any], values: NDArray[np.float64], document: ForecasterDocument
-) -> History:
-    said = document.history
-    try:
-        if document.series is None:
-            history = History.of_mid_prices(
-                name=said.name, digest=said.digest, dates=time, values=values
-            )
-        else:
-            history = _history(said, document.series, time, values)
-    except ForetuneError as error:
-        raise ConfigError(f"{place}: {error}") from None
-    last = moment(history.time, -1)
-    if (said.days, said.last_date) != (len(history), last):
-        raise ConfigError(
-            f"{place} must have {said.days} rows to {said.last_date}, as in {DOCUMENT}, but has "
-            f"{len(history)} to {last}"
-        )
-    return history
-
-
-def _history(
-    said: HistoryDocument, about: SeriesDocument, time: NDArray[Any], values: NDArray[np.float64]
-) -> History:
-    """Return the known rows of format 2, validated as any series is."""
-    if time.dtype != np.int64 or time.ndim != 1:
-        raise DataError(f"{_TIME} must be whole numbers [N], but is {time.dtype} {time.shape}")
-    series = TimeSeries(
-        name=said.name,
-        time=about.index(time),
-        target=values,
-        calendar=about.calendar(),
-        error_space=about.space,
-        target_name=about.target,
-        unit=about.unit,
-        source=said.name,
-        data_digest=said.digest,
-    )
-    return History.of(series)
+    return days_of_format_1(file, days)

@@ -1,8 +1,8 @@
 """Forecaster: a trained model with all that a forecast takes; trained, saved, loaded, used."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import jax
@@ -14,8 +14,9 @@ from foretune.datasets.calendar import zone_name
 from foretune.datasets.common.checks import given_data, require_whole_number
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.common.html_table import html_table
+from foretune.datasets.covariates import GROUPS, CovariateEncoding
 from foretune.datasets.history import History, moment
-from foretune.datasets.sources.load import as_series
+from foretune.datasets.sources.load import as_newer_series, as_series
 from foretune.datasets.splits import Split, default_horizon, development, split_without_test
 from foretune.datasets.transforms import LOG, ErrorSpace, Scaling, fit_scaling
 from foretune.models.config import TrialConfig
@@ -26,13 +27,17 @@ from foretune.models.forecaster.document import (
     IntervalsDocument,
     ScalingDocument,
     SeriesDocument,
+    SkipDocument,
     TrainingDocument,
     WeightsDocument,
+    encoding_read,
 )
 from foretune.models.forecaster.files import load_model, save_model
+from foretune.models.forecaster.stored import Stored
 from foretune.models.forecasts.intervals import COVERAGE, Calibration, interval
 from foretune.models.forecasts.metrics import validation_growth
 from foretune.models.forecasts.predict import changes_ahead
+from foretune.models.forecasts.skip import LinearSkip
 from foretune.models.networks.params import Params, named_arrays, parameter_count
 from foretune.models.runtime.versions import versions
 from foretune.models.training.refit import OnEpoch, train_and_refit
@@ -56,6 +61,8 @@ class Forecaster:
         versions: of what trained.
         calibration: what newer rows move the widths from; None where they stay as they are, as
             those that the first version saved.
+        skip: the ridge regression beside the network, where the config has one.
+        encoding: how the covariates that the config reads become numbers.
 
     Example:
         >>> forecaster = Forecaster.train(TrialConfig.load("best.toml"), read_prices("acme.csv"))
@@ -76,10 +83,14 @@ class Forecaster:
     coverage: float
     versions: dict[str, str]
     calibration: Calibration | None = None
+    skip: LinearSkip | None = None
+    encoding: CovariateEncoding = field(default_factory=CovariateEncoding)
 
     def __post_init__(self) -> None:
         errors = () if self.calibration is None else (self.calibration.errors,)
-        for array in (self.widths, *errors, *jax.tree.leaves(self.params)):
+        ridges = () if self.skip is None else self.skip.ridges
+        regression = (array for ridge in ridges for array in (ridge.weights, ridge.intercept))
+        for array in (self.widths, *errors, *regression, *jax.tree.leaves(self.params)):
             array.setflags(write=False)
 
     @classmethod
@@ -155,12 +166,13 @@ class Forecaster:
             since=len(series) - 1,
         )
         none_yet = np.empty((0, split.horizon))
+        encoding = encoding_read(config, part.encoding)
         return cls(
             config=config,
             params=jax.tree.map(np.asarray, trained.params),
             scaling=fit_scaling(config.scaling, train_values, window=config.scaling_window),
             space=part.spaces[0],
-            history=History.of(series),
+            history=History.of(series, [group for group in GROUPS if getattr(encoding, group)]),
             training=TrainingDocument(
                 digest=series.digest,
                 days=trained.train_stop,
@@ -178,6 +190,8 @@ class Forecaster:
             coverage=coverage,
             versions=versions(),
             calibration=calibration,
+            skip=trained.skip,
+            encoding=encoding,
         )
 
     @property
@@ -185,7 +199,11 @@ class Forecaster:
         """Steps ahead that a forecast reaches at most, H."""
         return len(self.widths)
 
-    def forecast(self, steps: int | None = None) -> pd.DataFrame:
+    def forecast(
+        self,
+        steps: int | None = None,
+        future: pd.DataFrame | Mapping[str, Any] | None = None,
+    ) -> pd.DataFrame:
         """Forecast the target at the times after the last known one.
 
         The times continue the calendar of the series; holidays are not known. Each interval was
@@ -194,6 +212,10 @@ class Forecaster:
 
         Args:
             steps: how many ahead, 1 to H; None for H.
+            future: values of the future covariates that the model reads, for all of the next H
+                steps, also where fewer are forecast: a column for each, by time in an index or a
+                column, or one row a step without times. Not needed where the known data go on so
+                far, nor for calendar features; a column that the model does not read is left out.
 
         Returns:
             A row a step: its time, in a column that is called as in the series ("date" of prices),
@@ -201,10 +223,12 @@ class Forecaster:
 
         Raises:
             ConfigError: ``steps`` is out of range.
-            DataError: the network's output or a value is not finite.
+            DataError: the network's output or a value is not finite; or a future covariate is not
+                known for H steps: names it and the first time that is missing.
 
         Example:
             >>> forecaster.forecast(steps=5).set_index("date")["forecast"].plot()
+            >>> forecaster.forecast(future={"holiday": ["no"] * 24, "temperature": expected})
         """
         steps = self.horizon if steps is None else steps
         require_whole_number("steps", steps)
@@ -213,9 +237,10 @@ class Forecaster:
                 f"steps must be at most {self.horizon}, how far ahead validation measured this "
                 f"model, but got {steps}; train with a longer horizon"
             )
+        history = self.history if future is None else self.history.with_future(future)
         # Numbers that are too large are refused below.
         with np.errstate(over="ignore", invalid="ignore"):
-            columns = self._ahead()
+            columns = self._ahead(history)
         is_log = self.space.name == "log"
         for name, values in columns.items():
             if not np.all(np.isfinite(values) & ((values > 0) | (not is_log))):
@@ -237,7 +262,9 @@ class Forecaster:
 
         Args:
             data: rows of the same series that reach back to the last known one at least, and agree
-                with the known ones up to rounding; as for :meth:`train`. The target is the model's.
+                with the known ones up to rounding; as for :meth:`train`. The target is the model's,
+                and past and future covariates are the columns of those names; static ones need not
+                be there again. Future covariates may go on beyond the target.
 
         Raises:
             DataError: they do not; names the first day that differs.
@@ -245,11 +272,16 @@ class Forecaster:
         Example:
             >>> forecaster.with_data("acme-today.csv").forecast()
         """
-        series = as_series(data, target=self.history.target_name)
+        series = as_newer_series(data, self.history.series)
         history, calibration = self.history.continued(series), self.calibration
         if calibration is None:
             return replace(self, history=history)
-        forecasts = self._changes(history, calibration.origins(len(history)).tolist())
+        origins = calibration.origins(len(history))
+        if self.encoding.future:
+            # The last ones may reach beyond the known future covariates.
+            known = len(history) + history.series.beyond - self.horizon
+            origins = origins[origins < known]
+        forecasts = self._changes(history, origins.tolist())
         levels = self.space.levels(history.values)
         widths = calibration.widths(levels, forecasts, coverage=self.coverage)
         return replace(self, history=history, widths=widths)
@@ -288,6 +320,8 @@ class Forecaster:
                 zone=zone_name(history.time) or None,
                 **asdict(history.calendar),
             ),
+            encoding=None if self.encoding == CovariateEncoding() else self.encoding,
+            skip=None if self.skip is None else SkipDocument.of(self.skip),
             intervals=IntervalsDocument.of(self.coverage, self.widths, self.calibration),
             weights=WeightsDocument(
                 digest=weights_digest(named_arrays(self.params)),
@@ -295,8 +329,14 @@ class Forecaster:
             ),
             versions=self.versions,
         )
-        errors = None if self.calibration is None else self.calibration.errors
-        save_model(folder, document, self.params, self.history, errors)
+        stored = Stored(
+            params=self.params,
+            history=history,
+            encoding=self.encoding,
+            errors=None if self.calibration is None else self.calibration.errors,
+            skip=self.skip,
+        )
+        save_model(folder, document, stored)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Self:
@@ -305,18 +345,20 @@ class Forecaster:
         Raises:
             ConfigError: a file is missing, damaged or not what :meth:`save` writes; names it.
         """
-        document, params, history, errors = load_model(folder)
+        document, stored = load_model(folder)
         return cls(
             config=document.config,
-            params=params,
+            params=stored.params,
             scaling=document.scaling.fitted(),
             space=LOG if document.series is None else document.series.error_space(),
-            history=history,
+            history=stored.history,
             training=document.training,
             widths=np.array(document.intervals.widths),
             coverage=document.intervals.coverage,
             versions=document.versions,
-            calibration=document.intervals.calibration(errors),
+            calibration=document.intervals.calibration(stored.errors),
+            skip=stored.skip,
+            encoding=stored.encoding,
         )
 
     def __repr__(self) -> str:
@@ -328,21 +370,35 @@ class Forecaster:
 
     def _facts(self) -> list[tuple[str, str]]:
         """Return the rows of the table: name and text."""
-        training, units = self.training, " and ".join(map(str, self.config.units))
+        training, config = self.training, self.config
         step = self.history.calendar.step_name
         kind = f"trained again with the validation {step}s" if training.refit else "as validated"
+        network = (
+            f"{config.cell} of {' and '.join(map(str, config.units))} units, "
+            f"{parameter_count(self.params)} weights"
+        )
+        if config.head == "direct":
+            network += f", direct head over {config.context} {step}s"
+        if self.skip is not None:
+            network += f", beside a ridge regression on {self.skip.history} lags"
+        names = {
+            group: [column.name for column in getattr(self.encoding, group)] for group in GROUPS
+        }
+        read = [f"{', '.join(names[group])} ({group})" for group in GROUPS if names[group]]
+        read += [f"{', '.join(self.encoding.calendar)} (calendar)"] * bool(self.encoding.calendar)
+        epochs = f"{training.epochs} epochs"
+        if training.epochs == 0:
+            epochs = "the ridge regression alone, for no epoch was better,"
         return [
             (
                 "prices" if self.space.name == "log" else "series",
                 f"{self.history.name}, {len(self.history)} {step}s to {self.history.last}",
             ),
-            (
-                "network",
-                f"{self.config.cell} of {units} units, {parameter_count(self.params)} weights",
-            ),
+            ("network", network),
+            *[("covariates", "; ".join(read))] * bool(read),
             (
                 "trained",
-                f"{training.epochs} epochs on {training.days} {step}s, {training.first_date} to "
+                f"{epochs} on {training.days} {step}s, {training.first_date} to "
                 f"{training.last_date}, {kind}",
             ),
             (
@@ -353,25 +409,35 @@ class Forecaster:
             ("forecast", f"up to {self.horizon} {step}s ahead, {self.coverage:.0%} intervals"),
         ]
 
-    def _changes(self, history: History, origins: Sequence[int]) -> NDArray[np.float64]:
-        """Forecast changes since rows of a history [O, H]."""
+    def _changes(
+        self, history: History, origins: Sequence[int], ahead: int = 0
+    ) -> NDArray[np.float64]:
+        """Forecast changes since rows of a history [O, H].
+
+        Future covariates must be known for ``ahead`` rows after its last one.
+        """
+        # Calendar features always are.
+        ahead = ahead if self.encoding.future else self.horizon
         return changes_ahead(
             self.config,
             self.params,
             self.scaling,
-            history,
+            history.values,
             horizon=self.horizon,
             space=self.space,
             origins=origins,
+            covariates=self.encoding.encode(history.series, ahead=ahead),
+            skip=self.skip,
+            when=lambda row: moment(history.time, row),
         )
 
-    def _ahead(self) -> dict[str, NDArray[np.float64]]:
-        """Forecast values and the ends of their intervals [H], by name."""
-        changes = self._changes(self.history, [-1])[0]
+    def _ahead(self, history: History) -> dict[str, NDArray[np.float64]]:
+        """Forecast values after a history and the ends of their intervals [H], by name."""
+        changes = self._changes(history, [-1], ahead=self.horizon)[0]
         lower, upper = interval(changes, self.widths)
         columns = {"forecast": changes, "lower": lower, "upper": upper}
-        last = np.array([len(self.history) - 1], np.int32)
+        last = np.array([len(history) - 1], np.int32)
         return {
-            name: self.space.after(values, last, self.history.values)[0]
+            name: self.space.after(values, last, history.values)[0]
             for name, values in columns.items()
         }

@@ -3,7 +3,7 @@
 Covariates are numbered as the document's encoding lists them, and named there.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from foretune.datasets.common.errors import ConfigError, DataError, ForetuneErro
 from foretune.datasets.covariates import GROUPS, Column, CovariateEncoding, Covariates
 from foretune.datasets.history import History, moment
 from foretune.datasets.series import TimeSeries
-from foretune.models.config import TrialConfig
 from foretune.models.forecaster.arrays import weights_digest
 from foretune.models.forecaster.document import (
+    DOCUMENT,
     ForecasterDocument,
     HistoryDocument,
     SeriesDocument,
@@ -38,12 +38,6 @@ _ERRORS = "intervals.errors"
 _SKIP = ("skip.weights", "skip.intercept")
 # Format 1 kept the days in a file of their own.
 _DAY_1 = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
-
-
-def encoding_read(config: TrialConfig, encoding: CovariateEncoding) -> CovariateEncoding:
-    """Return the groups of an encoding that ``config`` reads."""
-    off = {group: () for group, is_on in asdict(Groups.of(config)).items() if not is_on}
-    return replace(encoding, **off)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -100,7 +94,7 @@ class Stored:
             ConfigError: one is missing, of another kind or shape, or not what ``document`` says.
         """
         arrays = dict(arrays)
-        errors, encoding = arrays.pop(_ERRORS, None), document.encoding
+        errors, encoding = arrays.pop(_ERRORS, None), document.encoding or CovariateEncoding()
         if days is None:
             if missing := {_TIME, _VALUES} - set(arrays):
                 raise ConfigError(f"{place} must hold {min(missing)}, but does not")
@@ -163,7 +157,7 @@ def _params(
     if weights_digest(arrays) != document.weights.digest:
         raise ConfigError(
             f"{place} must hold weights with SHA-256 {document.weights.digest[:12]}..., as in "
-            f"the document, but has {weights_digest(arrays)[:12]}..."
+            f"{DOCUMENT}, but has {weights_digest(arrays)[:12]}..."
         )
     return tree_of(structure, arrays)
 
@@ -215,13 +209,13 @@ def _require_errors(place: Path, errors: NDArray[Any] | None, document: Forecast
     if wrong:
         raise ConfigError(
             f"{place} must hold {_ERRORS}, finite numbers of at least 0 [O, {horizon}] that were "
-            "known at intervals.since, a known row, if the document has that; and else none"
+            f"known at intervals.since, a known row, if {DOCUMENT} has that; and else none"
         )
 
 
 def _checked_history(place: Path, document: ForecasterDocument, arrays: Arrays) -> History:
     """Take the known rows out of ``arrays``."""
-    said = document.history
+    said, encoding = document.history, document.encoding or CovariateEncoding()
     time, values = arrays.pop(_TIME), arrays.pop(_VALUES)
     try:
         if document.series is None:
@@ -230,7 +224,7 @@ def _checked_history(place: Path, document: ForecasterDocument, arrays: Arrays) 
             )
         else:
             covariates = {
-                group: _covariates(group, getattr(document.encoding, group), arrays)
+                group: _covariates(group, getattr(encoding, group), arrays)
                 for group in GROUPS
             }
             history = _history(said, document.series, time, values, covariates)
@@ -239,7 +233,7 @@ def _checked_history(place: Path, document: ForecasterDocument, arrays: Arrays) 
     last = moment(history.time, -1)
     if (said.days, said.last_date) != (len(history), last):
         raise ConfigError(
-            f"{place} must have {said.days} rows to {said.last_date}, as in the document, but has "
+            f"{place} must have {said.days} rows to {said.last_date}, as in {DOCUMENT}, but has "
             f"{len(history)} to {last}"
         )
     return history

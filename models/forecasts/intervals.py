@@ -221,11 +221,11 @@ class Calibration:
 
         Args:
             levels: known values in the error space [N].
-            forecasts: changes forecast since each of :meth:`origins`, [O, H].
+            forecasts: changes forecast since each of :meth:`origins`, or the first O of them [O, H].
             coverage: share of outcomes to cover.
         """
         count, horizon = self.errors.shape
-        rows, later = len(levels), self.origins(len(levels))
+        rows, later = len(levels), self.origins(len(levels))[: len(forecasts)]
         # What is not known yet is not read, whatever stands in its place.
         ahead = np.minimum(later[:, None] + np.arange(1, horizon + 1), rows - 1)
         errors = np.abs(levels[ahead] - levels[later][:, None] - forecasts)

@@ -75,7 +75,8 @@ def recursive_forecast(
     length = architecture.segment_length
     count = -(-horizon // length)
     rows = origins + jnp.arange(1 - warm_up, 1, dtype=origins.dtype)[:, None]
-    inputs = read_context(architecture, data, rows, data.series.ravel()[rows])
+    until = origins + horizon
+    inputs = read_context(architecture, data, rows, data.series.ravel()[rows], until)
     features, state = model.unroll(model.zero_state(len(origins)), inputs)
     paths = None
     if data.skip is not None:
@@ -95,7 +96,7 @@ def recursive_forecast(
         steps = jnp.arange(1, length + 1, dtype=origins.dtype)[:, None]
         rows = origins + segment * length + steps
         state, features = model.step(
-            state, read_forecast(architecture, data, origins, rows, forecast.T)
+            state, read_forecast(architecture, data, origins, rows, forecast.T, until)
         )
         return (state, output(features, segment + 1)), forecast
 

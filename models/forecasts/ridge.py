@@ -165,6 +165,12 @@ def choose_ridge(
     return chosen
 
 
+def column_count(lags: int, horizon: int, *, past: int = 0, future: int = 0) -> int:
+    """Return how many columns C a regression has that reads so many covariates of each kind."""
+    counts = ((past, 0), (future, horizon))
+    return lags - 1 + sum(len(_steps_read(lags, n, last)) * n for n, last in counts if n)
+
+
 def _changes_of(
     ridges: Sequence[Ridge],
     levels: Values,
@@ -255,12 +261,17 @@ def _columns(
                 f"future covariates must reach {last} rows beyond the origin {np.max(origins)}, "
                 f"but have {len(covariates)} rows"
             )
-        first = 1 - min(lags, _COVARIATE_ROWS)
-        rows = max(_COVARIATE_COLUMNS // covariates.shape[1], 1)
-        apart = -(-(last - first + 1) // rows)
-        steps = np.arange(last, first - 1, -apart)
+        steps = _steps_read(lags, covariates.shape[1], last)
         parts.append(covariates[origins[:, None] + steps].reshape(len(origins), -1))
     return np.concatenate(parts, axis=1)
+
+
+def _steps_read(lags: int, covariates: int, last: int) -> NDArray[np.int64]:
+    """Return the rows, since the origin, at which so many covariates are read, up to ``last``."""
+    first = 1 - min(lags, _COVARIATE_ROWS)
+    rows = max(_COVARIATE_COLUMNS // covariates, 1)
+    apart = -(-(last - first + 1) // rows)
+    return np.arange(last, first - 1, -apart)
 
 
 def _changes_after(levels: Values, origins: Rows, horizon: int) -> Values:

@@ -159,6 +159,11 @@ def _choose(
             f"{splits[0].train_stop} training rows are too few for a ridge regression over a "
             f"horizon of {splits[0].horizon}; give skip = 'none', more rows or a shorter horizon"
         )
-    return tuple(
+    made = [
         LinearSkip(ridges=ridges, log=log, groups=groups) for ridges in zip(*of_series, strict=True)
+    ]
+    # Each fold has covariates scaled on its own training rows.
+    return tuple(
+        skip if fold is last else skip.refitted(fold, fold.split.train_stop)
+        for skip, fold in zip(made, folds, strict=True)
     )

@@ -64,7 +64,11 @@ def window_scale(window: jax.Array, scaling: jax.Array | int) -> tuple[jax.Array
 
 
 def read_context(
-    architecture: Architecture, data: NetworkData, rows: jax.Array, values: jax.Array
+    architecture: Architecture,
+    data: NetworkData,
+    rows: jax.Array,
+    values: jax.Array,
+    until: jax.Array | None = None,
 ) -> jax.Array:
     """Return what a network reads at each step of its unroll: [T / s, B, I].
 
@@ -73,11 +77,12 @@ def read_context(
         data: the covariates are taken from here.
         rows: which rows [T, B].
         values: scaled values of those rows [T, B].
+        until: the last row [B] of which anything is known; in place of later ones it is read.
     """
     parts = [segments(values[:, :, None], architecture.segment_length)]
     if architecture.columns:
         parts.append(segments(_flat(data)[rows], architecture.segment_length))
-        parts.extend(_known_next(architecture, data, rows))
+        parts.extend(_known_next(architecture, data, rows, until))
     return jnp.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
 
@@ -87,6 +92,7 @@ def read_forecast(
     origins: jax.Array,
     rows: jax.Array,
     values: jax.Array,
+    until: jax.Array,
 ) -> jax.Array:
     """Return the input of a recursive head's next step, its own last segment: [B, I].
 
@@ -96,6 +102,7 @@ def read_forecast(
         origins: the last known row of each window [B].
         rows: the rows of the segment [s, B].
         values: their forecasts [s, B].
+        until: the last row [B] of which anything is known; in place of later ones it is read.
     """
     parts = [segments(values[:, :, None], architecture.segment_length)]
     if architecture.columns:
@@ -103,7 +110,7 @@ def read_forecast(
         held = jnp.broadcast_to(flat[origins, known:], (*rows.shape, architecture.columns - known))
         both = jnp.concatenate([flat[rows][..., :known], held], axis=-1)
         parts.append(segments(both, architecture.segment_length))
-        parts.extend(_known_next(architecture, data, rows))
+        parts.extend(_known_next(architecture, data, rows, until))
     return jnp.concatenate(parts, axis=-1)[0]
 
 
@@ -158,9 +165,12 @@ def _flat(data: NetworkData) -> jax.Array:
     return covariates.reshape(covariates.shape[0] * covariates.shape[1], covariates.shape[2])
 
 
-def _known_next(architecture: Architecture, data: NetworkData, rows: jax.Array) -> list[jax.Array]:
+def _known_next(
+    architecture: Architecture, data: NetworkData, rows: jax.Array, until: jax.Array | None
+) -> list[jax.Array]:
     """Return what is known of the segment after each, which a recursive head reads beside it."""
     if architecture.steps or not architecture.known:
         return []
     length, known = architecture.segment_length, architecture.known
-    return [segments(_flat(data)[rows + length][..., :known], length)]
+    ahead = rows + length if until is None else jnp.minimum(rows + length, until)
+    return [segments(_flat(data)[ahead][..., :known], length)]

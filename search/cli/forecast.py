@@ -12,10 +12,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from foretune.datasets import ConfigError, as_series
+from foretune.datasets import ConfigError
 from foretune.datasets.common.errors import printable
 from foretune.datasets.common.files import require_file_place, write_atomically
 from foretune.datasets.history import moment
+from foretune.datasets.sources.load import as_newer_series
+from foretune.datasets.sources.readers import read_future
 from foretune.models.forecaster.files import require_model_place
 from foretune.models.forecaster.forecaster import Forecaster
 from foretune.models.runtime.compile import use_compile_cache
@@ -83,7 +85,17 @@ def fit(
 
 @click.command()
 @click.argument("model", metavar="MODEL", type=click.Path())
-@data_options("Newer data of the same series, which continue its own.")
+@data_options(
+    "Newer data of the same series, which continue its own; the model knows its columns.",
+    without=("past", "future"),
+)
+@click.option(
+    "--future",
+    type=click.Path(),
+    metavar="FILE",
+    help="Table of the future covariates that the model reads, a row a step, for all steps that it "
+    "was trained for: a column of times, and one for each.",
+)
 @click.option("--steps", type=POSITIVE, help="Steps ahead (as many as the model was trained for).")
 @click.option("--csv", type=click.Path(), help="CSV file to write.")
 @click.option("--plot", type=click.Path(), help="PNG figure to write.")
@@ -91,18 +103,33 @@ def forecast(
     model: str,
     data: str | None,
     reading: dict[str, Any],
+    future: str | None,
     steps: int | None,
     csv: str | None,
     plot: str | None,
 ) -> None:
-    """Forecast what comes after the last value that a model knows. Nothing is trained."""
-    _require_places(model, data, csv, plot)
+    """Forecast what comes after the last value that a model knows. Nothing is trained.
+
+    A model that reads future covariates needs them for the steps ahead: in --future, or in rows of
+    --data after the last one with a target. --time, --day-first and --decimal hold for both files.
+    """
+    _require_places(model, {"--data": data, "--future": future}, csv, plot)
     forecaster = Forecaster.load(model)
     if data is not None:
-        given = {"target": forecaster.history.target_name} | reading
-        forecaster = forecaster.with_data(read_aloud(lambda: as_series(data, **given)))
+        known = forecaster.history.series
+        forecaster = forecaster.with_data(
+            read_aloud(lambda: as_newer_series(data, known, **reading))
+        )
+    ahead = None
+    if future is not None:
+        how = {name: reading[name] for name in ("time", "day_first", "decimal") if name in reading}
+        ahead = read_future(future, forecaster.history.series, **how)
+        if not forecaster.encoding.future:
+            click.echo(
+                f"foretune: {model} reads no future covariates, and nothing of {future}", err=True
+            )
     use_compile_cache()
-    frame = forecaster.forecast(steps)
+    frame = forecaster.forecast(steps, ahead)
     figure = None if plot is None else forecast_figure(forecaster, frame)
     if csv is not None:
         write_atomically(csv, frame.to_csv(index=False))
@@ -120,7 +147,9 @@ def forecast(
     print_written_files(console, [file for file in (csv, plot) if file is not None])
 
 
-def _require_places(model: str, data: str | None, csv: str | None, plot: str | None) -> None:
+def _require_places(
+    model: str, read: dict[str, str | None], csv: str | None, plot: str | None
+) -> None:
     """Refuse files that cannot be written, or that the command reads: before it forecasts."""
     given = {"--csv": csv, "--plot": plot}
     places = {}
@@ -130,8 +159,11 @@ def _require_places(model: str, data: str | None, csv: str | None, plot: str | N
         places[option] = place = require_file_place(file).resolve()
         if place.is_relative_to(Path(model).resolve()):
             raise ConfigError(f"{option} must lie outside the model {model}, but got {file}")
-        if data is not None and place == Path(data).resolve():
-            raise ConfigError(f"{option} must be a different file from --data, but got {file}")
+        for source, name in read.items():
+            if name is not None and place == Path(name).resolve():
+                raise ConfigError(
+                    f"{option} must be a different file from {source}, but got {file}"
+                )
     if plot is not None and Path(plot).suffix.lower() != ".png":
         raise ConfigError(f"--plot must be a file named .png, but got {plot}")
     if len(set(places.values())) < len(places):
@@ -151,11 +183,13 @@ def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
         same = document.result.relative_mse == training.relative_mse
         before = ", as in the study" if same else f"; in the study {document.result.relative_mse}"
     left, step = len(history) - training.days, history.calendar.step_name
+    doing = f"trained for that many epochs on {training.days} {step}s"
+    if training.epochs == 0:
+        doing = f"fitted the ridge regression alone, to {training.days} {step}s"
     lines = [
         f"validation, {training.validation_first_date} to {training.validation_last_date}, chose "
         f"epoch {training.epochs}: relative_mse {training.relative_mse}{before}",
-        f"trained for that many epochs on {training.days} {step}s, {training.first_date} to "
-        f"{training.last_date}",
+        f"{doing}, {training.first_date} to {training.last_date}",
     ]
     if left:
         lines.append(f"the {left} {step}s after that, up to {history.last}, were not trained on")

@@ -3,7 +3,7 @@
 import os
 import shlex
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -77,21 +77,23 @@ _NAMES = (
 )
 
 
-def data_options(text: str) -> Callable[[F], F]:
+def data_options(text: str, without: Collection[str] = ()) -> Callable[[F], F]:
     """Return --data (or --prices, as it was first called), and the options that say how to read it.
 
-    The command gets ``data``, and what was given of the others as ``reading``.
+    The command gets ``data``, and what was given of the others as ``reading``; it has no options
+    of the names ``without``.
     """
+    chosen = [(n, option) for n, option in zip(_NAMES, _READING, strict=True) if n not in without]
 
     def add(command: F) -> F:
         @wraps(command)
         def gathered(**given: Any) -> Any:
-            reading = {name: given.pop(name) for name in _NAMES}
+            reading = {name: given.pop(name) for name, _ in chosen}
             reading["columns"] = dict(map(_column, reading["columns"]))
             given["reading"] = {k: v for k, v in reading.items() if v not in (None, (), {})}
             return command(**given)
 
-        for option in reversed(_READING):
+        for _, option in reversed(chosen):
             gathered = option(gathered)
         return click.option("--data", "--prices", "data", help=text)(gathered)  # type: ignore[return-value]
 

@@ -72,7 +72,7 @@ class ResultTable(StrictModel):
     study: str = Field(min_length=1)
     trial: int = Field(ge=0, lt=2**31)
     relative_mse: float = Field(ge=0)
-    best_epoch: int = Field(ge=1)
+    best_epoch: int = Field(ge=0)
 
 
 class PricesTable(PricesSpec):

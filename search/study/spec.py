@@ -44,7 +44,7 @@ MAX_DAYS, MAX_FOLDS = 10_000_000, 1000
 _LOGARITHMS = ("log_returns", "log")
 # Rows that a direct head reads, and how many at a time, where nothing is said.
 _CONTEXTS = (48, 96, 168)
-_SEGMENTS = (4, 12, 24)
+_SEGMENTS = (6, 24)
 # A direct head needs whole windows of context and horizon to train on.
 _FEWEST_WINDOWS = 16
 _PARTS = ("split", "train_end", "validation_end", "test_end")
@@ -340,8 +340,8 @@ def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
         unroll_length=_one_or_more(contexts),
         segment_length=_one_or_more(parts),
         head="direct",
-        skip=("none", "linear"),
-        window_scaling=("none", "last", "mean", "standard"),
+        skip="linear",
+        window_scaling=("none", "last", "mean", "standard", "step"),
         dropout=(0.0, 0.1, 0.2, 0.4),
         learning_rate=FloatRange(low=3e-4, high=1e-2, log=True),
         scaling=scalings,
@@ -349,7 +349,7 @@ def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
         future_covariates=bool(series.future),
         static_covariates=bool(series.static),
         calendar_features=(False, True) if series.calendar.default_features() else False,
-        epochs=30,
+        epochs=40,
         stop_patience=8,
     )
 

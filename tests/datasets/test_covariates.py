@@ -187,7 +187,7 @@ def test_future_covariates_are_asked_for_by_name_and_first_missing_time() -> Non
         encoding.encode(series, ahead=5)
     assert str(caught.value) == (
         "plan and open must be known up to 2024-03-03 16:00:00, 5 hours ahead, but are missing "
-        "from 2024-03-03 16:00:00 on; give forecast(future=...)"
+        "from 2024-03-03 16:00:00 on; give forecast(future=...) (--future)"
     )
     one = TimeSeries(
         name="bikes",
@@ -201,7 +201,7 @@ def test_future_covariates_are_asked_for_by_name_and_first_missing_time() -> Non
         CovariateEncoding.fit(one, 20).encode(one, ahead=23)
     assert str(caught.value) == (
         "temperature must be known up to 2012-12-31 23:00:00, 23 hours ahead, but is missing from "
-        "2012-12-31 01:00:00 on; give forecast(future=...)"
+        "2012-12-31 01:00:00 on; give forecast(future=...) (--future)"
     )
     # Who does not read them needs none.
     assert replace(encoding, future=()).encode(series, ahead=9).calendar.shape == (1, 69, 4)

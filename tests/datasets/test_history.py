@@ -205,12 +205,12 @@ INFINITE[3], HOLE[2] = -np.inf, np.nan
     (
         {"plan": PLAN[60:]},
         "open must be known up to 2024-03-03 19:00:00, 8 hours ahead, but is missing from "
-        "2024-03-03 12:00:00 on; give forecast(future=...)",
+        "2024-03-03 12:00:00 on; give forecast(future=...) (--future)",
     ),
     (
         {"plan": HOLE, "open": OPEN[60:65]},
         "plan must be known up to 2024-03-03 16:00:00, 5 hours ahead, but is missing from "
-        "2024-03-03 14:00:00 on; give forecast(future=...)",
+        "2024-03-03 14:00:00 on; give forecast(future=...) (--future)",
     ),
     (
         {"plan": INFINITE, "open": OPEN[60:]},
@@ -269,5 +269,5 @@ def test_covariates_that_end_at_different_times_are_each_named_with_theirs() -> 
     assert str(caught.value) == (
         "open and tide must be known up to 2024-03-03 19:00:00, 8 hours ahead, but open is missing "
         "from 2024-03-03 14:00:00 on, tide is missing from 2024-03-03 12:00:00 on; give "
-        "forecast(future=...)"
+        "forecast(future=...) (--future)"
     )

@@ -7,12 +7,20 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
 from foretune.datasets.prices import PriceSeries
+from foretune.datasets.series import TimeSeries
 from foretune.datasets.sources.samples import ar1
-from foretune.datasets.splits import DevelopmentData, chronological_split, development
+from foretune.datasets.splits import (
+    DevelopmentData,
+    Split,
+    chronological_split,
+    development,
+    development_folds,
+)
 from foretune.models.config import TrialConfig
 from foretune.models.networks.params import network
 from foretune.models.networks.stacked import Architecture, StackedRNN
@@ -192,10 +200,13 @@ class NumpyForecaster:
     covariates: Array
     paths: Array | None = None
 
-    def segment(self, first: int, values: Any, held: int | None = None) -> list[float]:
+    def segment(
+        self, first: int, values: Any, held: int | None = None, until: int = 10**9
+    ) -> list[float]:
         """What is read of the segment that begins in row ``first`` and has these values.
 
-        Covariates that are not known ahead are those of row ``held``, if it is given.
+        Covariates that are not known ahead are those of row ``held``, if it is given. Nothing is
+        known after row ``until``.
         """
         shape, read = self.architecture, [float(value) for value in values]
         rows = range(first, first + shape.segment_length)
@@ -205,15 +216,21 @@ class NumpyForecaster:
                 read.append(self.covariates[held if hold else row, column])
         if not shape.steps:  # a direct head reads what is known ahead by itself
             for row in rows:
-                read.extend(self.covariates[row + shape.segment_length, : shape.known])
+                ahead = min(row + shape.segment_length, until)
+                read.extend(self.covariates[ahead, : shape.known])
         return read
 
-    def context(self, origin: int, rows_read: int, values: Array) -> Array:
+    def context(
+        self, origin: int, rows_read: int, values: Array, until: int = 10**9
+    ) -> Array:
         """What is read up to ``origin``: [T / s, 1, I]."""
         length, first = self.architecture.segment_length, origin + 1 - rows_read
         starts = range(0, rows_read, length)
         return np.array(
-            [[self.segment(first + start, values[start : start + length])] for start in starts]
+            [
+                [self.segment(first + start, values[start : start + length], until=until)]
+                for start in starts
+            ]
         )
 
     def direct(self, origin: int, rows_read: int, scaling: str, keep_offset: bool = True) -> Array:
@@ -232,7 +249,7 @@ class NumpyForecaster:
         length, forecasts = self.architecture.segment_length, list[float]()
         window = self.values[origin + 1 - rows_read : origin + 1]
         features, state = self.stack.unroll(
-            self.stack.zero_state(1), self.context(origin, rows_read, window)
+            self.stack.zero_state(1), self.context(origin, rows_read, window, origin + horizon)
         )
         read = features[-1]
         while True:
@@ -243,7 +260,7 @@ class NumpyForecaster:
             if len(forecasts) >= horizon:
                 return np.array(forecasts[:horizon])
             first = origin + 1 + len(forecasts) - length
-            x = np.array([self.segment(first, forecasts[-length:], held=origin)])
+            x = np.array([self.segment(first, forecasts[-length:], origin, origin + horizon)])
             state, read = self.stack.step(state, x)
 
 
@@ -282,6 +299,54 @@ def small_development(prices: PriceSeries | None = None) -> DevelopmentData:
     prices = ar1(SMALL_LENGTH) if prices is None else prices
     split = chronological_split(len(prices), horizon=SMALL_HORIZON, stride=5, history=5)
     return development(prices.series("mid"), split)
+
+
+# With covariates: four hours ahead, one origin after another.
+MIXED_LENGTH, MIXED_HORIZON = 240, 4
+GROUPS = ("past_covariates", "future_covariates", "static_covariates", "calendar_features")
+MIXED = SMALL.replace(
+    scaling="standard",
+    skip="linear",
+    segment_length=2,
+    unroll_length=6,
+    steps_per_epoch=3,
+    dropout=0.2,
+    **dict.fromkeys(GROUPS, True),
+)
+DIRECT = MIXED.replace(head="direct", head_units=4, window_scaling="mean", learning_rate=0.02)
+RECURSIVE = MIXED.replace(warm_up=8)
+
+
+def mixed_series(length: int = MIXED_LENGTH) -> TimeSeries:
+    """A day's wave and what moves it: the last hour's rain, this hour's sun, all above 0."""
+    numbers = np.random.default_rng(5)
+    rain, sun, noise = numbers.normal(size=(3, length))
+    hours = np.arange(length)
+    target = 20 + 3 * np.sin(hours * np.pi / 12) + np.roll(rain, 1) + 2 * sun + 0.5 * noise
+    frame = pd.DataFrame(
+        {"y": target, "rain": rain, "sun": sun, "area": np.full(length, 3.5)},
+        index=pd.date_range("2024-03-01", periods=length, freq="h"),
+    )
+    return TimeSeries.from_frame(
+        frame, target="y", past=["rain"], future=["sun"], static=["area"], name="mixed"
+    )
+
+
+def mixed_split() -> Split:
+    return chronological_split(MIXED_LENGTH, horizon=MIXED_HORIZON, stride=2, history=8)
+
+
+@pytest.fixture(scope="session")
+def mixed() -> SimpleNamespace:
+    """A series with every kind of covariate, and a config of each head beside a linear skip."""
+    series = mixed_series()
+    return SimpleNamespace(
+        series=series,
+        split=mixed_split(),
+        data=development(series, mixed_split()),
+        folds=development_folds(series, mixed_split(), 2),
+        configs={"direct": DIRECT, "recursive": RECURSIVE},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from foretune.datasets.series import encode
+from foretune.datasets.covariates import CovariateEncoding
 from foretune.datasets.sources.samples import load_sample
 from foretune.datasets.splits import Split, chronological_split, parts_of
 from foretune.models.forecasts.baselines import baseline_changes
@@ -65,7 +65,7 @@ def test_etth1_96() -> None:
 def test_bikes_24() -> None:
     series = load_sample("bikes")
     split = split_of(17_544, 10_526, 14_035, 24)
-    _, future, _ = encode(series, split.train_stop)
+    future = CovariateEncoding.fit(series, split.train_stop).encode(series).future[0]
     errors = errors_on_test(series.target, split, seasonality=168)
     assert errors["persistence"][0] == pytest.approx(4.83, abs=5e-3)
     assert errors["seasonal naive 168"][0] == pytest.approx(0.786, abs=5e-4)

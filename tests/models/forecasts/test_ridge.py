@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.sources.samples import ar1, ar1_best_relative_mse, random_walk
@@ -85,6 +88,39 @@ def test_it_is_least_squares_by_hand(
     expected = design(levels, last, lags, horizon, past, future) @ weights + intercept
     np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-7)
     assert (ridge.history, ridge.penalty, ours.shape) == (lags, penalty, (len(last), horizon))
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (1, 2)], ids=["lags", "covariates"])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_it_is_the_regression_of_scikit_learn(penalty: float, shape: tuple[int, int]) -> None:
+    """Standardised columns, and a penalty beside the mean squared error, not beside their sum."""
+    rng = np.random.default_rng(9)
+    levels, horizon, lags, train_stop = rng.normal(size=400).cumsum(), 4, 12, 330
+    past, future = (5 + 3 * rng.normal(size=(400, count)) for count in shape)
+    windows, last = np.arange(lags - 1, train_stop - horizon), np.arange(330, 390)
+    known: dict[str, Any] = {"past": past, "future": future}
+    fitted = make_pipeline(StandardScaler(), SklearnRidge(alpha=penalty * len(windows))).fit(
+        design(levels, windows, lags, horizon, **known), growth(levels, windows, horizon)
+    )
+    ridge = fit_ridge(
+        levels, train_stop=train_stop, horizon=horizon, lags=lags, penalty=penalty, **known
+    )
+    expected = fitted.predict(design(levels, last, lags, horizon, **known))
+    np.testing.assert_allclose(ridge.changes(levels, last, **known), expected, rtol=1e-7, atol=1e-9)
+
+
+@given(seed=st.integers(0, 2**32 - 1), penalty=st.sampled_from(PENALTIES))
+def test_the_decomposition_solves_the_normal_equations(seed: int, penalty: float) -> None:
+    levels = np.random.default_rng(seed).normal(size=80).cumsum()
+    windows = np.arange(7, 57)
+    x, y = design(levels, windows, 8, 3), growth(levels, windows, 3)
+    centred, scale = x - x.mean(axis=0), x.std(axis=0)
+    standard = centred / scale
+    gram = standard.T @ standard / len(windows) + penalty * np.eye(7)
+    cross = standard.T @ (y - y.mean(axis=0)) / len(windows)
+    expected = np.linalg.solve(gram, cross) / scale[:, None]
+    ridge = fit_ridge(levels, train_stop=60, horizon=3, lags=8, penalty=penalty)
+    np.testing.assert_allclose(ridge.weights, expected, rtol=1e-7, atol=1e-10)
 
 
 def test_it_reads_the_training_rows_alone() -> None:
