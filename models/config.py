@@ -16,6 +16,9 @@ from foretune.datasets.transforms import ScalingName
 CellName = Literal["lstm", "peephole_lstm", "gru"]
 OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd_momentum"]
 
+# What a study may choose its epochs and trials by; not of a config, of the study.
+MetricName = Literal["relative_mse", "mse", "mae", "mase", "smape"]
+
 MAX_UNITS = 4096
 MAX_LAYERS = 8
 MAX_COUNT = 1_000_000

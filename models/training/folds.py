@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from foretune.datasets.splits import DevelopmentData
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.training.loop import Training, TrainingRun
 from foretune.models.training.results import FoldProgress, FoldResults, mean_over_folds
 
@@ -24,8 +24,10 @@ class FoldsTraining(Iterator[FoldResults]):
         resumed: where each fold was when an earlier training was interrupted; none for a new one.
         shared_epoch: False for the rule of version 0.1: each fold decays, stops and chooses by its
             own values, as if it were trained alone; one that has ended shows its best epoch.
+        metric: whose value decays, stops and chooses.
 
     Raises:
+        ConfigError: the series has no MASE.
         DataError: a training part is too short for the unroll length.
 
     Example:
@@ -40,13 +42,15 @@ class FoldsTraining(Iterator[FoldResults]):
         resumed: Sequence[FoldProgress] = (),
         *,
         shared_epoch: bool = True,
+        metric: MetricName = "relative_mse",
     ) -> None:
         self._shared_epoch = shared_epoch
         self._epoch = max((at.snapshot.epochs for at in resumed), default=0)
         self._trainings: list[Training] = []
         for number, fold in enumerate(folds):
             at = resumed[number] if resumed else None
-            run = TrainingRun(config, fold, snapshot=at.snapshot if at else None)
+            snapshot = at.snapshot if at else None
+            run = TrainingRun(config, fold, metric, snapshot=snapshot, first=folds[0])
             self._trainings.append(Training(run, at.best if at else None))
 
     def __next__(self) -> FoldResults:

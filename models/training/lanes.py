@@ -131,7 +131,7 @@ class Lanes:
         if shape != self.shape:
             raise ValueError(f"a config must be of shape {self.shape}, but got {shape}")
         snapshot = state.folds[0].snapshot if state.folds else None
-        return TrainingRun(state.config, fold, snapshot=snapshot)
+        return TrainingRun(state.config, fold, state.metric, snapshot=snapshot)
 
 
 def _shape(config: TrialConfig, fold: DevelopmentData) -> Hashable:

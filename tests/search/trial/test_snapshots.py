@@ -46,6 +46,7 @@ def test_forecasts_of_one_series_are_stored_as_in_the_first_version(series: int)
     best = EpochResult(
         epoch=1,
         train_loss=0.5,
+        value=1.0,
         relative_mse=1.0,
         persistence_mse=0.1,
         half_mse=0.2,
