@@ -22,7 +22,7 @@ from foretune.datasets.transforms import (
     Unscaled,
     WindowedMinMax,
 )
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecasts.intervals import Calibration
 
 
@@ -146,7 +146,7 @@ class TrainingDocument(StrictModel):
     They were trained for ``epochs`` epochs on the ``days`` rows of the series of that ``digest``
     from ``first_date`` to ``last_date``; with ``refit``, the validation rows are among them.
     ``relative_mse`` is the value of the chosen epoch on the rows of ``validation``, before the
-    refit.
+    refit. Where the epoch was chosen by another ``metric``, ``value`` is that.
     """
 
     digest: Digest
@@ -158,6 +158,10 @@ class TrainingDocument(StrictModel):
     epochs: int = Field(ge=1)
     refit: bool
     relative_mse: float = Field(ge=0)
+    metric: MetricName = Field(
+        default="relative_mse", exclude_if=lambda metric: metric == "relative_mse"
+    )
+    value: float | None = Field(default=None, ge=0)
 
 
 class HistoryDocument(StrictModel):
@@ -244,7 +248,13 @@ class ForecasterDocument(TomlModel):
         kind = date if self.series is None else type(self.history.last_date)
         odd = [f"{name}, {time}" for name, time in times.items() if type(time) is not kind]
         scalings = [name for name, table in self.scaling if table is not None]
+        training = self.training
         rules = (
+            (
+                (training.value is None) == (training.metric == "relative_mse"),
+                "training.value must be given with a metric other than relative_mse, and only "
+                f"then, but metric is {training.metric!r} and value {training.value}",
+            ),
             (
                 not odd,
                 f"training and history.last_date must have times of one kind, {kind.__name__}, but "
