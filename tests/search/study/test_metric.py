@@ -167,6 +167,8 @@ def test_a_report_judges_by_it_on_the_opened_test_too(
     unit = np.abs(test.actual).mean()
     np.testing.assert_allclose(winner.losses, errors.mean(axis=1) / unit, rtol=1e-12)
     assert outcome.value == pytest.approx(errors.mean(), rel=1e-12)
+    of_benchmark = made.validation.models[made.finding.benchmark].metrics.mae
+    assert made.finding.benchmark_value == pytest.approx(of_benchmark, rel=1e-12)
     assert made.optimism == outcome.value - made.finding.value
     assert f": MAE {outcome.value:.4g} against " in made.verdict
     assert made.finding.document() == json.loads(json.dumps(made.finding.document()))
