@@ -20,6 +20,9 @@ SkipName = Literal["none", "linear"]
 LossName = Literal["mse", "mae", "huber"]
 WindowScalingName = Literal["none", "last", "mean", "standard", "step"]
 
+# What a study may choose its epochs and trials by; not of a config, of the study.
+MetricName = Literal["relative_mse", "mse", "mae", "mase", "smape"]
+
 MAX_UNITS = 4096
 MAX_LAYERS = 8
 MAX_COUNT = 1_000_000

@@ -16,7 +16,8 @@ from optuna.trial import FrozenTrial
 from foretune.datasets.common.checks import given_data, require_whole_number
 from foretune.datasets.common.errors import ConfigError, ForetuneError, printable
 from foretune.datasets.sources.load import what_was_read
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
+from foretune.models.forecasts.metrics import require_mase_units
 from foretune.search.engine.devices import find_devices, slot_environments
 from foretune.search.engine.driver import Driver, DriverStudy, Plan, say
 from foretune.search.engine.executors import InProcess, LokySlots, Slots, given_slots
@@ -63,6 +64,7 @@ def run_study(
     validation_end: Any = None,
     test_end: Any = None,
     seed: int | None = None,
+    metric: MetricName | None = None,
     storage: str | BaseStorage = DEFAULT_STORAGE,
     storage_timeout: float = DEFAULT_TIMEOUT,
     start_from: Sequence[TrialConfig] = (),
@@ -110,6 +112,10 @@ def run_study(
         validation_end: the last time that validates.
         test_end: the last time of the test; None for the last of all.
         seed: seed of the sampler; None for the study's own, or 0.
+        metric: what a trial's value is, on validation: what the pruner sees, what ends a training
+            and what chooses the best epoch and trial; the verdict's losses are its errors.
+            ``"relative_mse"``, ``"mse"``, ``"mae"``, ``"mase"`` or ``"smape"``; None for the
+            study's own, or the relative MSE.
         storage: URL (SQLite or PostgreSQL) or an Optuna storage.
         storage_timeout: seconds to wait for a database that is away, before giving up.
         start_from: known configs that are trained first, if the study has not trained them yet.
@@ -158,6 +164,7 @@ def run_study(
             space=space,
             epochs=epochs,
             seed=seed,
+            metric=metric,
         )
         plan = Plan(
             n_trials=n_trials,
@@ -167,7 +174,10 @@ def run_study(
             lanes=_lanes(lanes, spec.split.folds),
             cache=cache,
             task_timeout=task_timeout,
+            metric=spec.metric,
         )
+        if spec.metric == "mase":
+            require_mase_units(plan.folds[0])
         own = None if found is None else StudyTarget.stored(found)
         chosen = agreed_pruner(found, pruner)
         if sampler is not None:
@@ -248,7 +258,8 @@ def _drive(
     # It asks for every config of the study's space, which does not change.
     study.stopped = target.exhausted and isinstance(study.sampler, BruteForceSampler)
     done = finished_trials(study)
-    with show_progress(study.study_name, done=done, total=total, show=show) as progress:
+    shown = show_progress(study.study_name, done=done, total=total, show=show, metric=plan.metric)
+    with shown as progress:
 
         def on_trial(trial: FrozenTrial) -> None:
             progress.trial(study, trial, total)

@@ -84,6 +84,7 @@ class StubExecutor(Executor):
             result = EpochResult(
                 epoch=epoch,
                 train_loss=1.0,
+                value=self._value(config, epoch),
                 relative_mse=self._value(config, epoch),
                 persistence_mse=1.0,
                 half_mse=1.0,

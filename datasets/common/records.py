@@ -72,7 +72,7 @@ def format_validation_error(error: ValidationError, model: type[StrictModel]) ->
 
 def _format_one(detail: Any, model: type[StrictModel]) -> str:
     key = ".".join(str(part) for part in detail["loc"] if part not in model._TAGS)
-    if detail["type"] == "extra_forbidden":
+    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):  # of a dataclass
         fields = f"; allowed are {', '.join(model.model_fields)}" if len(detail["loc"]) == 1 else ""
         return f"unknown key {_REPR.repr(key)}{fields}"
     field = key or model.__name__

@@ -24,7 +24,7 @@ from foretune.datasets.transforms import (
     Unscaled,
     WindowedMinMax,
 )
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecasts.intervals import Calibration
 from foretune.models.forecasts.skip import Groups, LinearSkip
 
@@ -152,7 +152,7 @@ class TrainingDocument(StrictModel):
     They were trained for ``epochs`` epochs, 0 where the ridge regression alone was best, on the ``days`` rows of the series of that ``digest``
     from ``first_date`` to ``last_date``; with ``refit``, the validation rows are among them.
     ``relative_mse`` is the value of the chosen epoch on the rows of ``validation``, before the
-    refit.
+    refit. Where the epoch was chosen by another ``metric``, ``value`` is that.
     """
 
     digest: Digest
@@ -164,6 +164,10 @@ class TrainingDocument(StrictModel):
     epochs: int = Field(ge=0)
     refit: bool
     relative_mse: float = Field(ge=0)
+    metric: MetricName = Field(
+        default="relative_mse", exclude_if=lambda metric: metric == "relative_mse"
+    )
+    value: float | None = Field(default=None, ge=0)
 
 
 class HistoryDocument(StrictModel):
@@ -272,7 +276,13 @@ class ForecasterDocument(TomlModel):
         scalings = [name for name, table in self.scaling if table is not None]
         encoding = self.encoding or CovariateEncoding()
         columns = [column for group in GROUPS for column in getattr(encoding, group)]
+        training = self.training
         rules = (
+            (
+                (training.value is None) == (training.metric == "relative_mse"),
+                "training.value must be given with a metric other than relative_mse, and only "
+                f"then, but metric is {training.metric!r} and value {training.value}",
+            ),
             (
                 not odd,
                 f"training and history.last_date must have times of one kind, {kind.__name__}, but "

@@ -19,7 +19,7 @@ from foretune.datasets.history import History, moment
 from foretune.datasets.sources.load import as_newer_series, as_series
 from foretune.datasets.splits import Split, default_horizon, development, split_without_test
 from foretune.datasets.transforms import LOG, ErrorSpace, Scaling, fit_scaling
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecaster.arrays import weights_digest
 from foretune.models.forecaster.document import (
     ForecasterDocument,
@@ -35,7 +35,7 @@ from foretune.models.forecaster.document import (
 from foretune.models.forecaster.files import load_model, save_model
 from foretune.models.forecaster.stored import Stored
 from foretune.models.forecasts.intervals import COVERAGE, Calibration, interval
-from foretune.models.forecasts.metrics import validation_growth
+from foretune.models.forecasts.metrics import METRICS, validation_growth
 from foretune.models.forecasts.predict import changes_ahead
 from foretune.models.forecasts.skip import LinearSkip
 from foretune.models.networks.params import Params, named_arrays, parameter_count
@@ -104,6 +104,7 @@ class Forecaster:
         horizon: int | None = None,
         days: int | None = None,
         split: Split | None = None,
+        metric: MetricName = "relative_mse",
         refit: bool = True,
         coverage: float = COVERAGE,
         on_epoch: OnEpoch | None = None,
@@ -134,6 +135,7 @@ class Forecaster:
             horizon: steps ahead, H; None for the split's, or a season, or 50.
             days: rows from the first on that may train and decide; None for all.
             split: where training and validation lie, in place of ``days``.
+            metric: what validation chooses the epoch by, such as a study's.
             refit: False keeps the weights of the first training at the chosen epoch: those of
                 ``best_epoch(fit(config, data))``, bit for bit.
             coverage: share of outcomes that the intervals should cover.
@@ -157,7 +159,7 @@ class Forecaster:
         elif horizon not in (None, split.horizon):
             raise ConfigError(f"horizon must be the split's, {split.horizon}, but got {horizon!r}")
         part = development(series, split)
-        trained = train_and_refit(config, part, refit=refit, on_epoch=on_epoch)
+        trained = train_and_refit(config, part, metric=metric, refit=refit, on_epoch=on_epoch)
         train_values, time = series.target[: trained.train_stop], series.time
         calibration = Calibration(
             errors=np.abs(trained.chosen.forecasts - validation_growth(part))[0],
@@ -183,6 +185,8 @@ class Forecaster:
                 epochs=trained.epochs,
                 refit=refit,
                 relative_mse=trained.chosen.relative_mse,
+                metric=metric,
+                value=None if metric == "relative_mse" else trained.chosen.value,
             ),
             widths=calibration.widths(
                 part.spaces[0].levels(series.target), none_yet, coverage=coverage
@@ -389,6 +393,9 @@ class Forecaster:
         epochs = f"{training.epochs} epochs"
         if training.epochs == 0:
             epochs = "the ridge regression alone, for no epoch was better,"
+        value = f"relative MSE {training.relative_mse:.4f}"
+        if training.value is not None:
+            value = f"{METRICS[training.metric].label} {training.value:.4g}, {value}"
         return [
             (
                 "prices" if self.space.name == "log" else "series",
@@ -403,8 +410,7 @@ class Forecaster:
             ),
             (
                 "validation",
-                f"relative MSE {training.relative_mse:.4f}, {training.validation_first_date} to "
-                f"{training.validation_last_date}",
+                f"{value}, {training.validation_first_date} to {training.validation_last_date}",
             ),
             ("forecast", f"up to {self.horizon} {step}s ahead, {self.coverage:.0%} intervals"),
         ]

@@ -224,8 +224,7 @@ def _checked_history(place: Path, document: ForecasterDocument, arrays: Arrays) 
             )
         else:
             covariates = {
-                group: _covariates(group, getattr(encoding, group), arrays)
-                for group in GROUPS
+                group: _covariates(group, getattr(encoding, group), arrays) for group in GROUPS
             }
             history = _history(said, document.series, time, values, covariates)
     except ForetuneError as error:
@@ -270,7 +269,11 @@ def _covariates(group: str, columns: tuple[Column, ...], arrays: Arrays) -> dict
     for number, column in enumerate(columns):
         name = _covariate(group, number)
         values, kind = arrays.pop(name, np.empty(())), "U" if column.categories else "f"
-        if values.dtype.kind != kind or values.ndim != 1 or (group == "static" and values.size != 1):
+        if (
+            values.dtype.kind != kind
+            or values.ndim != 1
+            or (group == "static" and values.size != 1)
+        ):
             raise DataError(
                 f"{name} must be {column.name}, {'text' if kind == 'U' else 'numbers'} "
                 f"[{1 if group == 'static' else 'N'}], but is {values.dtype} {values.shape}"

@@ -1,15 +1,16 @@
 """How wrong forecasts are: metrics, error curves and losses, by NumPy in float64 on the host."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from foretune.datasets.common.errors import DataError
+from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import LOG, ErrorSpace, changes_of, levels_of
+from foretune.models.config import MetricName
 
 # Changes since an origin, log growth of prices: of several series [S, O, H], of one [O, H], or a
 # path [H] of one origin.
@@ -27,7 +28,7 @@ def persistence_mse(actual: Growth) -> float:
 
 
 def relative_mse(forecast: Growth, actual: Growth) -> float:
-    """Return the MSE divided by that of persistence, the study's objective.
+    """Return the MSE divided by that of persistence, a study's objective unless it says another.
 
     1.0 is no better than "tomorrow is like today"; below 1 beats it. It has no unit, so trials
     with different scalings can be compared.
@@ -39,17 +40,102 @@ def relative_mse(forecast: Growth, actual: Growth) -> float:
     Raises:
         DataError: the values stood still after every origin: persistence was never wrong.
     """
+    return mean_squared_error(forecast, actual) / _positive_persistence_mse(actual)
+
+
+def _positive_persistence_mse(actual: Growth) -> float:
     persistence = persistence_mse(actual)
     if persistence == 0:
         raise DataError(
             f"values must change after some of the {len(actual)} forecast origins, but stand still"
         )
-    return mean_squared_error(forecast, actual) / persistence
+    return persistence
 
 
-def mean_relative_mse(forecast: Growth, actual: Growth) -> float:
-    """Return the mean over series of the relative MSE of each: of changes [S, O, H]."""
-    return float(np.mean([relative_mse(f, a) for f, a in zip(forecast, actual, strict=True)]))
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outcomes:
+    """What came after the origins of one fold.
+
+    ``actual`` are the changes [S, O, H] in ``spaces``, one a series, ``now`` are the values at the
+    origins [S, O], and ``units`` those of MASE, one a series.
+    """
+
+    actual: Growth
+    now: NDArray[np.float64]
+    units: Sequence[float]
+    spaces: Sequence[ErrorSpace]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """What a study may choose its epochs and trials by: the mean error, lower is better.
+
+    ``label`` is what people call it. ``errors`` are those of forecast changes at each origin and
+    step [S, O, H], and ``units`` what the errors of each series are divided by [S].
+    """
+
+    label: str
+    errors: Callable[[Growth, Outcomes], Growth]
+    units: Callable[[Outcomes], Sequence[float]]
+
+    def value(self, changes: Growth, came: Outcomes) -> float:
+        """Return the metric of forecast changes [S, O, H]: the mean over the series.
+
+        Example:
+            >>> METRICS["mae"].value(changes, came)
+        """
+        return float(np.mean([np.mean(own) / unit for own, unit in self._by_series(changes, came)]))
+
+    def by_origin(self, changes: Growth, came: Outcomes) -> NDArray[np.float64]:
+        """Return the same of each origin [O], whose mean is the metric."""
+        of_series = [np.mean(own, axis=1) / unit for own, unit in self._by_series(changes, came)]
+        errors: NDArray[np.float64] = np.mean(of_series, axis=0)
+        return errors
+
+    def _by_series(self, changes: Growth, came: Outcomes) -> list[tuple[Growth, float]]:
+        return list(zip(self.errors(changes, came), self.units(came), strict=True))
+
+
+def _squared_errors(changes: Growth, came: Outcomes) -> Growth:
+    squared: Growth = np.square(changes - came.actual)
+    return squared
+
+
+def _absolute_errors(changes: Growth, came: Outcomes) -> Growth:
+    return np.abs(changes - came.actual)
+
+
+def _symmetric_errors(changes: Growth, came: Outcomes) -> Growth:
+    """Return 200 |f - a| / (|f| + |a|) of the values that changes lead to."""
+    rows = zip(changes, came.actual, came.now, came.spaces, strict=True)
+    return np.stack([_symmetric_errors_of(*own) for own in rows])
+
+
+def _symmetric_errors_of(
+    forecast: Growth, actual: Growth, now: NDArray[np.float64], space: ErrorSpace
+) -> NDArray[np.float64]:
+    if space.name == "log":  # the same of exp(forecast) and exp(actual), which cannot overflow
+        return 200 * np.abs(np.tanh((forecast - actual) / 2))
+    f, a = (now[:, None] + space.unit * changes for changes in (forecast, actual))
+    size = np.abs(f) + np.abs(a)
+    return 200 * np.abs(f - a) / np.where(size > 0, size, 1.0)
+
+
+def _persistence_units(came: Outcomes) -> list[float]:
+    return [_positive_persistence_mse(own) for own in came.actual]
+
+
+def _no_units(came: Outcomes) -> list[float]:
+    return [1.0] * len(came.actual)
+
+
+METRICS: dict[MetricName, Metric] = {
+    "relative_mse": Metric(label="relative MSE", errors=_squared_errors, units=_persistence_units),
+    "mse": Metric(label="MSE", errors=_squared_errors, units=_no_units),
+    "mae": Metric(label="MAE", errors=_absolute_errors, units=_no_units),
+    "mase": Metric(label="MASE", errors=_absolute_errors, units=lambda came: came.units),
+    "smape": Metric(label="sMAPE", errors=_symmetric_errors, units=_no_units),
+}
 
 
 def direction_hits(forecast: Growth, actual: Growth) -> tuple[int, int]:
@@ -168,6 +254,11 @@ class Metrics:
     directional_high: float | None
     directional_p_value: float | None
 
+    def of(self, metric: MetricName) -> float:
+        """Return the number of this name, which there is where a study chooses by it."""
+        value: float = getattr(self, metric)
+        return value
+
     def known(self) -> dict[str, float]:
         """Return the numbers that there are, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
@@ -178,12 +269,14 @@ class Assessment:
     """Metrics, and the curves behind them.
 
     ``losses`` [O] is each origin's MSE over the steps, in units of its fold's persistence MSE, the
-    mean over the series: their mean is ``relative_mse``. ``persistence_losses`` [O] are
-    persistence's, of mean 1. ``mse_by_step``, ``persistence_mse_by_step`` and ``mae_by_step`` are
-    [H].
+    mean over the series: their mean is ``relative_mse``. By another metric it is each origin's
+    error of that metric, in units of ``persistence``, which is persistence's mean over all folds;
+    1 by the relative MSE. ``persistence_losses`` [O] are persistence's, of mean 1. ``mse_by_step``,
+    ``persistence_mse_by_step`` and ``mae_by_step`` are [H].
     """
 
     metrics: Metrics
+    persistence: float
     losses: NDArray[np.float64]
     persistence_losses: NDArray[np.float64]
     mse_by_step: NDArray[np.float64]
@@ -199,6 +292,7 @@ def assess(
     units: Sequence[float],
     overlap: int,
     spaces: Sequence[ErrorSpace] = (LOG,),
+    metric: MetricName = "relative_mse",
 ) -> Assessment:
     """Assess forecasts against the actual growth.
 
@@ -209,6 +303,7 @@ def assess(
         units: of MASE for each series, the :func:`seasonal_naive_error` before what is scored.
         overlap: origins in a row whose targets overlap, so that their directions say less.
         spaces: of the changes, one a series.
+        metric: whose errors the losses are.
 
     Raises:
         DataError: the values stood still after every origin of a fold.
@@ -216,73 +311,87 @@ def assess(
     Example:
         >>> assess([forecast], [actual], now=[now], units=[0.007], overlap=5).metrics.mase
     """
-    pairs = list(zip(forecasts, actuals, strict=True))
-    relative = [mean_relative_mse(forecast, actual) for forecast, actual in pairs]
+    came = [
+        Outcomes(actual=actual, now=at, units=units, spaces=spaces)
+        for actual, at in zip(actuals, now, strict=True)
+    ]
+    pairs = list(zip(forecasts, came, strict=True))
+    relative = [METRICS["relative_mse"].value(*pair) for pair in pairs]
     made, moves = np.concatenate(forecasts, axis=1), np.concatenate(actuals, axis=1)
+    whole = Outcomes(actual=moves, now=np.concatenate(now, axis=1), units=units, spaces=spaces)
     error = made - moves
     ends = made[..., -1].ravel(), moves[..., -1].ravel()
     hits, directed = direction_hits(*ends)
     low, high = proportion_interval(hits, directed, overlap) if directed else (None, None)
-    at = np.concatenate(now, axis=1)
-    percent = [_symmetric_errors(*own) for own in zip(made, moves, at, spaces, strict=True)]
-    scaled = [np.mean(np.abs(e)) / unit for e, unit in zip(error, units, strict=True) if unit > 0]
-    horizon = error.shape[-1]
+    horizon, by_origin = error.shape[-1], METRICS[metric].by_origin
+    losses = np.concatenate([by_origin(*pair) for pair in pairs])
+    still = np.concatenate([by_origin(np.zeros_like(own.actual), own) for own in came])
+    persistence = 1.0 if metric == "relative_mse" else float(np.mean(still))
     return Assessment(
         metrics=Metrics(
             relative_mse=float(np.mean(relative)),
-            mse=float(np.mean(error**2)),
-            mae=float(np.mean(np.abs(error))),
-            mase=float(np.mean(scaled)) if len(scaled) == len(error) else None,
-            smape=float(np.mean(percent)),
+            mse=METRICS["mse"].value(made, whole),
+            mae=METRICS["mae"].value(made, whole),
+            mase=METRICS["mase"].value(made, whole) if min(units) > 0 else None,
+            smape=METRICS["smape"].value(made, whole),
             directional_accuracy=hits / directed if directed else None,
             directional_low=low,
             directional_high=high,
             directional_p_value=direction_p_value(*ends, overlap),
         ),
-        losses=np.concatenate([_losses(f - a, a) for f, a in pairs]),
-        persistence_losses=np.concatenate([_losses(a, a) for a in actuals]),
+        persistence=persistence,
+        losses=losses / persistence,
+        persistence_losses=still / persistence,
         mse_by_step=np.mean(error.reshape(-1, horizon) ** 2, axis=0),
         persistence_mse_by_step=np.mean(moves.reshape(-1, horizon) ** 2, axis=0),
         mae_by_step=np.mean(np.abs(error.reshape(-1, horizon)), axis=0),
     )
 
 
-def _losses(error: Growth, actual: Growth) -> NDArray[np.float64]:
-    """Return the mean over series of each one's squared errors in units of persistence's: [O]."""
-    of_series = [
-        np.mean(e**2, axis=1) / persistence_mse(a) for e, a in zip(error, actual, strict=True)
-    ]
-    losses: NDArray[np.float64] = np.mean(of_series, axis=0)
-    return losses
-
-
-def _symmetric_errors(
-    forecast: Growth, actual: Growth, now: NDArray[np.float64], space: ErrorSpace
-) -> NDArray[np.float64]:
-    """Return 200 |f - a| / (|f| + |a|) of the values that changes [O, H] lead to: [O, H]."""
-    if space.name == "log":  # the same of exp(forecast) and exp(actual), which cannot overflow
-        return 200 * np.abs(np.tanh((forecast - actual) / 2))
-    f, a = (now[:, None] + space.unit * changes for changes in (forecast, actual))
-    size = np.abs(f) + np.abs(a)
-    return 200 * np.abs(f - a) / np.where(size > 0, size, 1.0)
-
-
-def assess_folds(folds: Sequence[DevelopmentData], forecasts: Sequence[Growth]) -> Assessment:
+def assess_folds(
+    folds: Sequence[DevelopmentData],
+    forecasts: Sequence[Growth],
+    *,
+    metric: MetricName = "relative_mse",
+) -> Assessment:
     """Assess validation forecasts, one array [S, O, H] of changes a fold.
 
     Raises:
         DataError: the values stood still after every origin of a fold.
     """
     first = folds[0]
-    before = levels_of(first.spaces, first.values[:, : first.split.validation_start])
     return assess(
         forecasts,
         [validation_growth(fold) for fold in folds],
         now=[fold.values[:, fold.split.validation_origins] for fold in folds],
-        units=[seasonal_naive_error(levels, first.seasonality) for levels in before],
+        units=_mase_units(first),
         overlap=first.split.overlap,
         spaces=first.spaces,
+        metric=metric,
     )
+
+
+def _mase_units(first: DevelopmentData) -> list[float]:
+    """Return the units of MASE, one a series, of all folds: those of the rows before the first."""
+    before = levels_of(first.spaces, first.values[:, : first.split.validation_start])
+    return [seasonal_naive_error(levels, first.seasonality) for levels in before]
+
+
+def require_mase_units(first: DevelopmentData) -> list[float]:
+    """Return the units of MASE, one a series, of all folds from ``first`` on.
+
+    Raises:
+        ConfigError: one of them is 0.
+    """
+    units = _mase_units(first)
+    if min(units) == 0:
+        season = mase_season(first.seasonality, first.split.validation_start)
+        raise ConfigError(
+            f"metric must not be 'mase' for this series: it has no unit, because every value "
+            f"before validation is the one {season} rows earlier; give relative_mse, mse, mae or "
+            "smape"
+        )
+    return units
 
 
 def seasonal_naive_error(levels: NDArray[np.float64], season: int | None) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,16 @@ from foretune.datasets.transforms import (
     exponential_moving_average,
     fit_scaling,
 )
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecasts.metrics import (
-    mean_relative_mse,
+    METRICS,
+    Outcomes,
     mean_squared_error,
     persistence_mse,
 )
+
+# What may decide on an epoch: a study's metric, or the tutorial's.
+Criterion = MetricName | Literal["half_mse"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +62,13 @@ def scale(config: TrialConfig, values: NDArray[np.float64], train_stop: int) -> 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scores:
-    """Scores of forecasts, means over the series; ``changes`` [S, O, H] are since each origin."""
+    """Scores of forecasts, means over the series; ``changes`` [S, O, H] are since each origin.
+
+    ``value`` is that of the metric that decides.
+    """
 
     changes: NDArray[np.float64]
+    value: float
     relative_mse: float
     persistence_mse: float
     half_mse: float
@@ -74,6 +83,8 @@ class Scorer:
         horizon: steps forecast from each origin, H.
         scaled: the series that the forecasts are scaled like.
         spaces: what errors are measured in, one a series.
+        metric: what decides.
+        units: those of MASE, one a series; no other metric needs them.
     """
 
     def __init__(
@@ -83,11 +94,16 @@ class Scorer:
         horizon: int,
         scaled: ScaledSeries,
         spaces: Sequence[ErrorSpace] = (LOG,),
+        *,
+        metric: Criterion = "relative_mse",
+        units: Sequence[float] = (),
     ) -> None:
+        self._metric: Criterion = metric
         self._series = list(zip(scaled.scalings, values, spaces, strict=True))
         self._origins = origins
-        self._actual = changes_of(spaces, values, origins, horizon)
-        self._persistence_mse = float(np.mean([persistence_mse(own) for own in self._actual]))
+        actual = changes_of(spaces, values, origins, horizon)
+        self._came = Outcomes(actual=actual, now=values[:, origins], units=units, spaces=spaces)
+        self._persistence_mse = float(np.mean([persistence_mse(own) for own in actual]))
         self._levels = scaled.targets[:, origins[:, None] - scaled.lag + np.arange(1, horizon + 1)]
 
     def __call__(self, forecasts: NDArray[np.float64]) -> Scores:
@@ -98,9 +114,16 @@ class Scorer:
                 for own, (scaling, values, space) in zip(forecasts, self._series, strict=True)
             ]
         )
+        half_mse = 0.5 * mean_squared_error(forecasts, self._levels)
+        value = relative_mse = METRICS["relative_mse"].value(changes, self._came)
+        if self._metric == "half_mse":
+            value = half_mse
+        elif self._metric != "relative_mse":
+            value = METRICS[self._metric].value(changes, self._came)
         return Scores(
             changes=changes,
-            relative_mse=mean_relative_mse(changes, self._actual),
+            value=value,
+            relative_mse=relative_mse,
             persistence_mse=self._persistence_mse,
-            half_mse=0.5 * mean_squared_error(forecasts, self._levels),
+            half_mse=half_mse,
         )

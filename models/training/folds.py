@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from foretune.datasets.splits import DevelopmentData
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecasts.skip import LinearSkip, choose_skips
 from foretune.models.training.loop import Training, TrainingRun
 from foretune.models.training.results import FoldProgress, FoldResults, mean_over_folds
@@ -25,8 +25,10 @@ class FoldsTraining(Iterator[FoldResults]):
         resumed: where each fold was when an earlier training was interrupted; none for a new one.
         shared_epoch: False for the rule of version 0.1: each fold decays, stops and chooses by its
             own values, as if it were trained alone; one that has ended shows its best epoch.
+        metric: whose value decays, stops and chooses.
 
     Raises:
+        ConfigError: the series has no MASE.
         DataError: a training part is too short for the unroll length.
 
     Example:
@@ -41,13 +43,21 @@ class FoldsTraining(Iterator[FoldResults]):
         resumed: Sequence[FoldProgress] = (),
         *,
         shared_epoch: bool = True,
+        metric: MetricName = "relative_mse",
     ) -> None:
         self._shared_epoch = shared_epoch
         self._trainings: list[Training] = []
         skips = choose_skips(config, folds) or [None] * len(folds)
         for number, (fold, skip) in enumerate(zip(folds, skips, strict=True)):
             at = resumed[number] if resumed else None
-            run = TrainingRun(config, fold, snapshot=at.snapshot if at else None, skip=skip)
+            run = TrainingRun(
+                config,
+                fold,
+                metric,
+                snapshot=at.snapshot if at else None,
+                skip=skip,
+                first=folds[0],
+            )
             self._trainings.append(Training(run, at.best if at else None))
 
     def __next__(self) -> FoldResults:

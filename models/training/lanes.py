@@ -150,7 +150,7 @@ class Lanes:
             raise ValueError(f"a config must be of shape {self.shape}, but got {shape}")
         snapshot = state.folds[0].snapshot if state.folds else None
         skips = choose_skips(state.config, (fold,)) or (None,)
-        return TrainingRun(state.config, fold, snapshot=snapshot, skip=skips[0])
+        return TrainingRun(state.config, fold, state.metric, snapshot=snapshot, skip=skips[0])
 
 
 def _shape(config: TrialConfig, fold: DevelopmentData) -> Hashable:

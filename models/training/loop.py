@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,8 +13,9 @@ from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.inputs import architecture_of, network_inputs
+from foretune.models.forecasts.metrics import METRICS, require_mase_units
 from foretune.models.forecasts.predict import WindowOptions
-from foretune.models.forecasts.scoring import ScaledSeries, Scorer, scale
+from foretune.models.forecasts.scoring import Criterion, ScaledSeries, Scorer, scale
 from foretune.models.forecasts.skip import LinearSkip, choose_skips
 from foretune.models.networks.cells import CELLS
 from foretune.models.networks.params import (
@@ -37,26 +38,29 @@ from foretune.models.training.optimizers import initial_optimizer_state
 from foretune.models.training.plateau import Plateau
 from foretune.models.training.results import EpochResult, NonFiniteLossError, Snapshot
 
-Criterion = Literal["relative_mse", "half_mse"]
-
 
 class TrainingRun:
     """The host's side of one training: what goes into each compiled epoch, and what came out.
 
     :func:`fit` has its arguments and errors, and drives one run; lanes drive several at a time.
+    ``first`` is the first of several folds, whose units of MASE are those of all.
     """
 
     def __init__(
         self,
         config: TrialConfig,
         data: DevelopmentData,
-        criterion: Criterion = "relative_mse",
+        metric: Criterion = "relative_mse",
         learning_rates: Sequence[float] | None = None,
         snapshot: Snapshot | None = None,
         skip: LinearSkip | None = None,
+        *,
+        first: DevelopmentData | None = None,
     ) -> None:
         if learning_rates is not None and not len(learning_rates) and skip is None:
             raise ConfigError("learning_rates must hold one rate per epoch, but is empty")
+        if metric not in (*METRICS, "half_mse"):
+            raise ConfigError(f"metric must be one of {', '.join(METRICS)}, but got {metric!r}")
         self.config = config
         self.skip = skip
         self.architecture = architecture_of(config, data.covariates, data.split.horizon)
@@ -74,13 +78,18 @@ class TrainingRun:
         self.finished = snapshot is not None and snapshot.finished
         # Beside a linear skip the first epoch is 0, before any training.
         self._epochs = (0 if skip is None else -1) if snapshot is None else snapshot.epochs
-        self._criterion = criterion
         self._learning_rates = learning_rates
         self._plateau = Plateau.start(config) if snapshot is None else snapshot.plateau
         self._snapshot = snapshot
         split = data.split
         self._score = Scorer(
-            data.values, split.validation_origins, split.horizon, scaled, data.spaces
+            data.values,
+            split.validation_origins,
+            split.horizon,
+            scaled,
+            data.spaces,
+            metric=metric,
+            units=require_mase_units(first or data) if metric == "mase" else (),
         )
 
     def first_state(self) -> TrainState:
@@ -179,6 +188,7 @@ class TrainingRun:
         return EpochResult(
             epoch=epoch,
             train_loss=loss,
+            value=scores.value,
             relative_mse=scores.relative_mse,
             persistence_mse=scores.persistence_mse,
             half_mse=scores.half_mse,
@@ -194,9 +204,9 @@ class TrainingRun:
 
         Args:
             result: the epoch.
-            value: what decays, stops and chooses; None for the criterion of this run.
+            value: what decays, stops and chooses; None for the epoch's own.
         """
-        value = getattr(result, self._criterion) if value is None else value
+        value = result.value if value is None else value
         self._plateau = self._plateau.after(value, self.config)
         self._epochs = result.epoch
         if self._learning_rates is not None:
@@ -268,7 +278,8 @@ def fit(
     config: TrialConfig,
     data: DevelopmentData,
     *,
-    criterion: Criterion = "relative_mse",
+    metric: Criterion = "relative_mse",
+    criterion: Criterion | None = None,
     learning_rates: Sequence[float] | None = None,
     snapshot: Snapshot | None = None,
     skip: LinearSkip | None = None,
@@ -282,7 +293,9 @@ def fit(
     Args:
         config: what to train.
         data: training and validation rows.
-        criterion: the validation value that decays, stops and chooses.
+        metric: the validation value that decays, stops and chooses: ``"relative_mse"``, ``"mse"``,
+            ``"mae"``, ``"mase"``, ``"smape"``, or the tutorial's ``"half_mse"``.
+        criterion: the same, as it was first called.
         learning_rates: one per epoch, to train exactly that many epochs; validation then
             decides neither the rates nor the end. None for the decay and the stop of ``config``.
         snapshot: where an earlier training with the same arguments was; its next epochs follow,
@@ -295,7 +308,7 @@ def fit(
         so far. Iterating raises NonFiniteLossError where the loss or a forecast is NaN or infinite.
 
     Raises:
-        ConfigError: ``learning_rates`` is empty.
+        ConfigError: ``learning_rates`` is empty, or the series has no MASE.
         DataError: the training part is too short for the unroll length.
 
     Example:
@@ -304,7 +317,8 @@ def fit(
     """
     if skip is None:
         skip = _only(choose_skips(config, (data,)))
-    return Training(TrainingRun(config, data, criterion, learning_rates, snapshot, skip))
+    decides = criterion or metric
+    return Training(TrainingRun(config, data, decides, learning_rates, snapshot, skip))
 
 
 def best_epoch(run: Iterable[EpochResult]) -> EpochResult:
@@ -313,7 +327,7 @@ def best_epoch(run: Iterable[EpochResult]) -> EpochResult:
     Example:
         >>> best_epoch(fit(config, data)).epoch
     """
-    return min(run, key=lambda result: result.relative_mse)
+    return min(run, key=lambda result: result.value)
 
 
 def _only(skips: Sequence[LinearSkip] | None) -> LinearSkip | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from foretune.datasets.splits import DevelopmentData
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecasts.skip import LinearSkip
 from foretune.models.networks.params import Params
 from foretune.models.training.loop import fit
@@ -36,6 +36,7 @@ def train_and_refit(
     config: TrialConfig,
     data: DevelopmentData,
     *,
+    metric: MetricName = "relative_mse",
     refit: bool = True,
     on_epoch: OnEpoch | None = None,
 ) -> Trained:
@@ -48,6 +49,7 @@ def train_and_refit(
     Args:
         config: what to train.
         data: training and validation days.
+        metric: what validation chooses the epoch by.
         refit: False ends after the first training and keeps the chosen epoch's weights.
         on_epoch: called with the stage and the result of every epoch. In the refit the validation
             values are of days that are trained on: they measure nothing.
@@ -61,7 +63,7 @@ def train_and_refit(
         >>> trained.epochs, trained.train_stop == split.validation_stop
         (8, True)
     """
-    training, rates = fit(config, data), list[float]()
+    training, rates = fit(config, data, metric=metric), list[float]()
     for result in training:
         if result.epoch > 0:
             rates.append(result.learning_rate)

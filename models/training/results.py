@@ -22,14 +22,16 @@ class EpochResult:
 
     ``forecasts`` are changes since each validation origin [S, O, H], log growth of prices;
     ``relative_mse`` is theirs, ``persistence_mse`` the mean squared change that it is relative to.
-    ``half_mse`` is the tutorial's measure: ½ mean squared error in scaled units. ``train_loss`` is
-    the mean over the epoch's steps of the config's loss: its batch mean, summed over the unroll of
-    a recursive head, averaged over the steps of a direct one. ``params`` are the network's weights.
+    ``half_mse`` is the tutorial's measure: ½ mean squared error in scaled units. ``value`` is that
+    of the metric that decides, the relative MSE unless another was chosen. ``train_loss`` is the
+    mean over the epoch's steps of the config's loss: its batch mean, summed over the unroll of a
+    recursive head, averaged over the steps of a direct one. ``params`` are the network's weights.
     No epoch follows one that ``is_last``. Epoch 0 is that of a linear skip before any training.
     """
 
     epoch: int
     train_loss: float
+    value: float
     relative_mse: float
     persistence_mse: float
     half_mse: float
@@ -63,14 +65,19 @@ class FoldResults:
         return cls(result.epoch, (result,), result.is_last)
 
     @property
+    def value(self) -> float:
+        """Mean over the folds of the metric that decides."""
+        return mean_over_folds(self.folds)
+
+    @property
     def relative_mse(self) -> float:
         """Mean over the folds."""
-        return mean_over_folds(self.folds)
+        return float(np.mean([result.relative_mse for result in self.folds]))
 
 
 def mean_over_folds(results: Sequence[EpochResult]) -> float:
-    """Return the mean relative MSE of one result a fold: the value of a trial."""
-    return float(np.mean([result.relative_mse for result in results]))
+    """Return the mean of the values of one result a fold: the value of a trial."""
+    return float(np.mean([result.value for result in results]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import DevelopmentData
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.training.results import FoldProgress, FoldResults, NonFiniteLossError
 
 # One thread for XLA: two processes of one thread train nearly twice as fast as one of two.
@@ -53,6 +53,7 @@ class TaskState:
 
     config: TrialConfig
     shared_epoch: bool = True
+    metric: MetricName = "relative_mse"
     token: str | None = None
     folds: tuple[FoldProgress, ...] | None = ()
 
@@ -262,7 +263,13 @@ def _advance_one(
     if training is None:
         if state.folds is None:
             return Missing()
-        training = FoldsTraining(state.config, folds, state.folds, shared_epoch=state.shared_epoch)
+        training = FoldsTraining(
+            state.config,
+            folds,
+            state.folds,
+            shared_epoch=state.shared_epoch,
+            metric=state.metric,
+        )
     going = True
     while going:
         try:

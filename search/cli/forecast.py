@@ -18,6 +18,7 @@ from foretune.datasets.common.files import require_file_place, write_atomically
 from foretune.datasets.history import moment
 from foretune.datasets.sources.load import as_newer_series
 from foretune.datasets.sources.readers import read_future
+from foretune.models.config import MetricName
 from foretune.models.forecaster.files import require_model_place
 from foretune.models.forecaster.forecaster import Forecaster
 from foretune.models.runtime.compile import use_compile_cache
@@ -35,6 +36,7 @@ from foretune.search.figures.forecasts import PRICES, Label, forecast_figure
 from foretune.search.figures.style import save_figure
 from foretune.search.review.progress import live_line
 from foretune.search.study.best_file import BestDocument
+from foretune.search.study.spec import format_value
 
 # Steps of a forecast that the terminal shows at each end.
 _SHOWN = 5
@@ -71,9 +73,15 @@ def fit(
             f"{split.left_out} are left out",
         )
     try:
-        with stop_on_signal() as stop, _show_epochs(stop) as on_epoch:
+        metric = document.result.metric
+        with stop_on_signal() as stop, _show_epochs(stop, metric) as on_epoch:
             forecaster = Forecaster.train(
-                document.config, series, split=split, refit=not no_refit, on_epoch=on_epoch
+                document.config,
+                series,
+                split=split,
+                metric=metric,
+                refit=not no_refit,
+                on_epoch=on_epoch,
             )
             forecaster.save(out)
     except NonFiniteLossError as error:
@@ -177,18 +185,19 @@ def _say(console: Console, line: str) -> None:
 def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
     """Say which rows trained and what validation said."""
     training, history = forecaster.training, forecaster.history
-    before = ""
+    result, before = document.result, ""
+    of_study = result.relative_mse if result.value is None else result.value
+    now = training.relative_mse if training.value is None else training.value
     # With folds the study's value is a mean, and this is the last fold.
     if document.prices.digest == training.digest and document.split.folds == 1:
-        same = document.result.relative_mse == training.relative_mse
-        before = ", as in the study" if same else f"; in the study {document.result.relative_mse}"
+        before = ", as in the study" if of_study == now else f"; in the study {of_study}"
     left, step = len(history) - training.days, history.calendar.step_name
     doing = f"trained for that many epochs on {training.days} {step}s"
     if training.epochs == 0:
         doing = f"fitted the ridge regression alone, to {training.days} {step}s"
     lines = [
         f"validation, {training.validation_first_date} to {training.validation_last_date}, chose "
-        f"epoch {training.epochs}: relative_mse {training.relative_mse}{before}",
+        f"epoch {training.epochs}: {training.metric} {now}{before}",
         f"{doing}, {training.first_date} to {training.last_date}",
     ]
     if left:
@@ -217,7 +226,7 @@ def _forecast_table(forecaster: Forecaster, frame: pd.DataFrame) -> Table:
 
 
 @contextmanager
-def _show_epochs(stop: StopRequest) -> Iterator[OnEpoch]:
+def _show_epochs(stop: StopRequest, metric: MetricName) -> Iterator[OnEpoch]:
     """Show the epochs of both trainings on stderr, and stop after the one of the user's Ctrl-C.
 
     A terminal shows one line that changes; elsewhere each epoch has a line.
@@ -229,7 +238,7 @@ def _show_epochs(stop: StopRequest) -> Iterator[OnEpoch]:
             doing = "training" if stage == "choice" else "training with the validation rows too"
             now = f"epoch {result.epoch}, training loss {result.train_loss:.4f}"
             if stage == "choice":
-                now += f", relative_mse {result.relative_mse:.4f}"
+                now += f", {metric} {format_value(result.value, metric, 4)}"
             show(description=doing, now=now)
             if not console.is_terminal:
                 console.print(f"{doing}: {now}", highlight=False, soft_wrap=True)

@@ -30,7 +30,7 @@ from foretune.search.report.verdict import openings_of_test, verdict
 from foretune.search.review.progress import show_training
 from foretune.search.run import NAME_PATTERN
 from foretune.search.storage.connect import load_study
-from foretune.search.study.spec import StudySpec, study_series
+from foretune.search.study.spec import StudySpec, study_metric, study_series
 
 _data_options = data_options("The study's data, if they are not where the study found them.")
 
@@ -93,7 +93,8 @@ def report(
             click.echo("The test is not opened.")
     use_compile_cache()
     with stop_on_signal() as stop:
-        with show_training(f"study {name}: training its best configs once more", stop) as on_epoch:
+        what = f"study {name}: training its best configs once more"
+        with show_training(what, stop, study_metric(study)) as on_epoch:
             made = make_report(
                 study,
                 series,
@@ -130,7 +131,9 @@ def replay(name: str, number: int, storage: str, data: str | None, reading: dict
     use_compile_cache()
     with (
         stop_on_signal() as stop,
-        show_training(f"study {name}: training trial {number} again", stop) as on_epoch,
+        show_training(
+            f"study {name}: training trial {number} again", stop, study_metric(study)
+        ) as on_epoch,
     ):
         outcome = train_again(study, number, series, on_epoch=on_epoch)
         stop.check_stop()

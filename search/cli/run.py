@@ -3,14 +3,14 @@
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 from rich.console import Console
 
 from foretune.datasets import SAMPLES, ConfigError, TimeSeries, as_series
 from foretune.datasets.common.files import require_folder_place
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.search.cli.entry import INTERRUPTED
 from foretune.search.cli.options import (
     POSITIVE,
@@ -34,7 +34,7 @@ from foretune.search.storage.connect import find_study, open_storage, require_da
 from foretune.search.study.best import best_trial
 from foretune.search.study.pruners import PRUNERS, named_pruner
 from foretune.search.study.remarks import training_remarks
-from foretune.search.study.spec import StudySpec
+from foretune.search.study.spec import StudySpec, study_metric
 from foretune.search.study.target import has_enough
 
 
@@ -73,6 +73,11 @@ from foretune.search.study.target import has_enough
     help="TOML file of a config to train first, such as best.toml; may be repeated.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
+@click.option(
+    "--metric",
+    metavar=f"[{'|'.join(get_args(MetricName))}]",
+    help="What a trial's value on validation is (relative_mse).",
+)
 @click.option(
     "--pruner",
     callback=lambda _context, _option, name: None if name is None else named_pruner(name),
@@ -138,7 +143,8 @@ def run(
         # In this order: an interrupted run does not wait for a database that is away.
         if stop.requested or not has_enough(study, trials):
             sys.exit(INTERRUPTED)
-        with show_training(f"study {name}: training its best config once more", stop) as on_epoch:
+        what = f"study {name}: training its best config once more"
+        with show_training(what, stop, study_metric(study)) as on_epoch:
             files = write_results(study, series, folder, on_epoch=on_epoch)
         stop.check_stop()
     console = Console()

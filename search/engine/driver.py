@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.splits import DevelopmentData
+from foretune.models.config import MetricName
 from foretune.models.training.tasks import Budget, DataRef, Missing, advance, lane_shape
 from foretune.search.engine.executors import Slots, is_dask
 from foretune.search.engine.signals import StopRequest
@@ -67,8 +68,8 @@ class DriverStudy(optuna.Study):
 class Plan:
     """What a driver works on.
 
-    ``shared_epoch`` says whether folds share one best epoch. A task may take ``task_timeout``
-    seconds; None leaves that to the driver.
+    ``shared_epoch`` says whether folds share one best epoch, ``metric`` what a trial's value is. A
+    task may take ``task_timeout`` seconds; None leaves that to the driver.
     """
 
     n_trials: int
@@ -78,6 +79,7 @@ class Plan:
     lanes: int
     cache: bool
     task_timeout: float | None
+    metric: MetricName = "relative_mse"
 
 
 @dataclass
@@ -204,7 +206,9 @@ class Driver:
                 raise
             return False
         plan = self.plan
-        record = TrialRecord(trial, config, plan.folds, shared_epoch=plan.shared_epoch)
+        record = TrialRecord(
+            trial, config, plan.folds, shared_epoch=plan.shared_epoch, metric=plan.metric
+        )
         if self.plan.lanes > 1:
             trial.set_user_attr("lanes", self.plan.lanes)
         self._records[trial.number] = record

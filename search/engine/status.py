@@ -11,9 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.markup import escape
 from rich.table import Table
 
+from foretune.models.config import MetricName
 from foretune.search.storage.lease import driver_of, format_driver
 from foretune.search.study.best import best_so_far
-from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec
+from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec, format_value
 from foretune.search.study.target import StudyTarget
 from foretune.search.study.trials import DRIVER_MARK, counted_trials, is_finished
 
@@ -28,7 +29,7 @@ class StudyStatus:
     process that runs the study, None if there is none. ``wanted`` and ``left`` are None where
     no run has said how many trials it is to have. ``trials_per_hour`` is None while nothing runs or
     before a trial has finished, as is ``left``. Tries that were run again as another trial
-    are counted nowhere.
+    are counted nowhere. ``metric`` is what ``best_value`` is.
     """
 
     study_name: str
@@ -41,6 +42,7 @@ class StudyStatus:
     left: timedelta | None
     best_value: float | None
     best_number: int | None
+    metric: MetricName = OBJECTIVE_NAME
 
     def table(self) -> Table:
         """Return it as a table for a terminal."""
@@ -58,8 +60,10 @@ class StudyStatus:
             table.add_row("time left", "not known yet" if left is None else _format_duration(left))
         best = "none yet"
         if self.best_value is not None:
-            best = f"{self.best_value:.6f} (trial {self.best_number}; persistence is 1)"
-        table.add_row(f"best {OBJECTIVE_NAME}", best)
+            known = "; persistence is 1" if self.metric == OBJECTIVE_NAME else ""
+            value = format_value(self.best_value, self.metric, 6)
+            best = f"{value} (trial {self.best_number}{known})"
+        table.add_row(f"best {self.metric}", best)
         return table
 
 
@@ -77,7 +81,8 @@ def study_status(study: optuna.Study) -> StudyStatus:
     wanted = None if target is None else target.trials
     rate = None if driver is None else _trials_per_hour(trials, driver.get("since"))
     # What the values of another program's study mean is not known.
-    best = None if StudySpec.stored(study) is None else best_so_far(study)
+    spec = StudySpec.stored(study)
+    best = None if spec is None else best_so_far(study)
     state: State = "stopped"
     if driver is not None:
         state = "running"
@@ -96,6 +101,7 @@ def study_status(study: optuna.Study) -> StudyStatus:
         left=timedelta(hours=max(wanted - finished, 0) / rate) if wanted and rate else None,
         best_value=None if best is None else best.value,
         best_number=None if best is None else best.number,
+        metric=OBJECTIVE_NAME if spec is None else spec.metric,
     )
 
 

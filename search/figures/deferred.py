@@ -94,20 +94,27 @@ def _forecasts(figure: Figure, *, title: str, window: dict[str, Any]) -> None:
     legend_below(figure, axes)
 
 
-def _learning_curve(figure: Figure, *, title: str, folds: list[dict[str, Any]]) -> None:
+def _learning_curve(
+    figure: Figure,
+    *,
+    title: str,
+    folds: list[dict[str, Any]],
+    label: str = "relative MSE",
+    persistence: float = 1.0,
+) -> None:
     left, right = figure.subplots(1, 2)
     for curve, style in zip(folds, _LINES * len(folds), strict=False):
-        label = f"fold {curve['fold']}" if len(folds) > 1 else None
-        look = {"linestyle": style, "marker": "o", "markersize": 3, "label": label}
+        name = f"fold {curve['fold']}" if len(folds) > 1 else None
+        look = {"linestyle": style, "marker": "o", "markersize": 3, "label": name}
         left.plot(curve["epochs"], curve["values"], color=ORANGE, **look)
         right.plot(curve["epochs"], curve["losses"], color=ORANGE, **look)
         best = curve["best"] - 1
         marked = curve["epochs"][best], curve["values"][best]
         left.plot(*marked, marker="*", markersize=12, color=BLUE, linestyle="")
-    left.axhline(1.0, color=BLACK, linestyle=":", linewidth=1.2)
+    left.axhline(persistence, color=BLACK, linestyle=":", linewidth=1.2)
     left.set(
         xlabel="epoch",
-        ylabel="validation relative MSE\n(dotted: persistence; star: best epoch)",
+        ylabel=f"validation {label}\n(dotted: persistence; star: best epoch)",
     )
     right.set(xlabel="epoch", ylabel="training loss\n(½ squared scaled error)")
     for axes in (left, right):

@@ -12,6 +12,8 @@ from optuna.trial import TrialState
 
 from foretune.datasets.calendar import zone_name
 from foretune.datasets.splits import DevelopmentData, Split
+from foretune.models.config import MetricName
+from foretune.models.forecasts.metrics import METRICS
 from foretune.models.training.results import EpochResult
 from foretune.search.figures.forecasts import PRICES, ForecastWindow, Label
 from foretune.search.figures.style import (
@@ -25,14 +27,13 @@ from foretune.search.figures.style import (
     whole_number_ticks,
 )
 from foretune.search.figures.times import date_ticks, on_axis
+from foretune.search.study.baselines import persistence_value
 from foretune.search.study.best import best_trial
-from foretune.search.study.spec import OBJECTIVE_NAME
+from foretune.search.study.spec import OBJECTIVE_NAME, study_metric
 from foretune.search.study.trials import fold_values, steps_are_folds, stored_number
 
 if TYPE_CHECKING:
     from foretune.datasets.series import TimeSeries
-
-_VALUE = "validation relative MSE (persistence = 1)"
 
 # Forecasts that the lower panel of a figure of many shows.
 _CLOSE = 6
@@ -70,16 +71,18 @@ def series_figure(series: "TimeSeries", split: Split) -> Figure:
 
 
 def history_figure(study: optuna.Study) -> Figure:
-    """Draw every trial's best validation value, the best so far, and persistence at 1."""
+    """Draw every trial's best validation value, the best so far, and persistence's."""
     figure = page_figure(4.0)
     axes = figure.subplots()
+    metric = study_metric(study)
+    persistence = persistence_value(study, metric)
     every = study.get_trials(deepcopy=False)
     drawn: list[float] = []
     for state, marker, label in (
         (TrialState.COMPLETE, "o", "complete"),
         (TrialState.PRUNED, "x", "pruned (its best epoch)"),
     ):
-        stored = {t.number: stored_number(t, OBJECTIVE_NAME) for t in every if t.state == state}
+        stored = {t.number: stored_number(t, metric) for t in every if t.state == state}
         # A trial that was added by hand may have no number to draw.
         values = {number: value for number, value in stored.items() if value is not None}
         axes.plot(list(values), list(values.values()), marker, color=BLUE, label=label)
@@ -88,9 +91,9 @@ def history_figure(study: optuna.Study) -> Figure:
     finite = {t.number: t.value for t in complete if t.value is not None and np.isfinite(t.value)}
     best = np.minimum.accumulate(list(finite.values()))
     axes.step(list(finite), best, where="post", color=ORANGE, label="best so far")
-    axes.axhline(1.0, color=BLACK, linestyle="--", linewidth=1, label="persistence")
-    axes.set(xlabel="trial number", ylabel=_VALUE)
-    _clip_outliers(axes, drawn)
+    _draw_persistence(axes, persistence)
+    axes.set(xlabel="trial number", ylabel=_value_label(metric))
+    _clip_outliers(axes, drawn, persistence)
     axes.set_title(f"study {literal(study.study_name)}: {len(complete)} of {len(every)} complete")
     whole_number_ticks(axes)
     legend_below(figure, axes)
@@ -102,6 +105,8 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
     figure = page_figure(4.0)
     left, right = figure.subplots(1, 2)
     best, look = best_trial(study), {"color": ORANGE, "marker": "o", "markersize": 3}
+    metric = study_metric(study)
+    persistence = persistence_value(study, metric)
     curves = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
     drawn = [value for curve in curves.values() for value in curve.values()]
     values, label = curves.pop(best.number), "other trials"
@@ -109,13 +114,13 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
         left.plot(list(curve), list(curve.values()), color=GREY, linewidth=0.8, label=label)
         label = ""
     left.plot(list(values), list(values.values()), label="best trial", **look)
-    left.axhline(1.0, color=BLACK, linestyle="--", linewidth=1, label="persistence")
+    _draw_persistence(left, persistence)
     left.set(
         xlabel="fold" if steps_are_folds(best) else "epoch",
-        ylabel=_VALUE,
+        ylabel=_value_label(metric),
         title="validation, all trials",
     )
-    _clip_outliers(left, drawn)
+    _clip_outliers(left, drawn, persistence)
     legend_below(figure, left)
     right.plot([r.epoch for r in best_run], [r.train_loss for r in best_run], **look)
     last = ", last fold" if fold_values(best) else ""
@@ -163,11 +168,22 @@ def forecasts_figure(
     return figure
 
 
-def _clip_outliers(axes: Axes, values: Sequence[float]) -> None:
+def _value_label(metric: MetricName) -> str:
+    persistence = " (persistence = 1)" if metric == OBJECTIVE_NAME else ""
+    return f"validation {METRICS[metric].label}{persistence}"
+
+
+def _draw_persistence(axes: Axes, value: float | None) -> None:
+    if value is not None:
+        axes.axhline(value, color=BLACK, linestyle="--", linewidth=1, label="persistence")
+
+
+def _clip_outliers(axes: Axes, values: Sequence[float], persistence: float | None) -> None:
     """Leave out the worst trials where they would press all others into one line."""
     if values:
-        low, high = min(*values, 1.0), float(np.quantile(values, 0.9))
-        high = max(high, 1.0)
+        known = [] if persistence is None else [persistence]
+        low, high = min([*values, *known]), float(np.quantile(values, 0.9))
+        high = max([high, *known])
         margin = 0.1 * (high - low) or 0.01
         axes.set_ylim(low - margin, high + 2 * margin)
         above = sum(value > high + 2 * margin for value in values)

@@ -9,6 +9,7 @@ from markdown_it import MarkdownIt
 
 from foretune.datasets.history import moment
 from foretune.models.forecasts.intervals import COVERAGE
+from foretune.models.forecasts.metrics import METRICS
 from foretune.search.report.access_log import format_access_log
 from foretune.search.report.evidence import Evidence
 from foretune.search.report.report import Report
@@ -16,6 +17,7 @@ from foretune.search.report.significance import SPAResult
 from foretune.search.report.tables import markdown_table, plain, provenance_rows
 from foretune.search.report.verdict import SIGNIFICANCE, format_p, is_significant, p_cell
 from foretune.search.study.remarks import training_remarks
+from foretune.search.study.spec import OBJECTIVE_NAME, format_value
 from foretune.search.study.trials import format_states
 
 FOLDER = "figures"
@@ -82,13 +84,16 @@ def _models(report: Report) -> str:
     errors = "Errors of log prices" if about.space == "log" else f"Errors of {plain(about.target)}"
     counts = ", ".join(f"{len(part.origins)} on {part.name}" for part in parts)
     season = report.season
+    metric = report.spec.metric
+    chosen = f"Epochs and trials were chosen by {METRICS[metric].label}. "
     following = "the next" if season == 1 else f"the one {season} {about.step}s on"
     return (
         markdown_table(rows, header)
         + f"\n\n{errors} 1 to {steps} {about.step}s ahead, from the same origins, "
         f"{split.stride} {about.step}s apart ({counts}). Relative MSE: 1 is persistence, below 1 "
         f"is better. MASE: mean absolute error in units of the mean change from one {about.step} "
-        f"to {following} in all rows before. The winner was chosen on the validation "
+        f"to {following} in all rows before. {chosen * (metric != OBJECTIVE_NAME)}"
+        f"The winner was chosen on the validation "
         f"{about.step}s, so its figures there flatter it."
     )
 
@@ -107,8 +112,8 @@ def _evidence(report: Report) -> str:
             f"({-(-outcome.origins // overlap)} that do not overlap): statistic "
             f"{found.statistic:.2f}, {format_p(found.p_value)} (below 0 is better). The weights "
             "were fixed before, which makes it the test of Giacomini and White. The winner's "
-            f"optimism, its relative MSE on the test less that on validation, is "
-            f"{report.optimism:+.4f}."
+            f"optimism, its {METRICS[report.spec.metric].label} on the test less that on "
+            f"validation, is {format_value(report.optimism or 0.0, report.spec.metric, 4, '+')}."
         )
     return "\n\n".join(paragraphs)
 
@@ -212,9 +217,10 @@ def _search(report: Report) -> str:
     members = ", ".join(map(str, report.members))
     same = "identical to the last bit"
     if not winner.is_same:
-        same = (
-            f"with relative MSE {winner.relative_mse:.6f}, not {winner.trial.value:.6f} as before"
-        )
+        metric, before = report.spec.metric, winner.trial.value
+        assert before is not None  # a complete trial has one
+        now, then = (format_value(value, metric, 6) for value in (winner.value, before))
+        same = f"with {METRICS[metric].label} {now}, not {then} as before"
     ways = "one validation part" if folds == 1 else f"{folds} walk-forward folds"
     count = len(report.study.get_trials(deepcopy=False))
     remarks = "".join(f" {plain(remark)}." for remark in training_remarks(winner.trial))

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import DevelopmentData
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecasts.metrics import Growth, assess_folds
 from foretune.models.forecasts.skip import LinearSkip
 from foretune.models.runtime.device import device_name
@@ -43,9 +43,14 @@ class RetrainedTrial:
     skip: LinearSkip | None
 
     @property
+    def value(self) -> float:
+        """The study's metric, as a mean over the folds at the best epoch."""
+        return mean_over_folds(self.best)
+
+    @property
     def relative_mse(self) -> float:
         """Mean over the folds at the best epoch."""
-        return mean_over_folds(self.best)
+        return float(np.mean([best.relative_mse for best in self.best]))
 
     @property
     def forecasts(self) -> list[Growth]:
@@ -55,7 +60,7 @@ class RetrainedTrial:
     @property
     def is_same(self) -> bool:
         """Whether training it again gave the trial's value to the last bit."""
-        return self.relative_mse == self.trial.value
+        return self.value == self.trial.value
 
 
 def retrain(
@@ -64,6 +69,7 @@ def retrain(
     on_epoch: OnEpoch | None = None,
     *,
     shared_epoch: bool,
+    metric: MetricName = OBJECTIVE_NAME,
     epochs: float | None = None,
 ) -> RetrainedTrial:
     """Train the config of ``trial`` again.
@@ -73,6 +79,7 @@ def retrain(
         folds: the rows it was trained on.
         on_epoch: called with (trial number, config, results) after every epoch.
         shared_epoch: whether the folds share one best epoch; that is in the study's spec.
+        metric: what a trial's value is; that is there too.
         epochs: after how many to stop, for a trial that was stopped; None for its config's.
 
     Raises:
@@ -82,9 +89,9 @@ def retrain(
     best: dict[int, EpochResult] = {}
     first: tuple[EpochResult, ...] = ()
     try:
-        training = FoldsTraining(config, folds, shared_epoch=shared_epoch)
+        training = FoldsTraining(config, folds, shared_epoch=shared_epoch, metric=metric)
         for results in training:
-            reported[results.epoch] = results.relative_mse
+            reported[results.epoch] = results.value
             first = results.folds if results.epoch == 0 else first
             best |= {n: result for n, result in enumerate(results.folds) if result.is_best}
             if on_epoch is not None:
@@ -127,9 +134,9 @@ def ensemble(forecasts: Iterable[Sequence[Growth]]) -> list[Growth]:
 class Replay:
     """A stored trial beside its replay.
 
-    ``stored`` and ``replayed`` are its values. ``difference`` is the largest between any two
-    numbers that both have: values reported by epoch, and losses by origin; 0.0 means that every
-    bit is the same. ``compared`` counts them. ``reasons`` say what has changed since.
+    ``stored`` and ``replayed`` are its values of ``metric``. ``difference`` is the largest between
+    any two numbers that both have: values reported by epoch, and losses by origin; 0.0 means that
+    every bit is the same. ``compared`` counts them. ``reasons`` say what has changed since.
     """
 
     trial: int
@@ -138,6 +145,7 @@ class Replay:
     difference: float
     compared: int
     reasons: tuple[str, ...]
+    metric: MetricName = OBJECTIVE_NAME
 
     @property
     def is_identical(self) -> bool:
@@ -148,12 +156,12 @@ class Replay:
         """Return the outcome in words."""
         if self.is_identical:
             return (
-                f"trial {self.trial} is bit-identical: {OBJECTIVE_NAME} {self.replayed!r}, "
+                f"trial {self.trial} is bit-identical: {self.metric} {self.replayed!r}, "
                 f"{self.compared} numbers compared"
             )
         reasons = "; ".join(self.reasons) or "none found: device, versions and lanes are the same"
         return (
-            f"trial {self.trial} differs: {OBJECTIVE_NAME} {self.replayed!r}, stored "
+            f"trial {self.trial} differs: {self.metric} {self.replayed!r}, stored "
             f"{self.stored!r}; largest difference of {self.compared} numbers {self.difference:.3g}."
             f" What may explain it: {reasons}"
         )
@@ -187,7 +195,7 @@ def replay(
     """
     series = study_series(study, data if prices is None else prices)
     spec = required_spec(study)
-    trial, stored = _finished_trial(study, number)
+    trial, stored = _finished_trial(study, number, spec.metric)
     folds = spec.development(series)
     # A trial that version 0.1 pruned between two folds has seen only the first ones.
     of_folds = fold_values(trial)
@@ -202,27 +210,32 @@ def replay(
             folds,
             on_epoch,
             shared_epoch=spec.split.shared_epoch,
+            metric=spec.metric,
             epochs=stored_number(trial, "epochs"),
         )
-    pairs = [(stored, again.relative_mse)]
+    pairs = [(stored, again.value)]
     pairs += zip(of_folds, (best.relative_mse for best in again.best), strict=False)
     if not steps_are_folds(trial):
         steps = trial.intermediate_values.items()
         pairs += ((value, again.reported.get(epoch, np.inf)) for epoch, value in steps)
     if losses is not None:
-        pairs += zip(losses, assess_folds(folds, again.forecasts).losses, strict=True)
+        assessed = assess_folds(folds, again.forecasts, metric=spec.metric)
+        pairs += zip(losses, assessed.losses, strict=True)
     differences = [abs(before - after) for before, after in pairs]
     return Replay(
         trial=number,
         stored=stored,
-        replayed=again.relative_mse,
+        replayed=again.value,
+        metric=spec.metric,
         difference=float(np.max(differences)),
         compared=len(differences),
         reasons=_reasons(trial, spec.versions),
     )
 
 
-def _finished_trial(study: optuna.Study, number: int) -> tuple[FrozenTrial, float]:
+def _finished_trial(
+    study: optuna.Study, number: int, metric: MetricName
+) -> tuple[FrozenTrial, float]:
     """Return the trial of a number, with the value that it stores."""
     trials = study.get_trials(deepcopy=False)
     if not 0 <= number < len(trials):
@@ -232,24 +245,24 @@ def _finished_trial(study: optuna.Study, number: int) -> tuple[FrozenTrial, floa
             else f"study {study.study_name!r} must have trials, but has none"
         )
     trial = trials[number]
-    value = stored_number(trial, OBJECTIVE_NAME)
+    value = stored_number(trial, metric)
     if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or value is None:
         raise ConfigError(
             f"trial must be one with a result, but {number} is {trial.state.name.lower()}: "
-            f"{_why_without(trial)}"
+            f"{_why_without(trial, metric)}"
         )
     return trial, value
 
 
-def _why_without(trial: FrozenTrial) -> str:
+def _why_without(trial: FrozenTrial, metric: MetricName) -> str:
     """Say why a trial has no result to compare with."""
     if not trial.state.is_finished():
         return "it has not ended"
     if trial.state == TrialState.FAIL:
         return str(trial.user_attrs.get("error", "no reason is stored"))
-    if OBJECTIVE_NAME in trial.user_attrs:
-        return f"its {OBJECTIVE_NAME} is {trial.user_attrs[OBJECTIVE_NAME]!r:.100}, not a number"
-    return f"it stored no {OBJECTIVE_NAME}"
+    if metric in trial.user_attrs:
+        return f"its {metric} is {trial.user_attrs[metric]!r:.100}, not a number"
+    return f"it stored no {metric}"
 
 
 def _reasons(trial: FrozenTrial, then: dict[str, str]) -> tuple[str, ...]:

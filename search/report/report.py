@@ -17,6 +17,7 @@ from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.common.html_table import html_table
 from foretune.datasets.splits import DevelopmentData, walk_forward
 from foretune.datasets.transforms import ErrorSpace, levels_of
+from foretune.models.config import MetricName
 from foretune.models.forecasts.baselines import baseline_changes
 from foretune.models.forecasts.intervals import (
     adaptive_widths,
@@ -25,6 +26,7 @@ from foretune.models.forecasts.intervals import (
     running_volatility,
 )
 from foretune.models.forecasts.metrics import (
+    METRICS,
     Assessment,
     Growth,
     Metrics,
@@ -46,7 +48,13 @@ from foretune.search.report.tables import as_text, rich_table
 from foretune.search.report.verdict import OutcomeOnTest, Verdict, p_cell, verdict_of
 from foretune.search.study.baselines import assess_baselines
 from foretune.search.study.best import errors_naming
-from foretune.search.study.spec import StudySpec, required_spec, study_series
+from foretune.search.study.spec import (
+    OBJECTIVE_NAME,
+    StudySpec,
+    format_value,
+    required_spec,
+    study_series,
+)
 from foretune.search.trial.record import OnEpoch
 
 # Complete trials that it takes to say which parameters matter.
@@ -115,9 +123,9 @@ class Report:
 
     @property
     def optimism(self) -> float | None:
-        """The winner's relative MSE on the test less that on validation; None while sealed."""
+        """The winner's value on the test less that on validation; None while sealed."""
         outcome = self.finding.test
-        return None if outcome is None else outcome.relative_mse - self.finding.value
+        return None if outcome is None else outcome.value - self.finding.value
 
     @property
     def shrinkage(self) -> float | None:
@@ -128,11 +136,13 @@ class Report:
     def model_table(self) -> tuple[list[str], list[list[str]]]:
         """Header, and one row for each forecast that every part has, the winner's first."""
         header, models = ["forecast"], [part.models for part in self.parts]
+        columns = _columns(self.spec.metric)
+        first, *others = (METRICS[column].label for column in columns)
         for part in self.parts:
-            header += [f"{part.name}: relative MSE", "MASE", "right direction (95 %; p)"]
+            header += [f"{part.name}: {first}", *others, "right direction (95 %; p)"]
         names = [name for name in models[0] if all(name in others for others in models)]
         return header, [
-            [name, *(cell for scored in models for cell in _cells(scored[name].metrics))]
+            [name, *(cell for scored in models for cell in _cells(scored[name].metrics, columns))]
             for name in names
         ]
 
@@ -152,15 +162,29 @@ class Report:
         return f"report on study {self.study.study_name}"
 
 
-def _cells(metrics: Metrics) -> list[str]:
+def _columns(metric: MetricName) -> list[MetricName]:
+    """Return the metrics that a table of forecasts has, the study's first."""
+    shown: list[MetricName] = [metric, OBJECTIVE_NAME, "mase"]
+    return list(dict.fromkeys(shown))
+
+
+def _cells(metrics: Metrics, columns: Sequence[MetricName]) -> list[str]:
     direction, low = metrics.directional_accuracy, metrics.directional_low
     formatted = "none"
     if direction is not None:
         p = metrics.directional_p_value
         known = "" if p is None else f"; {p_cell(p)}"
         formatted = f"{direction:.0%} ({low:.0%} to {metrics.directional_high:.0%}{known})"
-    mase = "none" if metrics.mase is None else f"{metrics.mase:.2f}"
-    return [f"{metrics.relative_mse:.4f}", mase, formatted]
+    there = metrics.known()
+    numbers = [
+        "none"
+        if name not in there
+        else f"{there[name]:.2f}"
+        if name == "mase"
+        else format_value(there[name], name, 4)
+        for name in columns
+    ]
+    return [*numbers, formatted]
 
 
 def make_report(
@@ -206,17 +230,23 @@ def make_report(
     spec = required_spec(study)
     folds = spec.development(series)
     scored = scored_trials(study)
-    baselines = assess_baselines(folds)
+    baselines = assess_baselines(folds, spec.metric)
     evidence = gather_evidence(
         scored, {name: model.losses for name, model in baselines.models.items()}
     )
     with errors_naming(study):
         retrained = [
-            retrain(trial, folds, on_epoch, shared_epoch=spec.split.shared_epoch)
+            retrain(
+                trial,
+                folds,
+                on_epoch,
+                shared_epoch=spec.split.shared_epoch,
+                metric=spec.metric,
+            )
             for trial in best_distinct(scored.trials, top)
         ]
     winner = retrained[0]
-    validation = _validation_part(folds, retrained, baselines.models)
+    validation = _validation_part(folds, retrained, baselines.models, spec.metric)
     importances = _importances(study, scored)
     test: EvaluationSet | str | None = None
     if open_test:
@@ -232,7 +262,7 @@ def make_report(
         )
         # The test is open and that is recorded: whatever it holds, there is a report.
         try:
-            test = _test_part(opened, folds, retrained, validation, baselines.ridges)
+            test = _test_part(opened, folds, retrained, validation, baselines.ridges, spec.metric)
         except ForetuneError as error:
             test = str(error)
     return Report(
@@ -244,7 +274,8 @@ def make_report(
             study,
             scored,
             evidence,
-            test=_outcome(test, evidence) if isinstance(test, EvaluationSet) else None,
+            unit=baselines.models["persistence"].persistence,
+            test=_outcome(test, evidence, spec.metric) if isinstance(test, EvaluationSet) else None,
             why_not_scored=test if isinstance(test, str) else None,
         ),
         evidence=evidence,
@@ -277,12 +308,15 @@ def _validation_part(
     folds: Sequence[DevelopmentData],
     retrained: Sequence[RetrainedTrial],
     baselines: dict[str, Assessment],
+    metric: MetricName,
 ) -> EvaluationSet:
     actuals = [validation_growth(fold) for fold in folds]
     winner = retrained[0]
     ridge = [result.forecasts for result in winner.first] or None
     forecasts = _named(retrained, [member.forecasts for member in retrained], ridge)
-    assessments = {name: assess_folds(folds, model) for name, model in forecasts.items()}
+    assessments = {
+        name: assess_folds(folds, model, metric=metric) for name, model in forecasts.items()
+    }
     # Intervals and figures are of one series, the first.
     growth, actual = (np.concatenate(c, axis=1)[0] for c in (winner.forecasts, actuals))
     last = folds[-1]
@@ -316,6 +350,7 @@ def _test_part(
     retrained: Sequence[RetrainedTrial],
     validation: EvaluationSet,
     ridges: Sequence[Sequence[Ridge]],
+    metric: MetricName,
 ) -> EvaluationSet:
     last = folds[-1]
     covariates = last.encoding.encode(test.series)
@@ -377,6 +412,7 @@ def _test_part(
                 units=units,
                 overlap=test.split.overlap,
                 spaces=test.spaces,
+                metric=metric,
             )
             for name, model in forecasts.items()
         },
@@ -395,16 +431,18 @@ def _coverage(
     return {"coverage": by_step, "coverage_by_volatility": thirds}
 
 
-def _outcome(test: EvaluationSet, evidence: Evidence) -> OutcomeOnTest:
+def _outcome(test: EvaluationSet, evidence: Evidence, metric: MetricName) -> OutcomeOnTest:
     """Compare the winner with the best baseline on validation, on the opened test."""
     winner, *_ = test.models.values()
     benchmark = evidence.benchmark
-    scores = {name: test.models[name].metrics.relative_mse for name in evidence.against}
-    relative_mse = winner.metrics.relative_mse
+    scores = {name: test.models[name].metrics.of(metric) for name in evidence.against}
+    value = winner.metrics.of(metric)
     return OutcomeOnTest(
         origins=len(test.origins),
-        relative_mse=relative_mse,
-        benchmark_relative_mse=scores[benchmark],
+        relative_mse=winner.metrics.relative_mse,
+        benchmark_relative_mse=test.models[benchmark].metrics.relative_mse,
+        score=metric,
+        scores=None if metric == OBJECTIVE_NAME else (value, scores[benchmark]),
         against_benchmark=diebold_mariano(
             winner.losses,
             test.models[benchmark].losses,
@@ -413,9 +451,7 @@ def _outcome(test: EvaluationSet, evidence: Evidence) -> OutcomeOnTest:
             degrees=-(-len(test.origins) // test.overlap) - 1,
         ),
         ahead={
-            name: score
-            for name, score in scores.items()
-            if name != benchmark and score < relative_mse
+            name: score for name, score in scores.items() if name != benchmark and score < value
         },
     )
 

@@ -7,13 +7,21 @@ from typing import Any
 import numpy as np
 import optuna
 
-from foretune.datasets.common.errors import ForetuneError
+from foretune.datasets.common.errors import ConfigError, ForetuneError
+from foretune.models.config import MetricName
+from foretune.models.forecasts.metrics import METRICS
 from foretune.search.report.access_log import format_access_log, read_access_log
 from foretune.search.report.evidence import Evidence, ScoredTrials, gather_evidence, scored_trials
 from foretune.search.report.significance import DieboldMariano, SPAResult
+from foretune.search.study.baselines import persistence_value
 from foretune.search.study.best import best_so_far
 from foretune.search.study.losses import load_baseline_losses
-from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec, required_spec
+from foretune.search.study.spec import (
+    OBJECTIVE_NAME,
+    StudySpec,
+    required_spec,
+    study_metric,
+)
 from foretune.search.study.trials import stored_numbers
 
 # Skill is claimed below this p-value.
@@ -22,7 +30,11 @@ SIGNIFICANCE = 0.05
 # With fewer origins that do not overlap, a reader is told that they are few.
 _MANY_ORIGINS = 50
 
-_SCORES = {OBJECTIVE_NAME: "relative MSE {:.3f}", "mean_loss": "mean loss {:.4g}"}
+_MEAN_LOSS = "mean_loss"
+
+
+def _shown(value: float, score: str) -> str:
+    return f"{value:.3f}" if score == OBJECTIVE_NAME else f"{value:.4g}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +43,8 @@ class OutcomeOnTest:
 
     ``against_benchmark`` is Diebold and Mariano's test, one-sided, of its losses and those of the
     baseline that was the best one on validation; ``relative_mse`` and ``benchmark_relative_mse``
-    are theirs. ``ahead`` are other baselines that are better than the winner there, with their
-    relative MSE.
+    are theirs, and ``scores`` those by the metric of the study, ``score``, where it is another.
+    ``ahead`` are other baselines that are better than the winner there, with theirs.
     """
 
     origins: int
@@ -40,6 +52,18 @@ class OutcomeOnTest:
     benchmark_relative_mse: float
     against_benchmark: DieboldMariano
     ahead: Mapping[str, float]
+    score: MetricName = OBJECTIVE_NAME
+    scores: tuple[float, float] | None = None
+
+    @property
+    def value(self) -> float:
+        """The winner's, by the metric of the study."""
+        return self.relative_mse if self.scores is None else self.scores[0]
+
+    @property
+    def benchmark_value(self) -> float:
+        """The benchmark's."""
+        return self.benchmark_relative_mse if self.scores is None else self.scores[1]
 
     @property
     def claim(self) -> bool:
@@ -49,6 +73,9 @@ class OutcomeOnTest:
     def document(self) -> dict[str, Any]:
         """Return the outcome as JSON has it."""
         found = self.against_benchmark
+        beside: dict[str, Any] = {}
+        if self.scores is not None:
+            beside = {self.score: self.value, f"benchmark_{self.score}": self.benchmark_value}
         return {
             "claim": self.claim,
             "p_value": found.p_value,
@@ -56,6 +83,7 @@ class OutcomeOnTest:
             "origins": self.origins,
             "relative_mse": self.relative_mse,
             "benchmark_relative_mse": self.benchmark_relative_mse,
+            **beside,
         }
 
 
@@ -63,8 +91,8 @@ class OutcomeOnTest:
 class Verdict:
     """Whether a search has found a trial that beats the best baseline; printed, in words.
 
-    ``score`` names what ``value``, the winner's on validation, and ``benchmark_value`` are:
-    ``relative_mse``, or ``mean_loss`` in a study of any other objective, whose winner ``trial`` is
+    ``score`` names what ``value``, the winner's on validation, and ``benchmark_value`` are: the
+    study's metric, or ``mean_loss`` in a study of any other objective, whose winner ``trial`` is
     that of the lowest mean loss. ``against`` has Hansen's
     test of all completed trials against each baseline by name, and ``benchmark`` is the best of
     these. ``test`` is None where the report left the test closed, or where what it holds cannot be
@@ -135,7 +163,7 @@ class Verdict:
         sentences = [self._on_test(), self.on_validation(), self.left_out, self._on_power()]
         if self.best_by_value not in (None, self.trial):
             sentences.append(f"By its value trial {self.best_by_value} is the study's best.")
-        if not self._is_opened and self.score == OBJECTIVE_NAME:
+        if not self._is_opened and self.score != _MEAN_LOSS:
             sentences.append("This verdict does not use the test.")
         return " ".join(filter(None, sentences))
 
@@ -162,9 +190,9 @@ class Verdict:
         return self.test is not None or self.why_not_scored is not None
 
     def _scores(self) -> str:
-        form = _SCORES[self.score]
-        number = form.split()[-1]
-        return f"{form.format(self.value)} against {number.format(self.benchmark_value)}"
+        value, benchmark = (_shown(v, self.score) for v in (self.value, self.benchmark_value))
+        labels: dict[str, str] = {name: metric.label for name, metric in METRICS.items()}
+        return f"{labels.get(self.score, 'mean loss')} {value} against {benchmark}"
 
     def _on_test(self) -> str:
         if self.why_not_scored is not None:
@@ -172,16 +200,17 @@ class Verdict:
         if self.test is None:
             return ""
         test = self.test
+        value, benchmark = (_shown(v, test.score) for v in (test.value, test.benchmark_value))
         beats, beyond = ("beats", "") if test.claim else ("does not beat", " beyond chance")
         text = (
             f"On the opened test trial {self.trial} {beats} {self.benchmark}, the best baseline on "
-            f"validation{',' if beyond else ''}{beyond}: relative MSE {test.relative_mse:.3f} "
-            f"against {test.benchmark_relative_mse:.3f} "
+            f"validation{',' if beyond else ''}{beyond}: {METRICS[test.score].label} {value} "
+            f"against {benchmark} "
             f"({format_p(test.against_benchmark.p_value)})."
         )
         if test.ahead:
             ahead = min(test.ahead, key=test.ahead.__getitem__)
-            text += f" There {ahead} is ahead of it with {test.ahead[ahead]:.3f}."
+            text += f" There {ahead} is ahead of it with {_shown(test.ahead[ahead], test.score)}."
         return text
 
     def _on_power(self) -> str:
@@ -211,7 +240,7 @@ def verdict(study: optuna.Study) -> Verdict:
         No trial beats ridge on lags, the best baseline, beyond chance (p = 0.41, 30 trials): ...
     """
     scored = scored_trials(study)
-    return verdict_of(study, scored, gather_evidence(scored))
+    return verdict_of(study, scored, gather_evidence(scored), unit=_unit_of_losses(study))
 
 
 def verdict_of(
@@ -219,27 +248,38 @@ def verdict_of(
     scored: ScoredTrials,
     evidence: Evidence,
     *,
+    unit: float = 1.0,
     test: OutcomeOnTest | None = None,
     why_not_scored: str | None = None,
 ) -> Verdict:
-    """Put evidence on a study, and what an opened test said, into a verdict."""
+    """Put evidence on a study, and what an opened test said, into a verdict.
+
+    ``unit`` is what losses are in units of, as a value of the study.
+    """
     value = float(np.mean(scored.losses[:, 0]))
-    is_ours = StudySpec.stored(study) is not None
-    if is_ours:
+    spec = StudySpec.stored(study)
+    if spec is not None:
         assert scored.best.value is not None  # a scored trial has one
         value = scored.best.value
     return Verdict(
         trial=scored.best.number,
-        score=OBJECTIVE_NAME if is_ours else "mean_loss",
+        score=_MEAN_LOSS if spec is None else spec.metric,
         value=value,
         benchmark=evidence.benchmark,
-        benchmark_value=evidence.mean_losses[evidence.benchmark],
+        benchmark_value=evidence.mean_losses[evidence.benchmark] * unit,
         against=evidence.against,
         test=test,
         why_not_scored=why_not_scored,
         left_out=evidence.left_out,
-        best_by_value=None if is_ours else _best_by_value(study),
+        best_by_value=_best_by_value(study) if spec is None else None,
     )
+
+
+def _unit_of_losses(study: optuna.Study) -> float:
+    unit = persistence_value(study, study_metric(study))
+    if unit is None:
+        raise ConfigError(f"study {study.study_name!r} must store its baselines, but has none")
+    return unit
 
 
 def _best_by_value(study: optuna.Study) -> int | None:
@@ -265,8 +305,12 @@ def p_cell(p: float) -> str:
 def caveat(study: optuna.Study) -> str:
     """Say in one paragraph what the best value is, and what it is not."""
     better, scored = better_than_persistence(study)
+    metric = study_metric(study)
+    below = "are below 1 (persistence)"
+    if metric != OBJECTIVE_NAME:
+        below = f"have a lower {METRICS[metric].label} than persistence"
     return (
-        f"{verdict_so_far(study)} {better} of {scored} trials are below 1 (persistence) on "
+        f"{verdict_so_far(study)} {better} of {scored} trials {below} on "
         "validation, but the winner was chosen on the same rows that it is scored on, so its value "
         f"flatters it. {openings_of_test(study)}"
     )
@@ -277,9 +321,10 @@ caution = caveat
 
 
 def better_than_persistence(study: optuna.Study) -> tuple[int, int]:
-    """Return how many trials are below 1 on validation, and how many have a value."""
-    values = stored_numbers(study, OBJECTIVE_NAME)
-    return sum(value < 1 for value in values), len(values)
+    """Return how many trials are below persistence on validation, and how many have a value."""
+    metric = study_metric(study)
+    values, persistence = stored_numbers(study, metric), persistence_value(study, metric)
+    return sum(persistence is not None and value < persistence for value in values), len(values)
 
 
 def verdict_so_far(study: optuna.Study) -> str:

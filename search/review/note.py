@@ -8,14 +8,15 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from foretune.datasets.common.errors import ForetuneError
+from foretune.models.forecasts.metrics import METRICS
 from foretune.search.report.tables import markdown_table, plain, provenance_rows
 from foretune.search.report.verdict import better_than_persistence, openings_of_test, verdict_so_far
 from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.storage.optuna_internals import storage_of
-from foretune.search.study.baselines import stored_baselines
-from foretune.search.study.best import best_so_far, trial_config
+from foretune.search.study.baselines import persistence_value, stored_baselines
+from foretune.search.study.best import best_so_far, rank, trial_config
 from foretune.search.study.remarks import training_remarks
-from foretune.search.study.spec import required_spec
+from foretune.search.study.spec import OBJECTIVE_NAME, format_value, required_spec
 from foretune.search.study.target import StudyTarget
 from foretune.search.study.trials import finished_trials, format_states
 from foretune.search.trial.files import FORECASTS, LEARNING_CURVE
@@ -86,15 +87,25 @@ def note(study: optuna.Study) -> str:
     spec, target, best = required_spec(study), StudyTarget.stored(study), best_so_far(study)
     better, scored = better_than_persistence(study)
     of = "" if target is None else f" of {target.trials}"
-    value = "none yet" if best is None else f"{best.value:.4f} (trial {best.number})"
+    metric, label = spec.metric, METRICS[spec.metric].label
+    value = "none yet"
+    if best is not None:
+        value = f"{format_value(rank(best)[0], metric, 4)} (trial {best.number})"
+    persistence = persistence_value(study, metric)
+    if persistence is not None:
+        value += f"; persistence is {persistence:.4g}"
+    below = "below 1" if metric == OBJECTIVE_NAME else "below persistence"
     progress = [
         ["trials done", f"{finished_trials(study)}{of}: {format_states(study)}"],
-        ["best relative MSE on validation", f"{value}; persistence is 1"],
-        ["below 1 on validation", f"{better} of {scored} trials; luck alone puts some there"],
+        [f"best {label} on validation", value],
+        [f"{below} on validation", f"{better} of {scored} trials; luck alone puts some there"],
     ]
-    if baselines := stored_baselines(study):
-        found = (f"{name} {metrics['relative_mse']:.4f}" for name, metrics in baselines.items())
-        progress.append(["relative MSE of baselines", plain(", ".join(found))])
+    if baselines := stored_baselines(study, metric):
+        found = (
+            f"{name} {format_value(metrics[metric], metric, 4)}"
+            for name, metrics in baselines.items()
+        )
+        progress.append([f"{label} of baselines", plain(", ".join(found))])
     config = []
     if best is not None:
         progress += [["what its epochs say", remark] for remark in training_remarks(best)]

@@ -11,11 +11,11 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.training.results import FoldResults
 from foretune.search.engine.signals import StopRequest
-from foretune.search.study.best import best_so_far
-from foretune.search.study.spec import OBJECTIVE_NAME
+from foretune.search.study.best import best_so_far, rank
+from foretune.search.study.spec import OBJECTIVE_NAME, format_value
 from foretune.search.study.trials import is_finished
 from foretune.search.trial.record import OnEpoch
 
@@ -32,8 +32,11 @@ class Bar:
     ipywidgets, and where they are missing it warns instead, several times a second.
     """
 
-    def __init__(self, bar: Progress, name: str, done: int, total: int) -> None:
+    def __init__(
+        self, bar: Progress, name: str, done: int, total: int, metric: MetricName = OBJECTIVE_NAME
+    ) -> None:
         self._bar = bar
+        self._metric: MetricName = metric
         self._running: dict[int, str] = {}
         self._task = bar.add_task(
             name, total=total, completed=done, now="first trial: compiling", best=""
@@ -47,7 +50,7 @@ class Bar:
 
     def epoch(self, number: int, config: TrialConfig, results: FoldResults) -> None:
         """Show where the running trials are."""
-        self._running[number] = _format_epoch(number, config, results)
+        self._running[number] = _format_epoch(number, config, results, self._metric)
         self._show_running()
 
     def trial(self, study: optuna.Study, trial: FrozenTrial, total: int) -> None:
@@ -57,7 +60,11 @@ class Bar:
         if console.quiet:
             return
         best = best_so_far(study)
-        text = "" if best is None else f"best {best.value:.4f} (trial {best.number})"
+        text = ""
+        if best is not None:
+            name = "" if self._metric == OBJECTIVE_NAME else f"{self._metric} "
+            value = format_value(rank(best)[0], self._metric, 4)
+            text = f"best {name}{value} (trial {best.number})"
         done = sum(map(is_finished, study.get_trials(deepcopy=False)))
         self._bar.update(self._task, completed=done, total=total, best=text)
         self._show_running()
@@ -66,7 +73,7 @@ class Bar:
             # An error may have brackets in it, which rich would read as its marks.
             console.print(f"trial {trial.number} failed: {reason}", markup=False)
         elif not (console.is_terminal or console.is_jupyter):
-            console.print(_line(trial, text), soft_wrap=True)
+            console.print(_line(trial, text, self._metric), soft_wrap=True)
 
     def end(self) -> None:
         """Leave the last state in a notebook."""
@@ -84,21 +91,26 @@ class Bar:
             self._drawn = now
 
 
-def _format_epoch(number: int, config: TrialConfig, results: FoldResults) -> str:
-    return f"trial {number} epoch {results.epoch}/{config.epochs} {results.relative_mse:.4f}"
+def _format_epoch(
+    number: int, config: TrialConfig, results: FoldResults, metric: MetricName
+) -> str:
+    value = format_value(results.value, metric, 4)
+    return f"trial {number} epoch {results.epoch}/{config.epochs} {value}"
 
 
-def _line(trial: FrozenTrial, best: str) -> str:
+def _line(trial: FrozenTrial, best: str, metric: MetricName) -> str:
     attrs = trial.user_attrs
-    value = attrs.get(OBJECTIVE_NAME, float("nan"))
+    value = format_value(attrs.get(metric, float("nan")), metric, 4)
     return (
-        f"trial {trial.number} {trial.state.name.lower()}: {OBJECTIVE_NAME} {value:.4f} at epoch "
+        f"trial {trial.number} {trial.state.name.lower()}: {metric} {value} at epoch "
         f"{attrs.get('best_epoch')} of {attrs.get('epochs')}, {attrs.get('seconds')} s; {best}"
     )
 
 
 @contextmanager
-def show_progress(name: str, *, done: int, total: int, show: bool) -> Iterator[Bar]:
+def show_progress(
+    name: str, *, done: int, total: int, show: bool, metric: MetricName = OBJECTIVE_NAME
+) -> Iterator[Bar]:
     """Show the progress of study ``name`` while the context lasts; nothing without ``show``."""
     columns = (
         _NAME,
@@ -111,7 +123,7 @@ def show_progress(name: str, *, done: int, total: int, show: bool) -> Iterator[B
     console = Console(stderr=True, quiet=not show)
     disable = console.is_jupyter or not show
     with Progress(*columns, console=console, transient=True, disable=disable) as progress:
-        bar = Bar(progress, name, done, total)
+        bar = Bar(progress, name, done, total, metric)
         try:
             yield bar
         finally:
@@ -132,15 +144,17 @@ def live_line(description: str) -> Iterator[Callable[..., None]]:
 
 
 @contextmanager
-def show_training(what: str, stop: StopRequest) -> Iterator[OnEpoch]:
+def show_training(
+    what: str, stop: StopRequest, metric: MetricName = OBJECTIVE_NAME
+) -> Iterator[OnEpoch]:
     """Show the epochs of trials that are trained again, and stop after that of the user's Ctrl-C.
 
     A KeyboardInterrupt would be lost where JAX calls back into Python.
     """
     with live_line(what) as show:
 
-        def on_epoch(*epoch: Any) -> None:
-            show(now=_format_epoch(*epoch))
+        def on_epoch(number: int, config: TrialConfig, results: FoldResults) -> None:
+            show(now=_format_epoch(number, config, results, metric))
             stop.check_stop()
 
         yield on_epoch

@@ -8,6 +8,7 @@ import optuna
 import pandas as pd
 
 from foretune.datasets.common.files import make_folder, write_atomically
+from foretune.models.forecasts.metrics import METRICS
 from foretune.models.training.folds import FoldsTraining
 from foretune.search.figures.forecasts import Label
 from foretune.search.figures.study import (
@@ -19,7 +20,12 @@ from foretune.search.figures.study import (
 from foretune.search.figures.style import literal, save_figure
 from foretune.search.study.baselines import keep_baselines, stored_baselines
 from foretune.search.study.best import save_best, trial_config
-from foretune.search.study.spec import OBJECTIVE_NAME, required_spec, study_series
+from foretune.search.study.spec import (
+    format_value,
+    required_spec,
+    study_metric,
+    study_series,
+)
 from foretune.search.trial.record import OnEpoch
 
 
@@ -64,7 +70,8 @@ def write_results(
     write_atomically(folder / "trials.csv", trials_table(study).to_csv(index=False))
     run, config = [], trial_config(best)
     # The last fold's epoch depends on the others where they share one.
-    for results in FoldsTraining(config, folds if spec.split.shared_epoch else folds[-1:]):
+    parts = folds if spec.split.shared_epoch else folds[-1:]
+    for results in FoldsTraining(config, parts, metric=spec.metric):
         run.append(results.folds[-1])
         if on_epoch is not None:
             on_epoch(best.number, config, results)
@@ -72,7 +79,8 @@ def write_results(
     which = "validation" if spec.split.folds == 1 else f"last fold's (of {spec.split.folds})"
     title = (
         f"{literal(series.name)}: {which} forecasts of trial {best.number}, "
-        f"epoch {chosen.epoch}, relative MSE {chosen.relative_mse:.4f}"
+        f"epoch {chosen.epoch}, {METRICS[spec.metric].label} "
+        f"{format_value(chosen.value, spec.metric, 4)}"
     )
     figure_name = "prices.png" if series.error_space == "log" else "series.png"
     drawn = {
@@ -91,15 +99,17 @@ def write_results(
 def trials_table(study: optuna.Study) -> pd.DataFrame:
     """Return one row per trial: number, state, value, parameters, and what the trial stored.
 
-    Below them is one row per baseline: its name in the column ``baseline``, and its metrics.
+    Below them is one row per baseline: its name in the column ``baseline``, and its metrics. The
+    value is the relative MSE; of a study that chose another, the column ``metric`` names it.
     """
+    metric = study_metric(study)
     frame = study.trials_dataframe(attrs=("number", "state", "value", "params", "user_attrs"))
     frame = frame.drop(columns="user_attrs_config", errors="ignore")
-    frame = frame.rename(columns={f"value_{OBJECTIVE_NAME}": "value"})
+    frame = frame.rename(columns={f"value_{metric}": "value"})
     frame = frame.rename(columns=lambda c: c.removeprefix("params_").removeprefix("user_attrs_"))
     baselines = [
-        {"baseline": name, "state": "BASELINE", "value": metrics["relative_mse"], **metrics}
-        for name, metrics in stored_baselines(study).items()
+        {"baseline": name, "state": "BASELINE", "value": metrics[metric], **metrics}
+        for name, metrics in stored_baselines(study, metric).items()
     ]
     if not baselines:
         return frame

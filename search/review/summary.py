@@ -10,9 +10,9 @@ from foretune.datasets.common.html_table import html_table
 from foretune.search.report.tables import as_text, rich_table
 from foretune.search.report.verdict import caveat
 from foretune.search.study.baselines import stored_baselines
-from foretune.search.study.best import best_config, best_trial
+from foretune.search.study.best import best_config, best_trial, rank
 from foretune.search.study.remarks import ridge_value, training_remarks
-from foretune.search.study.spec import OBJECTIVE_NAME
+from foretune.search.study.spec import OBJECTIVE_NAME, format_value, study_metric
 from foretune.search.study.trials import format_states, stored_number, stored_numbers
 
 _NEXT = (
@@ -87,12 +87,16 @@ def _rows(study: optuna.Study) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     compiled, loaded = (int(sum(stored_numbers(study, n))) for n in ("compiles", "cache_hits"))
     ridge = ridge_value(trial)
     best_epoch = stored_number(trial, "best_epoch")
-    baselines = stored_baselines(study) or {"persistence": {OBJECTIVE_NAME: 1.0}}
+    metric = study_metric(study)
+    baselines = stored_baselines(study, metric)
+    if metric == OBJECTIVE_NAME and not baselines:
+        baselines = {"persistence": {OBJECTIVE_NAME: 1.0}}
+    values = {f"its {metric} (validation)": rank(trial)[0]}
+    values |= {} if ridge is None else {"its ridge alone": ridge}
+    values |= {name: metrics[metric] for name, metrics in baselines.items()}
     result = (
         ("best trial", str(trial.number)),
-        (f"its {OBJECTIVE_NAME} (validation)", f"{trial.value:.6f}"),
-        *([] if ridge is None else [("its ridge alone", f"{ridge:.6f}")]),
-        *((name, f"{metrics[OBJECTIVE_NAME]:.6f}") for name, metrics in baselines.items()),
+        *((name, format_value(value, metric, 6)) for name, value in values.items()),
         ("best epoch", "not stored" if best_epoch is None else f"{best_epoch}"),
         ("trials by state", format_states(study)),
         ("programs compiled", str(compiled - loaded)),

@@ -7,10 +7,12 @@ import optuna
 
 from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import levels_of
+from foretune.models.config import MetricName
 from foretune.models.forecasts.baselines import baseline_changes
 from foretune.models.forecasts.metrics import Assessment, assess_folds
 from foretune.models.forecasts.ridge import Ridge, choose_ridge
 from foretune.search.study.losses import load_baseline_losses, save_baseline_losses
+from foretune.search.study.spec import OBJECTIVE_NAME, study_metric
 
 _ATTRIBUTE = "foretune_baselines"
 
@@ -23,7 +25,9 @@ class AssessedBaselines:
     ridges: tuple[tuple[Ridge, ...], ...]
 
 
-def assess_baselines(folds: Sequence[DevelopmentData]) -> AssessedBaselines:
+def assess_baselines(
+    folds: Sequence[DevelopmentData], metric: MetricName = OBJECTIVE_NAME
+) -> AssessedBaselines:
     """Fit every baseline to each fold, with the covariates of the data, and assess it."""
     last, splits = folds[-1], [fold.split for fold in folds]
     levels = levels_of(last.spaces, last.values)
@@ -40,19 +44,33 @@ def assess_baselines(folds: Sequence[DevelopmentData]) -> AssessedBaselines:
         close=None if last.close is None else levels_of(last.spaces, last.close),
         ridges=ridges,
     )
-    models = {name: assess_folds(folds, forecasts) for name, forecasts in changes.items()}
+    models = {
+        name: assess_folds(folds, forecasts, metric=metric) for name, forecasts in changes.items()
+    }
     return AssessedBaselines(models=models, ridges=ridges)
 
 
-def stored_baselines(study: optuna.Study) -> dict[str, dict[str, float]]:
-    """Return the metrics that ``study`` stores of each baseline, by name; none of an older one."""
+def stored_baselines(
+    study: optuna.Study, metric: MetricName = OBJECTIVE_NAME
+) -> dict[str, dict[str, float]]:
+    """Return the metrics that ``study`` stores of each baseline, by name; none of an older one.
+
+    ``metric`` is among them.
+    """
     document = study.user_attrs.get(_ATTRIBUTE)
     entries = document.items() if isinstance(document, dict) else ()
     return {
         name: metrics
         for name, metrics in entries
-        if isinstance(metrics, dict) and isinstance(metrics.get("relative_mse"), float)
+        if isinstance(metrics, dict) and isinstance(metrics.get(metric), float)
     }
+
+
+def persistence_value(study: optuna.Study, metric: MetricName) -> float | None:
+    """Return persistence's ``metric`` on validation; None where ``study`` stores none."""
+    if metric == OBJECTIVE_NAME:
+        return 1.0
+    return stored_baselines(study, metric).get("persistence", {}).get(metric)
 
 
 def keep_baselines(
@@ -62,9 +80,10 @@ def keep_baselines(
 
     The first time they are computed, and stored with the losses that the verdict needs.
     """
-    found = stored_baselines(study)
+    metric = study_metric(study)
+    found = stored_baselines(study, metric)
     if not found or not load_baseline_losses(study):
-        models = assess_baselines(folds).models
+        models = assess_baselines(folds, metric).models
         found = {name: model.metrics.known() for name, model in models.items()}
         save_baseline_losses(study, {name: model.losses for name, model in models.items()})
         study.set_user_attr(_ATTRIBUTE, found)

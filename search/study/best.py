@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.common.files import write_atomically
 from foretune.datasets.sources.load import is_download
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.search.study.best_file import BestDocument, PartsTable, PricesTable, ResultTable
-from foretune.search.study.spec import StudySpec, study_series
+from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec, study_series
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     from foretune.datasets.series import TimeSeries
@@ -121,10 +121,14 @@ def save_best(
     trial = best_trial(study)
     spec = StudySpec.stored(study)
     with errors_naming(study):
-        config, result = trial_config(trial), _result(study, trial)
+        # A trial of an Objective that Optuna itself ran says what its value is.
+        metric = spec.metric if spec else trial.user_attrs.get("metric", OBJECTIVE_NAME)
+        config, result = trial_config(trial), _result(study, trial, metric)
     if spec is None:
         tables = {"config": config, "result": result}
-        text = tomli_w.dumps({name: table.model_dump() for name, table in tables.items()})
+        text = tomli_w.dumps(
+            {name: table.model_dump(exclude_none=True) for name, table in tables.items()}
+        )
     else:
         data = prices if data is None else data
         series = _data_if_here(study, spec) if data is None else spec.series(data)
@@ -144,15 +148,19 @@ def save_best(
     return trial
 
 
-def _result(study: optuna.Study, trial: FrozenTrial) -> ResultTable:
-    if "best_epoch" not in trial.user_attrs:
-        raise ConfigError(f"trial {trial.number} must store a best_epoch, but got none")
+def _result(study: optuna.Study, trial: FrozenTrial, metric: MetricName) -> ResultTable:
+    is_relative = metric == OBJECTIVE_NAME
+    for name in ("best_epoch", *[OBJECTIVE_NAME] * (not is_relative)):
+        if name not in trial.user_attrs:
+            raise ConfigError(f"trial {trial.number} must store a {name}, but got none")
     assert trial.value is not None  # a complete trial has one
     try:
         return ResultTable(
             study=study.study_name,
             trial=trial.number,
-            relative_mse=trial.value,
+            relative_mse=trial.value if is_relative else trial.user_attrs[OBJECTIVE_NAME],
+            metric=metric,
+            value=None if is_relative else trial.value,
             best_epoch=trial.user_attrs["best_epoch"],
         )
     except ConfigError as error:

@@ -11,8 +11,8 @@ from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.records import StrictModel, list_to_tuple
 from foretune.datasets.common.toml_files import TomlModel
 from foretune.datasets.splits import Split, walk_forward
-from foretune.models.config import TrialConfig
-from foretune.search.study.spec import MAX_DAYS, PricesSpec, SplitSpec
+from foretune.models.config import MetricName, TrialConfig
+from foretune.search.study.spec import MAX_DAYS, OBJECTIVE_NAME, PricesSpec, SplitSpec
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     from foretune.datasets.series import TimeSeries
@@ -65,6 +65,7 @@ Time = Annotated[str, AfterValidator(_require_moment)]
 class ResultTable(StrictModel):
     """The best trial: its value is the best epoch's relative MSE on validation.
 
+    Where the study chose by another ``metric``, ``value`` is that, and the relative MSE beside it.
     With folds the value is the mean over them at the epoch that they share; in studies of version
     0.1 each had its own, and the epoch is the last fold's.
     """
@@ -72,6 +73,10 @@ class ResultTable(StrictModel):
     study: str = Field(min_length=1)
     trial: int = Field(ge=0, lt=2**31)
     relative_mse: float = Field(ge=0)
+    metric: MetricName = Field(
+        default=OBJECTIVE_NAME, exclude_if=lambda metric: metric == OBJECTIVE_NAME
+    )
+    value: float | None = Field(default=None, ge=0)
     best_epoch: int = Field(ge=0)
 
 
@@ -180,6 +185,11 @@ class BestDocument(TomlModel):
     def _require_consistent(self) -> None:
         """Refuse values that each may have, but not together."""
         epochs, first, last = self.config.epochs, self.prices.first_date, self.prices.last_date
+        if (self.result.value is None) != (self.result.metric == OBJECTIVE_NAME):
+            raise ConfigError(
+                f"result.value must be given with a metric other than {OBJECTIVE_NAME}, and only "
+                f"then, but metric is {self.result.metric!r} and value {self.result.value}"
+            )
         if self.result.best_epoch > epochs:
             raise ConfigError(
                 f"result.best_epoch must be at most config.epochs, {epochs}, but got "

@@ -8,7 +8,7 @@ from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.study.trials import stored_number
 
 # The attribute of a trial with a linear skip: the value of that regression alone, its epoch 0.
-RIDGE_VALUE = "ridge_relative_mse"
+RIDGE_VALUE = "ridge_value"
 
 
 def ridge_value(trial: FrozenTrial) -> float | None:
@@ -27,18 +27,21 @@ def training_remarks(trial: FrozenTrial) -> list[str]:
         ['The network of trial 7 takes its ridge regression from relative MSE 0.326 to 0.282']
     """
     remarks = []
-    ridge, value = ridge_value(trial), stored_number(trial, OBJECTIVE_NAME)
-    best, epochs = stored_number(trial, "best_epoch"), stored_number(trial, "epochs")
+    ridge, best = ridge_value(trial), stored_number(trial, "best_epoch")
+    metric = trial.user_attrs.get("metric", OBJECTIVE_NAME)
+    value = stored_number(trial, metric)
+    name = "relative MSE" if metric == OBJECTIVE_NAME else metric
     if ridge is not None and best == 0:
         remarks.append(
             f"The network of trial {trial.number} adds nothing to the ridge regression that it "
-            f"starts at: epoch 0, before any training, was its best (relative MSE {ridge:.4g})"
+            f"starts at: epoch 0, before any training, was its best ({name} {ridge:.4g})"
         )
     elif ridge is not None and value is not None:
         remarks.append(
             f"The network of trial {trial.number} takes the ridge regression that it starts at "
-            f"from relative MSE {ridge:.4g} to {value:.4g}"
+            f"from {name} {ridge:.4g} to {value:.4g}"
         )
+    epochs = stored_number(trial, "epochs")
     try:
         most = trial_config(trial).epochs
     except ForetuneError:  # a trial that was added by hand may have no config

@@ -28,6 +28,7 @@ from foretune.datasets.splits import (
     parts_of,
 )
 from foretune.datasets.transforms import ScalingName, SpaceName
+from foretune.models.config import MetricName
 from foretune.models.runtime.versions import versions
 from foretune.search.space.dimensions import FloatRange, ends
 from foretune.search.space.space import SearchSpace
@@ -35,8 +36,8 @@ from foretune.search.space.space import SearchSpace
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     from foretune.datasets.series import TimeSeries
 
-# What the value of a study is called, in the dashboard too.
-OBJECTIVE_NAME = "relative_mse"
+# The metric of a study that names none.
+OBJECTIVE_NAME: MetricName = "relative_mse"
 
 _ATTRIBUTE = "foretune_spec"
 # What no series has and no study trains: a document with more is not one of foretune's.
@@ -211,6 +212,11 @@ class StudySpec(StrictModel):
     split: SplitSpec
     space: SearchSpace
     seed: int = Field(ge=0, lt=2**32, description="seed of the sampler")
+    metric: MetricName = Field(
+        default=OBJECTIVE_NAME,
+        exclude_if=lambda metric: metric == OBJECTIVE_NAME,  # as in the first version
+        description="what a trial's value is",
+    )
     versions: dict[str, str]
 
     @classmethod
@@ -263,6 +269,7 @@ def agreed_spec(
     space: SearchSpace | None,
     epochs: int | None,
     seed: int | None,
+    metric: MetricName | None = None,
 ) -> "tuple[StudySpec, TimeSeries]":
     """Return the spec that ``study`` has, or that a new one would get; nothing is written.
 
@@ -297,6 +304,7 @@ def agreed_spec(
         split=agreed,
         space=space if epochs is None else space.fix(epochs=epochs),
         seed=(stored.seed if stored else 0) if seed is None else seed,
+        metric=(stored.metric if stored else OBJECTIVE_NAME) if metric is None else metric,
         versions=versions("optuna"),
     )
     if stored is None:
@@ -403,6 +411,20 @@ def required_spec(study: optuna.Study, data: Any = None) -> StudySpec:
     return spec
 
 
+def study_metric(study: optuna.Study) -> MetricName:
+    """Return what the values of ``study`` are: of every older study the relative MSE."""
+    spec = StudySpec.stored(study)
+    return OBJECTIVE_NAME if spec is None else spec.metric
+
+
+def format_value(value: float, metric: MetricName, digits: int, sign: str = "-") -> str:
+    """Write a trial's value: a relative MSE with so many decimals, any other with so many digits.
+
+    ``sign`` is "+" for one that is always shown.
+    """
+    return f"{value:{sign}.{digits}{'f' if metric == OBJECTIVE_NAME else 'g'}}"
+
+
 def study_series(study: optuna.Study, where: Any = None, **reading: Any) -> "TimeSeries":
     """Load the data of ``study``.
 
@@ -432,6 +454,7 @@ study_prices = study_series
 def _compared(spec: StudySpec) -> dict[str, Any]:
     """Return what must be the same for a study to go on: versions and names need not."""
     document = spec.model_dump(exclude={"versions"})
+    document["metric"] = spec.metric
     free = ("name", "source", "calendar", "unit", "step", "reading")
     document["prices"] = {k: value for k, value in spec.prices if k not in free}
     document["prices"] |= {key: spec.prices.reading.get(key) for key in _CALENDAR}
@@ -442,7 +465,7 @@ def store_spec(study: optuna.Study, spec: StudySpec) -> None:
     """Store ``spec`` in a new study, and name its objective for the dashboard."""
     study.set_user_attr(_ATTRIBUTE, spec.model_dump(mode="json", exclude_none=True))
     with warnings.catch_warnings(action="ignore", category=ExperimentalWarning):
-        study.set_metric_names([OBJECTIVE_NAME])
+        study.set_metric_names([spec.metric])
 
 
 def _differences(

@@ -64,7 +64,7 @@ def stored_number(trial: FrozenTrial, name: str) -> float | None:
 
 
 def fold_values(trial: FrozenTrial) -> list[float]:
-    """Return the value of each fold that ``trial`` was trained on; none where there was one."""
+    """Return the relative MSE of each fold that ``trial`` was trained on; none where one was."""
     values: list[float] = []
     while (value := stored_number(trial, f"{OBJECTIVE_NAME}_fold_{len(values) + 1}")) is not None:
         values.append(value)

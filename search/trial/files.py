@@ -8,14 +8,15 @@ import pandas as pd
 from optuna.trial import Trial
 
 from foretune.datasets.splits import DevelopmentData
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecasts.intervals import adaptive_widths, running_volatility
-from foretune.models.forecasts.metrics import Assessment, validation_growth
+from foretune.models.forecasts.metrics import METRICS, Assessment, validation_growth
 from foretune.models.training.results import EpochResult
 from foretune.search.figures.deferred import recipe
 from foretune.search.figures.forecasts import ForecastWindow, Label
 from foretune.search.storage.artifacts import save_artifacts
 from foretune.search.study.losses import LOSSES_BY_ORIGIN
+from foretune.search.study.spec import OBJECTIVE_NAME, format_value
 
 CONFIG = "config.toml"
 FORECASTS = "forecasts.png"
@@ -30,14 +31,18 @@ def save_trial_files(
     best: Sequence[EpochResult],
     folds: Sequence[DevelopmentData],
     assessment: Assessment,
+    metric: MetricName = OBJECTIVE_NAME,
 ) -> None:
     """Store the files of a running trial, all of them in one transaction.
 
-    ``history`` holds every epoch of each fold, ``best`` the best one with its forecasts.
+    ``history`` holds every epoch of each fold, ``best`` the best one with its forecasts, and
+    ``metric`` is what a trial's value is.
     """
-    title = (
-        f"trial {trial.number}: relative MSE {assessment.metrics.relative_mse:.4f} on validation"
-    )
+    label, value = METRICS[metric].label, format_value(assessment.metrics.of(metric), metric, 4)
+    title = f"trial {trial.number}: {label} {value} on validation"
+    curves: dict[str, Any] = {"title": title, "folds": _curves(history, best)}
+    if metric != OBJECTIVE_NAME:
+        curves |= {"label": label, "persistence": assessment.persistence}
     save_artifacts(
         trial.storage,
         trial,
@@ -47,7 +52,7 @@ def save_trial_files(
             ERRORS_BY_STEP: errors_by_step(assessment).to_csv(index=False),
             LOSSES_BY_ORIGIN: losses_by_origin(assessment, folds).to_csv(index=False),
             FORECASTS: recipe("forecasts", title=title, window=_window(best, folds).to_json()),
-            LEARNING_CURVE: recipe("learning curve", title=title, folds=_curves(history, best)),
+            LEARNING_CURVE: recipe("learning curve", **curves),
         },
     )
 
@@ -81,7 +86,7 @@ def _curves(
         {
             "fold": fold + 1,
             "epochs": [result.epoch for result in history[fold]],
-            "values": [result.relative_mse for result in history[fold]],
+            "values": [result.value for result in history[fold]],
             "losses": [result.train_loss for result in history[fold]],
             "best": chosen.epoch,
         }

@@ -6,6 +6,7 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from foretune.datasets.splits import DevelopmentData
+from foretune.models.config import MetricName
 from foretune.models.training.results import NonFiniteLossError
 from foretune.models.training.tasks import Budget, DataRef, Missing, advance
 from foretune.search.space.space import SearchSpace
@@ -17,7 +18,7 @@ CHUNK_SECONDS = 0.25
 
 
 class Objective:
-    """Trains the config that a trial suggests; its value is the best epoch's relative MSE.
+    """Trains the config that a trial suggests; its value is the best epoch's metric on validation.
 
     It is a plain Optuna objective: ``study.optimize(Objective(space, data), n_trials=20,
     catch=NonFiniteLossError)`` needs nothing else of foretune. Every epoch's validation value is
@@ -31,6 +32,7 @@ class Objective:
         space: where configs come from.
         data: training and validation rows, or those of each fold; the test rows are not among
             them.
+        metric: what a trial's value is.
         on_epoch: called after every epoch, for progress.
         snapshot_seconds: a trial that takes longer keeps a snapshot in the study's database
             every this many seconds; a trial that repeats this one continues from it.
@@ -42,6 +44,7 @@ class Objective:
         space: SearchSpace,
         data: DevelopmentData | Sequence[DevelopmentData],
         *,
+        metric: MetricName = "relative_mse",
         on_epoch: OnEpoch | None = None,
         snapshot_seconds: float = SNAPSHOT_SECONDS,
         checkpoint_seconds: float | None = None,
@@ -49,6 +52,7 @@ class Objective:
         self._space = space
         self._folds = (data,) if isinstance(data, DevelopmentData) else tuple(data)
         self._data = DataRef.of(self._folds)
+        self._metric: MetricName = metric
         self._on_epoch = on_epoch
         self._snapshot_seconds = (
             snapshot_seconds if checkpoint_seconds is None else checkpoint_seconds
@@ -61,6 +65,7 @@ class Objective:
             trial,
             self._space.suggest(trial),
             self._folds,
+            metric=self._metric,
             snapshot_seconds=self._snapshot_seconds,
         )
         budget = Budget(seconds=CHUNK_SECONDS)

@@ -9,7 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from foretune.datasets.splits import DevelopmentData
-from foretune.models.config import TrialConfig
+from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecasts.metrics import assess_folds
 from foretune.models.training.results import EpochResult, FoldResults, mean_over_folds
 from foretune.models.training.tasks import Progress, TaskState
@@ -46,6 +46,7 @@ class TrialRecord:
         config: what it trains.
         folds: training and validation rows of each fold.
         shared_epoch: whether the folds share one best epoch; in version 0.1 they did not.
+        metric: what its value is.
         snapshot_seconds: between two snapshots, and before the first.
     """
 
@@ -56,11 +57,12 @@ class TrialRecord:
         folds: Sequence[DevelopmentData],
         *,
         shared_epoch: bool = True,
+        metric: MetricName = OBJECTIVE_NAME,
         snapshot_seconds: float = SNAPSHOT_SECONDS,
     ) -> None:
         self.trial = trial
         self.config = config
-        self.state = TaskState(config=config, shared_epoch=shared_epoch)
+        self.state = TaskState(config=config, shared_epoch=shared_epoch, metric=metric)
         self._folds = folds
         self._best: dict[int, EpochResult] = {}
         self._history: dict[int, list[EpochResult]] = defaultdict(list)
@@ -142,6 +144,8 @@ class TrialRecord:
             "cache_hits": int(self._measured["cache_hits"]),
             "device": ", then ".join(self._devices) or "none",
         } | self._error
+        if self.state.metric != OBJECTIVE_NAME:
+            attributes["metric"] = self.state.metric
         if self._best:
             attributes |= self._store_files(list(self._best.values()))
         set_trial_attrs(self.trial.storage, trial_id(self.trial), attributes)
@@ -181,7 +185,7 @@ class TrialRecord:
             history.append(result.without_arrays())
             if result.is_best:
                 self._best[fold] = result
-        self._report_value(results.relative_mse, results.epoch)
+        self._report_value(results.value, results.epoch)
         # After the last epoch there is nothing left to save by pruning. What an interrupted trial
         # trains again has been asked before.
         asked = results.epoch < max(self._reported)
@@ -195,7 +199,9 @@ class TrialRecord:
 
     def _store_files(self, best: list[EpochResult]) -> dict[str, float]:
         """Store the trial's files; returns the numbers to store beside them."""
-        assessment = assess_folds(self._folds, [result.forecasts for result in best])
+        metric = self.state.metric
+        forecasts = [result.forecasts for result in best]
+        assessment = assess_folds(self._folds, forecasts, metric=metric)
         latest = best[-1]  # of the fold that trained on most rows
         numbers = {
             "parameters": self._parameters,
@@ -210,11 +216,13 @@ class TrialRecord:
         if len(self._folds) > 1:
             values = (result.relative_mse for result in best)
             numbers |= {f"relative_mse_fold_{n}": value for n, value in enumerate(values, 1)}
-        save_trial_files(self.trial, self.config, self._history, best, self._folds, assessment)
+        save_trial_files(
+            self.trial, self.config, self._history, best, self._folds, assessment, metric
+        )
         for name, value in numbers.items():
             if isinstance(value, float) and not name.startswith(OBJECTIVE_NAME):
                 numbers[name] = float(f"{value:.6g}")  # what a reader of a table can take in
-        return numbers
+        return numbers if metric == OBJECTIVE_NAME else numbers | {metric: self.value}
 
 
 def _reported_by(histories: Sequence[Sequence[EpochResult]]) -> dict[int, float]:
@@ -224,7 +232,7 @@ def _reported_by(histories: Sequence[Sequence[EpochResult]]) -> dict[int, float]
         at = [
             next(
                 (result for result in history if result.epoch == epoch),
-                min(history, key=lambda result: result.relative_mse),
+                min(history, key=lambda result: result.value),
             )
             for history in histories
         ]

@@ -10,6 +10,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import Trial
 
@@ -111,13 +112,17 @@ def _fold(
         finished=fold["finished"],
         arrays={n.removeprefix(state): a for n, a in arrays.items() if n.startswith(state)},
     )
-    history = [
-        EpochResult(**numbers, forecasts=NO_FORECASTS, params={}) for numbers in fold["history"]
-    ]
+    history = [_result(numbers, NO_FORECASTS) for numbers in fold["history"]]
     forecasts = arrays[f"{prefix}forecasts"]
     forecasts = forecasts.reshape(-1, *forecasts.shape[-2:])
-    best = EpochResult(**fold["best"], forecasts=forecasts, params={})
+    best = _result(fold["best"], forecasts)
     return FoldProgress(snapshot, best.without_arrays()), history, best
+
+
+def _result(numbers: dict[str, Any], forecasts: NDArray[np.float64]) -> EpochResult:
+    """Return an epoch; an older snapshot knows no value but the relative MSE."""
+    numbers = {"value": numbers["relative_mse"]} | numbers
+    return EpochResult(**numbers, forecasts=forecasts, params={})
 
 
 def save_snapshot(trial: Trial, snapshot: TrialSnapshot) -> None:

@@ -171,14 +171,16 @@ def read(name: str, pmdarima: Path | None) -> TimeSeries:
 
 
 def future_columns(series: TimeSeries, train_stop: int) -> Array:
-    """Return future covariates as numbers [N, F], scaled by the training part."""
+    """Return future covariates [N, F]: numbers as z-scores, texts as a 0 or 1 for each of them."""
     if not series.future:
         return np.empty((len(series), 0))
-    table = pd.get_dummies(pd.DataFrame(dict(series.future)), dtype=float)[: len(series)]
-    train = table[:train_stop]
-    scale = train.std(ddof=0).replace(0.0, 1.0)
-    scaled: Array = ((table - train.mean()) / scale).to_numpy()
-    return scaled
+    table = pd.DataFrame(dict(series.future))[: len(series)]
+    numbers = table.select_dtypes("number")
+    train = numbers[:train_stop]
+    scaled = (numbers - train.mean()) / train.std(ddof=0).replace(0.0, 1.0)
+    texts = pd.get_dummies(table.drop(columns=numbers.columns), dtype=float)
+    columns: Array = pd.concat([scaled, texts], axis=1).to_numpy()
+    return columns
 
 
 def scaled_levels(series: TimeSeries, train_stop: int) -> Array:

@@ -34,6 +34,9 @@ QUIET = {
 CONTEXT = 150
 SAMPLES = 6
 
+# No sample is begun after so many seconds of AutoLSTM's search.
+TIME_BUDGET = 480
+
 # Horizons in the longest context that AutoLSTM may choose.
 LONGEST = 64
 
@@ -52,6 +55,7 @@ def auto_lstm(
         config=lambda trial: default(trial) | own,
         search_alg=optuna.samplers.TPESampler(seed=0),
         num_samples=samples,
+        time_budget=TIME_BUDGET,
         backend="optuna",
     )
 
@@ -113,8 +117,13 @@ def main() -> None:
     np.save(arguments.out, forecasts)
     chosen = {}
     if arguments.model == "AutoLSTM":
-        best = forecaster.models[0].results.best_trial
-        chosen = {"params": best.params, "validation_error": best.value}
+        search = forecaster.models[0].results
+        best = search.best_trial
+        chosen = {
+            "samples": len(search.trials),
+            "params": best.params,
+            "validation_error": best.value,
+        }
     print(json.dumps(chosen))
 
 

@@ -14,7 +14,13 @@ import pytest
 
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.series import TimeSeries
-from foretune.datasets.sources.load import Reading, as_series, load_series_of, what_was_read
+from foretune.datasets.sources.load import (
+    Reading,
+    as_newer_series,
+    as_series,
+    load_series_of,
+    what_was_read,
+)
 from foretune.datasets.sources.readers import read_prices, read_series
 from foretune.datasets.sources.samples import ar1, load_sample
 
@@ -368,3 +374,38 @@ def test_packed_files_have_the_name_of_what_is_in_them(write: Callable[..., str]
     series = as_series(write(gzip.compress(csv_of().encode()), "load.csv.gz"))
     assert isinstance(series, TimeSeries)
     assert (series.name, series.source) == ("load", "load.csv.gz")
+
+
+# Newer rows of a known series
+
+
+@pytest.mark.filterwarnings("ignore::foretune.datasets.common.errors.DataWarning")
+def test_newer_rows_are_read_with_the_known_target_and_covariates(
+    write: Callable[..., str],
+) -> None:
+    wide = frame(wind=LOAD + 1, tide=LOAD + 2, other=LOAD + 3)
+    known = as_series(wide[:40], "load", past=["tide"], future=["wind"])
+    wide.to_csv(write("", "wide.csv"), index=False)
+    for data in (wide, "wide.csv", as_series(wide, "load", past=["tide"], future=["wind"])):
+        newer = as_newer_series(data, known)
+        assert (newer.target_name, len(newer)) == ("load", 48)
+        assert newer.past["tide"].tolist() == (LOAD + 2).tolist()
+        assert newer.future["wind"].tolist() == (LOAD + 1).tolist()
+    # What is given counts, and words and prices bring their own.
+    assert list(as_newer_series(wide, known, future=["other"]).future) == ["other"]
+    bikes = load_sample("bikes")
+    assert list(as_newer_series("bikes", bikes[:100]).future) == list(bikes.future)
+    prices = ar1(60)
+    table = pd.DataFrame(
+        {name: getattr(prices, name) for name in ("open", "high", "low", "close")},
+        index=pd.DatetimeIndex(prices.dates, name="date"),
+    )
+    for data in (table, prices, table["close"].to_frame().assign(wind=1.0)):
+        if data is table or data is prices:
+            newer = as_newer_series(data, prices.series("mid"))
+            assert (newer.target_name, list(newer.past)) == ("mid price", ["close"])
+        else:
+            with pytest.raises(DataError, match="'mid price' must be a column"):
+                as_newer_series(data, prices.series("mid"))
+    with pytest.raises(DataError, match="no column 'tide'|'tide' must be a column"):
+        as_newer_series(wide.drop(columns="tide"), known)

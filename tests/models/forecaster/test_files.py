@@ -207,6 +207,29 @@ def test_a_forecaster_of_format_1_forecasts_what_it_did(
     assert bits(Forecaster.load(of_format_1)) == bits(other)
 
 
+@pytest.fixture
+def of_format_2(tmp_path: Path) -> Path:
+    """A forecaster that the code before covariates saved, and what it forecast."""
+    with tarfile.open(Path(__file__).with_name("format2.tar.gz")) as tar:
+        tar.extractall(tmp_path, filter="data")
+    return tmp_path / "model"
+
+
+def test_a_forecaster_from_before_covariates_forecasts_what_it_did(of_format_2: Path) -> None:
+    loaded = Forecaster.load(of_format_2)
+    then = json.loads((of_format_2 / "../forecast.json").read_text())
+    for rows, ours in (("300", loaded), ("333", loaded.with_data(ar1(333)))):
+        ahead = ours.forecast()
+        for name, values in then[rows].items():
+            np.testing.assert_allclose(ahead[name], values, rtol=1e-6)
+    loaded.save(of_format_2)
+    assert bits(Forecaster.load(of_format_2)) == bits(loaded)
+    # What has no covariates and no regression says nothing of them.
+    assert not {"encoding", "skip"} & tomllib.loads(
+        (of_format_2 / "forecaster.toml").read_text()
+    ).keys()
+
+
 # Damage
 
 
@@ -337,6 +360,9 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("format", 4, "format must be 1 or 2, but got 4"),
     ("format", "1", "format must be 1 or 2"),
     ("config.unroll_length", 4000, "config.unroll_length must be at most "),
+    ("config.warm_up", 300, "config.warm_up must be at most 299, what the 300 known rows give"),
+    ("config.segment_length", 5, "must hold the weights that config asks for, but differs in he"),
+    ("config.head", "direct", "must hold the weights that config asks for, but differs in ahead_"),
     ("horizon", 0, "horizon must be greater than or equal to 1"),
     ("horizon", 6, "intervals.widths must hold one width for each of horizon's 6 steps"),
     ("horizn", 5, "unknown key 'horizn'"),

@@ -18,6 +18,7 @@ from foretune.datasets.calendar import infer_calendar
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.history import History
 from foretune.datasets.series import TimeSeries
+from foretune.datasets.splits import split_without_test
 from foretune.models import Forecaster, TrialConfig
 from foretune.models.forecaster.arrays import decode_arrays, encode_arrays
 from foretune.models.forecasts.intervals import adaptive_widths, running_volatility
@@ -211,32 +212,32 @@ def test_calendar_features_alone_need_nothing_from_the_user() -> None:
 
 @pytest.mark.parametrize("refit", [True, False])
 def test_the_ridge_is_fitted_to_the_rows_that_train(refit: bool) -> None:
-    config = DIRECT.replace(past_covariates=False, future_covariates=False)
-    ours = Forecaster.train(config, make(), horizon=HORIZON, refit=refit)
+    ours = Forecaster.train(DIRECT, make(), horizon=HORIZON, refit=refit)
     assert ours.skip is not None
     (ridge,) = ours.skip.ridges
-    stop = ROWS if refit else 147
-    plain = fit_ridge(
-        TARGET[:ROWS], train_stop=stop, horizon=HORIZON, lags=ridge.lags, penalty=ridge.penalty
-    )
-    np.testing.assert_allclose(ridge.weights, plain.weights, rtol=1e-9)
-    np.testing.assert_allclose(ridge.intercept, plain.intercept, rtol=1e-9)
-    split = dataclasses.replace(
-        make_split(), train_stop=147, validation_start=151, validation_stop=ROWS
-    )
-    (chosen,) = choose_ridge(TARGET[:ROWS], [split])
+    covariates = ours.encoding.encode(make())
+    beside = {"past": covariates.past[0], "future": covariates.future[0]}
+    split = split_without_test(ROWS, horizon=HORIZON, history=6)
+    (chosen,) = choose_ridge(TARGET[:ROWS], [split], **beside)
     assert (ridge.lags, ridge.penalty) == (chosen.lags, chosen.penalty)
-
-
-def make_split() -> Any:
-    from foretune.datasets.splits import split_without_test
-
-    return split_without_test(ROWS, horizon=HORIZON, history=6)
+    expected = chosen
+    if refit:
+        expected = fit_ridge(
+            TARGET[:ROWS],
+            train_stop=ROWS,
+            horizon=HORIZON,
+            lags=ridge.lags,
+            penalty=ridge.penalty,
+            **beside,
+        )
+    np.testing.assert_allclose(ridge.weights, expected.weights, rtol=1e-9)
+    np.testing.assert_allclose(ridge.intercept, expected.intercept, rtol=1e-9)
+    assert not np.allclose(ridge.weights, chosen.weights) == refit
 
 
 def test_where_no_epoch_is_better_the_ridge_alone_forecasts(tmp_path: Path) -> None:
-    # One step that is far too long: epoch 0 stays the best.
-    wild = DIRECT.replace(optimizer="sgd_momentum", learning_rate=10.0, steps_per_epoch=1)
+    # Steps that are far too long: epoch 0 stays the best.
+    wild = DIRECT.replace(learning_rate=10.0)
     series = make(beyond=HORIZON)
     ours = Forecaster.train(wild, series, horizon=HORIZON)
     assert ours.training.epochs == 0
@@ -280,17 +281,11 @@ def test_newer_rows_are_read_with_the_columns_that_the_model_needs(
         assert moved.history.series.beyond == HORIZON
     with pytest.raises(DataError, match="'sky' must be a column, and the columns are"):
         direct.with_data(frame.drop(columns="sky"))
+    with pytest.raises(DataError, match="must have the covariates known of site, but lacks load"):
+        direct.with_data(make(ROWS + 1, past={}))
     # Rows that come bit by bit are as all at once.
     by_bits = direct.with_data(make(ROWS + 7)).with_data(make(ROWS + 8, 2)).with_data(newer)
     assert bits(by_bits) == bits(expected)
-
-
-def test_the_samples_own_covariates_are_found(direct: Forecaster) -> None:
-    # A series that is one has its covariates, whatever it is read as.
-    with pytest.raises(DataError, match="must reach from 2024-03-09 07:00:00"):
-        direct.with_data("bikes")
-    with pytest.raises(DataError, match="must have the covariates known of site, but lacks"):
-        direct.with_data(make(ROWS + 1, past={}))
 
 
 def test_outcomes_move_the_widths_as_far_as_their_forecasts_had_covariates(
@@ -438,7 +433,7 @@ def test_arrays_that_cannot_be_right_are_named(
         ("skip.lags", 0, "skip.lags must be greater than or equal to 1"),
         ("skip.lags", 1000, "must hold skip.weights, finite numbers ["),
         ("skip.penalty", 0.0, "skip.penalty must be greater than 0"),
-        ("encoding", None, "differs in history.future.0"),
+        ("encoding", None, "must hold skip.weights, finite numbers ["),
         ("config.past_covariates", False, "encoding must hold nothing but the groups"),
         ("encoding.calendar", ["hour"], "encoding must hold nothing but the groups"),
         ("encoding.past.0.std", -1.0, "encoding must have each name once, and std of at least 0"),

@@ -17,7 +17,14 @@ from foretune.datasets.common.errors import DataError
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.splits import Split, chronological_split, development_folds
 from foretune.datasets.transforms import ErrorSpace
-from foretune.models.forecasts.metrics import assess, assess_folds, seasonal_naive_error
+from foretune.models.config import MetricName
+from foretune.models.forecasts.metrics import (
+    METRICS,
+    Outcomes,
+    assess,
+    assess_folds,
+    seasonal_naive_error,
+)
 
 Array = NDArray[np.float64]
 
@@ -98,6 +105,86 @@ def test_two_folds_by_hand() -> None:
     assert (metrics.directional_low, metrics.directional_high) == pytest.approx(
         wilsons_interval(4, 5), rel=1e-9
     )
+
+
+VALUES = ErrorSpace(name="value", unit=2.0)
+
+# Two series in one fold. Errors 1 -1 | 0 2 and 0 0 | 4 0; moves 2 2 | 0 2 and 4 0 | 2 4.
+MOVES = np.array([[[2.0, 2.0], [0.0, 2.0]], [[4.0, 0.0], [2.0, 4.0]]])
+MADE = MOVES + np.array([[[1.0, -1.0], [0.0, 2.0]], [[0.0, 0.0], [4.0, 0.0]]])
+# The values at the origins, of a series in units of 2: 10 14 12 | 1 1 5 and 3 11 3 | 5 9 13 came.
+AT = np.array([[10.0, 1.0], [3.0, 5.0]])
+
+
+@pytest.mark.parametrize(
+    ("metric", "by_series_and_origin"),
+    [
+        # Squares 1 1 | 0 4 by 12 / 4 of persistence, and 0 0 | 16 0 by 36 / 4.
+        ("relative_mse", [[1 / 3, 2 / 3], [0, 8 / 9]]),
+        ("mse", [[1, 2], [0, 8]]),
+        ("mae", [[1, 1], [0, 2]]),
+        # In units of 0.5 and 4.
+        ("mase", [[2, 2], [0, 0.5]]),
+        # 16 12 | 1 9 were forecast where 14 14 | 1 5 came, and 11 3 | 17 13 where 11 3 | 9 13.
+        ("smape", [[200 * (2 / 30 + 2 / 26) / 2, 200 * (4 / 14) / 2], [0, 200 * (8 / 26) / 2]]),
+    ],
+)
+def test_every_metric_of_two_series_by_hand(
+    metric: MetricName, by_series_and_origin: list[list[float]]
+) -> None:
+    came = Outcomes(actual=MOVES, now=AT, units=[0.5, 4.0], spaces=[VALUES, VALUES])
+    by_origin = np.mean(by_series_and_origin, axis=0)
+    np.testing.assert_allclose(METRICS[metric].by_origin(MADE, came), by_origin, rtol=1e-14)
+    value = METRICS[metric].value(MADE, came)
+    assert value == pytest.approx(by_origin.mean(), rel=1e-14)
+    found = assess(
+        [MADE],
+        [MOVES],
+        now=[AT],
+        units=[0.5, 4.0],
+        overlap=1,
+        spaces=[VALUES, VALUES],
+        metric=metric,
+    )
+    assert found.metrics.of(metric) == value
+
+
+@pytest.mark.parametrize(
+    ("metric", "losses", "persistence"),
+    [
+        # Squares by origin 0.5 2 2.5 | 0.25 1 2 where persistence has 1 10 1 | 1 1 1.
+        ("mse", [0.5, 2.0, 2.5, 0.25, 1.0, 2.0], [1.0, 10.0, 1.0, 1.0, 1.0, 1.0]),
+        # Absolute 0.5 1 1.5 | 0.5 1 1 where persistence has 1 3 1 | 1 1 1.
+        ("mae", [0.5, 1.0, 1.5, 0.5, 1.0, 1.0], [1.0, 3.0, 1.0, 1.0, 1.0, 1.0]),
+        ("mase", [0.5, 1.0, 1.5, 0.5, 1.0, 1.0], [1.0, 3.0, 1.0, 1.0, 1.0, 1.0]),
+        (
+            "smape",
+            [
+                *(percent(1) / 2, percent(2) / 2, (percent(1) + percent(2)) / 2),
+                *(percent(0.5), percent(1), percent(2) / 2),
+            ],
+            [percent(1), (percent(2) + percent(4)) / 2, *[percent(1)] * 4],
+        ),
+    ],
+)
+def test_losses_of_a_metric_are_its_errors_in_units_of_persistences(
+    metric: MetricName, losses: list[float], persistence: list[float]
+) -> None:
+    found = assess(
+        [FORECAST, OTHER_FORECAST],
+        [ACTUAL, OTHER_ACTUAL],
+        now=[NOW, NOW],
+        units=[0.25],
+        overlap=1,
+        metric=metric,
+    )
+    unit = np.mean(persistence)
+    np.testing.assert_allclose(found.losses, np.array(losses) / unit, rtol=1e-14)
+    np.testing.assert_allclose(found.persistence_losses, persistence / unit, rtol=1e-14)
+    assert found.persistence == pytest.approx(unit * (4 if metric == "mase" else 1), rel=1e-14)
+    # So their mean is the metric, relative to persistence's.
+    of_metric = found.metrics.of(metric) / found.persistence
+    assert found.losses.mean() == pytest.approx(of_metric, rel=1e-14)
 
 
 def test_persistence_is_one_and_has_no_direction() -> None:

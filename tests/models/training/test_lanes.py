@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from foretune.models.forecasts.metrics import validation_growth
 from foretune.models.runtime.compile import compile_count
 from foretune.models.training.lanes import Lanes
 from foretune.models.training.loop import fit
@@ -64,7 +65,7 @@ def test_a_refilled_lane_starts_anew_and_disturbs_nobody(small: SimpleNamespace)
     lanes = start([first, second], small)
     lanes.epoch([0, 1])
     before = compile_count()
-    lanes.refill(1, TaskState(config=third), small.data)
+    lanes.refill(1, TaskState(config=third, metric="mae"), small.data)
     outcomes = lanes.epoch([0, 1])
     assert compile_count() == before
     *_, expected = (r for r in fit(first, small.data) if r.epoch <= 2)
@@ -72,6 +73,9 @@ def test_a_refilled_lane_starts_anew_and_disturbs_nobody(small: SimpleNamespace)
     same(*outcomes[0].folds, expected)
     assert isinstance(outcomes[1], FoldResults)
     same(*outcomes[1].folds, next(fit(third, small.data)))
+    errors = outcomes[1].folds[0].forecasts - validation_growth(small.data)
+    assert outcomes[1].value == np.abs(errors).mean()
+    assert outcomes[0].value == outcomes[0].relative_mse
 
 
 def test_a_lane_that_blows_up_ends_alone(small: SimpleNamespace) -> None:

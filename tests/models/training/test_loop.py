@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from foretune.datasets.common.errors import DataError
+from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.sources.samples import random_walk
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.predict import WindowOptions
@@ -407,6 +407,33 @@ def test_validation_values_alone_decide_rates_best_epoch_and_end(
     assert getattr(marked[-1], criterion) == min(values)
     assert results[-1].learning_rate < config.learning_rate
     assert results[0].is_best
+
+
+@pytest.mark.parametrize("metric", ["relative_mse", "mse", "mae", "mase", "smape", "half_mse"])
+def test_an_epochs_value_is_the_metric_that_decides(metric: Any, small: SimpleNamespace) -> None:
+    (result, *_) = fit(small.config, small.data, metric=metric)
+    split, logs = small.data.split, np.log(small.data.values[0])
+    origins = split.validation_origins[:, None]
+    actual = logs[origins + np.arange(1, split.horizon + 1)] - logs[origins]
+    errors = result.forecasts[0] - actual
+    f, a = np.exp(result.forecasts[0]), np.exp(actual)
+    expected = {
+        "relative_mse": np.mean(errors**2) / np.mean(actual**2),
+        "mse": np.mean(errors**2),
+        "mae": np.mean(np.abs(errors)),
+        "mase": np.mean(np.abs(errors)) / np.mean(np.abs(np.diff(logs[: split.validation_start]))),
+        "smape": 200 * np.mean(np.abs(f - a) / (f + a)),
+        "half_mse": result.half_mse,
+    }
+    assert result.value == pytest.approx(expected[metric], rel=1e-12)
+    assert result.relative_mse == pytest.approx(expected["relative_mse"], rel=1e-12)
+
+
+def test_an_unknown_metric_is_refused(small: SimpleNamespace) -> None:
+    unknown: Any = "mad"
+    said = "metric must be one of relative_mse, mse, mae, mase, smape, but got 'mad'"
+    with pytest.raises(ConfigError, match=said):
+        fit(small.config, small.data, metric=unknown)
 
 
 def test_the_learning_rate_of_an_epoch_is_the_one_it_reports(small: SimpleNamespace) -> None:

@@ -105,6 +105,7 @@ def test_workers_lanes_and_cache_are_options(run: Run, tmp_path: Path) -> None:
         (("run", "--study", "s", "--trials", "0"), "Invalid value for '--trials': 0"),
         (("run", "--study", "s", "--trials", "many"), "'many' is not a valid integer"),
         (("run", "--study", "s", "--seed", "-1"), "Invalid value for '--seed'"),
+        (("run", "--study", "s", "--metric", "mad"), "metric must be 'relative_mse', 'mse', 'mae'"),
         (("run", "--study", "a/b"), "study name must be"),
         (("run", "--study", "s", "--prices", "nowhere.csv"), "nowhere.csv"),
         (("run", "--study", "s", "--prices", "space.toml"), "space.toml"),
@@ -131,6 +132,34 @@ def test_mistakes_end_with_two_and_one_line(
     assert message in err
     assert err.count("\n") == 1
     assert {p.name for p in tmp_path.iterdir()} - before <= {"foretune.db"}
+
+
+def test_a_metric_is_chosen_once_and_named_from_run_to_fit(run: Run) -> None:
+    options = (*SMALL, "--epochs", "2", "--out", "out", "--workers", "1")
+    code, out, err = run("run", *options, "--trials", "2", "--metric", "mae")
+    assert code == 0, err
+    table = trials_of("out")
+    best = tomllib.loads(Path("out/best.toml").read_text())["result"]
+    assert (best["metric"], best["value"]) == ("mae", table["value"].min())
+    assert list(table["value"]) == list(table["mae"])
+    first = table.iloc[0]
+    assert f"trial 0 complete: mae {first['mae']:.4g} at epoch" in err
+    assert "its mae (validation)" in out
+    assert "has MAE" in out
+    code, out, _ = run("status", "--study", "s")
+    assert code == 0
+    assert f"best mae        │ {best['value']:.6g} (trial {best['trial']})" in out
+    code, _, err = run("run", *options, "--trials", "3", "--metric", "mse")
+    assert code == 2
+    assert "metric is 'mae' there, but got 'mse'" in err
+    assert err.count("\n") == 1
+    code, out, err = run("fit", "out/best.toml", "--prices", "acme.csv", "--out", "model")
+    assert code == 0, err
+    assert f"epoch {best['best_epoch']}: mae {best['value']}, as in the study" in " ".join(
+        out.split()
+    )
+    assert f", mae {best['value']:.4g}" in err
+    assert tomllib.loads(Path("model/forecaster.toml").read_text())["training"]["metric"] == "mae"
 
 
 def test_best_of_a_study_without_a_complete_trial(run: Run) -> None:

@@ -3,11 +3,13 @@
 import io
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from foretune.search.figures.deferred import DrawnArtifacts, recipe
+from foretune.search.figures.deferred import DrawnArtifacts, _learning_curve, recipe
+from foretune.search.figures.style import page_figure
 from foretune.search.storage.artifact_store import artifact_store
 from foretune.search.storage.artifacts import load_artifact, save_artifacts
 
@@ -35,3 +37,17 @@ def test_a_dashboards_store_draws_what_is_stored_as_a_recipe() -> None:
     store.remove(table)
     with pytest.raises(ArtifactNotFound):
         store.open_reader(table)
+
+
+def test_a_learning_curve_names_its_metric_and_draws_its_persistence() -> None:
+    more: dict[str, Any]
+    for more, label, persistence in (
+        ({}, "relative MSE", 1.0),
+        ({"label": "MAE", "persistence": 0.3}, "MAE", 0.3),
+    ):
+        figure = page_figure(4.2)
+        _learning_curve(figure, title="t", folds=[CURVE], **more)
+        left, _ = figure.axes
+        assert left.get_ylabel().startswith(f"validation {label}\n")
+        (dotted,) = [line for line in left.lines if line.get_linestyle() == ":"]
+        assert list(np.unique(dotted.get_ydata())) == [persistence]

@@ -124,6 +124,22 @@ def test_losses_of_any_unit_are_shown_by_their_digits() -> None:
     )
 
 
+def test_another_metric_is_named_with_its_digits() -> None:
+    own = {"score": "mae", "value": 0.0123456, "benchmark_value": 12.3456}
+    assert str(judged(0.41, **own)).endswith(f"has MAE 0.01235 against 12.35. {SEALED}")
+    test = replace(outcome(0.95, 0.003, drift=1.23456), score="mae", scores=(1.5, 1.25))
+    found = judged(0.01, test=test, **own)
+    assert str(found).startswith(
+        "On the opened test trial 7 beats ridge on lags, the best baseline on validation: MAE 1.5 "
+        "against 1.25 (p = 0.003). There drift is ahead of it with 1.235. On validation some trial"
+    )
+    document = found.document()
+    assert (document["mae"], document["benchmark_mae"]) == (0.0123456, 12.3456)
+    of_test = document["test"]
+    assert (of_test["mae"], of_test["benchmark_mae"]) == (1.5, 1.25)
+    assert (of_test["relative_mse"], of_test["benchmark_relative_mse"]) == (0.95, 0.97)
+
+
 def test_few_origins_are_mentioned() -> None:
     said = "With 4 validation origins that do not overlap, a small gain would go unnoticed."
     few, many, found = (

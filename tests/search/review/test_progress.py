@@ -14,6 +14,7 @@ FIRST_EPOCH = (
         EpochResult(
             epoch=1,
             train_loss=0.5,
+            value=0.9,
             relative_mse=0.9,
             persistence_mse=1.0,
             half_mse=0.5,
