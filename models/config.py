@@ -140,6 +140,13 @@ class TrialConfig(TomlModel):
         description="weight of the past in the moving average that smooths the training days; "
         "0 leaves them as they are",
     )
+    averaging: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="weights that forecast are a moving average over the steps, in which the past "
+        "has this weight; 0 is the last step's",
+    )
     label_offset: int = Field(
         default=1,
         ge=1,

@@ -260,7 +260,9 @@ def read_future(
         own = known.time.name if known.time.name in table.columns else None
         times = time_columns(table, time or own)
         columns = {
-            name: _covariate(table, name, decimal)[0] if values.dtype.kind == "f" else _text(table, name)
+            name: to_numbers(table, name, decimal=decimal)[0]
+            if values.dtype.kind == "f"
+            else _text(table, name)
             for name, values in known.future.items()
             if name in table.columns
         }

@@ -149,10 +149,11 @@ class SeriesDocument(StrictModel):
 class TrainingDocument(StrictModel):
     """What the weights come from.
 
-    They were trained for ``epochs`` epochs, 0 where the ridge regression alone was best, on the ``days`` rows of the series of that ``digest``
-    from ``first_date`` to ``last_date``; with ``refit``, the validation rows are among them.
-    ``relative_mse`` is the value of the chosen epoch on the rows of ``validation``, before the
-    refit. Where the epoch was chosen by another ``metric``, ``value`` is that.
+    They were trained for ``epochs`` epochs, 0 where the ridge regression alone was best, on the
+    ``days`` rows of the series of that ``digest`` from ``first_date`` to ``last_date``; with
+    ``refit``, the validation rows are among them. ``relative_mse`` is the value of the chosen epoch
+    on the rows of ``validation``, before the refit. Where the epoch was chosen by another
+    ``metric``, ``value`` is that.
     """
 
     digest: Digest

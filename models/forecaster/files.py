@@ -13,7 +13,6 @@ import re
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,7 +143,7 @@ def _read(folder: Path, document: ForecasterDocument) -> Stored:
 
 
 def _require_rows(place: Path, document: ForecasterDocument, stored: Stored) -> None:
-    """Refuse a config or a skip that reads more rows than are known."""
+    """Refuse a config that reads more rows than are known."""
     config, rows = document.config, len(stored.history)
     most = rows - document.scaling.fitted().lag
     if config.rows_read > most:
@@ -152,11 +151,6 @@ def _require_rows(place: Path, document: ForecasterDocument, stored: Stored) -> 
         raise ConfigError(
             f"{place}: config.{field} must be at most {most - most % config.segment_length}, what "
             f"the {rows} known rows give, but got {getattr(config, field)}"
-        )
-    if stored.skip is not None and stored.skip.history > rows:
-        raise ConfigError(
-            f"{place}: skip.lags must be at most {rows}, the known rows, but got "
-            f"{stored.skip.history}"
         )
 
 

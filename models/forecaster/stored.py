@@ -223,7 +223,7 @@ def _checked_history(place: Path, document: ForecasterDocument, arrays: Arrays) 
                 name=said.name, digest=said.digest, dates=time, values=values
             )
         else:
-            covariates = {
+            covariates: dict[str, Any] = {
                 group: _covariates(group, getattr(encoding, group), arrays) for group in GROUPS
             }
             history = _history(said, document.series, time, values, covariates)
@@ -243,7 +243,7 @@ def _history(
     about: SeriesDocument,
     time: NDArray[Any],
     values: NDArray[np.float64],
-    covariates: dict[str, dict[str, Any]],
+    covariates: dict[str, Any],
 ) -> History:
     """Return the known rows of format 2, validated as any series is."""
     if time.dtype != np.int64 or time.ndim != 1:

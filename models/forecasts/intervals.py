@@ -221,7 +221,7 @@ class Calibration:
 
         Args:
             levels: known values in the error space [N].
-            forecasts: changes forecast since each of :meth:`origins`, or the first O of them [O, H].
+            forecasts: changes forecast since each of :meth:`origins`, or the first ones [O, H].
             coverage: share of outcomes to cover.
         """
         count, horizon = self.errors.shape

@@ -96,11 +96,13 @@ def recursive_forecast(
         steps = jnp.arange(1, length + 1, dtype=origins.dtype)[:, None]
         rows = origins + segment * length + steps
         state, features = model.step(
-            state, read_forecast(architecture, data, origins, rows, forecast.T, until)
+            state, read_forecast(architecture, data, origins, rows, forecast, until)
         )
         return (state, output(features, segment + 1)), forecast
 
-    first = output(features[-1], 0)
+    # Of all steps, of which the last is used: XLA rounds a shorter product otherwise, and studies
+    # of the first version are replayed bit for bit.
+    first = output(features, 0)[-1]
     _, forecasts = jax.lax.scan(feed_back, (state, first), jnp.arange(count, dtype=origins.dtype))
     return jnp.moveaxis(forecasts, 0, 1).reshape(len(origins), count * length)[:, :horizon]
 

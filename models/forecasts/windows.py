@@ -101,17 +101,17 @@ def read_forecast(
         data: covariates; those that are not known ahead stay as they were at the origins.
         origins: the last known row of each window [B].
         rows: the rows of the segment [s, B].
-        values: their forecasts [s, B].
+        values: their forecasts [B, s].
         until: the last row [B] of which anything is known; in place of later ones it is read.
     """
-    parts = [segments(values[:, :, None], architecture.segment_length)]
+    parts = [values]
     if architecture.columns:
         flat, known = _flat(data), architecture.known
         held = jnp.broadcast_to(flat[origins, known:], (*rows.shape, architecture.columns - known))
         both = jnp.concatenate([flat[rows][..., :known], held], axis=-1)
-        parts.append(segments(both, architecture.segment_length))
-        parts.extend(_known_next(architecture, data, rows, until))
-    return jnp.concatenate(parts, axis=-1)[0]
+        parts.append(segments(both, architecture.segment_length)[0])
+        parts.extend(part[0] for part in _known_next(architecture, data, rows, until))
+    return jnp.concatenate(parts, axis=-1) if len(parts) > 1 else values
 
 
 def direct_forecast(

@@ -54,6 +54,13 @@ class TrainState(NamedTuple):
     optimizer_state: Any
     cursors: Array  # [B], indices into all series, one after another
     recurrent_state: StackState
+    # Moving average of the weights over the steps, which forecasts; None without averaging.
+    average: Params | None = None
+
+    @property
+    def forecasting(self) -> Params:
+        """The weights that forecast."""
+        return self.params if self.average is None else self.average
 
 
 class TrainingData(NamedTuple):
@@ -72,6 +79,7 @@ class Hyperparameters(NamedTuple):
     clip_norm: Array
     label_offset: Array
     carry_state: Array
+    averaging: Array
     options: WindowOptions
     steps: Array
     seed: Array
@@ -180,7 +188,11 @@ def train_step(
     updates, optimizer_state = rule.update(gradients, state.optimizer_state, state.params)
     updates = jax.tree.map(lambda u: -hyper.learning_rate * u, updates)
     params = optax.apply_updates(state.params, updates)
-    return state._replace(params=params, optimizer_state=optimizer_state), loss
+    average = state.average
+    if average is not None:
+        # Polyak and Juditsky (1992), with a memory that fades.
+        average = jax.tree.map(lambda a, p: a + (1 - hyper.averaging) * (p - a), average, params)
+    return state._replace(params=params, optimizer_state=optimizer_state, average=average), loss
 
 
 def one_epoch(
@@ -202,7 +214,7 @@ def one_epoch(
     state, total = jax.lax.fori_loop(0, hyper.steps, body, (state, jnp.float32(0)))
     forecasts = forecasts_of(
         program.architecture,
-        network(program.architecture, state.params),
+        network(program.architecture, state.forecasting),
         data.inputs,
         data.origins,
         hyper.options,

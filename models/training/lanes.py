@@ -122,7 +122,7 @@ class Lanes:
             self._runs[0].program, self._data, jax.device_put(stacked), self._state
         )
         losses_of, forecasts_of = np.asarray(losses), np.asarray(forecasts)
-        params = jax.tree.map(np.asarray, self._state.params)
+        params = jax.tree.map(np.asarray, self._state.forecasting)
         outcomes: list[FoldResults | NonFiniteLossError] = []
         for lane in places:
             # A copy: a best epoch that is kept must not keep the weights of every lane.

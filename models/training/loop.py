@@ -110,6 +110,7 @@ class TrainingRun:
             optimizer_state=initial_optimizer_state(config.optimizer, padded),
             cursors=cursors,
             recurrent_state=tuple((layer,) * CELLS[config.cell].states for layer in zeros),
+            average=padded if config.averaging else None,
         )
         if self._snapshot is None:
             return state
@@ -134,6 +135,7 @@ class TrainingRun:
             clip_norm=np.float32(config.clip_norm),
             label_offset=np.int32(config.label_offset),
             carry_state=np.bool_(config.carry_state),
+            averaging=np.float32(config.averaging),
             options=WindowOptions.of(config),
             steps=np.int32(config.steps_per_epoch),
             seed=np.uint32(config.seed),
@@ -246,11 +248,11 @@ class Training(Iterator[EpochResult]):
         """Train for one epoch, on which :meth:`decide` has to decide."""
         run = self._run
         if run.at_skip:
-            return run.skip_epoch(self._state.params)
+            return run.skip_epoch(self._state.forecasting)
         hyper = jax.device_put(run.hyperparameters())
         state, loss, forecasts = train_epoch(run.program, self._data, hyper, self._state)
         self._state = state
-        return run.record(float(loss), np.asarray(forecasts), state.params)
+        return run.record(float(loss), np.asarray(forecasts), state.forecasting)
 
     def decide(self, result: EpochResult, value: float | None = None) -> EpochResult:
         """Decide by ``value``, or by the epoch's own; see :meth:`TrainingRun.decide`."""

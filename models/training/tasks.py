@@ -86,7 +86,7 @@ def lane_shape(config: TrialConfig) -> Hashable:
     """Return what configs of one study must have in common to be trained side by side."""
     # A direct head's program is the same with and without a skip.
     skip = config.skip if config.head == "recursive" else "none"
-    return skip, *(getattr(config, name) for name in _SHAPE)
+    return skip, config.averaging > 0, *(getattr(config, name) for name in _SHAPE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,8 @@ def plan_line(spec: StudySpec, series: "TimeSeries", *, by_default: bool = False
     Example:
         >>> plan_line(spec, as_series("bikes"), by_default=True)
         'horizon 24 hours (a season), stride 4, gap 24; 10,498 hours train, 3,499 validate, 3,499
-        test; scaling is one of standard, differences, log'
+        test; scaling is one of standard, differences, log; networks may read holiday, workingday,
+        weather, temp, hum, windspeed, calendar (hour, weekday)'
     """
     split, step = spec.split_days(len(series)), spec.prices.step
     why = f" ({_reason(series, split.horizon)})" if by_default else ""
@@ -40,21 +41,23 @@ def plan_line(spec: StudySpec, series: "TimeSeries", *, by_default: bool = False
 
 def _reads(spec: StudySpec, series: "TimeSeries") -> str:
     """Say what networks may read beside the target."""
+    features = [name.replace("_", " ") for name in series.calendar.default_features()]
     groups = {
         "past_covariates": series.past,
         "future_covariates": series.future,
         "static_covariates": series.static,
-        "calendar_features": series.calendar.default_features(),
+        "calendar_features": [f"calendar ({', '.join(features)})"] * bool(features),
     }
     read: list[str] = []
     left: list[str] = []
     for group, names in groups.items():
         which = read if True in ends(getattr(spec.space, group)) else left
-        which += [name.replace("_", " ") for name in names]
+        which += names
     text = f"; networks may read {', '.join(read)}" if read else ""
     # Of prices a network reads the target alone, and their calendar tells little.
     ignored = [] if series.error_space == "log" else left
-    return text + (f"; they do not read {', '.join(ignored)}" if ignored else "")
+    who = "they" if read else "networks"
+    return text + (f"; {who} do not read {', '.join(ignored)}" if ignored else "")
 
 
 def _reason(series: "TimeSeries", horizon: int) -> str:

@@ -88,7 +88,9 @@ def space_around(space: SearchSpace, config: TrialConfig, width: float = 0.25) -
     narrowed: dict[str, Any] = {"layers": len(config.units), "pad_units_to": config.pad_units_to}
     narrowed["units"] = _around(space.units, config.units, width)
     for name in SearchSpace.model_fields:
-        if name not in (*_SHAPE, *not_of(config.head)):
+        if name in not_of(config.head):  # the other head is searched no more
+            narrowed[name] = getattr(config, name)
+        elif name not in _SHAPE:
             dimension = getattr(space, name)
             narrowed[name] = _around(dimension, (getattr(config, name),), width)
     return space.fix(**narrowed)

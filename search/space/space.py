@@ -96,6 +96,7 @@ class SearchSpace(TomlModel):
     scaling: NameDimension[ScalingName] = "log_returns"
     scaling_window: int = 2500
     smoothing: float = 0.0
+    averaging: float = 0.0
     label_offset: int = 1
     clip_norm: float = 5.0
     epochs: int = 12

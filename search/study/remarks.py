@@ -3,6 +3,7 @@
 from optuna.trial import FrozenTrial
 
 from foretune.datasets.common.errors import ForetuneError
+from foretune.models.forecasts.metrics import METRICS
 from foretune.search.study.best import trial_config
 from foretune.search.study.spec import OBJECTIVE_NAME
 from foretune.search.study.trials import stored_number
@@ -24,22 +25,28 @@ def training_remarks(trial: FrozenTrial) -> list[str]:
 
     Example:
         >>> training_remarks(best_trial(study))
-        ['The network of trial 7 takes its ridge regression from relative MSE 0.326 to 0.282']
+        ['The network of trial 7 takes the ridge regression that it starts at from relative MSE
+        0.326 to 0.282']
     """
     remarks = []
     ridge, best = ridge_value(trial), stored_number(trial, "best_epoch")
-    metric = trial.user_attrs.get("metric", OBJECTIVE_NAME)
+    metric = str(trial.user_attrs.get("metric", OBJECTIVE_NAME))
     value = stored_number(trial, metric)
-    name = "relative MSE" if metric == OBJECTIVE_NAME else metric
+    name = METRICS[metric].label if metric in METRICS else metric
+    network = f"The network of trial {trial.number}"
     if ridge is not None and best == 0:
         remarks.append(
-            f"The network of trial {trial.number} adds nothing to the ridge regression that it "
-            f"starts at: epoch 0, before any training, was its best ({name} {ridge:.4g})"
+            f"{network} adds nothing to the ridge regression that it starts at: epoch 0, before "
+            f"any training, was its best ({name} {ridge:.4g})"
         )
     elif ridge is not None and value is not None:
+        before, after = f"{ridge:.4g}", f"{value:.4g}"
+        moved = f"from {name} {before} to {after}"
         remarks.append(
-            f"The network of trial {trial.number} takes the ridge regression that it starts at "
-            f"from {name} {ridge:.4g} to {value:.4g}"
+            f"{network} takes the ridge regression that it starts at {moved}"
+            if before != after
+            else f"{network} adds next to nothing to the ridge regression that it starts at: both "
+            f"have {name} {after}"
         )
     epochs = stored_number(trial, "epochs")
     try:

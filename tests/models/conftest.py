@@ -220,9 +220,7 @@ class NumpyForecaster:
                 read.extend(self.covariates[ahead, : shape.known])
         return read
 
-    def context(
-        self, origin: int, rows_read: int, values: Array, until: int = 10**9
-    ) -> Array:
+    def context(self, origin: int, rows_read: int, values: Array, until: int = 10**9) -> Array:
         """What is read up to ``origin``: [T / s, 1, I]."""
         length, first = self.architecture.segment_length, origin + 1 - rows_read
         starts = range(0, rows_read, length)

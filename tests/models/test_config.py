@@ -50,7 +50,6 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-
 def fits(fields: dict[str, Any]) -> bool:
     """Whether these fields can be trained together."""
     direct = fields.get("head") == "direct"

@@ -225,9 +225,10 @@ def test_a_forecaster_from_before_covariates_forecasts_what_it_did(of_format_2: 
     loaded.save(of_format_2)
     assert bits(Forecaster.load(of_format_2)) == bits(loaded)
     # What has no covariates and no regression says nothing of them.
-    assert not {"encoding", "skip"} & tomllib.loads(
-        (of_format_2 / "forecaster.toml").read_text()
-    ).keys()
+    assert (
+        not {"encoding", "skip"}
+        & tomllib.loads((of_format_2 / "forecaster.toml").read_text()).keys()
+    )
 
 
 # Damage

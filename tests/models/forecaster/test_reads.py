@@ -166,8 +166,9 @@ def test_future_values_come_in_any_form(direct: Forecaster) -> None:
         assert bits(direct, future=future) == expected
     # Known from the start, they need not be given.
     assert bits(Forecaster.train(DIRECT, make(beyond=9), horizon=HORIZON)) == expected
-    assert direct.forecast(2, plan())["forecast"].tolist() == (
-        direct.forecast(future=plan())["forecast"].tolist()[:2]
+    assert (
+        direct.forecast(2, plan())["forecast"].tolist()
+        == (direct.forecast(future=plan())["forecast"].tolist()[:2])
     )
 
 
@@ -185,16 +186,14 @@ def test_what_is_missing_ahead_is_named_with_its_first_time(
                 f"wind and sky must be known up to {end}, but are missing from 2024-03-09 "
                 f"{start}:00:00 on{how}"
             )
-    with pytest.raises(DataError, match="^sky must be known up to .* missing from .* 10:00:00 on"):
+    with pytest.raises(DataError, match=r"^sky must be known up to .* missing from .* 10:00:00 on"):
         direct.forecast(future=plan() | {"sky": ["rain"] * 2})
     with pytest.raises(DataError, match="sky at 2024-03-09 08:00:00 must be a category of the"):
         direct.forecast(future=plan() | {"sky": ["snow"] * HORIZON})
 
 
 def test_calendar_features_alone_need_nothing_from_the_user() -> None:
-    config = DIRECT.replace(
-        past_covariates=False, future_covariates=False, calendar_features=True
-    )
+    config = DIRECT.replace(past_covariates=False, future_covariates=False, calendar_features=True)
     ours = Forecaster.train(config, make(), horizon=HORIZON)
     assert ours.encoding.calendar == ("hour", "weekday")
     assert dict(ours.history.series.future) == dict(ours.history.series.past) == {}
@@ -232,7 +231,7 @@ def test_the_ridge_is_fitted_to_the_rows_that_train(refit: bool) -> None:
         )
     np.testing.assert_allclose(ridge.weights, expected.weights, rtol=1e-9)
     np.testing.assert_allclose(ridge.intercept, expected.intercept, rtol=1e-9)
-    assert not np.allclose(ridge.weights, chosen.weights) == refit
+    assert np.allclose(ridge.weights, chosen.weights) != refit
 
 
 def test_where_no_epoch_is_better_the_ridge_alone_forecasts(tmp_path: Path) -> None:

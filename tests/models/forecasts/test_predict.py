@@ -193,9 +193,7 @@ def test_a_forecast_by_hand(numbers: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("shape", ["recursive", *DIRECT])
-def test_a_zero_last_layer_leaves_the_skip_alone(
-    shape: str, numbers: np.random.Generator
-) -> None:
+def test_a_zero_last_layer_leaves_the_skip_alone(shape: str, numbers: np.random.Generator) -> None:
     """Bit for bit, whatever the window is scaled by."""
     case = made(shape, numbers, skip=True)
     for weights in case.model.last_weights:

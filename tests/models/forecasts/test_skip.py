@@ -86,7 +86,10 @@ def test_scaling_a_path_is_the_inverse_of_reading_changes_off_it(
     values = size * np.exp(0.3 * rng.normal(size=60))
     origins = rng.integers(1, 59, size=4).astype(np.int32)
     path = size * np.exp(0.3 * rng.normal(size=(4, 3)))
-    fitted, errors = fit_scaling(scaling, values[:40], window=15), ErrorSpace.fit(space, values[:40])
+    fitted, errors = (
+        fit_scaling(scaling, values[:40], window=15),
+        ErrorSpace.fit(space, values[:40]),
+    )
     changes = fitted.change(fitted.scale_path(path, origins, values), origins, values, errors)
     now = values[origins][:, None]
     expected = np.log(path / now) if space == "log" else (path - now) / values[:40].std()

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretune.models.forecasts.windows import SMALLEST_SCALE, WINDOW_SCALINGS, segments, window_scale
+from foretune.models.forecasts.windows import (
+    SMALLEST_SCALE,
+    WINDOW_SCALINGS,
+    segments,
+    window_scale,
+)
 
 ROWS = 6
 scale_of = jax.jit(window_scale)

@@ -272,7 +272,9 @@ def test_a_network_padded_with_zeros_trains_as_without(
     architecture, places = Architecture(narrow.cell, wide), padded_places(narrow, wide)
     state = padded_start(architecture, stack, places)
     series, cursors = numbers.normal(size=40).astype(np.float32), np.array([0, 10, 20])
-    program = Program(architecture, "sgd_momentum", batch_size=3, unroll_length=4, horizon=1, rows_read=4)
+    program = Program(
+        architecture, "sgd_momentum", batch_size=3, unroll_length=4, horizon=1, rows_read=4
+    )
     inputs = NetworkData(jnp.asarray(series)[None], jnp.zeros((1, 40, 0)), None)
     data = TrainingData(inputs, jnp.int32(40), jnp.array([39], jnp.int32))
     for number in range(3):

@@ -18,15 +18,23 @@ from foretune.models.training.loop import TrainingRun, fit
 
 CELLS: list[CellName] = ["lstm", "peephole_lstm", "gru"]
 widths = st.lists(st.integers(1, 7), min_size=1, max_size=3)
+shapes = st.sampled_from(
+    (
+        {},
+        {"segment_length": 3, "columns": 4, "known": 2},
+        {"steps": 5, "head_units": 3},
+        {"segment_length": 2, "columns": 3, "known": 1, "steps": 4, "head_units": 2},
+    )
+)
 
 
 @settings(max_examples=30)
-@given(st.sampled_from(CELLS), widths, st.integers(0, 3), st.integers(0, 9))
+@given(st.sampled_from(CELLS), widths, st.integers(0, 3), st.integers(0, 9), shapes)
 def test_padding_moves_every_weight_and_cropping_brings_it_back(
-    cell: CellName, units: list[int], more: int, seed: int
+    cell: CellName, units: list[int], more: int, seed: int, shape: dict[str, int]
 ) -> None:
-    narrow = Architecture(cell, tuple(units))
-    wide = Architecture(cell, tuple(unit + more for unit in units))
+    narrow = Architecture(cell, tuple(units), **shape)
+    wide = Architecture(cell, tuple(unit + more for unit in units), **shape)
     # Numbered weights: none is zero and no two are equal.
     params, last = initial_params(narrow, seed), 0
     leaves, structure = jax.tree.flatten(params)
@@ -37,6 +45,8 @@ def test_padding_moves_every_weight_and_cropping_brings_it_back(
         last += leaf.size
     params = jax.tree.unflatten(structure, numbered)
     padded = resize_params(params, narrow, wide)
+    shapes_of_wide = [leaf.shape for leaf in jax.tree.leaves(initial_params(wide, seed))]
+    assert [leaf.shape for leaf in jax.tree.leaves(padded)] == shapes_of_wide
     values = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(padded)])
     assert sorted(values[values != 0].tolist()) == list(range(1, last + 1))
     back = resize_params(padded, wide, narrow)

@@ -13,8 +13,8 @@ from foretune.models.networks.randomness import fold_in, random_key
 from foretune.models.training.batches import (
     jump_where_exhausted,
     label_offsets,
-    segment_cursors,
     random_origins,
+    segment_cursors,
     unrolled_rows,
 )
 

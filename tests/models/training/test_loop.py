@@ -57,9 +57,7 @@ def step(small: SimpleNamespace) -> Callable[..., tuple[TrainState, float]]:
     ) -> tuple[TrainState, float]:
         padded[: len(series)] = series
         data = TrainingData(
-            inputs=NetworkData(
-                jnp.asarray(padded)[None], jnp.zeros((1, len(padded), 0)), None
-            ),
+            inputs=NetworkData(jnp.asarray(padded)[None], jnp.zeros((1, len(padded), 0)), None),
             train_length=jnp.int32(length),
             origins=jnp.asarray(origins),
         )

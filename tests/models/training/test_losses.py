@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretune.models.config import TrialConfig
 from foretune.models.forecasts.predict import WindowOptions
 from foretune.models.forecasts.windows import WINDOW_SCALINGS, NetworkData
 from foretune.models.networks.params import initial_params
@@ -161,8 +160,3 @@ def test_a_step_of_segments_beside_a_skip_agrees_with_numpy(
 
     assert found == pytest.approx(value(), rel=1e-5)
     same_step(stack, oracle.NumpyStack.of_params(architecture, after.params), value, oracle)
-
-
-def test_a_config_trains_on_its_loss(small: SimpleNamespace) -> None:
-    assert TrialConfig().loss == "mse"
-    assert {*LOSSES} == {"mse", "mae", "huber"}

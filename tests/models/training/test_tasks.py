@@ -26,6 +26,10 @@ from foretune.models.training.tasks import (
 CONFIG = TrialConfig(
     units=(4,), unroll_length=8, batch_size=8, epochs=5, steps_per_epoch=5, dropout=0.2
 )
+BESIDE_A_RIDGE = CONFIG.replace(
+    head="direct", skip="linear", head_units=4, window_scaling="last", segment_length=2
+)
+CONFIGS = pytest.mark.parametrize("config", [CONFIG, BESIDE_A_RIDGE], ids=["plain", "skip"])
 LONG = 1e9
 
 
@@ -47,13 +51,14 @@ def data(tiny_data: DevelopmentData) -> DataRef:
     return DataRef.of([tiny_data])
 
 
+@CONFIGS
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_tasks_of_one_epoch_are_the_training(
-    elsewhere: bool, data: DataRef, tiny_data: DevelopmentData
+    elsewhere: bool, config: TrialConfig, data: DataRef, tiny_data: DevelopmentData
 ) -> None:
     """In one process by tokens, and in a new one each time from pickled snapshots: every bit."""
-    expected = list(fit(CONFIG, tiny_data))
-    state = TaskState(config=CONFIG)
+    expected = list(fit(config, tiny_data))
+    state = TaskState(config=config)
     found = []
     while True:
         if elsewhere:
@@ -142,12 +147,22 @@ def test_the_digest_tells_data_apart(walk: PriceSeries, tiny_data: DevelopmentDa
         replace(tiny_data, values=mid),
         replace(tiny_data, split=replace(tiny_data.split, stride=2)),
         replace(tiny_data, capacity=tiny_data.capacity + 1),
+        *(
+            replace(
+                tiny_data, covariates=replace(tiny_data.covariates, **{group: np.ones((1, 1, 1))})
+            )
+            for group in ("past", "future", "calendar")
+        ),
+        replace(tiny_data, covariates=replace(tiny_data.covariates, static=np.ones((1, 1)))),
     ):
         assert DataRef.of([other]).digest != same.digest
 
 
-def test_lanes_go_on_here_and_elsewhere(data: DataRef, tiny_data: DevelopmentData) -> None:
-    padded = CONFIG.model_copy(update={"pad_units_to": 4})
+@CONFIGS
+def test_lanes_go_on_here_and_elsewhere(
+    config: TrialConfig, data: DataRef, tiny_data: DevelopmentData
+) -> None:
+    padded = config.model_copy(update={"pad_units_to": 4})
     configs = [
         padded.model_copy(update={"learning_rate": rate, "units": (units,)})
         for rate, units in ((1e-3, 3), (1e-2, 4))
@@ -183,6 +198,26 @@ def test_lanes_of_one_shape(data: DataRef) -> None:
     for change in ({"units": (5,)}, {"unroll_length": 9}, {"optimizer": "adamw"}, {"cell": "gru"}):
         other = CONFIG.model_copy(update=change)
         assert tasks.lane_shape(other) != tasks.lane_shape(CONFIG)
+    direct = {"head": "direct"}
+    for before, change in (
+        ({}, {"segment_length": 2}),
+        ({}, {"warm_up": 16}),
+        ({}, {"skip": "linear"}),
+        ({}, {"loss": "huber"}),
+        ({}, direct),
+        (direct, {"head_units": 7}),
+        *(({}, {f"{group}_covariates": True}) for group in ("past", "future", "static")),
+        ({}, {"calendar_features": True}),
+    ):
+        one, other = CONFIG.replace(**before), CONFIG.replace(**before | change)
+        assert tasks.lane_shape(other) != tasks.lane_shape(one)
+    for before, change in (
+        (direct, {"window_scaling": "step"}),
+        ({}, {"carry_state": False}),
+        ({}, {"warm_up": CONFIG.unroll_length}),  # what 0 means
+    ):
+        one, other = CONFIG.replace(**before), CONFIG.replace(**before | change)
+        assert tasks.lane_shape(other) == tasks.lane_shape(one)
     padded = CONFIG.model_copy(update={"units": (5,), "pad_units_to": 8})
     wide = CONFIG.model_copy(update={"units": (8,), "pad_units_to": 8})
     assert tasks.lane_shape(padded) == tasks.lane_shape(wide)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib.image
 import numpy as np
@@ -13,12 +14,13 @@ import pandas as pd
 import pytest
 from command_line import FORETUNE, Run, write_prices
 
-from foretune.datasets import PriceSeries, read_prices
+from foretune.datasets import PriceSeries, as_series, read_prices
 from foretune.models import Forecaster, TrialConfig
 from foretune.models.forecaster.arrays import weights_digest
 from foretune.models.networks.params import named_arrays
 from foretune.search import SearchSpace, run_study, save_best
-from foretune.search.study.best_file import BestDocument
+from foretune.search.study.best_file import BestDocument, PricesTable, ResultTable
+from foretune.search.study.spec import PricesSpec, SplitSpec
 
 HORIZON, DAYS = 12, 400
 
@@ -282,3 +284,93 @@ def test_a_model_of_a_name_with_brackets_and_of_tiny_prices_is_shown(
     assert (code, err) == (0, "")
     assert "[red]$x$: mid prices" in out
     assert f"{ours.forecast().iloc[0]['forecast']:.7f}" in out
+
+
+# Covariates
+
+
+@pytest.fixture(scope="module")
+def power(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a series of 3 x wind, a best.toml that reads the wind, and the hours ahead."""
+    folder = tmp_path_factory.mktemp("power")
+    time = pd.date_range("2024-03-01", periods=206, freq="h", name="when")
+    numbers = np.random.default_rng(5)
+    table = pd.DataFrame({"wind": numbers.normal(5, 2, 206), "load": numbers.normal(size=206)})
+    table["power"] = 3 * table["wind"] + 0.1 * numbers.normal(size=206)
+    table = table.set_index(time)
+    table[:200].to_csv(folder / "power.csv")
+    table[:202].assign(tide=0.0).to_csv(folder / "newer.csv")
+    table.drop(columns="power")[200:].to_csv(folder / "ahead.csv")
+    table.drop(columns="power")[200:].to_csv(folder / "german.csv", sep=";", decimal=",")
+    table.drop(columns="power")[200:203].to_csv(folder / "short.csv")
+    table.drop(columns="wind")[200:].to_csv(folder / "windless.csv")
+    reading: dict[str, Any] = {"target": "power", "past": ["load"], "future": ["wind"]}
+    series = as_series(folder / "power.csv", **reading)
+    config = TrialConfig(units=(3,), unroll_length=6, segment_length=2, batch_size=4, epochs=1)
+    config = config.replace(scaling="standard", head="direct", skip="linear", steps_per_epoch=3)
+    # Steps that are far too long: no epoch is better than the ridge alone.
+    config = config.replace(future_covariates=True, past_covariates=True, learning_rate=10.0)
+    document = BestDocument(
+        config=config,
+        result=ResultTable(study="s", trial=0, relative_mse=0.5, best_epoch=0),
+        prices=PricesTable(**PricesSpec.of(series).model_dump()),
+        split=SplitSpec(horizon=4),
+        seed=1,
+        versions={},
+    )
+    (folder / "best.toml").write_text(document.to_toml())
+    return folder
+
+
+def test_the_covariates_ahead_are_read_from_a_file(
+    power: Path, command: Run, tmp_path: Path
+) -> None:
+    for file in power.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    code, out, err = command("fit", "best.toml", "--out", "model")
+    assert code == 0, err
+    model = Forecaster.load("model")
+    validation, trained, *_ = out.splitlines()
+    assert ", chose epoch 0: relative_mse 0.0" in validation
+    # Of 192 rows outside two gaps of 4, 115 train and 38 validate.
+    assert trained.startswith("fitted the ridge regression alone, to 157 hours, 2024-03-01 00:00")
+    wind = pd.read_csv("ahead.csv")["wind"].to_numpy()
+    expected = model.forecast(future={"wind": wind[:4]})["forecast"].tolist()
+    for file in ("ahead.csv", "german.csv"):
+        code, out, err = command("forecast", "model", "--future", file, "--csv", "f.csv")
+        assert (code, err) == (0, "")
+        assert list(map(float, columns("f.csv")["forecast"])) == expected
+        assert "2024-03-09 08:00" in out
+    # Newer rows: the model knows which columns they must have.
+    code, _, err = command(
+        "forecast", "model", "--data", "newer.csv", "--future", "ahead.csv", "--csv", "f.csv"
+    )
+    assert (code, err) == (0, "")
+    newer = as_series("newer.csv", target="power", past=["load"], future=["wind"])
+    ahead = model.with_data(newer).forecast(future={"wind": wind[2:]})
+    assert list(map(float, columns("f.csv")["forecast"])) == ahead["forecast"].tolist()
+    np.testing.assert_allclose(ahead["forecast"], 3 * wind[2:], atol=1.5)
+
+    for arguments, message in (
+        ((), "wind must be known up to 2024-03-09 11:00:00, 4 hours ahead, but is missing from "),
+        (("--future", "short.csv"), "missing from 2024-03-09 11:00:00 on; give forecast(future="),
+        (("--future", "short.csv", "--steps", "1"), "missing from 2024-03-09 11:00:00 on"),
+        (("--future", "windless.csv"), "is missing from 2024-03-09 08:00:00 on"),
+        (("--future", "nowhere.csv"), "nowhere.csv"),
+        (("--future", "ahead.csv", "--csv", "ahead.csv"), "a different file from --future"),
+        (("--future", "ahead.csv", "--data", "ahead.csv"), "no column 'power'"),
+    ):
+        code, out, err = command("forecast", "model", *arguments)
+        assert (code, out) == (2, "")
+        assert message in err
+        assert err.count("\n") == 1
+    assert "--future FILE" in command("forecast", "--help")[1]
+
+
+def test_a_model_that_reads_no_future_covariates_says_so(run: Run, power: Path) -> None:
+    ahead = str(power / "ahead.csv")
+    code, _, err = run("forecast", "model", "--future", ahead, "--csv", "with.csv")
+    assert code == 0
+    assert err == f"foretune: model reads no future covariates, and nothing of {ahead}\n"
+    assert run("forecast", "model", "--csv", "without.csv")[0] == 0
+    assert Path("with.csv").read_bytes() == Path("without.csv").read_bytes()

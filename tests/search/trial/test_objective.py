@@ -17,6 +17,7 @@ from foretune.datasets import PriceSeries
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
 from foretune.models import NonFiniteLossError, TrialConfig, fit
+from foretune.models.forecasts.skip import choose_skips
 from foretune.models.runtime.compile import evict_compiled_programs
 from foretune.models.training.results import FoldResults
 from foretune.models.training.tasks import Budget, DataRef, Missing, advance
@@ -26,7 +27,7 @@ from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.losses import LOSSES_BY_ORIGIN, load_losses
 from foretune.search.trial import objective
 from foretune.search.trial.files import ERRORS_BY_STEP, LEARNING_CURVE
-from foretune.search.trial.record import TrialRecord
+from foretune.search.trial.record import RIDGE_VALUE, TrialRecord
 from foretune.search.trial.snapshots import load_snapshot
 
 HORIZON = 5
@@ -65,6 +66,52 @@ def test_pruned_trial_keeps_its_best_epoch(
     assert list(trial.intermediate_values) == [1, 2]
     assert trial.user_attrs["relative_mse"] == min(trial.intermediate_values.values())
     assert trial.user_attrs["epochs"] == 2
+
+
+@pytest.fixture
+def beside_a_ridge(tiny_space: SearchSpace) -> SearchSpace:
+    """Networks of a direct head that start as a regression."""
+    return tiny_space.fix(
+        head="direct", skip="linear", head_units=4, window_scaling="last", segment_length=2
+    )
+
+
+def test_epoch_0_is_reported_and_no_pruner_is_asked_there(
+    beside_a_ridge: SearchSpace, tiny_data: DevelopmentData
+) -> None:
+    asked: list[int | None] = []
+
+    class Pruner(optuna.pruners.BasePruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            asked.append(trial.last_step)
+            return trial.number == 1 and trial.last_step == 2
+
+    study = optuna.create_study(pruner=Pruner(), sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(Objective(beside_a_ridge, tiny_data), n_trials=2)
+    assert asked == [1, 2, 1, 2]
+    (skip,) = choose_skips(beside_a_ridge.suggest(study.trials[0]), [tiny_data]) or ()
+    split, log = tiny_data.split, np.log(tiny_data.values[0])
+    days = split.validation_origins[:, None] + np.arange(1, HORIZON + 1)
+    came = log[days] - log[split.validation_origins][:, None]
+    made = skip.ridges[0].changes(log, split.validation_origins)
+    ridge = np.square(made - came).mean() / np.square(came).mean()
+    for trial, epochs in zip(study.trials, (3, 2), strict=True):
+        assert list(trial.intermediate_values) == [*range(epochs + 1)]
+        stored = trial.user_attrs
+        assert stored["epochs"] == epochs
+        assert stored[RIDGE_VALUE] == pytest.approx(ridge, rel=1e-5)
+        assert trial.intermediate_values[0] == pytest.approx(ridge, rel=1e-6)
+        values = [*trial.intermediate_values.values()]
+        assert stored["relative_mse"] == min(values)
+        assert stored["best_epoch"] == int(np.argmin(values))
+        curve = load_artifact(storage_of(study), trial, LEARNING_CURVE).split(b"\n")[1]
+        (fold,) = json.loads(curve)["data"]["folds"]
+        assert fold["best"] == stored["best_epoch"]
+    # Not vacuous: without a skip there is neither.
+    plain = optuna.create_study()
+    plain.optimize(Objective(beside_a_ridge.fix(skip="none"), tiny_data), n_trials=1)
+    assert RIDGE_VALUE not in plain.trials[0].user_attrs
+    assert list(plain.trials[0].intermediate_values) == [1, 2, 3]
 
 
 def test_non_finite_loss_fails_the_trial_with_a_reason(
@@ -146,19 +193,25 @@ def test_with_folds_the_value_is_the_lowest_mean(
     assert any(own)  # not vacuous: the folds' own best epochs are others
 
 
-@pytest.mark.parametrize("shared_epoch", [True, False])
+@pytest.mark.parametrize(("shared_epoch", "skip"), [(True, False), (False, False), (True, True)])
 def test_a_trial_of_folds_goes_on_from_its_snapshot(
-    shared_epoch: bool, tiny_space: SearchSpace, folds: tuple[DevelopmentData, ...]
+    shared_epoch: bool,
+    skip: bool,
+    tiny_space: SearchSpace,
+    beside_a_ridge: SearchSpace,
+    folds: tuple[DevelopmentData, ...],
 ) -> None:
     """Interrupted after every epoch, it stores what it does in one piece, to the last bit."""
-    config = tiny_space.fix(
-        learning_rate=0.1, dropout=0.1, epochs=12, stop_patience=3, decay_patience=0
-    ).suggest(optuna.trial.FixedTrial({}))
+    config = (
+        (beside_a_ridge if skip else tiny_space)
+        .fix(learning_rate=0.1, dropout=0.1, epochs=12, stop_patience=3, decay_patience=0)
+        .suggest(optuna.trial.FixedTrial({}))
+    )
     data, study = DataRef.of(folds[:2]), optuna.create_study()
 
     def trained(epochs: int | None) -> FrozenTrial:
         trial = study.ask()
-        for _ in range(config.epochs):
+        for _ in range(config.epochs + 1):
             record = TrialRecord(trial, config, folds[:2], shared_epoch=shared_epoch)
             answer = advance((record.state,), data, Budget(seconds=1e9, epochs=epochs))
             assert not isinstance(answer, Missing)
@@ -170,6 +223,7 @@ def test_a_trial_of_folds_goes_on_from_its_snapshot(
         return study.trials[trial.number]
 
     whole, again = trained(None), trained(1)
+    assert (RIDGE_VALUE in whole.user_attrs) == skip == (0 in whole.intermediate_values)
     assert whole.user_attrs["best_epoch"] < whole.user_attrs["epochs"] < 12
     assert again.user_attrs["resumed_after_epoch"] == whole.user_attrs["epochs"] - 1
     assert (again.value, again.intermediate_values) == (whole.value, whole.intermediate_values)
