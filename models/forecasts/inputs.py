@@ -1,14 +1,15 @@
 """The arrays that a network reads, made on the host from values, covariates and the skip."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.covariates import Covariates
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.scoring import ScaledSeries
-from foretune.models.forecasts.skip import Array, Groups, LinearSkip
+from foretune.models.forecasts.skip import OPTIONS, Array, Groups, LinearSkip
 from foretune.models.forecasts.windows import NetworkData
 from foretune.models.networks.stacked import Architecture
 
@@ -22,7 +23,15 @@ class NetworkInputs:
 
 
 def architecture_of(config: TrialConfig, covariates: Covariates, horizon: int) -> Architecture:
-    """Return the network that ``config`` asks for on data with these covariates."""
+    """Return the network that ``config`` asks for on data with these covariates.
+
+    Raises:
+        ConfigError: it reads a group of which there are none.
+    """
+    for field in fields(Groups):
+        if getattr(Groups.of(config), field.name) and not getattr(covariates, field.name).shape[-1]:
+            name = OPTIONS[field.name]
+            raise ConfigError(f"{name} must be false, because the data have none, but is true")
     known, up_to = (0 if c is None else c.shape[-1] for c in _columns(config, covariates))
     return Architecture.of(config, horizon, columns=known + up_to, known=known)
 

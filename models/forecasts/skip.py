@@ -21,6 +21,14 @@ from foretune.models.forecasts.ridge import Ridge, choose_ridge, fit_ridge
 
 Array = NDArray[np.float64]
 
+# The fields of a config that switch each group of covariates on.
+OPTIONS = {
+    "past": "past_covariates",
+    "future": "future_covariates",
+    "static": "static_covariates",
+    "calendar": "calendar_features",
+}
+
 _LOGARITHMS = ("log", "log_returns")
 
 
@@ -36,12 +44,7 @@ class Groups:
     @classmethod
     def of(cls, config: TrialConfig) -> "Groups":
         """Return those that ``config`` switches on."""
-        return cls(
-            past=config.past_covariates,
-            future=config.future_covariates,
-            static=config.static_covariates,
-            calendar=config.calendar_features,
-        )
+        return cls(**{group: getattr(config, option) for group, option in OPTIONS.items()})
 
     def known_ahead(self, covariates: Covariates) -> Array | None:
         """Return what is known for the steps ahead and changes [S, N + K, C], if anything."""

@@ -108,15 +108,15 @@ def _learning_curve(
         look = {"linestyle": style, "marker": "o", "markersize": 3, "label": name}
         left.plot(curve["epochs"], curve["values"], color=ORANGE, **look)
         right.plot(curve["epochs"], curve["losses"], color=ORANGE, **look)
-        best = curve["best"] - 1
-        marked = curve["epochs"][best], curve["values"][best]
+        best = curve["best"]
+        marked = best, curve["values"][curve["epochs"].index(best)]
         left.plot(*marked, marker="*", markersize=12, color=BLUE, linestyle="")
     left.axhline(persistence, color=BLACK, linestyle=":", linewidth=1.2)
     left.set(
         xlabel="epoch",
         ylabel=f"validation {label}\n(dotted: persistence; star: best epoch)",
     )
-    right.set(xlabel="epoch", ylabel="training loss\n(½ squared scaled error)")
+    right.set(xlabel="epoch", ylabel="training loss\n(of scaled errors)")
     for axes in (left, right):
         whole_number_ticks(axes)
     if len(folds) > 1:

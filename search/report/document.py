@@ -14,7 +14,7 @@ from foretune.search.report.access_log import format_access_log
 from foretune.search.report.evidence import Evidence
 from foretune.search.report.report import Report
 from foretune.search.report.significance import SPAResult
-from foretune.search.report.tables import markdown_table, plain, provenance_rows
+from foretune.search.report.tables import counted, markdown_table, plain, provenance_rows
 from foretune.search.report.verdict import SIGNIFICANCE, format_p, is_significant, p_cell
 from foretune.search.study.remarks import training_remarks
 from foretune.search.study.spec import OBJECTIVE_NAME, format_value
@@ -87,13 +87,14 @@ def _models(report: Report) -> str:
     metric = report.spec.metric
     chosen = f"Epochs and trials were chosen by {METRICS[metric].label}. "
     following = "the next" if season == 1 else f"the one {season} {about.step}s on"
+    alone = "The winner's network starts at its ridge and is trained on what that leaves. "
     return (
         markdown_table(rows, header)
-        + f"\n\n{errors} 1 to {steps} {about.step}s ahead, from the same origins, "
-        f"{split.stride} {about.step}s apart ({counts}). Relative MSE: 1 is persistence, below 1 "
+        + f"\n\n{errors} 1 to {counted(steps, about.step)} ahead, from the same origins, "
+        f"{counted(split.stride, about.step)} apart ({counts}). Relative MSE: 1 is persistence, below 1 "
         f"is better. MASE: mean absolute error in units of the mean change from one {about.step} "
         f"to {following} in all rows before. {chosen * (metric != OBJECTIVE_NAME)}"
-        f"The winner was chosen on the validation "
+        f"{alone * bool(report.winner.first)}The winner was chosen on the validation "
         f"{about.step}s, so its figures there flatter it."
     )
 

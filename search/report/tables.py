@@ -74,6 +74,11 @@ def shown(time: Any) -> str:
     return str(time).removesuffix(".000000000").replace("T", " ")
 
 
+def counted(count: int, what: str) -> str:
+    """Write a number of things: 1 hour, 2 hours."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def provenance_rows(spec: StudySpec) -> list[list[str]]:
     """Return what and value, in Markdown, of everything that a study's values depend on."""
     prices, split = spec.prices, spec.split
@@ -86,7 +91,7 @@ def provenance_rows(spec: StudySpec) -> list[list[str]]:
         *([["calendar", plain(prices.calendar)]] if prices.calendar else []),
         ["dates", plain(f"{prices.first_date} to {prices.last_date}")],
         [f"digest of the {what}", f"`{prices.digest}`" if is_hex else plain(prices.digest)],
-        ["horizon, stride", f"{split.horizon} {step}s, {split.stride} {step}s"],
+        ["horizon, stride", f"{counted(split.horizon, step)}, {counted(split.stride, step)}"],
         ["folds", str(split.folds)],
         ["seed of the sampler", str(spec.seed)],
         ["versions", plain(", ".join(f"{name} {n}" for name, n in spec.versions.items()))],

@@ -309,6 +309,7 @@ def agreed_spec(
     )
     if stored is None:
         _require_positive(spec, series)
+        _require_groups(spec.space, series)
     if study is None:
         return spec, series
     if stored is not None:
@@ -391,6 +392,20 @@ def _require_positive(spec: StudySpec, series: "TimeSeries") -> None:
             f"{series.target_name} at {series.time[row]} is {series.target[row]}; differences, "
             "standard and none take any"
         )
+
+
+def _require_groups(space: SearchSpace, series: "TimeSeries") -> None:
+    """Refuse a space that reads covariates which the series does not have."""
+    there: dict[str, Any] = {
+        "past_covariates": series.past,
+        "future_covariates": series.future,
+        "static_covariates": series.static,
+        "calendar_features": series.calendar.default_features(),
+    }
+    for option, names in there.items():
+        if True in ends(getattr(space, option)) and not names:
+            what = option.replace("_", " ")
+            raise ConfigError(f"{option} must be false, because {series.name} has no {what}")
 
 
 def required_spec(study: optuna.Study, data: Any = None) -> StudySpec:

@@ -129,7 +129,10 @@ def test_resume_runs_what_is_missing_and_repeats_nothing(
         ({"horizon": 7}, "split.horizon is 5 there, but got 7"),
         ({"seed": 1}, "seed is 0 there, but got 1"),
         ({"epochs": 9}, "space.epochs is 3 there, but got 9"),
-        ({"space": SearchSpace(dropout=0.1)}, "space.layers is 1 there, but got"),
+        (
+            {"space": SearchSpace(layers=2, dropout=0.1)},
+            "space.layers is 1 there, but got 2; space.dropout is .* there, but got 0.1; give",
+        ),
     ],
 )
 def test_another_spec_is_refused_with_both_values(

@@ -310,6 +310,7 @@ def numbers_of_a_step(dropout: float) -> Hyperparameters:
         clip_norm=jnp.float32(1e6),
         label_offset=jnp.int32(1),
         carry_state=jnp.bool_(True),
+        averaging=jnp.float32(0),
         options=jax.tree.map(jnp.asarray, WindowOptions.of(TrialConfig())),
         steps=jnp.int32(1),
         seed=jnp.uint32(0),

@@ -82,6 +82,7 @@ def hyperparameters(**changes: float) -> Hyperparameters:
     options = jax.tree.map(jnp.asarray, WindowOptions.of(TrialConfig()))
     return Hyperparameters(
         carry_state=jnp.bool_(True),
+        averaging=jnp.float32(0),
         options=options,
         **{n: jnp.asarray(v) for n, v in (values | changed).items()},
     )

@@ -73,6 +73,7 @@ def step_of(
         clip_norm=jnp.float32(1e6),
         label_offset=jnp.int32(1),
         carry_state=jnp.bool_(True),
+        averaging=jnp.float32(0),
         options=WindowOptions(
             jnp.int32([*WINDOW_SCALINGS].index(scaling)),  # type: ignore[arg-type]
             jnp.float32(data.skip is None),

@@ -204,6 +204,7 @@ def test_lanes_of_one_shape(data: DataRef) -> None:
         ({}, {"warm_up": 16}),
         ({}, {"skip": "linear"}),
         ({}, {"loss": "huber"}),
+        ({}, {"averaging": 0.9}),
         ({}, direct),
         (direct, {"head_units": 7}),
         *(({}, {f"{group}_covariates": True}) for group in ("past", "future", "static")),
@@ -214,6 +215,7 @@ def test_lanes_of_one_shape(data: DataRef) -> None:
     for before, change in (
         (direct, {"window_scaling": "step"}),
         ({}, {"carry_state": False}),
+        (direct, {"skip": "linear"}),
         ({}, {"warm_up": CONFIG.unroll_length}),  # what 0 means
     ):
         one, other = CONFIG.replace(**before), CONFIG.replace(**before | change)

@@ -1,6 +1,5 @@
 """What a driver asks, reports, prunes and tells; what it says when it cannot go on."""
 
-import copy
 import multiprocessing
 import signal
 import threading
@@ -26,9 +25,10 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from small_study import search_planned
 from stub_executor import StubExecutor, by_rate
 
-from foretune.datasets import PriceSeries
+from foretune.datasets import PriceSeries, TimeSeries
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import DevelopmentData
 from foretune.models.config import TrialConfig
@@ -131,15 +131,15 @@ def test_a_users_executor_gives_the_same_values(
 
 
 def test_slots_of_this_machine_give_the_same_values(
-    walk: PriceSeries, tiny_space: SearchSpace, tmp_path: Path
+    planned_study: optuna.Study, planned: TimeSeries, tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {"n_trials": 6, "space": tiny_space, "sampler": RandomSampler(seed=1)}
-    options["pruner"] = optuna.pruners.NopPruner()
-    alone = search(walk, **copy.deepcopy(options))
-    study = search(walk, **options, workers=2, storage=f"sqlite:///{tmp_path / 's.db'}")
-    assert [t.params for t in study.trials] == [t.params for t in alone.trials]
-    found = [t.value for t in study.trials]
-    assert found == pytest.approx([t.value for t in alone.trials], abs=1e-6)
+    """Networks of the default space, with every group of covariates: to the last bit."""
+    study = search_planned(planned, workers=2, storage=f"sqlite:///{tmp_path / 's.db'}")
+    assert values(study) == values(planned_study)
+    own = ("seconds", "compiles", "cache_hits", "epochs_dropped")
+    for trial, alone in zip(study.trials, planned_study.trials, strict=True):
+        for name in alone.user_attrs.keys() - own:
+            assert trial.user_attrs[name] == alone.user_attrs[name], name
 
 
 def test_an_executor_of_unknown_size_is_asked_for(walk: PriceSeries) -> None:

@@ -39,6 +39,25 @@ def test_a_dashboards_store_draws_what_is_stored_as_a_recipe() -> None:
         store.open_reader(table)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "values", "best", "star"),
+    [
+        ([1, 2], [1.1, 0.9], 2, [2, 0.9]),
+        # Of a network that starts as a regression.
+        ([0, 1, 2], [0.4, 0.3, 0.5], 1, [1, 0.3]),
+        ([0, 1, 2], [0.4, 0.6, 0.5], 0, [0, 0.4]),
+    ],
+)
+def test_the_star_is_at_the_best_epoch(
+    epochs: list[int], values: list[float], best: int, star: list[float]
+) -> None:
+    curve = CURVE | {"epochs": epochs, "values": values, "losses": values, "best": best}
+    figure = page_figure(4.2)
+    _learning_curve(figure, title="t", folds=[curve])
+    (marked,) = [line for line in figure.axes[0].lines if line.get_marker() == "*"]
+    assert [*marked.get_xdata(), *marked.get_ydata()] == star
+
+
 def test_a_learning_curve_names_its_metric_and_draws_its_persistence() -> None:
     more: dict[str, Any]
     for more, label, persistence in (

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
@@ -169,7 +170,7 @@ def test_other_test_prices_change_nothing_in_any_fold(
 
 
 def test_no_later_row_of_any_column_reaches_any_transform(tiny_space: SearchSpace) -> None:
-    """Every transform, and every group of covariates, numbers and text."""
+    """Every transform, in both heads, with every group of covariates and the calendar."""
     rng, hours = np.random.default_rng(0), pd.date_range("2024-03-01", periods=400, freq="h")
     split = chronological_split(400, horizon=5, history=8)
     columns: dict[str, Any] = {
@@ -181,6 +182,14 @@ def test_no_later_row_of_any_column_reaches_any_transform(tiny_space: SearchSpac
     }
     space = tiny_space.fix(
         learning_rate=0.01, dropout=0.0, epochs=1, scaling=get_args(ScalingName), scaling_window=60
+    ).fix(
+        head=("recursive", "direct"),
+        skip="linear",
+        segment_length=1,
+        window_scaling="none",
+        past_covariates=True,
+        future_covariates=True,
+        calendar_features=True,
     )
 
     def stored(start: int) -> tuple[object, ...]:
@@ -197,15 +206,18 @@ def test_no_later_row_of_any_column_reaches_any_transform(tiny_space: SearchSpac
             "s",
             series,
             space=space,
-            n_trials=6,
+            n_trials=12,
             horizon=5,
             workers=1,
-            sampler=optuna.samplers.GridSampler({"scaling": list(space.scaling)}, seed=0),
+            sampler=optuna.samplers.GridSampler(
+                {"scaling": list(space.scaling), "head": list(space.head)}, seed=0
+            ),
             pruner=optuna.pruners.NopPruner(),
             storage=optuna.storages.InMemoryStorage(),
             show_progress_bar=False,
         )
-        assert {trial.params["scaling"] for trial in study.trials} == set(space.scaling)
+        drawn = {(trial.params["scaling"], trial.params["head"]) for trial in study.trials}
+        assert drawn == set(product(space.scaling, space.head))
         losses = [
             load_losses(storage_of(study), trial, "loss")[0].tobytes() for trial in study.trials
         ]

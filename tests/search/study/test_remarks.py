@@ -142,3 +142,6 @@ def test_a_report_says_it(planned_study: optuna.Study, planned: TimeSeries) -> N
     assert len(rows) == 1
     best, value = planned_study.best_trial, planned_study.best_trial.intermediate_values[0]
     assert rows[0].startswith(f"| trial {best.number}, its ridge alone | {value:.4f} |")
+    assert "The winner's network starts at its ridge and is trained on what" in markdown(report)
+    assert "from the same origins, 1 hour apart (" in markdown(report)
+    assert "| horizon, stride | 4 hours, 1 hour |" in markdown(report)
