@@ -91,9 +91,9 @@ def _models(report: Report) -> str:
     return (
         markdown_table(rows, header)
         + f"\n\n{errors} 1 to {counted(steps, about.step)} ahead, from the same origins, "
-        f"{counted(split.stride, about.step)} apart ({counts}). Relative MSE: 1 is persistence, below 1 "
-        f"is better. MASE: mean absolute error in units of the mean change from one {about.step} "
-        f"to {following} in all rows before. {chosen * (metric != OBJECTIVE_NAME)}"
+        f"{counted(split.stride, about.step)} apart ({counts}). Relative MSE: 1 is persistence, "
+        f"below 1 is better. MASE: mean absolute error in units of the mean change from one "
+        f"{about.step} to {following} in all rows before. {chosen * (metric != OBJECTIVE_NAME)}"
         f"{alone * bool(report.winner.first)}The winner was chosen on the validation "
         f"{about.step}s, so its figures there flatter it."
     )

@@ -48,11 +48,10 @@ def training_remarks(trial: FrozenTrial) -> list[str]:
             else f"{network} adds next to nothing to the ridge regression that it starts at: both "
             f"have {name} {after}"
         )
-    epochs = stored_number(trial, "epochs")
     try:
         most = trial_config(trial).epochs
     except ForetuneError:  # a trial that was added by hand may have no config
         return remarks
-    if best is not None and best == epochs == most:
+    if best == most:
         remarks.append(f"The best epoch of trial {trial.number} was its last, {most}: raise epochs")
     return remarks

@@ -359,9 +359,20 @@ def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
         future_covariates=bool(series.future),
         static_covariates=bool(series.static),
         calendar_features=(False, True) if series.calendar.default_features() else False,
-        epochs=40,
-        stop_patience=8,
+        epochs=60,
+        steps_per_epoch=_steps_per_epoch(rows.train_stop),
+        stop_patience=10,
     )
+
+
+def _steps_per_epoch(windows: int) -> int:
+    """Return how many steps pass over so many windows once, or over part of a long series.
+
+    With more, a short series is learnt by heart within the epoch before validation can stop it.
+    """
+    batch = SearchSpace().batch_size
+    assert isinstance(batch, int)
+    return min(max(windows // batch, 5), SearchSpace().steps_per_epoch)
 
 
 def _one_or_more(choices: tuple[int, ...]) -> int | tuple[int, ...]:

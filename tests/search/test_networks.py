@@ -153,9 +153,7 @@ def test_the_row_of_the_ridge_is_that_regression_alone(report: Report, planned: 
     # By hand: on the values, with the covariates and the clock in the order of their names.
     levels, known = planned.target, columns(planned)
     (ridge,) = choose_ridge(levels, [split], **known)
-    for error, origins in zip(
-        found, (split.validation_origins, split.test_origins), strict=True
-    ):
+    for error, origins in zip(found, (split.validation_origins, split.test_origins), strict=True):
         came = np.array([levels[o + 1 : o + 5] - levels[o] for o in origins])
         expected = relative_mse(ridge.changes(levels, origins, **known), came)
         assert error == pytest.approx(expected, rel=1e-5)

@@ -14,6 +14,7 @@ from foretune.search.study.spec import required_spec, study_series
 
 HOURS = pd.date_range("2024-01-01", periods=600, freq="h")
 SPACE = """
+head = "recursive"
 layers = 1
 units = 4
 unroll_length = 8
