@@ -51,7 +51,8 @@ def waves(time: pd.Index, season: int) -> TimeSeries:
 
 def test_hours_around_zero_end_to_end(tiny_space: SearchSpace, tmp_path: Path) -> None:
     series, storage = waves(HOURS, 24), f"sqlite:///{tmp_path}/studies.db"
-    space = tiny_space.fix(scaling=("standard", "differences"))
+    space = tiny_space.fix(scaling=("standard", "differences"), segment_length=6)
+    space = space.fix(calendar_features=True)  # one shape: it is compiled once
     study = run_study("x", series, n_trials=2, space=space, storage=storage, **QUIET)
     spec = required_spec(study)
     assert (spec.split.horizon, spec.prices.step, spec.prices.space) == (24, "hour", "value")
