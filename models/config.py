@@ -192,20 +192,21 @@ class TrialConfig(TomlModel):
         recursive = self.head == "recursive"
         plain = recursive and self.skip == "none" and self.segment_length == 1
         rules = (
-            (plain or self.label_offset == 1, "label_offset", 1, "head, skip and segment_length"),
+            (
+                plain or self.label_offset == 1,
+                "label_offset",
+                "1 unless head is 'recursive', skip 'none' and segment_length 1",
+            ),
             (
                 not recursive or self.window_scaling == "none",
                 "window_scaling",
-                "none",
-                "a recursive head, whose state knows no window",
+                "'none' with a recursive head, whose state knows no window",
             ),
-            (recursive or self.warm_up == 0, "warm_up", 0, "a direct head"),
+            (recursive or self.warm_up == 0, "warm_up", "0 with a direct head"),
         )
-        for holds, name, allowed, why in rules:
+        for holds, name, allowed in rules:
             if not holds:
-                raise ConfigError(
-                    f"{name} must be {allowed!r} with {why}, but is {getattr(self, name)!r}"
-                )
+                raise ConfigError(f"{name} must be {allowed}, but is {getattr(self, name)!r}")
         return self
 
     @property

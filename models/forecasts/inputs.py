@@ -9,7 +9,7 @@ from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.covariates import Covariates
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.scoring import ScaledSeries
-from foretune.models.forecasts.skip import OPTIONS, Array, Groups, LinearSkip
+from foretune.models.forecasts.skip import OPTIONS, Array, Groups, LinearSkip, require_skip
 from foretune.models.forecasts.windows import NetworkData
 from foretune.models.networks.stacked import Architecture
 
@@ -55,7 +55,11 @@ def network_inputs(
         covariates: of the same rows; of ``horizon`` more where forecasts begin after the last one.
         skip: the regression, where ``config`` has one.
         horizon: steps forecast, H.
+
+    Raises:
+        ConfigError: ``skip`` is not there and ``config`` has one, or the other way round.
     """
+    require_skip(config, skip)
     start = scaled.lag if skip is None else max(scaled.lag, skip.history - 1)
     inputs = scaled.inputs[:, start - scaled.lag :]
     known, up_to = (

@@ -15,7 +15,7 @@ from foretune.models.config import TrialConfig
 from foretune.models.forecasts.inputs import architecture_of, network_inputs, window_at
 from foretune.models.forecasts.metrics import Growth
 from foretune.models.forecasts.scoring import Scorer, Scores, scale
-from foretune.models.forecasts.skip import LinearSkip
+from foretune.models.forecasts.skip import LinearSkip, require_skip
 from foretune.models.forecasts.windows import (
     WINDOW_SCALINGS,
     Array,
@@ -198,6 +198,7 @@ def evaluate(
         skip: the regression that the network was trained beside, where ``config`` has one.
 
     Raises:
+        ConfigError: ``skip`` is left out, and ``config`` has one; or the other way round.
         DataError: an origin without enough rows before or after it.
 
     Example:
@@ -270,12 +271,14 @@ def changes_ahead(
         when: what an error calls a row.
 
     Raises:
+        ConfigError: ``skip`` is left out, and ``config`` has one; or the other way round.
         DataError: the network's output is not finite.
 
     Example:
         >>> changes_ahead(config, params, scaling, History.of(series).values, horizon=50)[0, -1]
         0.0213
     """
+    require_skip(config, skip)
     # Never smoothed, as on validation days.
     scaled = scaling.transform(values)[None]
     given = Covariates.none(1, len(values)) if covariates is None else covariates

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from foretune.datasets.common.errors import DataError
+from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.covariates import Covariates
 from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import Scaling
@@ -132,10 +132,24 @@ class LinearSkip:
         return np.stack(paths)
 
 
+def require_skip(config: TrialConfig, skip: LinearSkip | None) -> None:
+    """Refuse a network without the regression that it was trained beside, or with one too many.
+
+    Raises:
+        ConfigError: ``skip`` is not there, and ``config`` has one; or the other way round.
+    """
+    if (skip is None) != (config.skip == "none"):
+        raise ConfigError(
+            "skip must be the regression that was trained with config where config.skip is "
+            f"'linear', and left out where it is 'none', but config.skip is {config.skip!r} and "
+            f"skip is {'left out' if skip is None else 'given'}"
+        )
+
+
 def choose_skips(
     config: TrialConfig, folds: Sequence[DevelopmentData]
-) -> tuple[LinearSkip, ...] | None:
-    """Fit the skip of ``config`` to each fold; None where it has none.
+) -> tuple[LinearSkip | None, ...]:
+    """Fit the skip of ``config`` to each fold; None for each where it has none.
 
     Lags and penalty are chosen on validation, the same in all folds. What was chosen last is
     remembered: trials of a study differ in little that it depends on.
@@ -144,7 +158,7 @@ def choose_skips(
         DataError: the training rows are too few for any regression.
     """
     if config.skip == "none":
-        return None
+        return (None,) * len(folds)
     return _choose(config.scaling in _LOGARITHMS, Groups.of(config), tuple(folds))
 
 

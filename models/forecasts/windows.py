@@ -19,8 +19,8 @@ Array = Any
 # The number that stands for each in a compiled program.
 WINDOW_SCALINGS: tuple[WindowScalingName, ...] = ("none", "last", "mean", "standard", "step")
 
-# A window is divided by no less than this share of the training part's standard deviation: in some
-# series the value stands still for days.
+# A window is divided by no less than this, in scaled units: standard deviations of the training
+# part, of most scalings. In some series the value stands still for days.
 SMALLEST_SCALE = 0.01
 
 

@@ -47,7 +47,7 @@ class FoldsTraining(Iterator[FoldResults]):
     ) -> None:
         self._shared_epoch = shared_epoch
         self._trainings: list[Training] = []
-        skips = choose_skips(config, folds) or [None] * len(folds)
+        skips = choose_skips(config, folds)
         for number, (fold, skip) in enumerate(zip(folds, skips, strict=True)):
             at = resumed[number] if resumed else None
             run = TrainingRun(

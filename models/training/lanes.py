@@ -149,8 +149,8 @@ class Lanes:
         if shape != self.shape:
             raise ValueError(f"a config must be of shape {self.shape}, but got {shape}")
         snapshot = state.folds[0].snapshot if state.folds else None
-        skips = choose_skips(state.config, (fold,)) or (None,)
-        return TrainingRun(state.config, fold, state.metric, snapshot=snapshot, skip=skips[0])
+        (skip,) = choose_skips(state.config, (fold,))
+        return TrainingRun(state.config, fold, state.metric, snapshot=snapshot, skip=skip)
 
 
 def _shape(config: TrialConfig, fold: DevelopmentData) -> Hashable:

@@ -163,7 +163,8 @@ class TrainingRun:
         assert inputs.skip is not None
         steps = program.architecture.steps or program.architecture.segment_length
         series = inputs.series[:, : int(self.data.train_length)]
-        labels = sliding_window_view(series, steps, axis=1)[:, 1:]
+        # As in training, from rows that have a whole horizon of training rows after them.
+        labels = sliding_window_view(series, program.horizon, axis=1)[:, 1:, :steps]
         errors = inputs.skip[:, : labels.shape[1], :steps] - labels
         mean = float(np.mean(LOSSES[program.loss](errors)))
         return mean if program.architecture.steps else mean * program.unroll_length
@@ -318,7 +319,7 @@ def fit(
         ...     print(result.epoch, result.train_loss, result.relative_mse)
     """
     if skip is None:
-        skip = _only(choose_skips(config, (data,)))
+        (skip,) = choose_skips(config, (data,))
     decides = criterion or metric
     return Training(TrainingRun(config, data, decides, learning_rates, snapshot, skip))
 
@@ -330,10 +331,6 @@ def best_epoch(run: Iterable[EpochResult]) -> EpochResult:
         >>> best_epoch(fit(config, data)).epoch
     """
     return min(run, key=lambda result: result.value)
-
-
-def _only(skips: Sequence[LinearSkip] | None) -> LinearSkip | None:
-    return skips[0] if skips else None
 
 
 def _training_data(

@@ -328,7 +328,7 @@ def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
     It depends on sign, length, calendar and covariates alone. History and horizon take at most a
     third of the training rows. Of prices a recursive network reads log returns. Of all else a
     direct head is searched beside a ridge regression, with the covariates and the features of the
-    calendar.
+    calendar; but a recursive one alone where the training rows hold hardly a window.
     """
     rows = split.split(len(series), history=2)
     most = max(rows.train_stop // 3 - rows.horizon, 2)

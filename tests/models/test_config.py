@@ -229,7 +229,8 @@ def test_a_mistake_is_one_line_with_field_rule_and_value(field: str, value: Any,
         *(
             (
                 fields | {"label_offset": 2},
-                "label_offset must be 1 with head, skip and segment_length, but is 2",
+                "label_offset must be 1 unless head is 'recursive', skip 'none' and segment_length "
+                "1, but is 2",
             )
             for fields in ({"head": "direct"}, {"skip": "linear"}, {"segment_length": 2})
         ),

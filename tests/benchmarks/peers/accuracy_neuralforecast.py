@@ -1,7 +1,7 @@
 """neuralforecast's ``AutoLSTM`` or ``NHITS`` on one series: its forecasts at the test's origins.
 
 Their own defaults, but for the loss, which is the squared error that is reported, and NHITS's
-context of 150 steps. ``AutoLSTM`` chooses among a few configurations on validation and then fits
+context of 150 steps and standardised windows. ``AutoLSTM`` chooses among a few configurations on validation and then fits
 the best one again, as it always does, to all rows before the test; NHITS, which chooses nothing, is
 fitted to these at once. So both end with more rows to learn from than foretune's winner, which has
 the training part alone. The rows of a gap before the test count as validation. A context of 64
@@ -61,12 +61,16 @@ def auto_lstm(
 
 
 def nhits(horizon: int, covariates: list[str], changed: dict[str, Any]) -> NHITS:
-    """Return NHITS as it is by default."""
+    """Return NHITS as it is by default, but for windows that are standardised.
+
+    Its default leaves them as they are, which spoils it on a series with a trend.
+    """
     return NHITS(
         h=horizon,
         input_size=CONTEXT,
         loss=MSE(),
         futr_exog_list=covariates,
+        scaler_type="standard",
         **QUIET | changed,
     )
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.covariates import Covariates
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.splits import DevelopmentData, chronological_split, development
@@ -145,6 +146,24 @@ def test_one_forecast_alone_is_that_among_many(head: str, mixed: SimpleNamespace
             skip=fitted,
         )
         np.testing.assert_allclose(alone[0], together[number], rtol=1e-4, atol=1e-5)
+
+
+@HEADS
+def test_a_network_without_its_regression_is_refused(head: str, mixed: SimpleNamespace) -> None:
+    config, data = mixed.configs[head], mixed.data
+    alone, beside = config.replace(skip="none"), config.replace(skip="linear")
+    fitted = fit(beside, data).skip
+    params = initial_params(architecture_of(config, data.covariates, 4), 7)
+    rows, split = data.values, data.split
+    given: dict[str, Any] = {"horizon": 4, "covariates": data.covariates}
+    places: dict[str, Any] = {"train_stop": split.train_stop, "origins": split.validation_origins}
+    scaling = fit_scaling(config.scaling, rows[0, : split.train_stop], window=2)
+    for wrong, skip, said in ((beside, None, "left out"), (alone, fitted, "given")):
+        message = f"config.skip is '{wrong.skip}' and skip is {said}$"
+        with pytest.raises(ConfigError, match=message):
+            evaluate(wrong, params, rows, skip=skip, **given, **places)
+        with pytest.raises(ConfigError, match=message):
+            changes_ahead(wrong, params, scaling, rows[0], skip=skip, origins=[-5], **given)
 
 
 @SKIPS

@@ -68,10 +68,11 @@ def test_epoch_0_is_the_regression(head: str, mixed: SimpleNamespace) -> None:
     changes = ridge.changes(values, split.validation_origins, **known)
     np.testing.assert_allclose(first.forecasts[0], changes / train.std(), rtol=1e-4, atol=1e-6)
 
-    # A direct head is trained on all steps of a window, a recursive one on a segment's.
+    # A direct head is trained on all steps of a window, a recursive one on a segment's, both from
+    # rows with a whole horizon of training rows after them.
     steps = split.horizon if head == "direct" else config.segment_length
     errors = []
-    for origin in range(ridge.lags - 1, split.train_stop - steps):
+    for origin in range(ridge.lags - 1, split.train_stop - split.horizon):
         made = ridge.changes(values, np.array([origin]), **known)[0, :steps]
         came = values[origin + 1 : origin + 1 + steps] - values[origin]
         errors.extend((made - came) / train.std())

@@ -94,9 +94,12 @@ def test_the_space_around_a_config_holds_it_and_its_head_alone(
     [
         ({"window_scaling": ("none", "last")}, "window_scaling must be 'none' with a recursive"),
         ({"head": "direct", "warm_up": 50}, "warm_up must be 0 with a direct head, but is 50"),
-        ({"head": ("recursive", "direct"), "label_offset": 2}, "label_offset must be 1 with head"),
-        ({"skip": ("none", "linear"), "label_offset": 2}, "label_offset must be 1 with head"),
-        ({"segment_length": (1, 2), "label_offset": 2}, "label_offset must be 1 with head"),
+        (
+            {"head": ("recursive", "direct"), "label_offset": 2},
+            "label_offset must be 1 unless head",
+        ),
+        ({"skip": ("none", "linear"), "label_offset": 2}, "label_offset must be 1 unless head"),
+        ({"segment_length": (1, 2), "label_offset": 2}, "label_offset must be 1 unless head"),
         ({"head": ()}, "head must have at least 1 item"),
         ({"past_covariates": "yes"}, "past_covariates must be"),
     ],

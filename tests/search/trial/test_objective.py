@@ -89,7 +89,8 @@ def test_epoch_0_is_reported_and_no_pruner_is_asked_there(
     study = optuna.create_study(pruner=Pruner(), sampler=optuna.samplers.RandomSampler(seed=0))
     study.optimize(Objective(beside_a_ridge, tiny_data), n_trials=2)
     assert asked == [1, 2, 1, 2]
-    (skip,) = choose_skips(beside_a_ridge.suggest(study.trials[0]), [tiny_data]) or ()
+    (skip,) = choose_skips(beside_a_ridge.suggest(study.trials[0]), [tiny_data])
+    assert skip is not None
     split, log = tiny_data.split, np.log(tiny_data.values[0])
     days = split.validation_origins[:, None] + np.arange(1, HORIZON + 1)
     came = log[days] - log[split.validation_origins][:, None]
