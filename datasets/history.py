@@ -202,8 +202,8 @@ class History:
 
         Raises:
             DataError: a covariate is not there or ends before the others (it is named with the
-                first time without a value), a value is none that it may have, or a time is none of
-                the next steps.
+                first time without a value), a value is none that it may have, a time is none of
+                the next steps, or nothing of ``future`` would be used.
 
         Example:
             >>> history.with_future({"temperature": [3.5, 3.0], "holiday": ["no", "no"]})
@@ -212,10 +212,20 @@ class History:
             return self
         table, times = future_table(future, self.series.future, self.time)
         beyond, last = self.series.beyond, self.time[-1]
+        # What was known ahead would count without a word.
+        if beyond and len(future) and table.empty:
+            raise DataError(
+                f"future covariates must be called {' or '.join(self.series.future)}, but none is"
+            )
         after = self.ahead(beyond + len(table))
         if times is None:
             times = after[: len(table)]
         late = np.asarray(times > last)
+        if beyond and len(late) and not late.any():
+            raise DataError(
+                f"the times of future covariates must go on after {self.last}, the last known one, "
+                f"but end at {shown(times.max())}"
+            )
         table, times = table[late], times[late]
         wrong = ~np.asarray(times.isin(after)) | times.duplicated()
         if wrong.any():

@@ -95,7 +95,7 @@ class TrialConfig(TomlModel):
     carry_state: bool = Field(
         default=True,
         description="whether the next batch of a recursive head goes on where the last one ended, "
-        "with its state; else, and with a direct head, every batch reads windows drawn at random",
+        "with its state; else, as always with a direct head, every batch reads random windows",
     )
     past_covariates: bool = Field(
         default=False, description="whether covariates known up to the origin are read"
@@ -203,6 +203,7 @@ class TrialConfig(TomlModel):
                 "'none' with a recursive head, whose state knows no window",
             ),
             (recursive or self.warm_up == 0, "warm_up", "0 with a direct head"),
+            (recursive or self.carry_state, "carry_state", "True with a direct head"),
         )
         for holds, name, allowed in rules:
             if not holds:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.splits import Split
 from foretune.models.forecasts.metrics import relative_mse
+from foretune.models.runtime.threads import on_one_blas_thread
 
 Values = NDArray[np.float64]
 Rows = NDArray[np.integer]
@@ -171,6 +172,7 @@ def column_count(lags: int, horizon: int, *, past: int = 0, future: int = 0) -> 
     return lags - 1 + sum(len(_steps_read(lags, n, last)) * n for n, last in counts if n)
 
 
+@on_one_blas_thread
 def _changes_of(
     ridges: Sequence[Ridge],
     levels: Values,
@@ -188,6 +190,7 @@ def _changes_of(
     return np.split(forecasts, len(ridges), axis=1)
 
 
+@on_one_blas_thread
 def _fits(
     levels: Values,
     train_stop: int,
@@ -212,12 +215,19 @@ def _fits(
     shift = columns(slice(_BLOCK)).mean(axis=0)
     gram = np.zeros((len(shift), len(shift)))
     cross, total, target = np.zeros((len(shift), horizon)), np.zeros(len(shift)), np.zeros(horizon)
-    for block in _blocks(len(origins)):
-        x, y = columns(block) - shift, _changes_after(levels, origins[block], horizon)
-        gram += x.T @ x
-        cross += x.T @ y
-        total += x.sum(axis=0)
-        target += y.sum(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
+        for block in _blocks(len(origins)):
+            x, y = columns(block) - shift, _changes_after(levels, origins[block], horizon)
+            gram += x.T @ x
+            cross += x.T @ y
+            total += x.sum(axis=0)
+            target += y.sum(axis=0)
+    if not np.isfinite(gram).all():
+        size = float(np.max(np.abs(levels[:train_stop])))
+        raise DataError(
+            f"values must have squares that a number can hold, but are as large as {size:.3g}; "
+            "rescale them"
+        )
     count = len(origins)
     mean, target = total / count, target / count
     gram = gram / count - np.outer(mean, mean)

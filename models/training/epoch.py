@@ -109,7 +109,12 @@ def sequence_loss(
 def _recursive_gradients(
     program: Program, data: TrainingData, hyper: Hyperparameters, key: jax.Array, state: TrainState
 ) -> tuple[jax.Array, Params, TrainState]:
-    """Return loss and gradients of a batch at the cursors, and the state with them moved on."""
+    """Return loss and gradients of a batch at the cursors, and the state with them moved on.
+
+    Beside a linear skip the labels are its errors one segment ahead, from each row. A forecast adds
+    the outputs to the skip's path from its origin, whose later segments err more: a direct head
+    learns the errors of all steps.
+    """
     jump_key, offset_key, dropout_key = (fold_in(key, purpose) for purpose in range(3))
     inputs, architecture = data.inputs, program.architecture
     count, length = inputs.series.shape

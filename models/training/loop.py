@@ -333,6 +333,10 @@ def best_epoch(run: Iterable[EpochResult]) -> EpochResult:
     return min(run, key=lambda result: result.value)
 
 
+def _after_lags(skip: LinearSkip | None) -> str:
+    return "" if skip is None else f" after the {skip.history} lags of its ridge regression"
+
+
 def _training_data(
     config: TrialConfig, data: DevelopmentData, scaled: ScaledSeries, skip: LinearSkip | None
 ) -> TrainingData:
@@ -354,7 +358,8 @@ def _training_data(
             f"{train_length}"
             if furthest == config.label_offset
             else f"a context of {config.context} rows and {furthest} rows after it need {needed} "
-            f"training rows, but there are {train_length}; give a shorter unroll_length"
+            f"training rows, but there are {train_length}{_after_lags(skip)}; give a shorter "
+            "unroll_length"
         )
     first = int(data.split.validation_origins[0]) - given.start + 1
     if first < config.rows_read:

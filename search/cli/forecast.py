@@ -132,6 +132,13 @@ def forecast(
     if future is not None:
         how = {name: reading[name] for name in ("time", "day_first", "decimal") if name in reading}
         ahead = read_future(future, forecaster.history.series, **how)
+        known = forecaster.history.series
+        absent = [column.name for column in forecaster.encoding.future if column.name not in ahead]
+        if known.beyond and 0 < len(absent) < len(forecaster.encoding.future):
+            click.echo(
+                f"foretune: {future} has no {' and no '.join(absent)}: what {model} knows counts",
+                err=True,
+            )
         if not forecaster.encoding.future:
             click.echo(
                 f"foretune: {model} reads no future covariates, and nothing of {future}", err=True

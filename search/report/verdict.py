@@ -19,6 +19,7 @@ from foretune.search.study.losses import load_baseline_losses
 from foretune.search.study.spec import (
     OBJECTIVE_NAME,
     StudySpec,
+    format_value,
     required_spec,
     study_metric,
 )
@@ -34,7 +35,7 @@ _MEAN_LOSS = "mean_loss"
 
 
 def _shown(value: float, score: str) -> str:
-    return f"{value:.3f}" if score == OBJECTIVE_NAME else f"{value:.4g}"
+    return format_value(value, score, 3 if score == OBJECTIVE_NAME else 4)
 
 
 @dataclass(frozen=True, kw_only=True)

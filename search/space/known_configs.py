@@ -8,7 +8,14 @@ import optuna
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.models.config import TrialConfig
-from foretune.search.space.dimensions import Dimension, FloatRange, IntRange, can_draw, is_fixed
+from foretune.search.space.dimensions import (
+    Dimension,
+    FloatRange,
+    IntRange,
+    can_draw,
+    ends,
+    is_fixed,
+)
 from foretune.search.space.space import SearchSpace, not_of
 
 _ROUNDING = 1e-9
@@ -51,8 +58,8 @@ def params_of(space: SearchSpace, config: TrialConfig) -> dict[str, Any]:
             values[name] = getattr(space, name), getattr(config, name)
     params = {}
     for name, (dimension, value) in values.items():
-        # How many layers there are, and how wide, is the config's shape: no other will do.
-        if is_fixed(dimension) and not name.startswith(("layers", "units")):
+        # Layers, their widths and the head are the config's shape: no other will do.
+        if is_fixed(dimension) and not name.startswith(("layers", "units_")) and name != "head":
             continue
         if not can_draw(dimension, value):
             field = "units" if name.startswith("units_") else name
@@ -66,7 +73,9 @@ def space_around(space: SearchSpace, config: TrialConfig, width: float = 0.25) -
     """Return the part of ``space`` around ``config``.
 
     Every range shrinks to ``width`` of its length, on its own scale, with the config's value in
-    the middle, or as near to it as the range's ends allow. Of choices, the config's is left.
+    the middle, or as near to it as the range's ends allow. Of choices, the config's is left. What
+    ``space`` does not say was chosen for the data: where its default cannot be the config's value,
+    that value stays.
 
     Args:
         space: what was searched.
@@ -79,11 +88,15 @@ def space_around(space: SearchSpace, config: TrialConfig, width: float = 0.25) -
     Example:
         >>> space_around(space, best_config(study)).to_toml()
     """
+    said = space.model_fields_set
     if not 0 < width <= 1:
         raise ConfigError(f"width must be above 0 and at most 1, but got {width!r}")
+    # For a direct head everything was chosen, else the scaling alone.
+    direct = "direct" in ends(space.head) or ("head" not in said and config.head == "direct")
+    chosen = {*SearchSpace.model_fields} - {*_SHAPE} if direct else {"scaling"}
+    own = {name: getattr(config, name) for name in chosen - said}
+    space = space.fix(**{k: v for k, v in own.items() if not can_draw(getattr(space, k), v)})
     params_of(space, config)  # refuses a config from elsewhere
-    if "scaling" not in space.model_fields_set:  # it was chosen for the data
-        space = space.fix(scaling=config.scaling)
     # The padding stays, or one config would be two: that of a narrower range is another.
     narrowed: dict[str, Any] = {"layers": len(config.units), "pad_units_to": config.pad_units_to}
     narrowed["units"] = _around(space.units, config.units, width)

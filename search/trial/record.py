@@ -220,7 +220,8 @@ class TrialRecord:
             self.trial, self.config, self._history, best, self._folds, assessment, metric
         )
         for name, value in numbers.items():
-            if isinstance(value, float) and not name.startswith(OBJECTIVE_NAME):
+            whole = name.startswith(OBJECTIVE_NAME) or name == RIDGE_VALUE  # beside the value
+            if isinstance(value, float) and not whole:
                 numbers[name] = float(f"{value:.6g}")  # what a reader of a table can take in
         return numbers if metric == OBJECTIVE_NAME else numbers | {metric: self.value}
 

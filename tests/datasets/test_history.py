@@ -171,6 +171,19 @@ def test_what_is_given_goes_before_what_was_planned_and_the_rest_of_a_plan_stays
     assert holds(history.with_future({}), 6)
 
 
+def test_what_would_change_nothing_is_refused_where_values_are_known_ahead() -> None:
+    history = History.of(make(beyond=6))
+    with pytest.raises(DataError, match="^future covariates must be called plan or open, but none"):
+        history.with_future(frame().rename(columns={"plan": "Plan", "open": "Open"}))
+    earlier = pd.DataFrame({"plan": 9.0}, HOURS[50:60])
+    with pytest.raises(DataError) as caught:
+        history.with_future(earlier)
+    assert str(caught.value) == (
+        "the times of future covariates must go on after 2024-03-03 11:00:00, the last known one, "
+        "but end at 2024-03-03 11:00:00"
+    )
+
+
 def test_times_of_another_zone_are_the_same_moments_and_whole_numbers_are_times_too() -> None:
     time = HOURS.tz_localize("Europe/Berlin")
     history = History.of(make(time=time, calendar=infer_calendar(time)))

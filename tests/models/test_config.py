@@ -59,12 +59,13 @@ def fits(fields: dict[str, Any]) -> bool:
         (plain or fields.get("label_offset", 1) == 1)
         and (direct or fields.get("window_scaling", "none") == "none")
         and (not direct or fields.get("warm_up", 0) == 0)
+        and (not direct or fields.get("carry_state", True))
     )
 
 
 def without_conflicts(fields: dict[str, Any]) -> dict[str, Any]:
     """Leave out what the others of ``fields`` do not allow."""
-    for name in ("label_offset", "window_scaling", "warm_up"):
+    for name in ("label_offset", "window_scaling", "warm_up", "carry_state"):
         if not fits(fields):
             fields = {key: value for key, value in fields.items() if key != name}
     return fields
@@ -226,6 +227,10 @@ def test_a_mistake_is_one_line_with_field_rule_and_value(field: str, value: Any,
             "is 'last'",
         ),
         ({"head": "direct", "warm_up": 9}, "warm_up must be 0 with a direct head, but is 9"),
+        (
+            {"head": "direct", "carry_state": False},
+            "carry_state must be True with a direct head, but is False",
+        ),
         *(
             (
                 fields | {"label_offset": 2},

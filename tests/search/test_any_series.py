@@ -212,6 +212,15 @@ def test_a_scaling_that_is_not_said_is_chosen_for_the_data(tiny_space: SearchSpa
         assert scaling(above, tiny_space.fix(scaling=said)) == said
     with pytest.raises(ConfigError, match=r"scaling must not be 'log' unless .* y at 2024-01-02"):
         scaling(above * (above.index != DAYS[1])[:, None], tiny_space.fix(scaling=("none", "log")))
+    # Labels further ahead than the next row are no changes of it.
+    far = tiny_space.fix(head="recursive", label_offset=4)
+    with pytest.raises(ConfigError, match="label_offset must be 1 where scaling is 'differences'"):
+        scaling(above, far)
+    assert scaling(above, far.fix(scaling="standard")) == "standard"
+    with pytest.raises(
+        ConfigError, match=r"future_covariates must be false, because .* has no fut"
+    ):
+        scaling(above, tiny_space.fix(future_covariates=True))
     config = TrialConfig(units=(4,), unroll_length=8, batch_size=8, scaling="differences")
     config = config.replace(epochs=3, steps_per_epoch=5, learning_rate=0.01)
     assert space_around(tiny_space, config).scaling == "differences"

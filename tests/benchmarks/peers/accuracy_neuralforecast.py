@@ -1,12 +1,13 @@
 """neuralforecast's ``AutoLSTM`` or ``NHITS`` on one series: its forecasts at the test's origins.
 
 Their own defaults, but for the loss, which is the squared error that is reported, and NHITS's
-context of 150 steps and standardised windows. ``AutoLSTM`` chooses among a few configurations on validation and then fits
-the best one again, as it always does, to all rows before the test; NHITS, which chooses nothing, is
-fitted to these at once. So both end with more rows to learn from than foretune's winner, which has
-the training part alone. The rows of a gap before the test count as validation. A context of 64
-horizons, one of AutoLSTM's choices, is longer than the training part of a short series, which
-neuralforecast refuses: there it is padded with zeros, as its message proposes.
+context of 150 steps and standardised windows. ``AutoLSTM`` chooses among a few configurations on
+validation and then fits the best one again, as it always does, to all rows before the test; NHITS,
+which chooses nothing, is fitted to these at once. So both end with more rows to learn from than
+foretune's winner, which has the training part alone. The rows of a gap before the test count as
+validation. A context of 64 horizons, one of AutoLSTM's choices, is longer than the training part of
+a short series, which neuralforecast refuses: there it is padded with zeros, as its message
+proposes.
 """
 
 import argparse

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.sources.samples import ar1, ar1_best_relative_mse, random_walk
@@ -282,3 +283,24 @@ def test_what_cannot_be_is_refused_in_one_line() -> None:
     with pytest.raises(DataError, match="must reach 4 rows beyond the origin 46, but have 50 rows"):
         ridge.changes(levels, np.array([45, 46]), future=future)
     assert ridge.changes(levels, np.array([45]), future=future).shape == (1, 4)
+
+
+def test_a_fit_rounds_alike_on_any_number_of_blas_threads() -> None:
+    """Workers have one thread, a command has all: a trial must be the same in both."""
+    rng = np.random.default_rng(0)
+    levels, future = rng.normal(size=3000).cumsum(), rng.normal(size=(3000, 15))
+    fitted = []
+    for threads in (2, 1):
+        with threadpool_limits(threads, "blas"):
+            ridge = fit_ridge(
+                levels, train_stop=2900, horizon=24, lags=200, penalty=0.1, future=future
+            )
+            changes = ridge.changes(levels, np.arange(400, 2900), future=future)
+        fitted.append((ridge.weights.tobytes(), changes.tobytes()))
+    assert fitted[0] == fitted[1]
+
+
+def test_values_whose_squares_overflow_are_refused() -> None:
+    levels = np.random.default_rng(0).normal(size=200) * 1e160
+    with pytest.raises(DataError, match="squares that a number can hold, but are as large as"):
+        fit_ridge(levels, train_stop=150, horizon=3, lags=4, penalty=0.1)

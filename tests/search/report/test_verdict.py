@@ -124,6 +124,13 @@ def test_losses_of_any_unit_are_shown_by_their_digits() -> None:
     )
 
 
+def test_a_relative_mse_near_0_keeps_two_digits() -> None:
+    near = judged(0.41, value=0.00461, benchmark_value=8.491e-06)
+    assert "has relative MSE 0.0046 against 8.5e-06." in str(near)
+    exact = judged(0.41, value=0.0, benchmark_value=0.01)
+    assert "has relative MSE 0.000 against 0.010." in str(exact)
+
+
 def test_another_metric_is_named_with_its_digits() -> None:
     own = {"score": "mae", "value": 0.0123456, "benchmark_value": 12.3456}
     assert str(judged(0.41, **own)).endswith(f"has MAE 0.01235 against 12.35. {SEALED}")

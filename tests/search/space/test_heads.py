@@ -15,11 +15,13 @@ from foretune.datasets.series import TimeSeries
 from foretune.datasets.sources.samples import load_sample
 from foretune.datasets.splits import development_folds
 from foretune.models import TrialConfig
+from foretune.models.config import HeadName
 from foretune.models.training.loop import TrainingRun
 from foretune.search import FloatRange, SearchSpace, space_around
+from foretune.search.space.default_space import complete_space
 from foretune.search.space.dimensions import ends
 from foretune.search.space.known_configs import enqueue_configs, params_of
-from foretune.search.study.spec import SplitSpec, complete_space, default_space
+from foretune.search.study.spec import SplitSpec, default_space
 
 DIRECT = ("window_scaling", "head_units")
 RECURSIVE = ("warm_up", "carry_state")
@@ -237,5 +239,38 @@ def test_what_a_space_does_not_say_is_chosen_for_the_data() -> None:
     assert both == default.fix(head=("recursive", "direct"))
     own = SearchSpace(head="recursive", scaling="standard")
     assert complete_space(own, default) == own
-    with pytest.raises(ConfigError, match="warm_up must be 0 with a direct head, but is 99"):
-        complete_space(SearchSpace(warm_up=99), default)
+    # What only a recursive head has asks for one.
+    for only in (SearchSpace(warm_up=99), SearchSpace(carry_state=False)):
+        assert complete_space(only, default) == only.fix(scaling=default.scaling)
+    # No segment is longer than a context that was said.
+    assert complete_space(SearchSpace(unroll_length=(10, 40)), default).segment_length == 6
+    assert complete_space(SearchSpace(unroll_length=5), default).segment_length == 1
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        SearchSpace(units=(16, 32), layers=1, epochs=4),
+        SearchSpace(layers=1, head="direct", skip=("none", "linear")),
+        SearchSpace(layers=1, head=("direct", "recursive"), unroll_length=(24, 48)),
+    ],
+    ids=["nothing", "direct", "both heads"],
+)
+def test_the_space_around_a_config_keeps_what_was_chosen_for_the_data(space: SearchSpace) -> None:
+    series, horizon = SERIES["covariates"]
+    whole = complete_space(space, default_space(series, SplitSpec(horizon=horizon)))
+    for seed in range(4):
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        config = whole.suggest(study.ask())
+        narrow = space_around(space, config)
+        assert narrow.suggest(FixedTrial(params_of(narrow, config))) == config
+
+
+@pytest.mark.parametrize("head", ["recursive", "direct"])
+def test_a_config_of_the_other_head_is_refused(head: HeadName) -> None:
+    space = SearchSpace(head="direct" if head == "recursive" else "recursive")
+    config = TrialConfig(units=(32,), head=head, scaling="standard")
+    with pytest.raises(ConfigError, match=f"head of the config must be in .*, but is '{head}'"):
+        params_of(space, config)
+    with pytest.raises(ConfigError, match=f"head of the config must be in .*, but is '{head}'"):
+        space_around(space, config)

@@ -1,0 +1,93 @@
+"""What is searched where nothing is said: chosen for the data."""
+
+from typing import TYPE_CHECKING
+
+from foretune.datasets.splits import Split
+from foretune.datasets.transforms import ScalingName
+from foretune.search.space.dimensions import FloatRange, ends
+from foretune.search.space.space import OF_HEAD, SearchSpace
+
+if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    from foretune.datasets.series import TimeSeries
+
+_OF_RECURSIVE = set(OF_HEAD["recursive"])
+
+# Rows that a direct head reads, and how many at a time, where nothing is said.
+_CONTEXTS = (48, 96, 168)
+_SEGMENTS = (6, 24)
+# A direct head needs whole windows of context and horizon to train on.
+_FEWEST_WINDOWS = 16
+
+
+def space_for(series: "TimeSeries", rows: Split) -> SearchSpace:
+    """Return what a study of ``series`` searches where nothing is said.
+
+    It depends on sign, length, calendar and covariates alone. History and horizon take at most a
+    third of the training rows. Of prices a recursive network reads log returns. Of all else a
+    direct head is searched beside a ridge regression, with the covariates and the features of the
+    calendar; but a recursive one alone where the training rows hold hardly a window.
+    """
+    most = max(rows.train_stop // 3 - rows.horizon, 2)
+    scalings: tuple[ScalingName, ...] = ("standard", "differences")
+    if (series.target[: rows.validation_stop] > 0).all():
+        scalings = (*scalings, "log")
+    is_price = series.error_space == "log"
+    if is_price or rows.train_stop < rows.horizon + _FEWEST_WINDOWS:
+        space = SearchSpace() if is_price else SearchSpace(scaling=scalings)
+        if space.history > most:
+            space = space.fix(unroll_length=(max(most // 2, 2), most) if most > 2 else 2)
+        return space
+    contexts = tuple(length for length in _CONTEXTS if length <= most) or (most,)
+    parts = tuple(length for length in _SEGMENTS if length <= contexts[0]) or (1,)
+    return SearchSpace(
+        layers=1,
+        units=(32, 64),
+        unroll_length=_one_or_more(contexts),
+        segment_length=_one_or_more(parts),
+        head="direct",
+        skip="linear",
+        window_scaling=("none", "last", "mean", "standard", "step"),
+        dropout=(0.0, 0.1, 0.2, 0.3, 0.5),
+        averaging=0.99,
+        learning_rate=FloatRange(low=3e-4, high=1e-2, log=True),
+        scaling=scalings,
+        past_covariates=(False, True) if series.past else False,
+        future_covariates=bool(series.future),
+        static_covariates=bool(series.static),
+        calendar_features=(False, True) if series.calendar.default_features() else False,
+        epochs=60,
+        steps_per_epoch=_steps_per_epoch(rows.train_stop),
+        stop_patience=10,
+    )
+
+
+def _steps_per_epoch(windows: int) -> int:
+    """Return how many steps pass over so many windows once, or over part of a long series.
+
+    With more, a short series is learnt by heart within the epoch before validation can stop it.
+    """
+    batch = SearchSpace().batch_size
+    assert isinstance(batch, int)
+    return min(max(windows // batch, 5), SearchSpace().steps_per_epoch)
+
+
+def _one_or_more(choices: tuple[int, ...]) -> int | tuple[int, ...]:
+    return choices if len(choices) > 1 else choices[0]
+
+
+def complete_space(space: SearchSpace, default: SearchSpace) -> SearchSpace:
+    """Return ``space`` with what it does not say chosen as in ``default``.
+
+    A space with a recursive head, or with what only such a head has, gets the defaults of
+    :class:`SearchSpace` but for the scaling: the others were chosen for a direct head. Segments are
+    no longer than the shortest context that was said.
+    """
+    said = space.model_fields_set
+    recursive = "direct" not in ends(space.head) if "head" in said else said & _OF_RECURSIVE
+    names = ("scaling",) if recursive else tuple(SearchSpace.model_fields)
+    chosen = {name: getattr(default, name) for name in names if name not in said}
+    if "unroll_length" in said and "segment_length" in chosen:
+        shortest = min(ends(space.unroll_length))
+        fitting = tuple(length for length in ends(chosen["segment_length"]) if length <= shortest)
+        chosen["segment_length"] = _one_or_more(fitting or (1,))
+    return space.fix(**chosen)
