@@ -249,8 +249,9 @@ def require_known_ahead(
         gap = f"{'is' if len(short) == 1 else 'are'} missing from {times[count]} on"
     else:
         gap = ", ".join(f"{name} is missing from {times[n]} on" for name, n in short.items())
+    names = " and ".join(", ".join(short).rsplit(", ", 1))
     raise DataError(
-        f"{' and '.join(short)} must be known up to {times[-1]}, {ahead} {calendar.step_name}"
+        f"{names} must be known up to {times[-1]}, {ahead} {calendar.step_name}"
         f"{'s' * (ahead != 1)} ahead, but {gap}; give forecast(future=...) (--future)"
     )
 

@@ -4,6 +4,7 @@ Shapes: ``N`` is the number of known rows, ``K`` of further ones with future cov
 values that are given.
 """
 
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -14,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from foretune.datasets.calendar import Calendar, local_clock, shown, zone_name
-from foretune.datasets.common.errors import DataError
+from foretune.datasets.common.errors import DataError, DataWarning
 from foretune.datasets.covariates import GROUPS, require_known_ahead
 from foretune.datasets.frames import future_table
 from foretune.datasets.prices import PriceSeries
@@ -200,6 +201,9 @@ class History:
                 steps. Rows up to the last known one are left out. Where a value was known beyond
                 it, the one given here counts.
 
+        Warns:
+            DataWarning: one that was known ahead is not given.
+
         Raises:
             DataError: a covariate is not there or ends before the others (it is named with the
                 first time without a value), a value is none that it may have, a time is none of
@@ -233,6 +237,14 @@ class History:
             raise DataError(
                 f"the times of future covariates must be {steps} ({self.calendar}), each once, but "
                 f"got {shown(times[int(wrong.argmax())])}"
+            )
+        absent = [name for name in self.series.future if name not in table]
+        if beyond and len(table) and absent:
+            what = " and ".join(absent)
+            warnings.warn(
+                f"future covariates were given without {what}: what was known ahead counts",
+                DataWarning,
+                stacklevel=3,
             )
         columns = {}
         for name, own in self.series.future.items():

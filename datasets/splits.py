@@ -375,11 +375,14 @@ def _require_room(days: int, history: int, horizon: int, **parts: int) -> None:
     # An unroll needs one more day for its last label, and returns need one day before it.
     unroll = history + 2, f"an unroll of {history} rows"
     for part, count in parts.items():
-        needed, purpose = unroll if part == "training" else forecast
+        trains = part == "training"
+        needed, purpose = unroll if trains else forecast
         if count < needed:
             raise DataError(
                 f"{days} rows leave {max(count, 0)} for the {part} part, but {purpose} needs at "
-                f"least {needed}; give a longer series or a shorter horizon or unroll"
+                f"least {needed}; give a longer series or a shorter horizon"
+                + ", unroll_length or warm_up"
+                * trains
             )
 
 

@@ -1,6 +1,7 @@
 """``foretune fit`` and ``foretune forecast``: from a best config to what comes."""
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from foretune.datasets import ConfigError
-from foretune.datasets.common.errors import printable
+from foretune.datasets.common.errors import DataWarning, printable
 from foretune.datasets.common.files import require_file_place, write_atomically
 from foretune.datasets.history import moment
 from foretune.datasets.sources.load import as_newer_series
@@ -132,19 +133,15 @@ def forecast(
     if future is not None:
         how = {name: reading[name] for name in ("time", "day_first", "decimal") if name in reading}
         ahead = read_future(future, forecaster.history.series, **how)
-        known = forecaster.history.series
-        absent = [column.name for column in forecaster.encoding.future if column.name not in ahead]
-        if known.beyond and 0 < len(absent) < len(forecaster.encoding.future):
-            click.echo(
-                f"foretune: {future} has no {' and no '.join(absent)}: what {model} knows counts",
-                err=True,
-            )
         if not forecaster.encoding.future:
             click.echo(
                 f"foretune: {model} reads no future covariates, and nothing of {future}", err=True
             )
     use_compile_cache()
-    frame = forecaster.forecast(steps, ahead)
+    with warnings.catch_warnings(record=True, action="always", category=DataWarning) as remarks:
+        frame = forecaster.forecast(steps, ahead)
+    for remark in remarks:
+        click.echo(printable(f"foretune: {remark.message}"), err=True)
     figure = None if plot is None else forecast_figure(forecaster, frame)
     if csv is not None:
         write_atomically(csv, frame.to_csv(index=False))

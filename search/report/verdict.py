@@ -35,7 +35,21 @@ _MEAN_LOSS = "mean_loss"
 
 
 def _shown(value: float, score: str) -> str:
-    return format_value(value, score, 3 if score == OBJECTIVE_NAME else 4)
+    return format_value(value, score, _fewest_digits(score))
+
+
+def _fewest_digits(score: str) -> int:
+    return 3 if score == OBJECTIVE_NAME else 4
+
+
+def _side_by_side(value: float, other: float, score: str) -> tuple[str, str]:
+    """Write two values with as many digits, up to 6, as it takes to see that they differ."""
+    pairs = (
+        (format_value(value, score, digits), format_value(other, score, digits))
+        for digits in range(_fewest_digits(score), 7)
+    )
+    shortest = next(pairs)
+    return next((pair for pair in (shortest, *pairs) if pair[0] != pair[1]), shortest)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +205,7 @@ class Verdict:
         return self.test is not None or self.why_not_scored is not None
 
     def _scores(self) -> str:
-        value, benchmark = (_shown(v, self.score) for v in (self.value, self.benchmark_value))
+        value, benchmark = _side_by_side(self.value, self.benchmark_value, self.score)
         labels: dict[str, str] = {name: metric.label for name, metric in METRICS.items()}
         return f"{labels.get(self.score, 'mean loss')} {value} against {benchmark}"
 
@@ -201,7 +215,7 @@ class Verdict:
         if self.test is None:
             return ""
         test = self.test
-        value, benchmark = (_shown(v, test.score) for v in (test.value, test.benchmark_value))
+        value, benchmark = _side_by_side(test.value, test.benchmark_value, test.score)
         beats, beyond = ("beats", "") if test.claim else ("does not beat", " beyond chance")
         text = (
             f"On the opened test trial {self.trial} {beats} {self.benchmark}, the best baseline on "

@@ -35,7 +35,7 @@ def space_for(series: "TimeSeries", rows: Split) -> SearchSpace:
     if is_price or rows.train_stop < rows.horizon + _FEWEST_WINDOWS:
         space = SearchSpace() if is_price else SearchSpace(scaling=scalings)
         if space.history > most:
-            space = space.fix(unroll_length=(max(most // 2, 2), most) if most > 2 else 2)
+            space = space.fix(unroll_length=_short_unrolls(most))
         return space
     contexts = tuple(length for length in _CONTEXTS if length <= most) or (most,)
     parts = tuple(length for length in _SEGMENTS if length <= contexts[0]) or (1,)
@@ -71,6 +71,10 @@ def _steps_per_epoch(windows: int) -> int:
     return min(max(windows // batch, 5), SearchSpace().steps_per_epoch)
 
 
+def _short_unrolls(most: int) -> int | tuple[int, ...]:
+    return (max(most // 2, 2), most) if most > 2 else 2
+
+
 def _one_or_more(choices: tuple[int, ...]) -> int | tuple[int, ...]:
     return choices if len(choices) > 1 else choices[0]
 
@@ -79,13 +83,17 @@ def complete_space(space: SearchSpace, default: SearchSpace) -> SearchSpace:
     """Return ``space`` with what it does not say chosen as in ``default``.
 
     A space with a recursive head, or with what only such a head has, gets the defaults of
-    :class:`SearchSpace` but for the scaling: the others were chosen for a direct head. Segments are
-    no longer than the shortest context that was said.
+    :class:`SearchSpace` but for the scaling, and for unrolls that a short series has no room for:
+    the others were chosen for a direct head. Segments are no longer than the shortest context that
+    was said.
     """
     said = space.model_fields_set
     recursive = "direct" not in ends(space.head) if "head" in said else said & _OF_RECURSIVE
     names = ("scaling",) if recursive else tuple(SearchSpace.model_fields)
     chosen = {name: getattr(default, name) for name in names if name not in said}
+    longest = max(ends(default.unroll_length))
+    if recursive and "unroll_length" not in said and longest < _CONTEXTS[0]:
+        chosen["unroll_length"] = _short_unrolls(longest)
     if "unroll_length" in said and "segment_length" in chosen:
         shortest = min(ends(space.unroll_length))
         fitting = tuple(length for length in ends(chosen["segment_length"]) if length <= shortest)

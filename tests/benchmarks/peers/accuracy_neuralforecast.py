@@ -36,7 +36,7 @@ CONTEXT = 150
 SAMPLES = 6
 
 # No sample is begun after so many seconds of AutoLSTM's search.
-TIME_BUDGET = 480
+TIME_BUDGET = 1800
 
 # Horizons in the longest context that AutoLSTM may choose.
 LONGEST = 64

@@ -131,6 +131,21 @@ def test_a_relative_mse_near_0_keeps_two_digits() -> None:
     assert "has relative MSE 0.000 against 0.010." in str(exact)
 
 
+@pytest.mark.parametrize(
+    ("value", "benchmark", "shown"),
+    [
+        (0.038269, 0.03846, "0.0383 against 0.0385"),
+        (0.954001, 0.954012, "0.95400 against 0.95401"),
+        (0.954, 0.954, "0.954 against 0.954"),
+        (0.9540001, 0.9540002, "0.954 against 0.954"),
+    ],
+)
+def test_values_that_differ_are_shown_apart(value: float, benchmark: float, shown: str) -> None:
+    assert f"has relative MSE {shown}." in str(judged(0.5, value=value, benchmark_value=benchmark))
+    test = replace(outcome(value, 0.5), benchmark_relative_mse=benchmark)
+    assert f"beyond chance: relative MSE {shown} (p" in str(judged(0.5, test=test))
+
+
 def test_another_metric_is_named_with_its_digits() -> None:
     own = {"score": "mae", "value": 0.0123456, "benchmark_value": 12.3456}
     assert str(judged(0.41, **own)).endswith(f"has MAE 0.01235 against 12.35. {SEALED}")

@@ -266,6 +266,16 @@ def test_the_space_around_a_config_keeps_what_was_chosen_for_the_data(space: Sea
         assert narrow.suggest(FixedTrial(params_of(narrow, config))) == config
 
 
+def test_a_recursive_network_of_a_short_series_has_unrolls_that_fit() -> None:
+    """20 rows train: a third of them less the horizon of 3 is 3, and 50 have no room."""
+    series, horizon = SERIES["40 rows"]
+    default = default_space(series, SplitSpec(horizon=horizon))
+    found = complete_space(SearchSpace(head="recursive"), default)
+    assert found.unroll_length == (2, 3)
+    assert complete_space(found, default) == found
+    assert complete_space(SearchSpace(head="recursive", unroll_length=9), default).history == 9
+
+
 @pytest.mark.parametrize("head", ["recursive", "direct"])
 def test_a_config_of_the_other_head_is_refused(head: HeadName) -> None:
     space = SearchSpace(head="direct" if head == "recursive" else "recursive")
