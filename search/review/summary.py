@@ -7,6 +7,7 @@ import optuna
 from rich.table import Table
 
 from foretune.datasets.common.html_table import html_table
+from foretune.models.config import TrialConfig
 from foretune.search.report.tables import as_text, rich_table
 from foretune.search.report.verdict import caveat
 from foretune.search.study.baselines import stored_baselines
@@ -19,6 +20,10 @@ _NEXT = (
     "make_report(study) says more and leaves the test sealed; when everything is decided, "
     "make_report(study, open_test=True) opens it once."
 )
+
+# What every config is known by, and what the others have where nothing is said.
+_ALWAYS = ("cell", "units", "unroll_length", "head", "scaling", "learning_rate", "dropout")
+_DEFAULTS = TrialConfig().model_dump(mode="json")
 
 # A name and its value.
 Row = tuple[str, str]
@@ -102,4 +107,9 @@ def _rows(study: optuna.Study) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
         ("programs compiled", str(compiled - loaded)),
         ("programs from the cache", str(loaded)),
     )
-    return result, tuple((name, str(value)) for name, value in config.items())
+    shown = tuple(
+        (name, str(value))
+        for name, value in config.items()
+        if name in (*_ALWAYS, *trial.params) or value != _DEFAULTS[name]
+    )
+    return result, (*shown, ("everything else", "by default"))

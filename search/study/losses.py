@@ -85,8 +85,9 @@ def record_losses(
             "that foretune runs, and its losses are recorded"
         )
     spacing = [int(horizon), int(stride)]
-    differs = _difference(study, spacing, baselines)
+    # Read in this order: what a trial has recorded is stored before the trial is complete.
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    differs = _difference(study, spacing, baselines)
     if differs and any(_OWN in other.system_attrs for other in complete):
         raise ConfigError(differs)
     storage.set_trial_system_attr(trial_id(trial), _OWN, own.tolist())

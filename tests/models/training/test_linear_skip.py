@@ -363,5 +363,6 @@ def test_what_the_rows_cannot_hold_is_refused(mixed: SimpleNamespace) -> None:
     fit(config.replace(segment_length=5, skip="none"), data)  # alone it may
     rows = data.split.train_stop - (skip.history - 1)
     for context in (rows, rows + 2):
-        with pytest.raises(DataError, match=rf"need \d+ training rows, but there are {rows}; give"):
+        why = rf"need \d+ training rows, but there are {rows} after the \d+ lags of its ridge"
+        with pytest.raises(DataError, match=why):
             fit(config.replace(unroll_length=context, warm_up=8), data)

@@ -5,6 +5,7 @@ import pytest
 
 from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.common.errors import ConfigError
+from foretune.models import TrialConfig
 from foretune.search import (
     SearchSpace,
     StudySummary,
@@ -67,12 +68,17 @@ def test_a_summary_says_the_same_as_text_and_in_a_notebook(
     text, page = repr(shown), shown._repr_html_()
     assert text == str(shown)
     assert text.startswith(as_text(summary_table(study)))
-    config = best_config(study).model_dump(mode="json")
+    config, usual = (c.model_dump(mode="json") for c in (best_config(study), TrialConfig()))
+    own = {name: value for name, value in config.items() if value != usual[name]}
+    assert own.keys() >= {"units", "unroll_length", "batch_size", "learning_rate"}
+    assert not any(f"│ {name} " in text for name in ("warm_up", "averaging", "clip_norm"))
     for name, value in (
         ("best trial", study.best_trial.number),
         ("its relative_mse (validation)", f"{study.best_value:.6f}"),
         ("trials by state", "4 complete"),
-        *config.items(),
+        ("head", "recursive"),
+        ("everything else", "by default"),
+        *own.items(),
     ):
         assert f"│ {name} " in text
         assert f" {value} " in text
