@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foretune.datasets.common.errors import DataError
+from foretune.datasets.plausibility import jump_remarks, range_remarks
 
 if TYPE_CHECKING:  # half of what a command that only reads a study would wait for
     import pandas as pd
@@ -159,6 +160,28 @@ class PriceSeries:
             content.update((self.volume + 0.0).astype("<f8").tobytes())
         return content.hexdigest()
 
+    def doubts(self, target: str | None = None) -> tuple[str, ...]:
+        """Say which rows are hard to believe: a jump as at a split, a close off its range.
+
+        Args:
+            target: what is forecast; None for the close. The adjusted close stands for itself, any
+                other price for the close.
+
+        Returns:
+            A line each with date, factor and remedy; none for most series.
+
+        Example:
+            >>> prices.doubts()
+            ('close falls from 400 to 101 on 2020-08-31, by a factor of 3.96, as at a split ...
+        """
+        adjusted = self.adj_close
+        if target in ("adj_close", _target_name("adj_close")) and adjusted is not None:
+            return jump_remarks(self.dates, adjusted, what="adj_close")
+        has_adjusted = adjusted is not None
+        return jump_remarks(self.dates, self.close, adjusted=adjusted) + range_remarks(
+            self.dates, self.close, self.low, self.high, adjusted=has_adjusted
+        )
+
     def slice(self, start: int, stop: int) -> Self:
         """Take rows ``start`` to ``stop - 1``.
 
@@ -259,7 +282,7 @@ class PriceSeries:
             error_space="log",
             target_name=_target_name(target),
             source=self.source,
-            remarks=self.remarks,
+            remarks=(*self.remarks, *self.doubts(target)),
             data_digest=digest,
         )
 

@@ -18,7 +18,7 @@ FILES = sorted(file for part in PARTS for file in (ROOT / part).rglob("*.py"))
 ROOMS = {
     "datasets": """
         common
-        calendar column_names transforms
+        calendar column_names plausibility transforms
         text_dates
         series frames panel prices
         covariates

@@ -87,6 +87,8 @@ def _series(data: Any, how: Reading) -> "TimeSeries":
     if isinstance(data, PriceSeries):
         _require_nothing_to_read(how, data.name)
         made = data.series(how.target, freq=how.freq, seasonality=how.seasonality)
+        for doubt in data.doubts(how.target):
+            warnings.warn(f"{data.source}: {doubt}", DataWarning, stacklevel=3)
         return replace(made, reading=how.given())
     if isinstance(data, TimeSeries):
         _require_nothing_to_read(how, data.name)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from foretune.datasets.calendar import STEPS
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.frames import Missing, filled_rows, in_order, read_frame
+from foretune.datasets.plausibility import jump_remarks
 from foretune.datasets.prices import (
     FIRST_YEAR,
     LAST_YEAR,
@@ -98,7 +99,8 @@ def read_series(
         ConfigError: an argument is none of its values.
 
     Warns:
-        DataWarning: what was left out, filled or decided; also in ``remarks``.
+        DataWarning: what was left out, filled or decided, and which prices are hard to believe
+            (:meth:`PriceSeries.doubts`); also in ``remarks``.
 
     Example:
         >>> read_series("load.csv", target="MW", future=["holiday"])  # doctest: +SKIP
@@ -155,7 +157,8 @@ def read_prices(
         ConfigError: an argument is none of its values.
 
     Warns:
-        DataWarning: what was left out, filled or decided; also in ``remarks``.
+        DataWarning: what was left out, filled or decided, also in ``remarks``; and which rows are
+            hard to believe (:meth:`PriceSeries.doubts`).
 
     Example:
         >>> read_prices("hpq.us.txt", missing="drop")  # doctest: +SKIP
@@ -167,7 +170,7 @@ def read_prices(
         table = select_series(read_text_table(label, path), series)
         made = _prices(table, price_columns(table, PRICE_FIELDS, columns), how, name, daily=True)
     assert made is not None
-    _warn(label, made.remarks)
+    _warn(label, made.remarks + made.doubts())
     return made
 
 
@@ -192,7 +195,7 @@ def series_of_frame(df: pd.DataFrame, **reading: Any) -> TimeSeries:
         return TimeSeries.from_frame(df, target=target, **reading)
     if any(reading.get(group) for group in ("past", "future", "static")):
         made = TimeSeries.from_frame(df, target=found.get(price, price), **reading)
-        return replace(made, error_space="log", target_name=f"{price} price")
+        return _as_prices(made, price, warn="a DataFrame")
     prices = df.rename(columns=str)
     remarks: tuple[str, ...] = ()
     for extra, bad, rule in _EXTRAS:
@@ -212,13 +215,8 @@ def series_of_frame(df: pd.DataFrame, **reading: Any) -> TimeSeries:
     if not isinstance(read.time, pd.DatetimeIndex) or read.time.normalize().has_duplicates:
         if price not in found:
             raise DataError(f"the target {price!r} needs one row a day; give another by target=")
-        return replace(
-            read,
-            target=read.past.get(found[price], read.target),
-            past={},
-            error_space="log",
-            target_name=f"{price} price",
-        )
+        own: Any = read.past.get(found[price], read.target)
+        return _as_prices(replace(read, target=own, past={}), price, warn="a DataFrame")
     arrays: dict[str, Any] = {n: read.past.get(c, read.target) for n, c in found.items()}
     daily = PriceSeries(
         name=read.name,
@@ -228,6 +226,7 @@ def series_of_frame(df: pd.DataFrame, **reading: Any) -> TimeSeries:
         **{"volume": None} | arrays,
     )
     made = daily.series(price if target else None)
+    _warn("a DataFrame", daily.doubts(price), 4)
     return replace(made, calendar=read.calendar)
 
 
@@ -357,10 +356,18 @@ def _series(table: Table, how: Reading, name: str | None) -> TimeSeries:
     given: dict[str, Any] = {item.name: getattr(read, item.name) for item in fields(read)}
     remarks += [remark.replace(f"{table.label}, line", "line") for remark in read.remarks]
     given["remarks"] = remarks
-    if price is not None:
-        given |= {"error_space": "log", "target_name": f"{price} price"}
     source = PurePath(table.label).name
-    return TimeSeries(name=_name(table.label, name), source=source, reading=how.given(), **given)
+    made = TimeSeries(name=_name(table.label, name), source=source, reading=how.given(), **given)
+    return made if price is None else _as_prices(made, price)
+
+
+def _as_prices(series: TimeSeries, price: str, warn: str | None = None) -> TimeSeries:
+    """Return a series of prices that are not daily, or have covariates, with what is doubtful."""
+    made = replace(series, error_space="log", target_name=f"{price} price")
+    doubts = jump_remarks(made.time, made.target, what=price)
+    if warn is not None:
+        _warn(warn, doubts, 5)
+    return replace(made, remarks=(*made.remarks, *doubts))
 
 
 def price_target(table: Table, found: Mapping[str, str], target: str | None) -> str | None:

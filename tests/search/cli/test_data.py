@@ -144,6 +144,18 @@ def test_prices_have_targets_and_columns(run: Run, tmp_path: Path) -> None:
 PRICES = ("open", "high", "low", "close")
 
 
+def test_a_split_is_said(run: Run) -> None:
+    write_prices(Path("acme.csv"))
+    prices = pd.read_csv("acme.csv")
+    prices.loc[200:, [*filter(lambda name: name.lower() in PRICES, prices)]] /= 4
+    prices.to_csv("acme.csv", index=False)
+    code, _, err = run("run", "--data", "acme.csv", *SMALL, "--horizon", "5000")
+    assert code == 2
+    said = "by a factor of 4.03, as at a split that is not adjusted; if it was a split, adjust the"
+    assert said in err.splitlines()[0]
+    assert err.startswith("foretune: acme.csv: close falls from ")
+
+
 @pytest.mark.parametrize(
     ("options", "rows"),
     [
