@@ -26,6 +26,10 @@ from foretune.datasets.transforms import SpaceName
 # single precision differs by 6e-8, two decimals of a price of 500 by 1e-5. A dividend is more.
 SAME_VALUE = 1e-5
 
+# So many known prices must be times one factor to be the same prices, adjusted again: of any one
+# row there is a factor, and a few may stand still.
+_FEWEST_ADJUSTED = 10
+
 # When a row is: a day, a moment, or a whole number.
 Moment = int | date | datetime
 
@@ -128,6 +132,38 @@ class History:
         """The last known time, as messages show it."""
         return str(moment(self.time, -1))
 
+    def adjustment(self, data: TimeSeries | PriceSeries) -> float:
+        """Return by what factor the known prices were adjusted again, after a dividend or split.
+
+        Args:
+            data: newer rows of the same series, as for :meth:`continued`.
+
+        Returns:
+            What all known prices that ``data`` have too are times in ``data``, up to
+            :data:`SAME_VALUE`. 1.0 where they are the same, where there is no such factor, and of
+            a series whose errors are not those of logarithms.
+
+        Example:
+            >>> History.of(prices.head(900)).adjustment(prices_after_a_split_of_2_to_1)
+            0.5
+        """
+        series = data.series(self.target_name) if isinstance(data, PriceSeries) else data
+        if not self.error_space == series.error_space == "log":
+            return 1.0
+        if zone_name(series.time) != zone_name(self.time):  # which is refused
+            return 1.0
+        _, before, now = self._together(series)
+        ratios = now / before  # NaN where one of both has no price, which is close to nothing
+        if len(ratios) < _FEWEST_ADJUSTED or np.allclose(ratios, 1, rtol=SAME_VALUE, atol=0):
+            return 1.0
+        factor = float(np.median(ratios))
+        return factor if np.allclose(ratios, factor, rtol=SAME_VALUE, atol=0) else 1.0
+
+    def adjusted(self, factor: float) -> Self:
+        """Return the known rows with the target times ``factor``; covariates stay as they are."""
+        values = self.values * factor
+        return type(self)(series=replace(self.series, target=values, data_digest=self.digest))
+
     def continued(self, data: TimeSeries | PriceSeries) -> "History":
         """Append the rows of ``data`` after the last known one.
 
@@ -165,10 +201,7 @@ class History:
                 f"{self.name}, or before it, to later {self._when}s, but {series.name} has {first} "
                 f"to {end}"
             )
-        begin = max(self.time[0], series.time[0])
-        known = np.asarray(self.time >= begin)
-        given = np.asarray((series.time >= begin) & (series.time <= last))
-        self._require_same(self.time[known], self.values[known], series, given)
+        self._require_same(series)
         new = np.asarray(series.time > last)
         self._require_covariates(series)
         # Beyond its last row, all that the newer series knows is new.
@@ -329,18 +362,25 @@ class History:
                     f"{newer.static[name]!r}"
                 )
 
-    def _require_same(
-        self,
-        time: pd.Index,
-        values: NDArray[np.float64],
-        series: TimeSeries,
-        given: NDArray[np.bool_],
-    ) -> None:
-        """Refuse the first time at which the value is not the same in both."""
-        both = time.union(series.time[given])
+    def _together(
+        self, series: TimeSeries
+    ) -> tuple[pd.Index, NDArray[np.float64], NDArray[np.float64]]:
+        """Return the times at which both may have values [M], those known and those of ``series``.
+
+        They are from where the later one begins to the last known one; NaN where one has no value.
+        """
+        begin, last = max(self.time[0], series.time[0]), self.time[-1]
+        known = np.asarray(self.time >= begin)
+        given = np.asarray((series.time >= begin) & (series.time <= last))
+        both = self.time[known].union(series.time[given])
         before, now = np.full(len(both), np.nan), np.full(len(both), np.nan)
-        before[both.get_indexer(time)] = values
+        before[both.get_indexer(self.time[known])] = self.values[known]
         now[both.get_indexer(series.time[given])] = series.target[given]
+        return both, before, now
+
+    def _require_same(self, series: TimeSeries) -> None:
+        """Refuse the first time at which the value is not the same in both."""
+        both, before, now = self._together(series)
         # No value is close to none. Around 0 it is the size of the changes that counts.
         near = 0.0 if self.error_space == "log" else SAME_VALUE * float(np.std(self.values))
         differs = ~np.isclose(now, before, rtol=SAME_VALUE, atol=near)

@@ -1,6 +1,7 @@
 """Forecaster: a trained model with all that a forecast takes; trained, saved, loaded, used."""
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
@@ -12,13 +13,13 @@ from numpy.typing import NDArray
 
 from foretune.datasets.calendar import zone_name
 from foretune.datasets.common.checks import given_data, require_whole_number
-from foretune.datasets.common.errors import ConfigError, DataError
+from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.common.html_table import html_table
 from foretune.datasets.covariates import GROUPS, CovariateEncoding
 from foretune.datasets.history import History, moment
 from foretune.datasets.sources.load import as_newer_series, as_series
 from foretune.datasets.splits import Split, default_horizon, development, split_without_test
-from foretune.datasets.transforms import LOG, ErrorSpace, Scaling, fit_scaling
+from foretune.datasets.transforms import LOG, ErrorSpace, Scaling, StandardisedLogs, fit_scaling
 from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecaster.arrays import weights_digest
 from foretune.models.forecaster.document import (
@@ -264,6 +265,10 @@ class Forecaster:
         the training have turned out by now, how often their intervals held moves the widths. Rows
         that come bit by bit and all at once give the same.
 
+        Prices that are the known ones times one factor were adjusted again, after a dividend or a
+        split: a model that reads logarithms or log returns of them alone goes on. Its known prices
+        are multiplied by the factor, and forecasts are in the new prices.
+
         Args:
             data: rows of the same series that reach back to the last known one at least, and agree
                 with the known ones up to rounding; as for :meth:`train`. The target is the model's,
@@ -273,10 +278,24 @@ class Forecaster:
         Raises:
             DataError: they do not; names the first day that differs.
 
+        Warns:
+            DataWarning: prices were adjusted again; says by what factor.
+
         Example:
             >>> forecaster.with_data("acme-today.csv").forecast()
         """
         series = as_newer_series(data, self.history.series)
+        if self._ignores_factors:
+            factor = self.history.adjustment(series)
+            if factor != 1:
+                warnings.warn(
+                    f"{series.source}: prices up to {self.history.last} are those known of "
+                    f"{self.history.name} times {factor:.6g}, so they were adjusted again; "
+                    "forecasts are in the new prices",
+                    DataWarning,
+                    stacklevel=2,
+                )
+                self = self._adjusted(factor)
         history, calibration = self.history.continued(series), self.calibration
         if calibration is None:
             return replace(self, history=history)
@@ -414,6 +433,26 @@ class Forecaster:
             ),
             ("forecast", f"up to {self.horizon} {step}s ahead, {self.coverage:.0%} intervals"),
         ]
+
+    @property
+    def _ignores_factors(self) -> bool:
+        """Whether the changes that it forecasts are the same of prices times any factor.
+
+        Past covariates may be prices too, or volumes, which are adjusted otherwise.
+        """
+        return (
+            self.space.name == "log"
+            and self.config.scaling in ("log_returns", "log")
+            and (self.skip is None or self.skip.log)
+            and not self.encoding.past
+        )
+
+    def _adjusted(self, factor: float) -> Self:
+        """Return what forecasts the same changes of prices times ``factor``."""
+        scaling = self.scaling
+        if isinstance(scaling, StandardisedLogs):  # which are all higher by as much as their mean
+            scaling = replace(scaling, mean=scaling.mean + float(np.log(factor)))
+        return replace(self, history=self.history.adjusted(factor), scaling=scaling)
 
     def _changes(
         self, history: History, origins: Sequence[int], ahead: int = 0

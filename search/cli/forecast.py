@@ -126,9 +126,9 @@ def forecast(
     forecaster = Forecaster.load(model)
     if data is not None:
         known = forecaster.history.series
-        forecaster = forecaster.with_data(
-            read_aloud(lambda: as_newer_series(data, known, **reading))
-        )
+        newer = read_aloud(lambda: as_newer_series(data, known, **reading))
+        with _remarks_said():
+            forecaster = forecaster.with_data(newer)
     ahead = None
     if future is not None:
         how = {name: reading[name] for name in ("time", "day_first", "decimal") if name in reading}
@@ -138,10 +138,8 @@ def forecast(
                 f"foretune: {model} reads no future covariates, and nothing of {future}", err=True
             )
     use_compile_cache()
-    with warnings.catch_warnings(record=True, action="always", category=DataWarning) as remarks:
+    with _remarks_said():
         frame = forecaster.forecast(steps, ahead)
-    for remark in remarks:
-        click.echo(printable(f"foretune: {remark.message}"), err=True)
     figure = None if plot is None else forecast_figure(forecaster, frame)
     if csv is not None:
         write_atomically(csv, frame.to_csv(index=False))
@@ -157,6 +155,15 @@ def forecast(
     )
     console.print(_forecast_table(forecaster, frame))
     print_written_files(console, [file for file in (csv, plot) if file is not None])
+
+
+@contextmanager
+def _remarks_said() -> Iterator[None]:
+    """Say on stderr what a warning says in Python."""
+    with warnings.catch_warnings(record=True, action="always", category=DataWarning) as remarks:
+        yield
+    for remark in remarks:
+        click.echo(printable(f"foretune: {remark.message}"), err=True)
 
 
 def _require_places(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretune.datasets.calendar import local_clock
-from foretune.datasets.common.errors import ConfigError, DataError
+from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.history import History
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.samples import ar1
@@ -486,7 +487,7 @@ def test_the_first_day_that_differs_is_named(day: int, how: str, forecaster: For
     named = str(dates[day])
     if how == "other price":
         mid[day] *= 1.0001
-        mid[day + 5 : day + 8] *= 2  # later ones are not named
+        mid[day + 5 : day + 8] *= 1.5  # later ones are not named
         expected = f"first on {named}: a mid price of {mid[day]:.10g} instead of"
     elif how == "one day less":
         mid, dates = np.delete(mid, day), np.delete(dates, day)
@@ -504,7 +505,9 @@ def test_the_first_day_that_differs_is_named(day: int, how: str, forecaster: For
         mid, dates = np.insert(mid, place, 80.0), np.insert(dates, place, extra)
         expected = f"first on {extra}: a mid price of 80 instead of no price"
     else:
-        mid *= 0.5  # a split, two for one
+        mid[: day + 1] *= 0.7  # a dividend, for which later days are not adjusted
+        if day == 299:  # all known rows, so that they are adjusted, but for one
+            mid[0] *= 1.00003
         expected = f"first on {dates[0]}: "
     with pytest.raises(DataError) as refusal:
         forecaster.with_prices(series(mid, dates))
@@ -512,6 +515,71 @@ def test_the_first_day_that_differs_is_named(day: int, how: str, forecaster: For
     assert expected in message
     assert message.startswith("prices must be those known of ar1 up to 1971-02-25, but newer ")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.98765, 7.0])
+@pytest.mark.parametrize("changes", [
+    {"scaling": "log_returns"},
+    {"scaling": "log"},
+    {"scaling": "log", "skip": "linear"},
+    {"scaling": "log_returns", "skip": "linear"},
+])  # fmt: skip
+def test_prices_that_were_adjusted_again_go_on(
+    factor: float, changes: dict[str, Any], small: SimpleNamespace, split: Split, tmp_path: Path
+) -> None:
+    """The same prices in another unit: every forecast and every interval times the factor."""
+    config = small.changed(**changes, epochs=1)
+    model = Forecaster.train(config, small.prices, split=split, target="mid")
+    newer = ar1(320)
+    expected = model.with_prices(newer).forecast()
+    other = series(newer.mid * factor, newer.dates)
+    words = (
+        f"made up: prices up to 1971-02-25 are those known of ar1 times {factor:g}, so they were "
+        "adjusted again; forecasts are in the new prices"
+    )
+    with pytest.warns(DataWarning, match=words) as caught:
+        moved = model.with_prices(other)
+    assert len(caught) == 1
+    found = moved.forecast()
+    for name in ("forecast", "lower", "upper"):
+        np.testing.assert_allclose(found[name], factor * expected[name], rtol=1e-6)
+    np.testing.assert_allclose(moved.history.values, other.mid, rtol=1e-12)
+    # It goes on from there, saved and loaded too; and back.
+    moved.save(tmp_path / "model")
+    loaded = Forecaster.load(tmp_path / "model")
+    longer = series(ar1(330).mid * factor, ar1(330).dates)
+    again = model.with_prices(ar1(330)).forecast()
+    np.testing.assert_allclose(
+        loaded.with_prices(longer).forecast()["forecast"], factor * again["forecast"], rtol=1e-6
+    )
+    with pytest.warns(DataWarning, match="times"):
+        back = loaded.with_prices(ar1(330)).forecast()
+    np.testing.assert_allclose(back["forecast"], again["forecast"], rtol=1e-6)
+
+
+def test_of_few_prices_a_factor_is_not_believed(forecaster: Forecaster) -> None:
+    newer = ar1(310)
+    for days, is_enough in ((1, False), (9, False), (10, True)):
+        few = series(newer.mid[300 - days :] / 2, newer.dates[300 - days :])
+        with pytest.warns(DataWarning) if is_enough else pytest.raises(DataError, match="first on"):
+            forecaster.with_prices(few)
+
+
+@pytest.mark.parametrize("changes", [
+    {"scaling": "standard"},
+    {"scaling": "windowed_min_max", "scaling_window": 50},
+    {"scaling": "differences"},
+    {"scaling": "log_returns", "past_covariates": True},
+])  # fmt: skip
+def test_who_reads_prices_as_they_are_is_trained_anew(
+    changes: dict[str, Any], small: SimpleNamespace, split: Split
+) -> None:
+    model = Forecaster.train(
+        small.changed(**changes, epochs=1), small.prices, split=split, target="mid"
+    )
+    newer = ar1(320)
+    with pytest.raises(DataError, match="that were adjusted since need a new training"):
+        model.with_prices(series(newer.mid * 0.5, newer.dates))
 
 
 @pytest.mark.parametrize(("start", "stop"), [(0, 299), (0, 1), (300, 310), (305, 310)])

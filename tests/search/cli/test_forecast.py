@@ -167,6 +167,21 @@ def test_newer_prices_continue_the_models_own(run: Run) -> None:
     assert err.count("\n") == 1
 
 
+def test_prices_that_were_adjusted_again_are_said(run: Run) -> None:
+    prices = pd.read_csv("newer.csv")
+    prices[["Open", "High", "Low", "Close"]] *= 0.25
+    prices.to_csv("adjusted.csv", index=False)
+    assert run("forecast", "model", "--data", "newer.csv", "--csv", "f.csv")[0] == 0
+    before = [*map(float, columns("f.csv")["forecast"])]
+    code, _, err = run("forecast", "model", "--data", "adjusted.csv", "--csv", "f.csv")
+    assert code == 0
+    assert err == (
+        "foretune: adjusted.csv: prices up to 2001-07-13 are those known of acme times 0.25, so "
+        "they were adjusted again; forecasts are in the new prices\n"
+    )
+    np.testing.assert_allclose([*map(float, columns("f.csv")["forecast"])], np.array(before) / 4)
+
+
 def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None:
     # The test days of the study, and days after them, are other ones; what trains is the same.
     write_prices(tmp_path / "late.csv", DAYS, changed=DAYS - 1)
