@@ -12,7 +12,7 @@ def words(text: str) -> frozenset[str]:
 TIMES = words(
     "ds date dates datetime dateandtime dateutc timestamp timestamputc opentime gmttime localtime "
     "unix unixtime unixtimestamp observationdate tradedate tradingdate timeperiod datum datumzeit "
-    "zeitstempel fecha fechahora 日期 交易日期 日付 时间戳"
+    "zeitstempel handelstag datedeseance fecha fechahora datadopregao 日期 交易日期 日付 时间戳"
 )
 # Names that are believed only where the cells are dates, or no other column is a time.
 PERHAPS_TIMES = words(
@@ -20,7 +20,7 @@ PERHAPS_TIMES = words(
     "jour semaine mois annee hora dia semana mes ano ora data giorno mese anno tijd 时间 月份 年份"
 )
 TARGETS = words("y target value")
-IDS = words("uniqueid seriesid itemid symbol ticker")
+IDS = words("uniqueid seriesid itemid symbol ticker isin instrument tscode 股票代码 证券代码")
 
 
 def plain(name: str) -> str:

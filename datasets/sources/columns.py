@@ -7,6 +7,7 @@ Shapes: ``R`` rows.
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 
 import numpy as np
@@ -34,27 +35,32 @@ _PARTS = (
 PRICES: Mapping[str, tuple[str, ...]] = {
     "open": (
         "open openprice openingprice",
-        "o eroffn eroffnung eroeffnung eroffnungskurs erster ouv ouverture apertura "
-        "abertura 开盘 开盘价",
+        "o eroffn eroffnung eroeffnung eroffnungskurs erster ouv ouverture coursdouverture "
+        "apertura preciodeapertura prezzodiapertura abertura precodeabertura "
+        "开盘 开盘价 開盤 開盤價 始値",
     ),
     "high": (
         "high highprice highest dayhigh",
-        "h hoch hochst tageshoch haut plushaut max maximo maxima massimo 高 最高 最高价",
+        "h hoch hochst hochstkurs tageshoch haut plushaut coursleplushaut max maximo maxima "
+        "preciomaximo precomaximo massimo prezzomassimo hoog 高 最高 最高价 最高價 高値",
     ),
     "low": (
         "low lowprice lowest daylow",
-        "l tief tiefst tagestief bas plusbas min minimo minima minimo 低 最低 最低价",
+        "l tief tiefst tiefstkurs tagestief bas plusbas coursleplusbas min minimo minima "
+        "preciominimo precominimo prezzominimo laag 低 最低 最低价 最低價 安値",
     ),
     "close": (
         "close closelast closeprice closingprice",
         "c last price lastprice zuletzt schluss schlusskurs letzter dernier clot cloture "
-        "fermeture ultimo cierre fechamento fecho chiusura 收盘 收盘价",
+        "coursdecloture fermeture ultimo cierre preciodecierre fechamento precodefechamento fecho "
+        "chiusura prezzodichiusura laatste 收盘 收盘价 收盤 收盤價 終値",
     ),
     "adj_close": ("adjclose adjustedclose adjcloseprice closeadj closeadjusted", "复权收盘价"),
     "volume": (
         "volume vol",
         "v stuck stucke stuecke tickvol tickvolume",
-        "volumen umsatz volum volumi 交易量 成交量",
+        "volumen umsatz handelsvolumen volumeechange volumennegociado quantidade volum volumi "
+        "numberofshares 交易量 成交量 成交股數 出来高",
     ),
 }
 
@@ -142,7 +148,7 @@ def target_column(
 def price_columns(
     table: Table, required: Sequence[str] = ("close",), columns: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Find the columns of prices and volume by their names in seven languages.
+    """Find the columns of prices and volume by their names in nine languages.
 
     Args:
         table: the file.
@@ -176,8 +182,8 @@ def select_series(table: Table, series: str | None = None) -> Table:
 
     Args:
         table: the file.
-        series: what stands in that column, or "COLUMN=VALUE" where the column has another name
-            than those that are known.
+        series: what stands in that column, or behind the names of its columns ("Close AAPL");
+            "COLUMN=VALUE" where several columns have it.
 
     Raises:
         DataError: there are several and none is chosen, or not the one that is.
@@ -197,12 +203,31 @@ def select_series(table: Table, series: str | None = None) -> Table:
     if series is None:
         return table
     name, _, value = series.partition("=")
-    if name not in table.columns or not (table.column(name) == value).any():
+    if name in table.columns and (table.column(name) == value).any():
+        return table.rows(table.column(name) == value)
+    wide = _columns_of(table, series)
+    if wide is not None:
+        return wide
+    holds = [name for name in table.columns if (table.column(name) == series).any()]
+    named = [name for name in holds if not mostly_numbers(table, name)]
+    if not named:
         raise DataError(
             f"{table.label}: no column names a series {short(series)}; COLUMN=VALUE, such as "
             "store=1, chooses rows of any column"
         )
-    return table.rows(table.column(name) == value)
+    name = _only(table, named, f"the series {short(series)}", "series='COLUMN=VALUE' (--series)")
+    return table.rows(table.column(name) == series)
+
+
+def _columns_of(table: Table, series: str) -> Table | None:
+    """Return the columns that a ticker stands behind, as in "Close AAPL", and the first one."""
+    names = [name.removesuffix(f" {series}") for name in table.columns]
+    mine = [i for i, name in enumerate(names) if name != table.columns[i]]
+    if not mine or 0 in mine:
+        return None
+    kept = [0, *mine]
+    columns = tuple(names[i] for i in kept)
+    return replace(table, columns=columns, cells=table.cells[:, kept])
 
 
 def require_one_series(table: Table, times: Sequence[str], index: pd.Index) -> None:

@@ -65,7 +65,7 @@ def read_series(
     series: str | None = None,
     name: str | None = None,
 ) -> TimeSeries:
-    """Read a series from a text file: CSV and its relatives, plain, gzipped or alone in a zip.
+    """Read a series from a text file, plain, gzipped or alone in a zip, or from a Parquet file.
 
     Dates, numbers and missing cells are read as people write them, and a title above the header or
     a note below the rows is left out. A file with open, high, low and close is of prices: the
@@ -88,9 +88,9 @@ def read_series(
         day_first: whether 01/02/2024 is in February; None to find out.
         decimal: "." or ",", what stands before the decimals; None to find out.
         columns: which columns the prices are, such as ``{"open": "Apertura"}``; of open, high, low,
-            close, adj_close and volume. None to find them by their names in seven languages.
-        series: which one to take, where a column names several; "COLUMN=VALUE", such as
-            "store=1", chooses the rows of any column.
+            close, adj_close and volume. None to find them by their names in nine languages.
+        series: which one to take, where a column names several, or the names of columns end with
+            it ("Close AAPL"); "COLUMN=VALUE", such as "store=1", chooses the rows of any column.
         name: label of the series; by default the name of the file without its suffix.
 
     Raises:
@@ -140,7 +140,7 @@ def read_prices(
 ) -> PriceSeries:
     """Read daily prices from a text file, with the arguments of :func:`read_series`.
 
-    Columns are found by their names in seven languages, in any order: the files of Kaggle, Yahoo
+    Columns are found by their names in nine languages, in any order: the files of Kaggle, Yahoo
     Finance, yfinance, Stooq, Alpha Vantage, Investing.com, Nasdaq.com, MetaTrader, Binance and
     others. The day counts as written: a time and a time zone after it are ignored, which is said
     where a day of another zone may be meant. Rows are sorted from the oldest to the newest.

@@ -43,6 +43,10 @@ _LIKE_NUMBER = re.compile(
 # Bytes that no text of people has; any file is text in latin-1 otherwise.
 _CONTROL = re.compile(r"[\0-\x08\x0b\x0e-\x19\x1b-\x1f]")
 
+# Words of any Chinese table; where they are found, the bytes are in no other encoding.
+_CHINESE = re.compile("日期|时间|開盤|开盘|收盤|收盘")
+_PARQUET = b"PAR1"
+
 # The first line of a row and its cells.
 _Row = tuple[int, list[str]]
 
@@ -97,10 +101,11 @@ def short(value: str, most: int = 40) -> str:
 
 
 def read_text_table(label: str, path: str | os.PathLike[str]) -> Table:
-    """Read a file of separated values: plain, gzipped, or alone in a zip archive.
+    """Read a file of separated values, plain, gzipped, or alone in a zip archive; or Parquet.
 
-    UTF-8, UTF-16 with a byte order mark, or else Windows-1252; separated by commas, semicolons,
-    tabs or bars. Lines above the header and below the rows are left out, which a remark says.
+    UTF-8, UTF-16, the GB 18030 of Chinese files, or else Windows-1252; separated by commas,
+    semicolons, tabs or bars. Lines above the header and below the rows are left out, which a remark
+    says. The rows of Parquet, which pyarrow reads, are those of the CSV file of the same values.
 
     Args:
         label: what messages call the file.
@@ -109,7 +114,10 @@ def read_text_table(label: str, path: str | os.PathLike[str]) -> Table:
     Raises:
         DataError: it is no such file; names file and line.
     """
-    return parse_text_table(label, *_text(label, _content(label, path)))
+    content = _content(label, path)
+    if content.startswith(_PARQUET):
+        return parse_text_table(label, _csv_of_parquet(label, content))
+    return parse_text_table(label, *_text(label, content))
 
 
 def parse_text_table(label: str, text: str, remarks: tuple[str, ...] = ()) -> Table:
@@ -219,11 +227,41 @@ def _unpacked(label: str, file: IO[bytes]) -> bytes:
     return file.read(MAX_BYTES + 1)
 
 
+def _csv_of_parquet(label: str, content: bytes) -> str:
+    """Write Parquet as CSV, in which every number reads back as it was."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise DataError(
+            f"{label}: a Parquet file needs pyarrow; pip install 'foretune[parquet]', or save it "
+            "as CSV"
+        ) from None
+    try:
+        file = parquet.ParquetFile(pyarrow.BufferReader(content))
+        # A column of one value may say so in a few bytes; a cell takes two in CSV.
+        _check_size(label, 2 * file.metadata.num_rows * file.metadata.num_columns)
+        frame = file.read().to_pandas()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{label}: is not a valid Parquet file: {error}") from None
+    counts = frame.index.name is None and frame.index.nlevels == 1 and frame.index.dtype.kind == "i"
+    # With an exponent, what stands before the decimals is no question.
+    text: str = frame.to_csv(index=not counts, float_format="%.16e")
+    _check_size(label, len(text))
+    return text
+
+
 def _text(label: str, content: bytes) -> tuple[str, tuple[str, ...]]:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = content.decode("utf-16", errors="replace")
         if "\ufffd" not in text and "\0" not in text:
             return text, ()
+    for parity, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
+        # Every other byte of a table is 0 then, but for letters of other scripts.
+        if content[parity::2].count(0) > len(content) / 4 and not content[1 - parity :: 2].count(0):
+            text = content.decode(encoding, errors="replace")
+            if "\ufffd" not in text:
+                return text, ("has no byte order mark; read as UTF-16",)
     content = content.removeprefix(codecs.BOM_UTF8)
     nul = content.find(b"\0")
     wrong = nul if nul >= 0 else len(content)
@@ -231,6 +269,9 @@ def _text(label: str, content: bytes) -> tuple[str, tuple[str, ...]]:
         text = content.decode()
     except UnicodeDecodeError as error:
         wrong = min(wrong, error.start)
+        chinese = content.decode("gb18030", errors="replace")
+        if _CHINESE.search(chinese) and "\ufffd" not in chinese:
+            return chinese, ("is no UTF-8; read as GB 18030",)
         latin = content.decode("cp1252", errors="replace")
         if "\ufffd" not in latin and not _CONTROL.search(latin):
             return latin, ("is no UTF-8; read as Windows-1252 (latin-1)",)

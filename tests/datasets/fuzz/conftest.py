@@ -18,8 +18,9 @@ from foretune.datasets.sources.readers import read_prices
 # What is wrong with a file as a whole stands in no line of it.
 WHOLE = re.compile(
     r": (the file is empty|must start with a header line|holds no rows below its header"
-    r"|a price series needs at least 2 rows|must hold at most|is not a valid (gzip|zip) file"
-    r"|must be a text file, but is|must be a zip archive|cannot be read|there is no such file"
+    r"|a price series needs at least 2 rows|must hold at most"
+    r"|is not a valid (gzip|zip|Parquet) file|cannot be read|there is no such file"
+    r"|must be a text file, but is|must be a zip archive"
     r"|no column of |the (price|time|target) .*may be in the columns|column .* must name one series"
     r"|no column names a series)"
 )
@@ -68,7 +69,10 @@ def check_series(series: PriceSeries) -> None:
     assert np.isfinite(series.mid).all()
 
 
-def decoded(content: bytes) -> str:
+def decoded(content: bytes, rest: str) -> str:
+    # A NUL that is not what is wrong is half of a letter.
+    if b"\0" in content and not re.match(r", line \d+, character ", rest):
+        return content.decode("utf-16-be" if content[:1] == b"\0" else "utf-16", errors="replace")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", errors="replace")
     try:
@@ -84,7 +88,7 @@ def check_place(message: str, label: str, content: bytes) -> None:
         return
     found = ROW.match(rest) or CELL.match(rest)
     assert found is not None, f"no place in {message!r}"
-    lines = re.split(r"\r\n|\r|\n", decoded(content))
+    lines = re.split(r"\r\n|\r|\n", decoded(content, rest))
     number = int(found[1])
     assert 1 <= number <= len(lines), message
     got = GOT.search(rest)

@@ -117,7 +117,11 @@ CASES: dict[str, tuple[str | bytes, str | None]] = {
     "carriage returns": (GOOD.replace("\n", "\r"), None),
     "mixed ends of lines": (GOOD.replace("\n", "\r\n", 1).replace("00\n", "00\r", 1), None),
     "UTF-16": (GOOD.encode("utf-16"), None),
-    "UTF-16 without a mark": (GOOD.encode("utf-16-le"), ", line 1, character 2" + TEXT + "0x00"),
+    "UTF-16 without a mark": (GOOD.encode("utf-16-le"), None),
+    "UTF-16 without a mark, and a byte": (
+        GOOD.encode("utf-16-le") + b"x",
+        ", line 1, character 2" + TEXT + "0x00",
+    ),
     "UTF-32": (GOOD.encode("utf-32-be"), ", line 1, character 1" + TEXT + "0x00"),
     "Latin-1": (
         GOOD.replace("100", "1\xa000", 1).encode("latin-1"),
@@ -238,7 +242,8 @@ CASES: dict[str, tuple[str | bytes, str | None]] = {
     "pickle": (pickled(), TEXT + "0x80"),
     "zip": (archive("zip"), None),
     "tar": (archive("tar"), ", line 1, character 6" + TEXT + "0x00"),
-    "Parquet": (b"PAR1\x15\x04\x15\0PAR1", ", line 1, character 8" + TEXT + "0x00"),
+    "Parquet": (b"PAR1\x15\x04\x15\0PAR1", ": is not a valid Parquet file: "),
+    "Parquet of a mark alone": (b"PAR1", ": is not a valid Parquet file: "),
     "ELF": (b"\x7fELF\x02\x01\x01" + bytes(9), ", line 1, character 8" + TEXT + "0x00"),
     "noise": (bytes(range(256)), ", line 1, character 1" + TEXT + "0x00"),
 }

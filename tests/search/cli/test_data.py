@@ -4,12 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import more_people_formats as more
 import numpy as np
 import pandas as pd
+import people_formats as people
 import pytest
 from command_line import Run, write_prices
 
+from foretune.datasets import read_series
 from foretune.search import load_study
+from foretune.search.cli.options import read_aloud
 from foretune.search.study.spec import required_spec, study_series
 
 HOURS = pd.date_range("2024-01-01", periods=600, freq="h")
@@ -142,6 +146,18 @@ def test_prices_have_targets_and_columns(run: Run, tmp_path: Path) -> None:
 
 
 PRICES = ("open", "high", "low", "close")
+
+
+@pytest.mark.parametrize("name", more.SAID)
+def test_all_that_reading_decides_is_said(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(more.MORE[name](people.prices(40)))
+    assert len(read_aloud(lambda: read_series(path))) == 40
+    lines = capsys.readouterr().err.splitlines()
+    for line, beginning in zip(lines, more.SAID[name], strict=True):
+        assert line.startswith(f"foretune: p.csv: {beginning}")
 
 
 def test_a_split_is_said(run: Run) -> None:
