@@ -187,6 +187,8 @@ def series_of_frame(df: pd.DataFrame, **reading: Any) -> TimeSeries:
     if "decimal" in reading:
         raise ConfigError("decimal must not be given for a DataFrame, which holds numbers")
     columns, target = reading.pop("columns", None), reading.pop("target", None)
+    if reading.get("series") is not None and "unique_id" not in df:
+        df = _of_series(df, reading.pop("series"))
     names = tuple(map(str, df.columns))
     table = Table("a DataFrame", names, np.empty((0, len(names)), object), np.empty(0, np.int64))
     found = price_columns(table, PRICE_FIELDS if columns else (), columns)
@@ -228,6 +230,16 @@ def series_of_frame(df: pd.DataFrame, **reading: Any) -> TimeSeries:
     made = daily.series(price if target else None)
     _warn("a DataFrame", daily.doubts(price), 4)
     return replace(made, calendar=read.calendar)
+
+
+def _of_series(df: pd.DataFrame, series: str) -> pd.DataFrame:
+    """Return the rows of one series of a long DataFrame, of which a column of text names it."""
+    words = df.select_dtypes(exclude=["number", "datetime", "datetimetz"])
+    if (name := series.partition("=")[0]) in df and name not in words:
+        words = words.assign(**{name: df[name]})
+    cells = words.astype(str).to_numpy(np.object_)
+    table = Table("a DataFrame", tuple(map(str, words.columns)), cells, np.arange(len(df)))
+    return df.iloc[select_series(table, series).lines]
 
 
 def read_future(

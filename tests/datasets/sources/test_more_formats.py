@@ -80,6 +80,27 @@ def test_of_several_tickers_one_is_chosen(name: str, write: Callable[[bytes], st
         np.testing.assert_array_equal(series.target, prices.close)
 
 
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [("Ticker", {"AAPL": "AAPL", "MSFT": "MSFT"}), ("store", {"store=1": 1, "store=2": 2})],
+)
+def test_of_several_tickers_in_a_frame_one_is_chosen(column: str, words: dict[str, Any]) -> None:
+    one, two = (
+        GIVEN.assign(**{name: factor * GIVEN[name] for name in people.NAMES[:4]} | {column: word})
+        for factor, word in enumerate(words.values(), start=1)
+    )
+    both = pd.concat([one, two])
+    with pytest.raises(DataError, match="2023-01-02 is there twice"):
+        as_series(both)
+    with pytest.raises(DataError, match="a DataFrame: no column names a series 'IBM'"):
+        as_series(both, series="IBM")
+    for factor, word in enumerate(words, start=1):
+        series = as_series(both, series=word)
+        assert series.error_space == "log"
+        np.testing.assert_array_equal(series.target, factor * GIVEN["close"])
+        assert series.reading["series"] == word
+
+
 def test_a_ticker_in_two_columns_is_asked_for(write: Callable[[bytes], str]) -> None:
     path = write(b"date,a,b,y\n" + b"".join(b"2024-01-%02d,X,X,5\n" % day for day in range(1, 31)))
     with pytest.raises(DataError, match=r"series 'X' may be in the columns 'a', 'b'; name one by "):
