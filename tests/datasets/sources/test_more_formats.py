@@ -1,6 +1,7 @@
 """Further formats: read as they were written, with nothing said but what is expected."""
 
 import sys
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -115,7 +116,7 @@ def test_numbers_of_parquet_are_read_as_they_are(write: Callable[[bytes], str]) 
         {
             "when": pd.date_range("2024-01-01", periods=200, freq="h", tz="UTC"),
             # In text, 1.234 could be 1234.
-            "load": rng.integers(1000, 9999, 200) / 1000,
+            "load": (10 * rng.integers(100, 1000, 200) + rng.integers(1, 10, 200)) / 1000,
             "fine": rng.normal(size=200) * 10.0 ** rng.integers(-30, 30, 200),
             "word": rng.choice(["a", "b"], 200),
             "no": 7,
@@ -142,8 +143,14 @@ def test_parquet_that_is_too_large_is_refused(write: Callable[[bytes], str]) -> 
     columns = {name: np.zeros(2**20) for name in map(str, range(20))}
     parquet.write_table(pyarrow.table(columns), "p.csv")
     assert Path("p.csv").stat().st_size < 2**20
-    with pytest.raises(DataError, match="must hold at most 32 MiB of text, but has more"):
-        read_series("p.csv")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="must hold at most 32 MiB of text, but has more"):
+            read_series("p.csv")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**27, "it was unpacked"
 
 
 def test_without_pyarrow_the_error_names_the_extra(
