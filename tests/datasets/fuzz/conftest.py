@@ -20,7 +20,7 @@ WHOLE = re.compile(
     r": (the file is empty|must start with a header line|holds no rows below its header"
     r"|a price series needs at least 2 rows|must hold at most"
     r"|is not a valid (gzip|zip|Parquet) file|cannot be read|there is no such file"
-    r"|must be a text file, but is|must be a zip archive"
+    r"|a Parquet file needs pyarrow|must be a text file, but is|must be a zip archive"
     r"|no column of |the (price|time|target) .*may be in the columns|column .* must name one series"
     r"|no column names a series)"
 )

@@ -13,6 +13,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,10 @@ NUMBER = ": must be a number with a decimal point, but got "
 DAY = ": must be a day of the years 1000 to 8999 as YYYY-MM-DD, like the ones above, but got "
 AT_MOST = ": must hold at most 32 MiB of text, but has more"
 
+# pyarrow is an extra.
+PARQUET = (
+    ": is not a valid Parquet file: " if find_spec("pyarrow") else ": a Parquet file needs pyarrow"
+)
 CASES: dict[str, tuple[str | bytes, str | None]] = {
     # whose they are
     "Kaggle": (
@@ -242,8 +247,8 @@ CASES: dict[str, tuple[str | bytes, str | None]] = {
     "pickle": (pickled(), TEXT + "0x80"),
     "zip": (archive("zip"), None),
     "tar": (archive("tar"), ", line 1, character 6" + TEXT + "0x00"),
-    "Parquet": (b"PAR1\x15\x04\x15\0PAR1", ": is not a valid Parquet file: "),
-    "Parquet of a mark alone": (b"PAR1", ": is not a valid Parquet file: "),
+    "Parquet": (b"PAR1\x15\x04\x15\0PAR1", PARQUET),
+    "Parquet of a mark alone": (b"PAR1", PARQUET),
     "ELF": (b"\x7fELF\x02\x01\x01" + bytes(9), ", line 1, character 8" + TEXT + "0x00"),
     "noise": (bytes(range(256)), ", line 1, character 1" + TEXT + "0x00"),
 }
