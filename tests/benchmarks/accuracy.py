@@ -257,16 +257,21 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def _error(run: dict[str, Any]) -> str:
-    """Return the error of a run, and how many samples AutoLSTM had time for if not all."""
+    """Return the error of a run, and how many samples AutoLSTM had time for if not all.
+
+    Of foretune the error after ``fit`` stands beside it.
+    """
     samples = run.get("samples", SAMPLES)
-    return f"{run['error']:.4f}" + (f" ({samples} samples)" if samples < SAMPLES else "")
+    shown = f"{run['error']:.4f}" + (f" ({samples} samples)" if samples < SAMPLES else "")
+    return shown + (f" ({run['refitted_error']:.4f})" if "refitted_error" in run else "")
 
 
 _REMARKS = (
     "- MSE is of z-scored values, relative MSE is divided by persistence's. Both are of values; "
     "seasonal naives known of logarithms are computed so beside them.",
     "- foretune: `run_study` with 30 trials and all its defaults; the winner on validation is "
-    "trained once more and forecasts the test, opened once. It is trained on the training part.",
+    "trained once more and forecasts the test, opened once. It is trained on the training part; in "
+    "brackets, on the validation rows too, as `foretune fit` trains it and as the peers are.",
     "- AutoLSTM: 6 samples of its own space on one thread, fewer where half an hour has gone by, "
     "chosen on validation, then fitted again to all rows before the test. NHITS: its defaults, "
     "context 150, fitted to all rows before the test. Squared error is the loss of both. One seed.",

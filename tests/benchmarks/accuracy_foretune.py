@@ -13,7 +13,13 @@ from pathlib import Path
 
 from accuracy_protocols import PROTOCOLS, read
 
-from foretune.search import finished_trials, make_report, run_study
+from foretune.datasets import TimeSeries
+from foretune.datasets.splits import Split, development
+from foretune.models import TrialConfig
+from foretune.models.forecasts.predict import evaluate
+from foretune.models.forecasts.scoring import Scores
+from foretune.models.training.refit import train_and_refit
+from foretune.search import best_config, finished_trials, make_report, run_study
 
 
 def main() -> None:
@@ -44,6 +50,7 @@ def main() -> None:
         report = make_report(study, series, open_test=True, top=1)
         trial = study.trials[report.finding.trial]
         trials = finished_trials(study)
+        refitted = refitted_scores(best_config(study), series, protocol.split(series))
     if report.test is None:
         raise SystemExit(f"the test is closed: {report.verdict}")
     metric = "relative_mse" if protocol.relative else "mse"
@@ -53,6 +60,9 @@ def main() -> None:
     winner, *others = errors
     answer = {
         "error": errors[winner],
+        "refitted_error": refitted.relative_mse
+        if protocol.relative
+        else refitted.relative_mse * refitted.persistence_mse,
         "search_seconds": seconds,
         "search_cpu_seconds": cpu_seconds,
         "trials": trials,
@@ -63,6 +73,27 @@ def main() -> None:
         "verdict": report.verdict,
     }
     print(json.dumps(answer))
+
+
+def refitted_scores(config: TrialConfig, series: TimeSeries, split: Split) -> Scores:
+    """Score the winner on the test as it forecasts after ``foretune fit``.
+
+    It is trained on the validation rows too, and on those of the gap between training and them, as
+    the peers are.
+    """
+    data = development(series, split)
+    trained = train_and_refit(config, data)
+    return evaluate(
+        config,
+        trained.params,
+        series.target[None],
+        train_stop=trained.train_stop,
+        origins=split.test_origins,
+        horizon=split.horizon,
+        spaces=data.spaces,
+        covariates=data.encoding.encode(series),
+        skip=trained.skip,
+    )
 
 
 def cpu_seconds_so_far() -> float:
