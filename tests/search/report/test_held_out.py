@@ -232,8 +232,8 @@ def test_no_later_row_of_any_column_reaches_any_transform(tiny_space: SearchSpac
 
 
 def changed(prices: PriceSeries, start: int) -> PriceSeries:
-    """The same prices, doubled from day ``start`` on."""
-    factor = np.where(np.arange(len(prices)) < start, 1.0, 2.0)
+    """The same prices, half as high again from day ``start`` on: no factor of a split."""
+    factor = np.where(np.arange(len(prices)) < start, 1.0, 1.5)
     fields = {name: getattr(prices, name) * factor for name in ("open", "high", "low", "close")}
     return PriceSeries(
         name=prices.name, dates=prices.dates, volume=None, source=prices.source, **fields
