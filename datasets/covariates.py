@@ -224,6 +224,12 @@ class CovariateEncoding:
         )
 
 
+def covariate_names(series: "TimeSeries") -> dict[str, tuple[str, ...]]:
+    """Return what each group of a series holds: past, future, static, and calendar features."""
+    groups = {group: tuple(getattr(series, group)) for group in GROUPS}
+    return groups | {"calendar": series.calendar.default_features()}
+
+
 def require_known_ahead(
     calendar: "Calendar", last: Any, known: Mapping[str, int], ahead: int
 ) -> None:

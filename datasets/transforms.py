@@ -14,6 +14,9 @@ Array = NDArray[np.float64]
 ScalingName = Literal["log_returns", "log", "differences", "standard", "none", "windowed_min_max"]
 SpaceName = Literal["log", "value"]
 
+# Those that take logarithms of the values.
+LOGARITHMS: tuple[ScalingName, ...] = ("log_returns", "log")
+
 # A level forecast can leave the positive numbers, where logarithms end. Below this share of the
 # value at the origin every forecast is equally and hopelessly wrong.
 LOWEST_GROWTH = 0.01

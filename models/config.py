@@ -23,6 +23,14 @@ WindowScalingName = Literal["none", "last", "mean", "standard", "step"]
 # What a study may choose its epochs and trials by; not of a config, of the study.
 MetricName = Literal["relative_mse", "mse", "mae", "mase", "smape"]
 
+# The fields that switch each group of covariates on.
+COVARIATE_OPTIONS = {
+    "past": "past_covariates",
+    "future": "future_covariates",
+    "static": "static_covariates",
+    "calendar": "calendar_features",
+}
+
 MAX_UNITS = 4096
 MAX_LAYERS = 8
 MAX_COUNT = 1_000_000
@@ -217,13 +225,9 @@ class TrialConfig(TomlModel):
 
     @property
     def rows_read(self) -> int:
-        """Rows that are read before a forecast."""
-        return self.warm_up_rows if self.head == "recursive" else self.context
-
-    @property
-    def warm_up_rows(self) -> int:
-        """Rows that a recursive head reads before a forecast, in whole segments."""
-        return -(-(self.warm_up or self.context) // self.segment_length) * self.segment_length
+        """Rows that are read before a forecast: the warm-up or context, in whole segments."""
+        rows = self.warm_up or self.context  # a direct head has no warm-up
+        return -(-rows // self.segment_length) * self.segment_length
 
     @property
     def history(self) -> int:

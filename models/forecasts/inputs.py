@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.covariates import Covariates
-from foretune.models.config import TrialConfig
+from foretune.models.config import COVARIATE_OPTIONS, TrialConfig
 from foretune.models.forecasts.scoring import ScaledSeries
-from foretune.models.forecasts.skip import OPTIONS, Array, Groups, LinearSkip, require_skip
+from foretune.models.forecasts.skip import Array, Groups, LinearSkip, require_skip
 from foretune.models.forecasts.windows import NetworkData
 from foretune.models.networks.stacked import Architecture
 
@@ -30,7 +30,7 @@ def architecture_of(config: TrialConfig, covariates: Covariates, horizon: int) -
     """
     for field in fields(Groups):
         if getattr(Groups.of(config), field.name) and not getattr(covariates, field.name).shape[-1]:
-            name = OPTIONS[field.name]
+            name = COVARIATE_OPTIONS[field.name]
             raise ConfigError(f"{name} must be false, because the data have none, but is true")
     known, up_to = (0 if c is None else c.shape[-1] for c in _columns(config, covariates))
     return Architecture.of(config, horizon, columns=known + up_to, known=known)

@@ -15,21 +15,11 @@ from numpy.typing import NDArray
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.covariates import Covariates
 from foretune.datasets.splits import DevelopmentData
-from foretune.datasets.transforms import Scaling
-from foretune.models.config import TrialConfig
+from foretune.datasets.transforms import LOGARITHMS, Scaling
+from foretune.models.config import COVARIATE_OPTIONS, TrialConfig
 from foretune.models.forecasts.ridge import Ridge, choose_ridge, fit_ridge
 
 Array = NDArray[np.float64]
-
-# The fields of a config that switch each group of covariates on.
-OPTIONS = {
-    "past": "past_covariates",
-    "future": "future_covariates",
-    "static": "static_covariates",
-    "calendar": "calendar_features",
-}
-
-_LOGARITHMS = ("log", "log_returns")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +34,9 @@ class Groups:
     @classmethod
     def of(cls, config: TrialConfig) -> "Groups":
         """Return those that ``config`` switches on."""
-        return cls(**{group: getattr(config, option) for group, option in OPTIONS.items()})
+        return cls(
+            **{group: getattr(config, option) for group, option in COVARIATE_OPTIONS.items()}
+        )
 
     def known_ahead(self, covariates: Covariates) -> Array | None:
         """Return what is known for the steps ahead and changes [S, N + K, C], if anything."""
@@ -159,7 +151,7 @@ def choose_skips(
     """
     if config.skip == "none":
         return (None,) * len(folds)
-    return _choose(config.scaling in _LOGARITHMS, Groups.of(config), tuple(folds))
+    return _choose(config.scaling in LOGARITHMS, Groups.of(config), tuple(folds))
 
 
 @lru_cache(maxsize=16)

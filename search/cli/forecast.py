@@ -64,14 +64,14 @@ def fit(
     console = Console()
     if not document.is_of(series):
         known = document.prices
+        how = "in the same proportions"
+        if document.split.rows is not None:
+            how = f"by the same counts of rows; the last {split.left_out} are left out"
         _say(
             console,
             f"these are not the study's {known.what} ({known.name} to {known.last_date}, digest "
             f"{known.digest[:12]}): {series.name} to {moment(series.time, -1)}, digest "
-            f"{series.digest[:12]}, split again in the same proportions"
-            if document.split.rows is None
-            else f"{series.digest[:12]}, split again by the same counts of rows; the last "
-            f"{split.left_out} are left out",
+            f"{series.digest[:12]}, split again {how}",
         )
     try:
         metric = document.result.metric

@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from foretune.datasets.covariates import covariate_names
+from foretune.models.config import COVARIATE_OPTIONS
 from foretune.search.space.dimensions import ends, format_dimension
 from foretune.search.study.spec import StudySpec
 
@@ -41,17 +43,13 @@ def plan_line(spec: StudySpec, series: "TimeSeries", *, by_default: bool = False
 
 def _reads(spec: StudySpec, series: "TimeSeries") -> str:
     """Say what networks may read beside the target."""
-    features = [name.replace("_", " ") for name in series.calendar.default_features()]
-    groups = {
-        "past_covariates": series.past,
-        "future_covariates": series.future,
-        "static_covariates": series.static,
-        "calendar_features": [f"calendar ({', '.join(features)})"] * bool(features),
-    }
+    groups = {group: [*names] for group, names in covariate_names(series).items()}
+    if features := ", ".join(name.replace("_", " ") for name in groups["calendar"]):
+        groups["calendar"] = [f"calendar ({features})"]
     read: list[str] = []
     left: list[str] = []
     for group, names in groups.items():
-        which = read if True in ends(getattr(spec.space, group)) else left
+        which = read if True in ends(getattr(spec.space, COVARIATE_OPTIONS[group])) else left
         which += names
     text = f"; networks may read {', '.join(read)}" if read else ""
     # Of prices a network reads the target alone, and their calendar tells little.

@@ -17,6 +17,7 @@ from pydantic import (
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.records import StrictModel, list_to_tuple
+from foretune.datasets.covariates import covariate_names
 from foretune.datasets.sources.load import as_series, load_series_of
 from foretune.datasets.splits import (
     DevelopmentData,
@@ -27,8 +28,8 @@ from foretune.datasets.splits import (
     development_folds,
     parts_of,
 )
-from foretune.datasets.transforms import SpaceName
-from foretune.models.config import MetricName
+from foretune.datasets.transforms import LOGARITHMS, SpaceName
+from foretune.models.config import COVARIATE_OPTIONS, MetricName
 from foretune.models.runtime.versions import versions
 from foretune.search.space.default_space import complete_space, space_for
 from foretune.search.space.dimensions import ends
@@ -43,7 +44,6 @@ OBJECTIVE_NAME: MetricName = "relative_mse"
 _ATTRIBUTE = "foretune_spec"
 # What no series has and no study trains: a document with more is not one of foretune's.
 MAX_DAYS, MAX_FOLDS = 10_000_000, 1000
-_LOGARITHMS = ("log_returns", "log")
 _PARTS = ("split", "train_end", "validation_end", "test_end")
 # Of how data were read, what later forecasts and baselines depend on.
 _CALENDAR = ("freq", "seasonality")
@@ -328,7 +328,7 @@ def _require_positive(spec: StudySpec, series: "TimeSeries") -> None:
     """Refuse scalings that take logarithms of values that have none."""
     rows = spec.split_days(len(series))
     wrong = series.target[: rows.validation_stop] <= 0
-    logarithms = [name for name in ends(spec.space.scaling) if name in _LOGARITHMS]
+    logarithms = [name for name in ends(spec.space.scaling) if name in LOGARITHMS]
     if logarithms and wrong.any():
         row = int(wrong.argmax())
         raise ConfigError(
@@ -340,13 +340,8 @@ def _require_positive(spec: StudySpec, series: "TimeSeries") -> None:
 
 def _require_groups(space: SearchSpace, series: "TimeSeries") -> None:
     """Refuse a space that reads covariates which the series does not have."""
-    there: dict[str, Any] = {
-        "past_covariates": series.past,
-        "future_covariates": series.future,
-        "static_covariates": series.static,
-        "calendar_features": series.calendar.default_features(),
-    }
-    for option, names in there.items():
+    for group, names in covariate_names(series).items():
+        option = COVARIATE_OPTIONS[group]
         if True in ends(getattr(space, option)) and not names:
             what = option.replace("_", " ")
             raise ConfigError(f"{option} must be false, because {series.name} has no {what}")

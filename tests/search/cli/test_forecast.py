@@ -190,8 +190,18 @@ def test_other_prices_are_named_and_trained_on(run: Run, tmp_path: Path) -> None
     line = out.splitlines()[0]
     assert line.startswith("these are not the study's prices (acme to 2001-07-13, digest")
     assert "late to 2001-07-13" in line
+    assert line.endswith("split again in the same proportions")
     assert "as in the study" not in out
     assert digest("late") == digest("model")
+    # By counts of rows the days after them are left out.
+    best = BestDocument.load("best.toml")
+    counted = best.replace(split=best.split.replace(rows=(200, 60, 60)), parts=None)
+    Path("counted.toml").write_text(counted.to_toml())
+    code, out, err = run("fit", "counted.toml", "--prices", "late.csv", "--out", "counted")
+    assert code == 0, err
+    said = out.splitlines()[0]
+    assert said.startswith("these are not the study's prices (acme to 2001-07-13, digest")
+    assert said.endswith("split again by the same counts of rows; the last 56 are left out")
     # The last validation day is one that trains.
     write_prices(tmp_path / "early.csv", DAYS, changed=312)
     assert run("fit", "best.toml", "--prices", "early.csv", "--out", "early")[0] == 0
