@@ -94,6 +94,10 @@ def _forecasts(figure: Figure, *, title: str, window: dict[str, Any]) -> None:
     legend_below(figure, axes)
 
 
+# Times the largest value.
+_FAR = 3.0
+
+
 def _learning_curve(
     figure: Figure,
     *,
@@ -111,11 +115,12 @@ def _learning_curve(
         best = curve["best"]
         marked = best, curve["values"][curve["epochs"].index(best)]
         left.plot(*marked, marker="*", markersize=12, color=BLUE, linestyle="")
-    left.axhline(persistence, color=BLACK, linestyle=":", linewidth=1.2)
-    left.set(
-        xlabel="epoch",
-        ylabel=f"validation {label}\n(dotted: persistence; star: best epoch)",
-    )
+    marks = "star: best epoch"
+    # Where persistence lies far above the values, its line would press them into another.
+    if persistence < _FAR * max(max(curve["values"]) for curve in folds):
+        left.axhline(persistence, color=BLACK, linestyle=":", linewidth=1.2)
+        marks = f"dotted: persistence; {marks}"
+    left.set(xlabel="epoch", ylabel=f"validation {label}\n({marks})")
     right.set(xlabel="epoch", ylabel="training loss\n(of scaled errors)")
     for axes in (left, right):
         whole_number_ticks(axes)

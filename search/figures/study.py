@@ -27,7 +27,7 @@ from foretune.search.figures.style import (
     whole_number_ticks,
 )
 from foretune.search.figures.times import date_ticks, on_axis
-from foretune.search.study.baselines import persistence_value
+from foretune.search.study.baselines import best_baseline
 from foretune.search.study.best import best_trial
 from foretune.search.study.spec import OBJECTIVE_NAME, study_metric
 from foretune.search.study.trials import fold_values, steps_are_folds, stored_number
@@ -71,11 +71,11 @@ def series_figure(series: "TimeSeries", split: Split) -> Figure:
 
 
 def history_figure(study: optuna.Study) -> Figure:
-    """Draw every trial's best validation value, the best so far, and persistence's."""
+    """Draw every trial's best validation value, the best so far, and the best baseline's."""
     figure = page_figure(4.0)
     axes = figure.subplots()
     metric = study_metric(study)
-    persistence = persistence_value(study, metric)
+    baseline = best_baseline(study, metric)
     every = study.get_trials(deepcopy=False)
     drawn: list[float] = []
     for state, marker, label in (
@@ -91,9 +91,9 @@ def history_figure(study: optuna.Study) -> Figure:
     finite = {t.number: t.value for t in complete if t.value is not None and np.isfinite(t.value)}
     best = np.minimum.accumulate(list(finite.values()))
     axes.step(list(finite), best, where="post", color=ORANGE, label="best so far")
-    _draw_persistence(axes, persistence)
+    _draw_baseline(axes, baseline)
     axes.set(xlabel="trial number", ylabel=_value_label(metric))
-    _clip_outliers(axes, drawn, persistence)
+    _clip_outliers(axes, drawn, baseline)
     axes.set_title(f"study {literal(study.study_name)}: {len(complete)} of {len(every)} complete")
     whole_number_ticks(axes)
     legend_below(figure, axes)
@@ -106,7 +106,7 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
     left, right = figure.subplots(1, 2)
     best, look = best_trial(study), {"color": ORANGE, "marker": "o", "markersize": 3}
     metric = study_metric(study)
-    persistence = persistence_value(study, metric)
+    baseline = best_baseline(study, metric)
     curves = {t.number: t.intermediate_values for t in study.get_trials(deepcopy=False)}
     drawn = [value for curve in curves.values() for value in curve.values()]
     values, label = curves.pop(best.number), "other trials"
@@ -114,13 +114,13 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
         left.plot(list(curve), list(curve.values()), color=GREY, linewidth=0.8, label=label)
         label = ""
     left.plot(list(values), list(values.values()), label="best trial", **look)
-    _draw_persistence(left, persistence)
+    _draw_baseline(left, baseline)
     left.set(
         xlabel="fold" if steps_are_folds(best) else "epoch",
         ylabel=_value_label(metric),
         title="validation, all trials",
     )
-    _clip_outliers(left, drawn, persistence)
+    _clip_outliers(left, drawn, baseline)
     legend_below(figure, left)
     right.plot([r.epoch for r in best_run], [r.train_loss for r in best_run], **look)
     last = ", last fold" if fold_values(best) else ""
@@ -173,15 +173,17 @@ def _value_label(metric: MetricName) -> str:
     return f"validation {METRICS[metric].label}{persistence}"
 
 
-def _draw_persistence(axes: Axes, value: float | None) -> None:
-    if value is not None:
-        axes.axhline(value, color=BLACK, linestyle="--", linewidth=1, label="persistence")
+def _draw_baseline(axes: Axes, baseline: tuple[str, float] | None) -> None:
+    """Draw what trials have to beat; persistence may lie so far above that it hides them."""
+    if baseline is not None:
+        name, value = baseline
+        axes.axhline(value, color=BLACK, linestyle="--", linewidth=1, label=literal(name))
 
 
-def _clip_outliers(axes: Axes, values: Sequence[float], persistence: float | None) -> None:
+def _clip_outliers(axes: Axes, values: Sequence[float], baseline: tuple[str, float] | None) -> None:
     """Leave out the worst trials where they would press all others into one line."""
     if values:
-        known = [] if persistence is None else [persistence]
+        known = [] if baseline is None else [baseline[1]]
         low, high = min([*values, *known]), float(np.quantile(values, 0.9))
         high = max([high, *known])
         margin = 0.1 * (high - low) or 0.01

@@ -73,6 +73,19 @@ def persistence_value(study: optuna.Study, metric: MetricName) -> float | None:
     return stored_baselines(study, metric).get("persistence", {}).get(metric)
 
 
+def best_baseline(study: optuna.Study, metric: MetricName) -> tuple[str, float] | None:
+    """Return name and ``metric`` of the baseline that trials have to beat on validation.
+
+    Persistence, where ``study`` stores no other; None where it stores none and that is not known.
+    """
+    values = {name: metrics[metric] for name, metrics in stored_baselines(study, metric).items()}
+    if not values:
+        persistence = persistence_value(study, metric)
+        return None if persistence is None else ("persistence", persistence)
+    name = min(values, key=lambda name: values[name])
+    return name, values[name]
+
+
 def keep_baselines(
     study: optuna.Study, folds: Sequence[DevelopmentData]
 ) -> dict[str, dict[str, float]]:

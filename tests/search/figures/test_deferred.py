@@ -70,3 +70,11 @@ def test_a_learning_curve_names_its_metric_and_draws_its_persistence() -> None:
         assert left.get_ylabel().startswith(f"validation {label}\n")
         (dotted,) = [line for line in left.lines if line.get_linestyle() == ":"]
         assert list(np.unique(dotted.get_ydata())) == [persistence]
+
+
+def test_persistence_far_above_the_values_is_not_drawn() -> None:
+    figure = page_figure(4.2)
+    _learning_curve(figure, title="t", folds=[CURVE], persistence=4 * max(CURVE["values"]))
+    left, _ = figure.axes
+    assert not [line for line in left.lines if line.get_linestyle() == ":"]
+    assert left.get_ylabel() == "validation relative MSE\n(star: best epoch)"

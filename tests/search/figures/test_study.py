@@ -70,6 +70,14 @@ def test_history_shows_every_trial_and_the_best_so_far(study: optuna.Study) -> N
     np.testing.assert_array_equal(lines["complete"], values)
     np.testing.assert_array_equal(lines["best so far"], np.minimum.accumulate(values))
     assert set(lines["persistence"]) == {1.0}
+    # Of a study that knows more of them, the one that is to be beaten, and no line far above it.
+    known = {"persistence": {"relative_mse": 30.0}, "ridge on lags": {"relative_mse": 0.9}}
+    study.set_user_attr("foretune_baselines", known)
+    (axes,) = history_figure(study).axes
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines}
+    assert set(lines["ridge on lags"]) == {0.9}
+    assert "persistence" not in lines
+    assert axes.get_ylim()[1] < 30
 
 
 def test_learning_curves_show_the_best_run(
