@@ -323,6 +323,23 @@ def time_numbers(time: pd.Index) -> NDArray[np.int64]:
     return np.asarray(time.asi8 if isinstance(time, pd.DatetimeIndex) else time, dtype=np.int64)
 
 
+def time_index(
+    numbers: NDArray[np.int64], *, calendar: Calendar, name: str | None, zone: str | None
+) -> pd.Index:
+    """Return the times [N] that :func:`time_numbers` has made numbers of.
+
+    Raises:
+        ConfigError: there is no such time zone.
+    """
+    if calendar.frequency == STEPS:
+        return pd.Index(numbers, name=name)
+    index = pd.DatetimeIndex(numbers.astype("<M8[ns]"), name=name)
+    try:
+        return index if zone is None else index.tz_localize("UTC").tz_convert(zone)
+    except (KeyError, ValueError, OSError):
+        raise ConfigError(f"zone must be a time zone, but got {zone!r}") from None
+
+
 def local_clock(time: pd.Index) -> NDArray[Any]:
     """Return times [N] as an array to draw and to write: days, local times, or whole numbers."""
     array: NDArray[Any] = time.to_numpy()

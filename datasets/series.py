@@ -51,6 +51,7 @@ class TimeSeries:
         remarks: what reading dropped or decided; not part of the digest.
         data_digest: what ``digest`` is, where it is that of other data which the series comes from.
         reading: the arguments with which :func:`as_series` read it from its source.
+        file: the path of the file that it was read from, if any.
 
     Raises:
         DataError: a field breaks one of these rules; names series, field, time and value.
@@ -79,6 +80,7 @@ class TimeSeries:
     remarks: tuple[str, ...] = ()
     data_digest: str | None = None
     reading: Mapping[str, Any] = field(default_factory=dict)
+    file: str | None = None
 
     def __post_init__(self) -> None:
         for label in ("name", "target_name", "source"):
@@ -214,6 +216,19 @@ class TimeSeries:
             future={name: values[start:] for name, values in self.future.items()},
             data_digest=part and hashlib.sha256(part.encode()).hexdigest(),
         )
+
+    def before(self, row: int) -> Self:
+        """Take the rows before ``row`` alone: no later value of a covariate that is known ahead.
+
+        What reading said is left out too: it may have been of later rows.
+
+        Example:
+            >>> series.before(100).beyond
+            0
+        """
+        part = self[:row]
+        future = {name: values[:row] for name, values in part.future.items()}
+        return replace(part, future=future, remarks=())
 
     @cached_property
     def dates(self) -> NDArray[Any]:

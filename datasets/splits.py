@@ -499,7 +499,8 @@ def development_folds(
         ConfigError: the split was made for a series of another length, or ``folds`` is no count.
         DataError: a fold is too short, or its values stand still.
     """
-    first, *others = (development(data, fold) for fold in walk_forward(split, folds))
+    series = _series_of(data, split)
+    first, *others = (_development(series, fold) for fold in walk_forward(split, folds))
     return tuple(
         replace(part, capacity=split.validation_stop, spaces=first.spaces)
         for part in (first, *others)
@@ -510,7 +511,8 @@ def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentDa
     """Return the part of ``data`` before the test: copies, so that no view reaches the test.
 
     Args:
-        data: a series, or prices, of which the default target is taken.
+        data: a series, or prices, of which the default target is taken; or only its rows before the
+            test.
         split: where its parts lie.
 
     Raises:
@@ -518,11 +520,19 @@ def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentDa
         DataError: the training values stand still, or the validation values do after every
             origin, so that persistence is never wrong and nothing can be measured against it.
     """
-    if len(data) != split.length:
+    return _development(_series_of(data, split), split)
+
+
+def _series_of(data: "TimeSeries | PriceSeries", split: Split) -> "TimeSeries":
+    """Return a series of the rows that ``split`` was made for, or of those before its test."""
+    if len(data) not in (split.length, split.validation_stop):
         raise ConfigError(
             f"split must be for the {len(data)} rows of {data.name}, but got {split.length}"
         )
-    series = data.series() if isinstance(data, PriceSeries) else data
+    return data.series() if isinstance(data, PriceSeries) else data
+
+
+def _development(series: "TimeSeries", split: Split) -> DevelopmentData:
     stop = split.validation_stop
     values = series.target[:stop].copy()
     if np.ptp(values[: split.train_stop]) == 0:
@@ -535,10 +545,8 @@ def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentDa
             f"the validation values of {series.name}, rows {split.validation_start} to {stop - 1}, "
             "must change after some forecast origin, but stand still"
         )
-    seen = series[:stop]
+    seen = series.before(stop)
     close = last_close(seen)
-    # No later row of a covariate either: a slice keeps those that are known in advance.
-    seen = replace(seen, future={name: values[:stop] for name, values in seen.future.items()})
     encoding = CovariateEncoding.fit(seen, split.train_stop)
     return DevelopmentData(
         time=series.time[:stop].copy(),

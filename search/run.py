@@ -1,6 +1,7 @@
 """run_study: a plain Optuna study, described, stored, resumable."""
 
 import copy
+import os
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -27,19 +28,30 @@ from foretune.search.review.plan import plan_line
 from foretune.search.review.progress import quiet_optuna, show_progress
 from foretune.search.space.known_configs import enqueue_configs, params_of
 from foretune.search.space.space import SearchSpace
-from foretune.search.storage.connect import DEFAULT_STORAGE, find_study, open_storage, retry_of
+from foretune.search.storage.connect import (
+    DEFAULT_STORAGE,
+    find_study,
+    load_study,
+    open_storage,
+    retry_of,
+)
 from foretune.search.storage.lease import study_lease
 from foretune.search.storage.optuna_internals import startup_trials, study_id
 from foretune.search.storage.retry import DEFAULT_TIMEOUT, STORAGE_ERRORS
+from foretune.search.study.agreed import agreed_spec
 from foretune.search.study.baselines import keep_baselines
+from foretune.search.study.best import best_config
+from foretune.search.study.data import hold_data
 from foretune.search.study.pruners import agreed_pruner, pruner_name
 from foretune.search.study.samplers import TrialSeededSampler
-from foretune.search.study.spec import StudySpec, agreed_spec, store_spec
+from foretune.search.study.spec import StudySpec, store_spec
 from foretune.search.study.target import CUSTOM, StudyTarget
 from foretune.search.study.trials import finished_trials
 
 # Letters and digits of any script, and what a file name can hold everywhere.
 NAME_PATTERN = re.compile(r"\w[\w .=+-]{0,199}")
+
+Known = TrialConfig | str | os.PathLike[str]
 
 # Before a study is made, its sampler is tried in memory with this many more draws than it makes at
 # random, so that its model has run.
@@ -65,9 +77,10 @@ def run_study(
     test_end: Any = None,
     seed: int | None = None,
     metric: MetricName | None = None,
+    store_data: bool | None = None,
     storage: str | BaseStorage = DEFAULT_STORAGE,
     storage_timeout: float = DEFAULT_TIMEOUT,
-    start_from: Sequence[TrialConfig] = (),
+    start_from: Known | Sequence[Known] = (),
     sampler: BaseSampler | None = None,
     pruner: BasePruner | None = None,
     workers: int | None = None,
@@ -90,7 +103,7 @@ def run_study(
     Args:
         name: the study's name in the storage.
         data: a TimeSeries, prices, a DataFrame, the path of a file or a sample's name; which rows
-            train, validate and test is decided by the split.
+            train, validate and test is decided by the split. None for those of a study that exists.
         prices: the same, as ``data`` was first called.
         target: what to forecast of prices (close, adj_close, mid, open, ...) or of a table; None
             for the study's own, or the default.
@@ -116,9 +129,15 @@ def run_study(
             and what chooses the best epoch and trial; the verdict's losses are its errors.
             ``"relative_mse"``, ``"mse"``, ``"mae"``, ``"mase"`` or ``"smape"``; None for the
             study's own, or the relative MSE.
+        store_data: whether the study holds its data, the test part apart from the rest, so that
+            the storage alone is enough to report on it, to resume it and to forecast, on any
+            machine; data of more than 16 MiB are read again from where they are. None for the
+            study's own, or True.
         storage: URL (SQLite or PostgreSQL) or an Optuna storage.
         storage_timeout: seconds to wait for a database that is away, before giving up.
-        start_from: known configs that are trained first, if the study has not trained them yet.
+        start_from: known configs that are trained first, if the study has not trained them yet; the
+            path of a TOML file, such as best.toml, names its config, and the name of a study in
+            this storage its best one.
         sampler: an Optuna sampler; by default TPE, seeded for each trial number.
         pruner: an Optuna pruner; None for the study's own, or the median rule.
         workers: processes of this machine that train side by side: one thread each on a CPU, one
@@ -151,25 +170,31 @@ def run_study(
         if given is not None and not isinstance(given, kind):
             what = kind.__name__.removeprefix("Base").lower()
             raise ConfigError(f"{what} must be an object of optuna.{what}s, but got {given!r}")
+    known = _read_configs(start_from)
     with quiet_optuna(), stop_on_signal() as stop:
         opened = open_storage(storage, timeout=storage_timeout)
         found = find_study(name, opened)
+        is_new = found is None or StudySpec.stored(found) is None
+        if is_new and data is None and prices is None:
+            raise ConfigError(f"data must be given for study {name!r}, which is a new one")
+        configs = [_best_of(x, opened) if isinstance(x, str) else x for x in known]
         parts = {"horizon": horizon, "stride": stride, "folds": folds, "gap": gap, "split": split}
         ends = {"train_end": train_end, "validation_end": validation_end, "test_end": test_end}
-        spec, series = agreed_spec(
+        spec, held = agreed_spec(
             found,
-            given_data(data, prices),
+            None if data is None and prices is None else given_data(data, prices),
             parts | ends,
             target=target,
             space=space,
             epochs=epochs,
             seed=seed,
             metric=metric,
+            store_data=store_data,
         )
         plan = Plan(
             n_trials=n_trials,
             space=spec.space,
-            folds=spec.development(series),
+            folds=spec.development(held.development),
             shared_epoch=spec.split.shared_epoch,
             lanes=_lanes(lanes, spec.split.folds),
             cache=cache,
@@ -182,7 +207,7 @@ def run_study(
         chosen = agreed_pruner(found, pruner)
         if sampler is not None:
             _require_working(sampler, spec.space)
-        _require_in_space(start_from, spec.space)  # before there is a study
+        _require_in_space(configs, spec.space)  # before there is a study
         optuna.create_study(study_name=name, storage=opened, load_if_exists=True)
         study = DriverStudy(
             name, opened, sampler=sampler or TrialSeededSampler(spec.seed), pruner=chosen
@@ -192,17 +217,17 @@ def run_study(
         retry.check_stop, retry.timeout = stop.check_stop, storage_timeout
         try:
             with study_lease(study) as check_lease:
-                is_new = StudySpec.stored(study) is None
-                if is_new:
+                if StudySpec.stored(study) is None:
                     store_spec(study, spec)
-                enqueue_configs(study, spec.space, start_from)
+                where = hold_data(study, held)
+                enqueue_configs(study, spec.space, configs)
                 wanted = _target(study, n_trials, sampler, pruner)
                 wanted.store(study)
                 if show_progress_bar:
-                    say(printable(what_was_read(series)))
-                    plan_said = plan_line(spec, series, by_default=is_new and horizon is None)
-                    say(printable(plan_said))
-                if left_out := spec.split_days(len(series)).left_out:
+                    say(printable(f"{what_was_read(held.development, held.time)}; {where}"))
+                    by_default = is_new and horizon is None
+                    say(printable(plan_line(spec, held.development, by_default=by_default)))
+                if left_out := spec.whole_split.left_out:
                     say(f"the last {left_out:,} rows are left out: they are in no part")
                 missing = n_trials - finished_trials(study)
                 if missing <= 0:
@@ -287,13 +312,35 @@ def _drive(
         raise KeyboardInterrupt
 
 
+def _read_configs(start_from: Known | Sequence[Known]) -> list[TrialConfig | str]:
+    """Read the configs that are files; what is none must be the name of a study."""
+    # One alone may be given without a list.
+    alone = isinstance(start_from, TrialConfig | str | os.PathLike)
+    found: list[TrialConfig | str] = []
+    for known in [start_from] if alone else start_from:  # type: ignore[union-attr]
+        if isinstance(known, TrialConfig):
+            found.append(known)
+        elif not isinstance(known, str | os.PathLike):
+            raise ConfigError(
+                "start_from must be configs, paths of TOML files or names of studies, but one is "
+                f"{known!r:.80}"
+            )
+        elif str(known).lower().endswith(".toml") or os.path.isfile(known):
+            found.append(TrialConfig.load(known))
+        else:
+            found.append(str(known))
+    return found
+
+
+def _best_of(name: str, storage: BaseStorage) -> TrialConfig:
+    try:
+        return best_config(load_study(name, storage))
+    except ConfigError as error:
+        raise ConfigError(f"start_from: {error}") from None
+
+
 def _require_in_space(configs: Sequence[TrialConfig], space: SearchSpace) -> None:
     for number, config in enumerate(configs, 1):
-        if not isinstance(config, TrialConfig):
-            raise ConfigError(
-                f"start_from must be a list of TrialConfig, but number {number} is {config!r}; "
-                "TrialConfig.load reads a file"
-            )
         try:
             params_of(space, config)
         except ConfigError as error:

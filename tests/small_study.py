@@ -10,6 +10,7 @@ import pytest
 from foretune.datasets import PriceSeries, TimeSeries, load_sample
 from foretune.datasets.splits import DevelopmentData, chronological_split, development
 from foretune.search import FloatRange, SearchSpace, run_study
+from foretune.search.study.data import StudyData
 
 HORIZON = 5
 
@@ -37,6 +38,16 @@ def tiny_space() -> SearchSpace:
 def tiny_data(walk: PriceSeries) -> DevelopmentData:
     return development(
         walk.series("mid"), chronological_split(len(walk), horizon=HORIZON, history=8)
+    )
+
+
+def data_of(series: TimeSeries, stop: int) -> StudyData:
+    """Data as a study has them, whose first ``stop`` rows trials may see."""
+    return StudyData(
+        development=series.before(stop),
+        time=series.time,
+        digest=series.digest,
+        whole=lambda: series,
     )
 
 

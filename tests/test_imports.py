@@ -21,7 +21,7 @@ ROOMS = {
         calendar column_names plausibility transforms
         text_dates
         series frames panel prices
-        covariates
+        covariates series_bytes
         splits history
         sources
         __init__

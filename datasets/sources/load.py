@@ -15,7 +15,13 @@ from foretune.datasets.sources.alpha_vantage import PREFIX, download_prices
 from foretune.datasets.sources.samples import SAMPLES, load_sample, load_simulated
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    import pandas as pd
+
     from foretune.datasets.series import TimeSeries
+
+
+# The source of what was no file.
+NOT_FROM_A_FILE = "a DataFrame"
 
 
 def as_names(value: Any) -> Any:
@@ -145,8 +151,12 @@ def as_newer_series(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSeri
     return as_series(data, **{"target": known.target_name} | columns | reading)
 
 
-def what_was_read(series: "TimeSeries") -> str:
+def what_was_read(series: "TimeSeries", time: "pd.Index | None" = None) -> str:
     """Say in one line what a series is: rows, first and last time, calendar and target.
+
+    Args:
+        series: all its rows, or the first ones.
+        time: of all rows; None for those of ``series``.
 
     Example:
         >>> what_was_read(as_series("sp500", "close"))
@@ -154,9 +164,10 @@ def what_was_read(series: "TimeSeries") -> str:
     """
     covariates = [*series.past, *series.future, *series.static]
     beside = f", with {', '.join(covariates)}" if covariates else ""
-    first, last = (str(time).removesuffix(" 00:00:00") for time in series.time[[0, -1]])
+    time = series.time if time is None else time
+    first, last = (str(when).removesuffix(" 00:00:00") for when in time[[0, -1]])
     return (
-        f"{series.source}: {len(series):,} rows, {first} to {last}, {series.calendar}, "
+        f"{series.source}: {len(time):,} rows, {first} to {last}, {series.calendar}, "
         f"{series.target_name}{beside}"
     )
 
@@ -220,7 +231,9 @@ def is_download(where: str) -> bool:
     return where.startswith(PREFIX)
 
 
-def load_series_of(study: str, source: str, **reading: Any) -> "TimeSeries":
+def load_series_of(
+    study: str, source: str, file: str | None = None, **reading: Any
+) -> "TimeSeries":
     """Load the data of a study from where it knows them to be, and read them as it did.
 
     What that leaves out, fills or decides was said when the study was made: it stands in
@@ -229,20 +242,22 @@ def load_series_of(study: str, source: str, **reading: Any) -> "TimeSeries":
     Args:
         study: its name.
         source: a sample, a simulation, a download, or a file of that name in this folder.
+        file: which they were read from; it counts where it is still there.
         **reading: as for :func:`as_series`, which the study stores.
 
     Raises:
         ConfigError: ``source`` is no such name.
         DataError: there are no data; says how to name others.
     """
-    if source == "a DataFrame":
+    if source == NOT_FROM_A_FILE:
         raise DataError(
             f"the data of study {study!r} must be given, as data= (--data): they were a DataFrame, "
-            "which no study keeps"
+            "and the study does not hold them"
         )
     try:
         with warnings.catch_warnings(action="ignore", category=DataWarning):
-            return as_series(require_name(source), **reading)
+            known = file is not None and Path(file).is_file()
+            return as_series(file if known else require_name(source), **reading)
     except DataError as error:
         raise DataError(f"the data of study {study!r} must be given, as --data: {error}") from None
 

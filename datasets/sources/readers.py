@@ -124,7 +124,7 @@ def read_series(
     with _errors_named(label):
         made = _series(select_series(read_text_table(label, path), series), how, name)
     _warn(made.source, made.remarks)
-    return made
+    return replace(made, file=os.path.realpath(path))
 
 
 def read_prices(

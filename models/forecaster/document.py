@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PlainValidator
 
-from foretune.datasets.calendar import STEPS, Calendar
+from foretune.datasets.calendar import Calendar, time_index
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.records import Listed, StrictModel, list_to_tuple
 from foretune.datasets.common.toml_files import TomlModel
@@ -133,13 +133,11 @@ class SeriesDocument(StrictModel):
         Raises:
             ConfigError: there is no such time zone.
         """
-        if self.frequency == STEPS:
-            return pd.Index(time, name=self.time)
-        index = pd.DatetimeIndex(time.astype("<M8[ns]"), name=self.time)
+        calendar = self.calendar()
         try:
-            return index if self.zone is None else index.tz_localize("UTC").tz_convert(self.zone)
-        except (KeyError, ValueError, OSError):
-            raise ConfigError(f"series.zone must be a time zone, but got {self.zone!r}") from None
+            return time_index(time, calendar=calendar, name=self.time, zone=self.zone)
+        except ConfigError as error:
+            raise ConfigError(f"series.{error}") from None
 
     def error_space(self) -> ErrorSpace:
         """Return the error space."""

@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.common.html_table import html_table
 from foretune.datasets.covariates import GROUPS, CovariateEncoding
 from foretune.datasets.history import History, moment
+from foretune.datasets.series import TimeSeries
 from foretune.datasets.sources.load import as_newer_series, as_series
 from foretune.datasets.splits import Split, default_horizon, development, split_without_test
 from foretune.datasets.transforms import LOG, ErrorSpace, Scaling, StandardisedLogs, fit_scaling
@@ -109,6 +110,7 @@ class Forecaster:
         refit: bool = True,
         coverage: float = COVERAGE,
         on_epoch: OnEpoch | None = None,
+        whole: Callable[[], TimeSeries] | None = None,
     ) -> Self:
         """Train ``config`` twice: validation chooses the epoch, then its rows are trained on too.
 
@@ -141,6 +143,8 @@ class Forecaster:
                 ``best_epoch(fit(config, data))``, bit for bit.
             coverage: share of outcomes that the intervals should cover.
             on_epoch: called with the stage, "choice" or "refit", and the result of every epoch.
+            whole: reads all rows once training has ended, where ``data`` are only those before the
+                test of ``split``: the model knows the others too, and they are scored on nothing.
 
         Raises:
             ConfigError: a parameter out of range, or two that contradict one another.
@@ -161,6 +165,8 @@ class Forecaster:
             raise ConfigError(f"horizon must be the split's, {split.horizon}, but got {horizon!r}")
         part = development(series, split)
         trained = train_and_refit(config, part, metric=metric, refit=refit, on_epoch=on_epoch)
+        if whole is not None:
+            series = whole()
         train_values, time = series.target[: trained.train_stop], series.time
         calibration = Calibration(
             errors=np.abs(trained.chosen.forecasts - validation_growth(part))[0],

@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from foretune.datasets import ConfigError
+from foretune.datasets import ConfigError, DataError
 from foretune.datasets.common.errors import DataWarning, printable
 from foretune.datasets.common.files import require_file_place, write_atomically
 from foretune.datasets.history import moment
@@ -31,13 +31,16 @@ from foretune.search.cli.options import (
     out_option,
     print_written_files,
     read_aloud,
+    storage_option,
 )
 from foretune.search.engine.signals import StopRequest, stop_on_signal
 from foretune.search.figures.forecasts import PRICES, Label, forecast_figure
 from foretune.search.figures.style import save_figure
 from foretune.search.review.progress import live_line
+from foretune.search.storage.connect import load_study
 from foretune.search.study.best_file import BestDocument
-from foretune.search.study.spec import format_value
+from foretune.search.study.data import StudyData, held_data
+from foretune.search.study.spec import StudySpec, format_value
 
 # Steps of a forecast that the terminal shows at each end.
 _SHOWN = 5
@@ -46,23 +49,40 @@ _SHOWN = 5
 @click.command()
 @click.argument("best_toml", metavar="BEST.toml", type=click.Path())
 @data_options("Other data, or the study's if they have moved.")
+@storage_option
 @out_option("Folder of the model.", "model")
 @click.option("--no-refit", is_flag=True, help="Keep the weights of the chosen epoch.")
 def fit(
-    best_toml: str, data: str | None, reading: dict[str, Any], out: str, no_refit: bool
+    best_toml: str,
+    data: str | None,
+    reading: dict[str, Any],
+    storage: str,
+    out: str,
+    no_refit: bool,
 ) -> None:
     """Train a study's best config on its training and validation rows, to forecast with.
 
     Validation chooses the epoch; then its rows are trained on as well. The test rows are
     used for neither; they are only known, so that a forecast begins after the last of them.
+    The data are those that the study holds, in --storage, or those of --data.
     """
     document = BestDocument.load(best_toml)
     require_model_place(out)
-    series = read_aloud(lambda: document.load_series(data, **reading))
-    split = document.split_of(series)
+    held = None if data or reading else _held_data(document, storage)
+    if held is not None:
+        document.require_parts(held.time)
+        series = held.development
+    else:
+        try:
+            series = read_aloud(lambda: document.load_series(data, **reading))
+        except DataError as error:
+            if data is not None:
+                raise
+            raise DataError(f"{error}; or name the storage of the study, as --storage") from None
+    split = document.split_of(series if held is None else held.time)
     use_compile_cache()
     console = Console()
-    if not document.is_of(series):
+    if held is None and not document.is_of(series):
         known = document.prices
         how = "in the same proportions"
         if document.split.rows is not None:
@@ -83,6 +103,7 @@ def fit(
                 metric=metric,
                 refit=not no_refit,
                 on_epoch=on_epoch,
+                whole=None if held is None else held.whole,
             )
             forecaster.save(out)
     except NonFiniteLossError as error:
@@ -157,6 +178,19 @@ def forecast(
     print_written_files(console, [file for file in (csv, plot) if file is not None])
 
 
+def _held_data(document: BestDocument, storage: str) -> StudyData | None:
+    """Return the data that the study of a document holds, if it is in a storage."""
+    try:
+        study = load_study(document.result.study, storage)
+    except ConfigError:
+        return None
+    spec = StudySpec.stored(study)
+    if spec is None or spec.split != document.split:
+        return None  # another one of its name
+    same = spec.prices.model_dump() == document.prices.model_dump()
+    return held_data(study) if same else None
+
+
 @contextmanager
 def _remarks_said() -> Iterator[None]:
     """Say on stderr what a warning says in Python."""
@@ -212,7 +246,10 @@ def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
         f"{doing}, {training.first_date} to {training.last_date}",
     ]
     if left:
-        lines.append(f"the {left} {step}s after that, up to {history.last}, were not trained on")
+        lines.append(
+            f"the {left} {step}s after that, up to {history.last}, are known, but were neither "
+            "trained on nor scored"
+        )
     return lines
 
 

@@ -13,11 +13,13 @@ from rich.console import Console
 
 from foretune.datasets.common.errors import ConfigError, DataWarning, printable
 from foretune.search.storage.connect import DEFAULT_STORAGE, has_password
+from foretune.search.study.data import StudyData
 
 if TYPE_CHECKING:
     from foretune.datasets.series import TimeSeries
 
 F = TypeVar("F", bound=Callable[..., Any])
+Read = TypeVar("Read", bound="TimeSeries | StudyData")
 
 POSITIVE = click.IntRange(min=1)
 
@@ -107,8 +109,8 @@ def _column(text: str) -> tuple[str, str]:
     return price, name
 
 
-def read_aloud(read: Callable[[], "TimeSeries"]) -> "TimeSeries":
-    """Read a series, and say on stderr what reading left out, filled or decided."""
+def read_aloud(read: Callable[[], Read]) -> Read:
+    """Read data, and say on stderr what reading left out, filled or decided."""
     with warnings.catch_warnings(action="ignore", category=DataWarning):
         series = read()
     for remark in series.remarks:

@@ -30,9 +30,10 @@ from foretune.search.report.verdict import openings_of_test, verdict
 from foretune.search.review.progress import show_training
 from foretune.search.run import NAME_PATTERN
 from foretune.search.storage.connect import load_study
-from foretune.search.study.spec import StudySpec, study_metric, study_series
+from foretune.search.study.data import study_data
+from foretune.search.study.spec import StudySpec, study_metric
 
-_data_options = data_options("The study's data, if they are not where the study found them.")
+_data_options = data_options("The study's data, if it does not hold them.")
 
 
 @click.command()
@@ -82,7 +83,7 @@ def report(
         console.print(recorded.verdict)
         print_written_files(console, files)
         return
-    series = read_aloud(lambda: study_series(study, data, **reading))
+    held = read_aloud(lambda: study_data(study, data, **reading))
     if open_test and sys.stdin is not None and sys.stdin.isatty():
         verdict(study)  # one that cannot be judged is refused before anybody is asked
         click.echo(openings_of_test(study))
@@ -97,7 +98,7 @@ def report(
         with show_training(what, stop, study_metric(study)) as on_epoch:
             made = make_report(
                 study,
-                series,
+                held,
                 open_test=open_test,
                 top=top,
                 on_epoch=on_epoch,
@@ -127,7 +128,7 @@ def replay(name: str, number: int, storage: str, data: str | None, reading: dict
     If not, the exit code is 1.
     """
     study = load_study(name, storage)
-    series = read_aloud(lambda: study_series(study, data, **reading))
+    held = read_aloud(lambda: study_data(study, data, **reading))
     use_compile_cache()
     with (
         stop_on_signal() as stop,
@@ -135,7 +136,7 @@ def replay(name: str, number: int, storage: str, data: str | None, reading: dict
             f"study {name}: training trial {number} again", stop, study_metric(study)
         ) as on_epoch,
     ):
-        outcome = train_again(study, number, series, on_epoch=on_epoch)
+        outcome = train_again(study, number, held, on_epoch=on_epoch)
         stop.check_stop()
     click.echo(outcome)
     if not outcome.is_identical:

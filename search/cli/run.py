@@ -10,7 +10,7 @@ from rich.console import Console
 
 from foretune.datasets import SAMPLES, ConfigError, TimeSeries, as_series
 from foretune.datasets.common.files import require_folder_place
-from foretune.models.config import MetricName, TrialConfig
+from foretune.models.config import MetricName
 from foretune.search.cli.entry import INTERRUPTED
 from foretune.search.cli.options import (
     POSITIVE,
@@ -32,6 +32,7 @@ from foretune.search.run import run_study
 from foretune.search.space.space import SearchSpace
 from foretune.search.storage.connect import find_study, open_storage, require_database
 from foretune.search.study.best import best_trial
+from foretune.search.study.data import StudyData, study_data
 from foretune.search.study.pruners import PRUNERS, named_pruner
 from foretune.search.study.remarks import training_remarks
 from foretune.search.study.spec import StudySpec, study_metric
@@ -68,9 +69,10 @@ from foretune.search.study.target import has_enough
 @click.option(
     "--start-from",
     "known",
-    type=click.Path(),
     multiple=True,
-    help="TOML file of a config to train first, such as best.toml; may be repeated.",
+    metavar="FILE|STUDY",
+    help="Config to train first: a TOML file such as best.toml, or the best one of a study; may be "
+    "given again.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Seed of the sampler (0).")
 @click.option(
@@ -101,6 +103,11 @@ from foretune.search.study.target import has_enough
     help="Seconds after which a worker that does not answer is ended (20 times the longest task).",
 )
 @click.option("--lanes", type=POSITIVE, help="Trials a worker trains at a time (1 on a CPU).")
+@click.option(
+    "--store-data/--no-store-data",
+    default=None,
+    help="Whether the study holds its data, so that the storage is enough to go on (yes).",
+)
 @click.option("--no-cache", is_flag=True, help="Do not use the cache of compiled programs.")
 @out_option("Folder for the results (results/STUDY).")
 def run(
@@ -122,7 +129,7 @@ def run(
 
     The same command continues where the study stopped.
     """
-    series = read_aloud(lambda: _data(name, storage, data, reading))
+    held = read_aloud(lambda: _data(name, storage, data, reading))
     space = None if space_file is None else SearchSpace.load(space_file)
     folder = Path("results") / name if out is None else Path(out)
     require_folder_place(folder)
@@ -130,11 +137,11 @@ def run(
         with dask_executor(dask, dask_scheduler_file) as executor:
             study = run_study(
                 name,
-                series,
+                held,
                 storage=storage,
                 n_trials=trials,
                 space=space,
-                start_from=[TrialConfig.load(file) for file in known],
+                start_from=known,
                 executor=executor,
                 lanes=lanes or "auto",
                 cache=not no_cache,
@@ -145,7 +152,7 @@ def run(
             sys.exit(INTERRUPTED)
         what = f"study {name}: training its best config once more"
         with show_training(what, stop, study_metric(study)) as on_epoch:
-            files = write_results(study, series, folder, on_epoch=on_epoch)
+            files = write_results(study, held, folder, on_epoch=on_epoch)
         stop.check_stop()
     console = Console()
     console.print(summary_table(study))
@@ -163,14 +170,15 @@ def run(
     print_written_files(console, files)
 
 
-def _data(name: str, storage: str, data: str | None, reading: dict[str, Any]) -> TimeSeries:
-    """Read the data of a study that exists as it did before, where nothing else is said."""
+def _data(
+    name: str, storage: str, data: str | None, reading: dict[str, Any]
+) -> TimeSeries | StudyData:
+    """Return the data of a study that exists, or read those of a new one."""
     study = None
     with suppress(ConfigError):  # no database yet, or one that run_study refuses
         require_database(storage)
         study = find_study(name, open_storage(storage))
-    spec = None if study is None else StudySpec.stored(study)
-    if spec is None:
+    if study is None or (spec := StudySpec.stored(study)) is None:
         return as_series("sp500" if data is None else data, **reading)
-    known = spec.prices
-    return known.load(name, **reading) if data is None else known.series(data, **reading)
+    # Other data than the study's are refused with all that differs.
+    return study_data(study, **reading) if data is None else spec.series(data, **reading)

@@ -11,9 +11,7 @@ from ipaddress import ip_address
 from typing import Any, BinaryIO
 from wsgiref.types import WSGIApplication
 
-from optuna.artifacts.exceptions import ArtifactNotFound
-from optuna.storages import BaseStorage, RDBStorage
-from sqlalchemy import inspect
+from optuna.storages import BaseStorage
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import BaseWSGIServer, create_server
@@ -21,9 +19,8 @@ from waitress.task import ErrorTask
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.search.dashboard.guard import ON_EVERY_ANSWER, SANDBOX, guarded
-from foretune.search.storage.artifact_store import TABLE, artifact_store
+from foretune.search.storage.artifact_store import artifact_store
 from foretune.search.storage.connect import DEFAULT_STORAGE, open_storage, require_database
-from foretune.search.storage.optuna_internals import behind_cache
 
 # Not an option of the command: the machine's other users see those in its list of processes.
 TOKEN_VARIABLE = "FORETUNE_DASHBOARD_TOKEN"
@@ -195,7 +192,7 @@ def dashboard_app(storage: BaseStorage, *, read_only: bool = False) -> Any:
 
 
 class ArtifactsToRead:
-    """An Optuna artifact store to read from: it does not even make the table that is missing.
+    """An Optuna artifact store to read from.
 
     Example:
         >>> ArtifactsToRead(storage).open_reader(artifact_id).read()
@@ -211,9 +208,6 @@ class ArtifactsToRead:
         Raises:
             ArtifactNotFound: there is none of this id.
         """
-        behind = behind_cache(self._storage)
-        if isinstance(behind, RDBStorage) and not inspect(behind.engine).has_table(TABLE.name):
-            raise ArtifactNotFound(f"no artifact {artifact_id}")
         return artifact_store(self._storage).open_reader(artifact_id)
 
     def write(self, artifact_id: str, content_body: BinaryIO) -> None:

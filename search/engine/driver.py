@@ -25,6 +25,7 @@ from foretune.models.training.tasks import Budget, DataRef, Missing, advance, la
 from foretune.search.engine.executors import Slots, is_dask
 from foretune.search.engine.signals import StopRequest
 from foretune.search.space.space import SearchSpace
+from foretune.search.storage import version1
 from foretune.search.storage.lease import StudyTakenError
 from foretune.search.storage.optuna_internals import (
     FIXED_PARAMS,
@@ -37,7 +38,6 @@ from foretune.search.storage.optuna_internals import (
     trial_id,
 )
 from foretune.search.storage.retry import STORAGE_ERRORS, StorageAwayError, is_outage
-from foretune.search.study import version1
 from foretune.search.study.trials import DRIVER_MARK, LOST, finished_trials, is_finished
 from foretune.search.trial.record import OnEpoch, TrialRecord
 

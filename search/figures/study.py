@@ -1,7 +1,6 @@
 """The figures of a study, for people: labelled axes, units, marked splits."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import optuna
@@ -29,23 +28,21 @@ from foretune.search.figures.style import (
 from foretune.search.figures.times import date_ticks, on_axis
 from foretune.search.study.baselines import best_baseline
 from foretune.search.study.best import best_trial
+from foretune.search.study.data import StudyData
 from foretune.search.study.spec import OBJECTIVE_NAME, study_metric
 from foretune.search.study.trials import fold_values, steps_are_folds, stored_number
-
-if TYPE_CHECKING:
-    from foretune.datasets.series import TimeSeries
 
 # Forecasts that the lower panel of a figure of many shows.
 _CLOSE = 6
 
 
-def series_figure(series: "TimeSeries", split: Split) -> Figure:
+def series_figure(data: StudyData, split: Split) -> Figure:
     """Draw the target with the parts of the split; the sealed test is left blank."""
     figure = page_figure(4.0)
     axes = figure.subplots()
-    stop, is_log = split.validation_stop, series.error_space == "log"
-    times = on_axis(series.time)
-    axes.plot(times[:stop], series.target[:stop], color=BLACK, linewidth=0.8)
+    series, is_log = data.development, data.development.error_space == "log"
+    times = on_axis(data.time)
+    axes.plot(times[: len(series)], series.target, color=BLACK, linewidth=0.8)
     axes.set_yscale("log" if is_log else "linear")
     parts = (
         ("train", 0, split.train_stop, BLUE),
@@ -62,7 +59,7 @@ def series_figure(series: "TimeSeries", split: Split) -> Figure:
     label = series.target_name + f" ({words})" * bool(words)
     name, zone = str(series.time.name or "time"), zone_name(series.time)
     axes.set(xlabel=literal(name + f", {zone}" * bool(zone)), ylabel=literal(label))
-    date_ticks(axes, series.time)
+    date_ticks(axes, data.time)
     step = series.calendar.step_name
     figure.suptitle(
         f"{literal(series.name)}: {split.length:,} {step}s; gaps of {split.gap} {step}s between"

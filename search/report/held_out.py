@@ -1,7 +1,8 @@
-"""The sealed test: the one way to the test rows, which writes down each opening."""
+"""The sealed test: the one way to score its rows, which writes down each opening."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 import optuna
@@ -9,36 +10,26 @@ from numpy.typing import NDArray
 
 from foretune.datasets.history import moment
 from foretune.datasets.series import TimeSeries
-from foretune.datasets.sources.load import as_series
 from foretune.datasets.splits import Split, last_close
 from foretune.datasets.transforms import LOG, ErrorSpace, changes_of
 from foretune.models.config import TrialConfig
 from foretune.search.report.access_log import record_access
+from foretune.search.study.data import StudyData
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HeldOutTest:
-    """The test rows, opened; made by :meth:`open` alone.
+    """The test rows, opened; made by :meth:`open` alone, and read when they are first asked for."""
 
-    ``values`` are the target in all rows [S, N], ``close`` the last prices where it is the mid
-    price; forecasts start at ``origins`` [O], and ``actual`` [S, O, H] are the changes that came
-    after each, in ``spaces``. ``series`` has all that the rows hold.
-    """
-
-    series: TimeSeries
-    dates: NDArray[Any]
-    values: NDArray[np.float64]
+    data: StudyData
     split: Split
-    origins: NDArray[np.int32]
-    actual: NDArray[np.float64]
     spaces: tuple[ErrorSpace, ...]
-    close: NDArray[np.float64] | None
 
     @classmethod
     def open(
         cls,
         study: optuna.Study,
-        data: Any,
+        data: StudyData,
         split: Split,
         *,
         trial: int,
@@ -49,7 +40,7 @@ class HeldOutTest:
 
         Args:
             study: the study whose test it is.
-            data: all its rows.
+            data: its data.
             split: where the test part begins.
             trial: number of the trial that the test is opened for.
             config: its config.
@@ -58,23 +49,42 @@ class HeldOutTest:
         Example:
             >>> HeldOutTest.open(study, data, split, trial=3, config=config).origins
         """
-        series = as_series(data)
         # Before anything is read: a report that fails afterwards has still seen the test.
         record_access(
             study,
             trial,
             config,
-            prices=series.digest,
-            test_start=str(moment(series.time, split.test_start)),
+            prices=data.digest,
+            test_start=str(moment(data.time, split.test_start)),
         )
-        values, close = series.target[None], last_close(series)
-        return cls(
-            series=series,
-            dates=series.dates,
-            values=values,
-            split=split,
-            origins=split.test_origins,
-            actual=changes_of(spaces, values, split.test_origins, split.horizon),
-            spaces=spaces,
-            close=None if close is None else close[None],
-        )
+        return cls(data=data, split=split, spaces=spaces)
+
+    @cached_property
+    def series(self) -> TimeSeries:
+        """All rows with all that they hold.
+
+        Raises:
+            DataError: the study holds them, and they are damaged.
+        """
+        return self.data.whole()
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The target in all rows [S, N]."""
+        return self.series.target[None]
+
+    @property
+    def origins(self) -> NDArray[np.int32]:
+        """Where forecasts start [O]."""
+        return self.split.test_origins
+
+    @property
+    def actual(self) -> NDArray[np.float64]:
+        """The changes that came after each origin, in ``spaces`` [S, O, H]."""
+        return changes_of(self.spaces, self.values, self.origins, self.split.horizon)
+
+    @property
+    def close(self) -> NDArray[np.float64] | None:
+        """The last prices [S, N], where the target is the mid price."""
+        close = last_close(self.series)
+        return None if close is None else close[None]

@@ -20,8 +20,9 @@ from foretune.models.training.results import EpochResult, NonFiniteLossError, me
 from foretune.search.storage.artifacts import artifact_names
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.best import errors_naming, rank, trial_config
+from foretune.search.study.data import study_data
 from foretune.search.study.losses import LOSSES_BY_ORIGIN, load_losses
-from foretune.search.study.spec import OBJECTIVE_NAME, required_spec, study_series
+from foretune.search.study.spec import OBJECTIVE_NAME, required_spec
 from foretune.search.study.trials import fold_values, steps_are_folds, stored_number
 from foretune.search.trial.record import OnEpoch
 
@@ -182,8 +183,8 @@ def replay(
     Args:
         study: a study of :func:`run_study`.
         number: the trial's.
-        data: the data that the study was run on, as :func:`run_study` took them; None to read them
-            where the study knows them to be.
+        data: the data that the study was run on, as :func:`run_study` took them; None for those
+            that the study holds, or knows the place of.
         prices: the same, as ``data`` was first called.
         on_epoch: called with (trial number, config, results) after every epoch.
 
@@ -193,10 +194,10 @@ def replay(
     Example:
         >>> print(replay(study, 3, load_sample("sp500")))
     """
-    series = study_series(study, data if prices is None else prices)
+    held = study_data(study, data if prices is None else prices)
     spec = required_spec(study)
     trial, stored = _finished_trial(study, number, spec.metric)
-    folds = spec.development(series)
+    folds = spec.development(held.development)
     # A trial that version 0.1 pruned between two folds has seen only the first ones.
     of_folds = fold_values(trial)
     folds = folds[: len(of_folds)] or folds

@@ -48,12 +48,12 @@ from foretune.search.report.tables import as_text, rich_table
 from foretune.search.report.verdict import OutcomeOnTest, Verdict, p_cell, verdict_of
 from foretune.search.study.baselines import assess_baselines
 from foretune.search.study.best import errors_naming
+from foretune.search.study.data import study_data
 from foretune.search.study.spec import (
     OBJECTIVE_NAME,
     StudySpec,
     format_value,
     required_spec,
-    study_series,
 )
 from foretune.search.trial.record import OnEpoch
 
@@ -204,8 +204,8 @@ def make_report(
 
     Args:
         study: a study of :func:`run_study` with a complete trial.
-        data: the data it was run on, as :func:`run_study` took them; None to read them where the
-            study knows them to be.
+        data: the data it was run on, as :func:`run_study` took them; None for those that the study
+            holds, or knows the place of.
         prices: the same, as ``data`` was first called.
         open_test: open the test, and record in the study that it was.
         sealed: the opposite of ``open_test``, as the first version asked for it.
@@ -226,9 +226,9 @@ def make_report(
             f"sealed must be the opposite of open_test={open_test}, but got {sealed}; "
             "open_test=True alone opens the test"
         )
-    series = study_series(study, data if prices is None else prices)
+    held = study_data(study, data if prices is None else prices)
     spec = required_spec(study)
-    folds = spec.development(series)
+    folds = spec.development(held.development)
     scored = scored_trials(study)
     baselines = assess_baselines(folds, spec.metric)
     evidence = gather_evidence(
@@ -254,8 +254,8 @@ def make_report(
             before_opening()
         opened = HeldOutTest.open(
             study,
-            series,
-            spec.split_days(len(series)),
+            held,
+            spec.whole_split,
             trial=winner.trial.number,
             config=winner.config,
             spaces=folds[0].spaces,
@@ -282,7 +282,7 @@ def make_report(
         validation=validation,
         test=test if isinstance(test, EvaluationSet) else None,
         importances=importances,
-        openings=read_access_log(study, prices=series.digest),
+        openings=read_access_log(study, prices=spec.prices.digest),
         season=mase_season(folds[0].seasonality, folds[0].split.validation_start),
     )
 

@@ -16,7 +16,7 @@ def plan_line(spec: StudySpec, series: "TimeSeries", *, by_default: bool = False
 
     Args:
         spec: the study's.
-        series: its data.
+        series: its data, or their rows before the test.
         by_default: whether nobody said the horizon: then it is said why it is what it is.
 
     Example:
@@ -25,7 +25,7 @@ def plan_line(spec: StudySpec, series: "TimeSeries", *, by_default: bool = False
         test; scaling is one of standard, differences, log; networks may read holiday, workingday,
         weather, temp, hum, windspeed, calendar (hour, weekday)'
     """
-    split, step = spec.split_days(len(series)), spec.prices.step
+    split, step = spec.whole_split, spec.prices.step
     why = f" ({_reason(series, split.horizon)})" if by_default else ""
     folds = f", {spec.split.folds} folds" if spec.split.folds > 1 else ""
     parts = (

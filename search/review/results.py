@@ -20,12 +20,8 @@ from foretune.search.figures.study import (
 from foretune.search.figures.style import literal, save_figure
 from foretune.search.study.baselines import keep_baselines, stored_baselines
 from foretune.search.study.best import save_best, trial_config
-from foretune.search.study.spec import (
-    format_value,
-    required_spec,
-    study_metric,
-    study_series,
-)
+from foretune.search.study.data import study_data
+from foretune.search.study.spec import format_value, required_spec, study_metric
 from foretune.search.trial.record import OnEpoch
 
 
@@ -44,8 +40,8 @@ def write_results(
 
     Args:
         study: a study of :func:`run_study` with a complete trial.
-        data: the data it was run on, as :func:`run_study` took them; None to read them where the
-            study knows them to be.
+        data: the data it was run on, as :func:`run_study` took them; None for those that the study
+            holds, or knows the place of.
         out: a folder, made where it is missing.
         prices: the same as ``data``, as it was first called.
         on_epoch: called with (trial number, config, results) after every epoch.
@@ -59,12 +55,12 @@ def write_results(
     Example:
         >>> write_results(study, load_sample("sp500"), "results")
     """
-    series = study_series(study, data if prices is None else prices)
-    spec = required_spec(study)
+    held = study_data(study, data if prices is None else prices)
+    spec, series = required_spec(study), held.development
     folder = make_folder(out)
     figures = make_folder(folder / "figures")
-    best = save_best(study, folder / "best.toml", series)
-    split, folds = spec.split_days(len(series)), spec.development(series)
+    best = save_best(study, folder / "best.toml", held)
+    folds = spec.development(series)
     part = folds[-1]
     keep_baselines(study, folds)  # of a study that an earlier version ran
     write_atomically(folder / "trials.csv", trials_table(study).to_csv(index=False))
@@ -84,7 +80,7 @@ def write_results(
     )
     figure_name = "prices.png" if series.error_space == "log" else "series.png"
     drawn = {
-        figure_name: series_figure(series, split),
+        figure_name: series_figure(held, spec.whole_split),
         "history.png": history_figure(study),
         "validation_forecasts.png": forecasts_figure(
             part, chosen.forecasts, title=title, label=Label.of(spec.prices)

@@ -1,4 +1,4 @@
-"""Where artifacts are kept: in a table of the study's own database, or of one in memory.
+"""Where artifacts and data are kept: in tables of the study's own database, or of one in memory.
 
 The storage's URL is enough to have them: driver, report and dashboard need no shared folder.
 Optuna's own file store can be left with half a file; here one transaction writes a whole one.
@@ -9,6 +9,7 @@ import io
 import threading
 import weakref
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
 from weakref import WeakKeyDictionary
@@ -28,6 +29,7 @@ from sqlalchemy import (
     create_engine,
     delete,
     insert,
+    inspect,
     select,
 )
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
@@ -37,25 +39,33 @@ from foretune.search.storage.connect import retry_of
 from foretune.search.storage.optuna_internals import behind_cache, reading
 from foretune.search.storage.retry import RetryPolicy
 
-TABLE = Table(
-    "foretune_artifacts",
-    MetaData(),
-    Column("artifact_id", String(64), primary_key=True),
-    Column("size", Integer, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("content", LargeBinary, nullable=False),
-)
+
+def _table(name: str) -> Table:
+    return Table(
+        name,
+        MetaData(),
+        Column("artifact_id", String(64), primary_key=True),
+        Column("size", Integer, nullable=False),
+        Column("sha256", String(64), nullable=False),
+        Column("content", LargeBinary, nullable=False),
+    )
+
+
+# The dashboard serves what is in the first one, to everybody who can open it. The second has the
+# data of studies, with their test parts.
+_ARTIFACTS, _DATA = _table("foretune_artifacts"), _table("foretune_data")
 
 
 class DatabaseArtifactStore:
     """An Optuna artifact store in a table of its own, ``foretune_artifacts``, beside Optuna's.
 
-    The table is made when it is missing, by any number of processes at once. An artifact is read
-    and written as a whole, in one transaction.
+    The table is made when something is written and it is missing, by any number of processes at
+    once. An artifact is read and written as a whole, in one transaction.
 
     Args:
         engine: of the database, SQLite or PostgreSQL.
         retry: calls it, and again while it is away; None for once.
+        table: the table.
 
     Example:
         >>> store = DatabaseArtifactStore(create_engine("sqlite:///foretune.db"))
@@ -64,15 +74,28 @@ class DatabaseArtifactStore:
         b'epoch,loss'
     """
 
-    def __init__(self, engine: Engine, retry: RetryPolicy | None = None) -> None:
-        self._engine = engine
-        self._retry = retry = retry or RetryPolicy(engine.url, 0.0)
-        # It looks first: a user who may only read a PostgreSQL database may not make a table.
-        make = partial(TABLE.create, engine, checkfirst=True)
+    def __init__(
+        self, engine: Engine, retry: RetryPolicy | None = None, table: Table = _ARTIFACTS
+    ) -> None:
+        self._engine, self._table = engine, table
+        self._retry = retry or RetryPolicy(engine.url, 0.0)
+        self._is_there = False
+
+    def _has_table(self) -> bool:
+        if not self._is_there:
+            with reading():
+                self._is_there = inspect(self._engine).has_table(self._table.name)
+        return self._is_there
+
+    def _make_table(self) -> None:
+        """Make the table if it is missing; another process may make it at the same moment."""
+        if self._retry(self._has_table):
+            return
+        make = partial(self._table.create, self._engine, checkfirst=True)
         try:
-            retry(make)
+            self._retry(make)
         except (IntegrityError, OperationalError, ProgrammingError):
-            retry(make)  # another process has made it meanwhile
+            self._retry(make)
 
     def open_reader(self, artifact_id: str) -> BinaryIO:
         """Return the content of an artifact, to be read as a file.
@@ -81,10 +104,12 @@ class DatabaseArtifactStore:
             ArtifactNotFound: there is none of this id.
             ForetuneError: the content is not what was once written.
         """
-        row = TABLE.c
+        row = self._table.c
         wanted = select(row.content, row.size, row.sha256).where(row.artifact_id == artifact_id)
 
         def read() -> Any:
+            if not self._has_table():
+                return None
             with reading(), self._engine.begin() as connection:
                 return connection.execute(wanted).one_or_none()
 
@@ -119,10 +144,11 @@ class DatabaseArtifactStore:
 
         def replace() -> None:
             with self._engine.begin() as connection:
-                connection.execute(_delete(contents))
+                connection.execute(self._delete(contents))
                 if rows:
-                    connection.execute(insert(TABLE), rows)
+                    connection.execute(insert(self._table), rows)
 
+        self._make_table()
         self._retry(replace)
 
     def remove(self, artifact_id: str) -> None:
@@ -138,13 +164,24 @@ class DatabaseArtifactStore:
         """Remove those of some artifacts that are there, in one transaction; returns how many."""
 
         def remove() -> int:
+            if not self._has_table():
+                return 0
             with self._engine.begin() as connection:
-                return connection.execute(_delete(artifact_ids)).rowcount
+                return connection.execute(self._delete(artifact_ids)).rowcount
 
         return self._retry(remove)
 
+    def _delete(self, artifact_ids: Collection[str]) -> Delete:
+        return delete(self._table).where(self._table.c.artifact_id.in_(artifact_ids))
 
-_stores: WeakKeyDictionary[BaseStorage, DatabaseArtifactStore] = WeakKeyDictionary()
+
+@dataclass(frozen=True)
+class _Stores:
+    artifacts: DatabaseArtifactStore
+    data: DatabaseArtifactStore
+
+
+_stores: WeakKeyDictionary[BaseStorage, _Stores] = WeakKeyDictionary()
 _stores_lock = threading.Lock()
 
 
@@ -160,21 +197,33 @@ def artifact_store(storage: BaseStorage) -> DatabaseArtifactStore:
         >>> store = DrawnArtifacts(artifact_store(storage))
         >>> optuna_dashboard.run_server(storage, artifact_store=store)
     """
+    return _stores_of(storage).artifacts
+
+
+def data_store(storage: BaseStorage) -> DatabaseArtifactStore:
+    """Return where a storage keeps the data of its studies, which no dashboard may serve."""
+    return _stores_of(storage).data
+
+
+def _stores_of(storage: BaseStorage) -> _Stores:
     behind = behind_cache(storage)
     with _stores_lock:  # two threads would make two memories, and the first be lost
-        if isinstance(behind, RDBStorage) and behind not in _stores:
-            _stores[behind] = DatabaseArtifactStore(behind.engine, retry_of(behind))
-        elif behind not in _stores:
-            engine = create_engine(
-                "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
-            )
-            _stores[behind] = DatabaseArtifactStore(engine)
-            weakref.finalize(_stores[behind], engine.dispose)
+        if behind not in _stores:
+            if isinstance(behind, RDBStorage):
+                engine, retry = behind.engine, retry_of(behind)
+            else:
+                engine, retry = _memory(), None
+            stores = [DatabaseArtifactStore(engine, retry, table) for table in (_ARTIFACTS, _DATA)]
+            _stores[behind] = _Stores(*stores)
+            if retry is None:
+                weakref.finalize(_stores[behind], engine.dispose)
         return _stores[behind]
 
 
-def _delete(artifact_ids: Collection[str]) -> Delete:
-    return delete(TABLE).where(TABLE.c.artifact_id.in_(artifact_ids))
+def _memory() -> Engine:
+    return create_engine(
+        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
+    )
 
 
 def _sha256(content: bytes) -> str:

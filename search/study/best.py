@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 import tomli_w
@@ -14,10 +14,8 @@ from foretune.datasets.common.files import write_atomically
 from foretune.datasets.sources.load import is_download
 from foretune.models.config import MetricName, TrialConfig
 from foretune.search.study.best_file import BestDocument, PartsTable, PricesTable, ResultTable
-from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec, study_series
-
-if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
-    from foretune.datasets.series import TimeSeries
+from foretune.search.study.data import StudyData, held_data, study_data
+from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec
 
 
 def best_so_far(study: optuna.Study) -> FrozenTrial | None:
@@ -104,8 +102,8 @@ def save_best(
         study: a study with a complete trial. One that foretune did not make knows nothing of its
             data, and the document holds only the config and its result.
         path: the file.
-        data: the study's data, for the times at which the parts begin and end; None to read them
-            where the study knows them to be. Where they are not, those times are left out.
+        data: the study's data, for the times at which the parts begin and end; None for those that
+            the study holds, or knows the place of. Where they are not, those times are left out.
         prices: the same, as ``data`` was first called.
 
     Returns:
@@ -131,10 +129,8 @@ def save_best(
         )
     else:
         data = prices if data is None else data
-        series = _data_if_here(study, spec) if data is None else spec.series(data)
-        parts = None
-        if series is not None and series.digest == spec.prices.digest:
-            parts = PartsTable.of(series, spec.split_days(len(series)))
+        held = _data_if_here(study, spec) if data is None else study_data(study, data)
+        parts = None if held is None else PartsTable.of(held.time, spec.whole_split)
         text = BestDocument(
             config=config,
             result=result,
@@ -167,11 +163,11 @@ def _result(study: optuna.Study, trial: FrozenTrial, metric: MetricName) -> Resu
         raise ConfigError(f"trial {trial.number}: {error}") from None
 
 
-def _data_if_here(study: optuna.Study, spec: StudySpec) -> "TimeSeries | None":
+def _data_if_here(study: optuna.Study, spec: StudySpec) -> StudyData | None:
     """Return the study's data if they are here; nothing is downloaded."""
-    if is_download(spec.prices.source):
-        return None
     try:
-        return study_series(study)
+        if is_download(spec.prices.source):
+            return held_data(study)
+        return study_data(study)
     except ForetuneError:
         return None

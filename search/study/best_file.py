@@ -15,6 +15,8 @@ from foretune.models.config import MetricName, TrialConfig
 from foretune.search.study.spec import MAX_DAYS, OBJECTIVE_NAME, PricesSpec, SplitSpec
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    import pandas as pd
+
     from foretune.datasets.series import TimeSeries
 
 
@@ -102,12 +104,12 @@ class PartsTable(StrictModel):
     test: FirstAndLast
 
     @classmethod
-    def of(cls, series: "TimeSeries", split: Split) -> Self:
-        """Look up the times at which the parts of ``series`` begin and end."""
+    def of(cls, time: "pd.Index", split: Split) -> Self:
+        """Look up the times [N] at which the parts begin and end."""
         from foretune.datasets.history import moment
 
         def days(start: int, stop: int) -> tuple[Any, Any]:
-            return moment(series.time, start), moment(series.time, stop - 1)
+            return moment(time, start), moment(time, stop - 1)
 
         return cls(
             train=days(0, split.train_stop),
@@ -167,7 +169,7 @@ class BestDocument(TomlModel):
         study, known = self.result.study, self.prices
         series = known.load(study, **reading) if where is None else known.series(where, **reading)
         if self.is_of(series):
-            self._require_parts(series)
+            self.require_parts(series.time)
         elif where is None:
             raise ConfigError(
                 f"{known.what} must be those of study {study!r} (prices.digest "
@@ -214,11 +216,15 @@ class BestDocument(TomlModel):
                     f"last of the prices, but got {', '.join(map(str, days))}"
                 )
 
-    def _require_parts(self, series: "TimeSeries") -> None:
-        """Refuse parts that the split does not make of the study's data."""
+    def require_parts(self, time: "pd.Index") -> None:
+        """Refuse parts that the split does not make of the study's data, whose times [N] these are.
+
+        Raises:
+            ConfigError: names the first that differs.
+        """
         if self.parts is None:
             return
-        made = PartsTable.of(series, self._whole_split(len(series)))
+        made = PartsTable.of(time, self._whole_split(len(time)))
         for name, days in made:
             found = getattr(self.parts, name)
             if found != days:

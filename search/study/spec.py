@@ -1,12 +1,10 @@
 """StudySpec: what a study is about, stored in the study itself."""
 
 import warnings
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.study import StudyDirection
 from pydantic import (
     BeforeValidator,
     Field,
@@ -17,22 +15,16 @@ from pydantic import (
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.records import StrictModel, list_to_tuple
-from foretune.datasets.covariates import covariate_names
 from foretune.datasets.sources.load import as_series, load_series_of
 from foretune.datasets.splits import (
     DevelopmentData,
     Split,
     chronological_split,
-    default_horizon,
     default_stride,
     development_folds,
-    parts_of,
 )
-from foretune.datasets.transforms import LOGARITHMS, SpaceName
-from foretune.models.config import COVARIATE_OPTIONS, MetricName
-from foretune.models.runtime.versions import versions
-from foretune.search.space.default_space import complete_space, space_for
-from foretune.search.space.dimensions import ends
+from foretune.datasets.transforms import SpaceName
+from foretune.models.config import MetricName
 from foretune.search.space.space import SearchSpace
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
@@ -120,11 +112,12 @@ class PricesSpec(StrictModel):
         known = of_calendar if isinstance(data, PriceSeries) else self.reading
         return as_series(data, **known | {"target": self.target_key} | reading)
 
-    def load(self, study: str, **reading: Any) -> "TimeSeries":
+    def load(self, study: str, file: str | None = None, **reading: Any) -> "TimeSeries":
         """Load the data from where the study knows them to be.
 
         Args:
             study: its name, for messages.
+            file: which they were read from, where it is still there.
             **reading: in place of how they were read then.
 
         Raises:
@@ -132,7 +125,7 @@ class PricesSpec(StrictModel):
             DataError: there are none.
         """
         known = self.reading | {"target": self.target_key}
-        return load_series_of(study, self.source, **known | reading)
+        return load_series_of(study, self.source, file, **known | reading)
 
     @property
     def what(self) -> str:
@@ -213,6 +206,11 @@ class StudySpec(StrictModel):
         exclude_if=lambda metric: metric == OBJECTIVE_NAME,  # as in the first version
         description="what a trial's value is",
     )
+    store_data: bool = Field(
+        default=True,
+        exclude_if=lambda stored: stored,  # as in the first version
+        description="whether the study holds its data",
+    )
     versions: dict[str, str]
 
     @classmethod
@@ -230,14 +228,21 @@ class StudySpec(StrictModel):
         """Split this many rows as the study does."""
         return self.split.split(days, history=self.space.history)
 
-    def series(self, data: Any) -> "TimeSeries":
-        """Return ``data`` as the series that the study forecasts: of prices its target."""
-        return self.prices.series(data)
+    @property
+    def whole_split(self) -> Split:
+        """How the rows of the study are split."""
+        return self.split_days(self.prices.days)
+
+    def series(self, data: Any, **reading: Any) -> "TimeSeries":
+        """Return ``data`` as the series that the study forecasts, see :meth:`PricesSpec.series`."""
+        return self.prices.series(data, **reading)
 
     def development(self, data: Any) -> tuple[DevelopmentData, ...]:
-        """Return the rows of ``data`` that trials may see, of each fold."""
-        series = self.series(data)
-        return development_folds(series, self.split_days(len(series)), self.split.folds)
+        """Return the rows of ``data`` that trials may see, of each fold.
+
+        ``data`` are the study's, or only their rows before the test.
+        """
+        return development_folds(self.series(data), self.whole_split, self.split.folds)
 
     def require_same(self, other: "StudySpec", study_name: str) -> None:
         """Refuse to continue a study under another spec; versions may differ.
@@ -250,116 +255,16 @@ class StudySpec(StrictModel):
             for path, mine, theirs in _differences(_compared(self), _compared(other))
         ]
         if differences:
+            remedy = "give the same values or another study name"
+            if self.prices.digest != other.prices.digest:
+                remedy = (
+                    "newer data are a new study's, which begins at this one's best config with "
+                    f"start_from={study_name!r} (--start-from)"
+                )
             raise ConfigError(
                 f"study {study_name!r} exists with another spec: {'; '.join(differences[:3])}; "
-                "give the same values or another study name"
+                f"{remedy}"
             )
-
-
-def agreed_spec(
-    study: optuna.Study | None,
-    data: Any,
-    split: Mapping[str, Any],
-    *,
-    target: str | None = None,
-    space: SearchSpace | None,
-    epochs: int | None,
-    seed: int | None,
-    metric: MetricName | None = None,
-) -> "tuple[StudySpec, TimeSeries]":
-    """Return the spec that ``study`` has, or that a new one would get; nothing is written.
-
-    ``split`` holds fields of :class:`SplitSpec` and arguments of :func:`parts_of`. What is None is
-    taken from the study, or is the default for a new one.
-
-    Returns:
-        The spec, and the data as a series.
-
-    Raises:
-        ConfigError: a value out of range, or one that contradicts the study's own; or the study
-            is another program's.
-    """
-    stored = None if study is None else StudySpec.stored(study)
-    if stored is not None and target is None:
-        series = stored.series(data)
-    else:
-        series = as_series(data, target=target)
-    given = {key: value for key, value in split.items() if value is not None}
-    parts = {key: given.pop(key) for key in _PARTS if key in given}
-    before = stored.split.model_dump() if stored else {"horizon": default_horizon(series)}
-    agreed = SplitSpec(**before | given)
-    if stored is None:
-        agreed = agreed.replace(shared_epoch=agreed.folds > 1)
-    if parts:
-        gap = agreed.horizon if agreed.gap is None else agreed.gap
-        agreed = agreed.replace(**parts_of(series.time, gap, **parts))
-    default = stored.space if stored else default_space(series, agreed)
-    space = default if space is None else complete_space(space, default)
-    spec = StudySpec(
-        prices=PricesSpec.of(series),
-        split=agreed,
-        space=space if epochs is None else space.fix(epochs=epochs),
-        seed=(stored.seed if stored else 0) if seed is None else seed,
-        metric=(stored.metric if stored else OBJECTIVE_NAME) if metric is None else metric,
-        versions=versions("optuna"),
-    )
-    if stored is None:
-        _require_positive(spec, series)
-        _require_groups(spec.space, series)
-        _require_next_label(spec.space)
-    if study is None:
-        return spec, series
-    if stored is not None:
-        stored.require_same(spec, study.study_name)
-        return stored, series
-    if study.get_trials(deepcopy=False) or study.directions != [StudyDirection.MINIMIZE]:
-        raise ConfigError(
-            f"study {study.study_name!r} was not made by foretune; give another study name"
-        )
-    return spec, series
-
-
-def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
-    """Return what a study searches where nothing is said; see :func:`space_for`."""
-    return space_for(series, split.split(len(series), history=2))
-
-
-def _require_positive(spec: StudySpec, series: "TimeSeries") -> None:
-    """Refuse scalings that take logarithms of values that have none."""
-    rows = spec.split_days(len(series))
-    wrong = series.target[: rows.validation_stop] <= 0
-    logarithms = [name for name in ends(spec.space.scaling) if name in LOGARITHMS]
-    if logarithms and wrong.any():
-        row = int(wrong.argmax())
-        raise ConfigError(
-            f"scaling must not be {logarithms[0]!r} unless all values are above 0, but "
-            f"{series.target_name} at {series.time[row]} is {series.target[row]}; differences, "
-            "standard and none take any"
-        )
-
-
-def _require_groups(space: SearchSpace, series: "TimeSeries") -> None:
-    """Refuse a space that reads covariates which the series does not have."""
-    for group, names in covariate_names(series).items():
-        option = COVARIATE_OPTIONS[group]
-        if True in ends(getattr(space, option)) and not names:
-            what = option.replace("_", " ")
-            raise ConfigError(f"{option} must be false, because {series.name} has no {what}")
-
-
-def _require_next_label(space: SearchSpace) -> None:
-    """Refuse labels further ahead than the next row where a network reads changes.
-
-    The change from row 4 to row 5 is not the change that follows row 1: on AR(1) returns the
-    relative MSE was 0.898 with them and 0.833 without.
-    """
-    changes = [name for name in ends(space.scaling) if name in ("log_returns", "differences")]
-    furthest = max(ends(space.label_offset))
-    if furthest > 1 and changes:
-        raise ConfigError(
-            f"label_offset must be 1 where scaling is {changes[0]!r}, but is {furthest}; labels "
-            "further ahead are for networks that read levels"
-        )
 
 
 def required_spec(study: optuna.Study, data: Any = None) -> StudySpec:
@@ -399,36 +304,10 @@ def format_value(value: float, metric: str, digits: int, sign: str = "-") -> str
     return f"{value:{sign}.2g}" if near_0 else f"{value:{sign}.{digits}f}"
 
 
-def study_series(study: optuna.Study, where: Any = None, **reading: Any) -> "TimeSeries":
-    """Load the data of ``study``.
-
-    Args:
-        study: a study of :func:`run_study`.
-        where: as for :func:`as_series`; None for where the study knows them to be: a sample, a
-            simulation, a download, or a file of that name in this folder.
-        **reading: in place of how the study read them, as for :func:`as_series`.
-
-    Raises:
-        ConfigError: foretune did not make the study, or these are other data.
-        DataError: there are none.
-    """
-    spec = required_spec(study)
-    known = spec.prices
-    if where is None:
-        series = known.load(study.study_name, **reading)
-    else:
-        series = known.series(where, **reading)
-    required_spec(study, series)
-    return series
-
-
-study_prices = study_series
-
-
 def _compared(spec: StudySpec) -> dict[str, Any]:
     """Return what must be the same for a study to go on: versions and names need not."""
     document = spec.model_dump(exclude={"versions"})
-    document["metric"] = spec.metric
+    document["metric"], document["store_data"] = spec.metric, spec.store_data
     free = ("name", "source", "calendar", "unit", "step", "reading")
     document["prices"] = {k: value for k, value in spec.prices if k not in free}
     document["prices"] |= {key: spec.prices.reading.get(key) for key in _CALENDAR}

@@ -6,8 +6,8 @@ from collections import Counter
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from foretune.search.storage.version1 import is_retried
 from foretune.search.study.spec import OBJECTIVE_NAME
-from foretune.search.study.version1 import is_retried
 
 # The attribute of a trial that a driver runs, a new value each time that one takes it.
 DRIVER_MARK = "foretune:driver"

@@ -18,9 +18,9 @@ from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.models.config import TrialConfig
 from foretune.models.training.plateau import Plateau
 from foretune.models.training.results import NO_FORECASTS, EpochResult, FoldProgress, Snapshot
+from foretune.search.storage import version1
 from foretune.search.storage.artifact_store import artifact_store
 from foretune.search.storage.optuna_internals import study_id, trial_at_start, trial_id
-from foretune.search.study import version1
 
 # They are not artifacts of the trial: their ids are announced nowhere, and the dashboard does not
 # show them.

@@ -28,14 +28,10 @@ from foretune.search.review.compare import comparison_table
 from foretune.search.storage.artifacts import load_artifact
 from foretune.search.storage.connect import find_study, open_storage
 from foretune.search.storage.optuna_internals import storage_of
+from foretune.search.study.agreed import agreed_spec, default_space
 from foretune.search.study.best_file import BestDocument
-from foretune.search.study.spec import (
-    SplitSpec,
-    agreed_spec,
-    default_space,
-    required_spec,
-    study_series,
-)
+from foretune.search.study.data import study_data
+from foretune.search.study.spec import SplitSpec, required_spec
 
 HOURS = pd.date_range("2024-03-01", periods=500, freq="h", tz="Europe/Berlin", name="when")
 QUIET: dict[str, Any] = {"workers": 1, "show_progress_bar": False}
@@ -134,8 +130,8 @@ def test_prices_have_their_targets(tiny_space: SearchSpace, tmp_path: Path) -> N
     closes = run_study("close", prices=prices, target="close", **common)
     assert required_spec(closes).prices.target == "close price"
     # Nothing given means the study's own.
-    assert study_series(closes, prices).target.tolist() == prices.close.tolist()
-    assert study_series(mid, prices).target.tolist() == prices.mid.tolist()
+    assert study_data(closes, prices).whole().target.tolist() == prices.close.tolist()
+    assert study_data(mid, prices).whole().target.tolist() == prices.mid.tolist()
     assert "last close" in make_report(mid, prices, top=1).validation.models
     assert "last close" not in make_report(closes, prices, top=1).validation.models
     with pytest.raises(ConfigError, match="exists with another spec: prices"):

@@ -90,7 +90,7 @@ def test_a_forecast_continues_the_calendar(command: Run, tmp_path: Path, kind: s
     code, _, err = command(*run)
     assert code == 0, err
     first, second, *_ = err.splitlines()
-    assert first == f"foretune: data.csv: {read}"
+    assert first.startswith(f"foretune: data.csv: {read}; stored with the study, ")
     assert second.startswith(f"foretune: {plan}")
     assert "bit-identical" in command("replay", *study, "--trial", "0")[1]
     code, _, err = command("report", *study)

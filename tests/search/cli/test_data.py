@@ -14,7 +14,8 @@ from command_line import Run, write_prices
 from foretune.datasets import read_series
 from foretune.search import load_study
 from foretune.search.cli.options import read_aloud
-from foretune.search.study.spec import required_spec, study_series
+from foretune.search.study.data import study_data
+from foretune.search.study.spec import required_spec
 
 HOURS = pd.date_range("2024-01-01", periods=600, freq="h")
 SPACE = """
@@ -61,10 +62,11 @@ def test_how_data_were_read_is_applied_again(run: Run) -> None:
     assert code == 0, err
     said = "foretune: gaps.csv: 2 missing rows were added (missing='interpolate')\n"
     plan = "foretune: horizon 24 hours{}, stride 4, gap 24; 331 hours train, 110 validate, 111 test"
-    assert err.startswith(f"{said}foretune: gaps.csv: {READ}\n{plan.format(' (a season)')}")
+    assert err.startswith(f"{said}foretune: gaps.csv: {READ}; stored with the study, ")
+    assert err.splitlines()[2].startswith(plan.format(" (a season)"))
     assert spec_of().prices.reading == {"missing": "interpolate"}
     digest = spec_of().prices.digest
-    assert study_series(load_study("s", "sqlite:///foretune.db")).digest == digest
+    assert study_data(load_study("s", "sqlite:///foretune.db")).whole().digest == digest
     # Neither the options nor the data are given again.
     for command in (
         ("run", "--study", "s", "--trials", "2", "--workers", "1"),
@@ -75,7 +77,7 @@ def test_how_data_were_read_is_applied_again(run: Run) -> None:
     ):
         code, _, err = run(*command)
         assert code == 0, err
-        assert err.startswith(said)
+        assert err.startswith(said) == ("--data" in command)  # where something was read
         assert (plan.format("") in err) == (command[0] == "run")
     code, _, err = run("run", "--data", "gaps.csv", "--missing", "ffill", *SMALL)
     assert code == 2
@@ -93,7 +95,7 @@ def test_columns_are_named_by_options(run: Run) -> None:
     options = ("--target", "users", "--future", "rain", "--time", "time", "--freq", "h")
     code, _, err = run("run", "--data", "weather.csv", *options, "--seasonality", "12", *SMALL)
     assert code == 0, err
-    assert err.startswith(f"foretune: weather.csv: {READ}, with rain\n")
+    assert err.startswith(f"foretune: weather.csv: {READ}, with rain; stored with")
     prices = spec_of().prices
     assert prices.reading["future"] == ["rain"]
     assert prices.target == "users"

@@ -84,7 +84,7 @@ def test_fit_says_what_it_did_and_does_what_python_does(run: Run) -> None:
         f"validation, {first} to {last}, chose epoch {made.training.epochs}: relative_mse "
         f"{document.result.relative_mse}, as in the study",
         f"trained for that many epochs on 313 days, 2000-01-03 to {last}",
-        f"the 87 days after that, up to {end}, were not trained on",
+        f"the 87 days after that, up to {end}, are known, but were neither trained on nor scored",
         "wrote made",
     ]
     assert err.count("training: epoch ") == document.config.epochs

@@ -6,6 +6,7 @@ import matplotlib.dates
 import numpy as np
 import optuna
 import pytest
+from small_study import data_of
 
 from foretune.datasets import PriceSeries
 from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
@@ -22,7 +23,8 @@ from foretune.search.figures.study import (
 
 def test_the_sealed_test_is_not_drawn(walk: PriceSeries) -> None:
     split = chronological_split(len(walk), horizon=5, history=8)
-    (axes,) = series_figure(walk.series("mid"), split).axes
+    data = data_of(walk.series("mid"), split.validation_stop)
+    (axes,) = series_figure(data, split).axes
     (line,) = axes.lines
     drawn = np.asarray(line.get_ydata())
     np.testing.assert_array_equal(drawn, walk.mid[: split.validation_stop])

@@ -1,8 +1,10 @@
 """The test part has one door, and whoever goes through it is written down."""
 
 import ast
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +13,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from small_study import data_of
 
 from foretune.datasets import PriceSeries, load_sample
 from foretune.datasets.series import TimeSeries
@@ -18,7 +21,7 @@ from foretune.datasets.splits import chronological_split
 from foretune.datasets.transforms import ScalingName
 from foretune.models import TrialConfig
 from foretune.search import SearchSpace, best_config, run_study
-from foretune.search.report import access_log, held_out
+from foretune.search.report import access_log
 from foretune.search.report.held_out import HeldOutTest
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.study.baselines import stored_baselines
@@ -83,12 +86,27 @@ def test_test_origins_are_used_behind_the_door_and_in_two_demonstrations() -> No
     }
 
 
+def test_the_whole_data_are_read_where_the_test_is_opened_and_where_a_model_is_made() -> None:
+    users = {
+        str(file.relative_to(ROOT))
+        for part in PARTS
+        for file in (ROOT / part).rglob("*.py")
+        if re.search(r"\.whole\b", file.read_text())
+    }
+    assert users == {
+        "search/study/data.py",  # stores what a user has given
+        "search/report/held_out.py",
+        "search/cli/forecast.py",
+    }
+
+
 def test_an_opening_is_recorded_with_time_trial_and_config(walk: PriceSeries) -> None:
     study = optuna.create_study()
     split = chronological_split(len(walk), horizon=5, history=8)
     assert access_log.read_access_log(study, prices=walk.digest) == []
-    opened = HeldOutTest.open(study, walk.series("mid"), split, trial=3, config=TrialConfig(seed=1))
-    HeldOutTest.open(study, walk.series("mid"), split, trial=4, config=TrialConfig(seed=2))
+    data = data_of(walk.series("mid"), split.validation_stop)
+    opened = HeldOutTest.open(study, data, split, trial=3, config=TrialConfig(seed=1))
+    HeldOutTest.open(study, data, split, trial=4, config=TrialConfig(seed=2))
     first, second = access_log.read_access_log(study, prices=walk.digest)
     assert {first.trial, second.trial} == {3, 4}
     assert first.time <= second.time
@@ -100,17 +118,16 @@ def test_an_opening_is_recorded_with_time_trial_and_config(walk: PriceSeries) ->
     np.testing.assert_allclose(opened.actual[0, 0], log[start : start + 5] - log[start - 1])
 
 
-def test_an_opening_counts_even_if_what_follows_fails(
-    walk: PriceSeries, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
+def test_an_opening_counts_even_if_what_follows_fails(walk: PriceSeries) -> None:
+    def fail() -> TimeSeries:
         raise RuntimeError
 
-    monkeypatch.setattr(held_out, "last_close", fail)
     study = optuna.create_study()
     split = chronological_split(len(walk), horizon=5, history=8)
+    data = replace(data_of(walk.series("mid"), 397), whole=fail)
+    opened = HeldOutTest.open(study, data, split, trial=0, config=TrialConfig())
     with pytest.raises(RuntimeError):
-        HeldOutTest.open(study, walk.series("mid"), split, trial=0, config=TrialConfig())
+        print(opened.values)
     assert len(access_log.read_access_log(study, prices=walk.digest)) == 1
 
 
@@ -125,11 +142,14 @@ from foretune.datasets.transforms import ScalingName
 from foretune.models import TrialConfig
 from foretune.search import load_study
 from foretune.search.report.held_out import HeldOutTest
+from foretune.search.study.data import StudyData
 prices = load_sample("random_walk", length=500)
 split = chronological_split(500, horizon=5, history=8)
 study = load_study("s", {url!r})
+mid = prices.series("mid")
+data = StudyData(development=mid, time=mid.time, digest=mid.digest, whole=lambda: mid)
 for number in range(10):
-    HeldOutTest.open(study, prices.series("mid"), split, trial=number, config=TrialConfig())
+    HeldOutTest.open(study, data, split, trial=number, config=TrialConfig())
 """
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]

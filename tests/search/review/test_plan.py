@@ -10,12 +10,12 @@ from foretune.datasets import load_sample
 from foretune.datasets.series import TimeSeries
 from foretune.search import SearchSpace
 from foretune.search.review.plan import plan_line
-from foretune.search.study.spec import agreed_spec
+from foretune.search.study.agreed import agreed_spec
 
 
 def line(data: Any, *, space: SearchSpace | None = None, **parts: Any) -> str:
-    spec, series = agreed_spec(None, data, parts, space=space, epochs=None, seed=None)
-    return plan_line(spec, series, by_default="horizon" not in parts)
+    spec, data = agreed_spec(None, data, parts, space=space, epochs=None, seed=None)
+    return plan_line(spec, data.development, by_default="horizon" not in parts)
 
 
 def quarters(count: int, **columns: Any) -> pd.DataFrame:

@@ -21,7 +21,8 @@ from foretune.search import FloatRange, SearchSpace, space_around
 from foretune.search.space.default_space import complete_space
 from foretune.search.space.dimensions import ends
 from foretune.search.space.known_configs import enqueue_configs, params_of
-from foretune.search.study.spec import SplitSpec, default_space
+from foretune.search.study.agreed import default_space
+from foretune.search.study.spec import SplitSpec
 
 DIRECT = ("window_scaling", "head_units")
 RECURSIVE = ("warm_up", "carry_state")

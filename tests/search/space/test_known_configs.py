@@ -171,8 +171,8 @@ def test_one_wrong_config_enqueues_none(walk: PriceSeries, tiny_space: SearchSpa
             target="mid",
             workers=1,
         )
-    with pytest.raises(ConfigError, match="start_from must be a list of TrialConfig"):
-        run_study("s", walk, storage=storage, start_from=["best.toml"], workers=1)  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="start_from must be configs, paths of TOML files or"):
+        run_study("s", walk, storage=storage, start_from=[good, None], workers=1)  # type: ignore[list-item]
     assert studies(storage) == []  # nor is there a study that would hold up the right command
 
 

@@ -32,6 +32,7 @@ from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.search.storage.artifact_store import (
     DatabaseArtifactStore,
     artifact_store,
+    data_store,
 )
 from foretune.search.storage.artifacts import artifact_names, load_artifact, save_artifacts
 from foretune.search.storage.connect import open_storage
@@ -168,10 +169,20 @@ def test_one_store_for_a_storage_and_for_its_cache(tmp_path: Path) -> None:
     # Another handle on the same file has the same artifacts.
     store.write("c0ffee", io.BytesIO(b"one"))
     assert artifact_store(in_database(tmp_path)).open_reader("c0ffee").read() == b"one"
-    # The table is made only once.
-    execute(plain, "DROP TABLE foretune_artifacts")
-    artifact_store(plain)
-    assert not inspect(plain.engine).has_table("foretune_artifacts")
+
+
+def test_a_table_is_made_when_something_is_written(tmp_path: Path) -> None:
+    plain = RDBStorage(f"sqlite:///{tmp_path / 's.db'}")
+    for store in (artifact_store(plain), data_store(plain)):
+        with pytest.raises(ArtifactNotFound):
+            store.open_reader("c0ffee")
+        assert store.remove_all(["c0ffee"]) == 0
+    assert not [n for n in inspect(plain.engine).get_table_names() if n.startswith("foretune")]
+    artifact_store(plain).write("c0ffee", io.BytesIO(b"one"))
+    assert not inspect(plain.engine).has_table("foretune_data")
+    data_store(plain).write("c0ffee", io.BytesIO(b"two"))
+    assert artifact_store(plain).open_reader("c0ffee").read() == b"one"
+    assert data_store(plain).open_reader("c0ffee").read() == b"two"
 
 
 def test_the_table_may_appear_while_it_is_being_made(tmp_path: Path) -> None:
@@ -184,7 +195,10 @@ def test_the_table_may_appear_while_it_is_being_made(tmp_path: Path) -> None:
         if "CREATE TABLE" in statement:
             DatabaseArtifactStore(first).write("c0ffee", io.BytesIO(b"one"))
 
-    assert DatabaseArtifactStore(second).open_reader("c0ffee").read() == b"one"
+    store = DatabaseArtifactStore(second)
+    store.write("decaf", io.BytesIO(b"two"))
+    assert store.open_reader("c0ffee").read() == b"one"
+    assert store.open_reader("decaf").read() == b"two"
     first.dispose()
     second.dispose()
 

@@ -112,9 +112,8 @@ def test_prices_that_are_not_at_hand_leave_out_the_days_alone(
     assert document.split_of(walk).validation_stop == 397
     save_best(study_of(prices), "best.toml", prices=prices)
     assert BestDocument.load("best.toml").parts is not None
-    # Those of other prices are not written.
-    save_best(study_of(prices), "best.toml", prices=load_sample("ar1", length=500))
-    assert BestDocument.load("best.toml").parts is None
+    with pytest.raises(ConfigError, match="prices must be those of study 's'"):
+        save_best(study_of(prices), "best.toml", prices=load_sample("ar1", length=500))
 
 
 def test_a_studys_results_name_its_days_wherever_its_prices_come_from(

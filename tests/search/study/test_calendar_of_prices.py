@@ -4,7 +4,8 @@ import pytest
 
 from foretune.datasets import ConfigError, PriceSeries, as_series
 from foretune.search import SearchSpace
-from foretune.search.study.spec import StudySpec, agreed_spec
+from foretune.search.study.agreed import agreed_spec
+from foretune.search.study.spec import StudySpec
 
 
 def spec_of(prices: PriceSeries, space: SearchSpace, season: int | None) -> StudySpec:

@@ -35,9 +35,10 @@ from foretune.search import (
 )
 from foretune.search.figures.study import learning_curves_figure
 from foretune.search.storage.optuna_internals import storage_of
-from foretune.search.study.spec import agreed_spec, required_spec, store_spec
+from foretune.search.storage.version1 import was_running
+from foretune.search.study.agreed import agreed_spec
+from foretune.search.study.spec import required_spec, store_spec
 from foretune.search.study.trials import format_states
-from foretune.search.study.version1 import was_running
 
 FOLDER = Path(__file__).parent / "version1"
 VALUES = json.loads((FOLDER / "values.json").read_text())

@@ -1,0 +1,175 @@
+"""A series as bytes in two parts: the rows before its test, and the rest, which stays sealed.
+
+The first part depends on no value of the second: only the times of all rows are in it. Both are
+compressed arrays with a table in JSON; nothing is pickled, and reading them runs nothing.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field
+
+from foretune.datasets.calendar import Calendar, time_index, time_numbers, zone_name
+from foretune.datasets.common.errors import DataError, ForetuneError
+from foretune.datasets.common.records import StrictModel, list_to_tuple
+from foretune.datasets.series import TimeSeries
+from foretune.datasets.transforms import SpaceName
+
+_TABLE = "table"
+_COLUMNS = ("past", "future")
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(list_to_tuple)]
+
+
+class _First(StrictModel):
+    """What is known of a series beside its rows."""
+
+    name: str
+    source: str
+    target: str
+    unit: str | None
+    space: SpaceName
+    stop: int = Field(ge=1, description="rows before the test")
+    time: str | None = Field(description="name of the times")
+    zone: str | None
+    calendar: dict[str, Any]
+    past: Texts
+    future: Texts
+    static: dict[str, float | str]
+    reading: dict[str, Any]
+
+
+class _Rest(StrictModel):
+    """What may tell something of the rows after that: what reading said, and a digest of all."""
+
+    remarks: Texts
+    digest: str | None
+
+
+def encode_series(series: TimeSeries, stop: int) -> tuple[bytes, bytes]:
+    """Return the first ``stop`` rows with the times of all rows, and all other values.
+
+    Example:
+        >>> first, rest = encode_series(series, 13_993)
+        >>> decode_series(first, rest).digest == series.digest
+        True
+    """
+    first = _First(
+        name=series.name,
+        source=series.source,
+        target=series.target_name,
+        unit=series.unit,
+        space=series.error_space,
+        stop=stop,
+        time=None if series.time.name is None else str(series.time.name),
+        zone=zone_name(series.time) or None,
+        calendar=asdict(series.calendar),
+        past=tuple(series.past),
+        future=tuple(series.future),
+        static=dict(series.static),
+        reading=dict(series.reading),
+    )
+    rest = _Rest(remarks=series.remarks, digest=series.data_digest)
+    rows, later = _columns(series, slice(stop)), _columns(series, slice(stop, None))
+    return _bytes(first, rows | {"time": time_numbers(series.time)}), _bytes(rest, later)
+
+
+def decode_first(content: bytes) -> tuple[TimeSeries, pd.Index]:
+    """Return the rows before the test, and the times of all rows.
+
+    Raises:
+        DataError: it is nothing that :func:`encode_series` wrote.
+    """
+    table, arrays = _read(content)
+    first = _First(**table)
+    time = _times(first, arrays)
+    return _series(first, time[: first.stop], arrays), time
+
+
+def decode_series(first: bytes, rest: bytes) -> TimeSeries:
+    """Return the whole series of its two parts.
+
+    Raises:
+        DataError: they are nothing that :func:`encode_series` wrote.
+    """
+    (table, arrays), (later_table, later) = _read(first), _read(rest)
+    if arrays.keys() - {"time"} != later.keys():
+        raise DataError("both parts of a stored series must have the same columns, but have not")
+    about, sealed = _First(**table), _Rest(**later_table)
+    joined = {name: np.concatenate([arrays[name], values]) for name, values in later.items()}
+    return _series(
+        about,
+        _times(about, arrays),
+        joined,
+        remarks=sealed.remarks,
+        data_digest=sealed.digest,
+    )
+
+
+def _times(first: _First, arrays: Mapping[str, NDArray[Any]]) -> pd.Index:
+    return time_index(
+        arrays["time"], calendar=Calendar(**first.calendar), name=first.time, zone=first.zone
+    )
+
+
+def _series(
+    first: _First, time: pd.Index, arrays: Mapping[str, NDArray[Any]], **further: Any
+) -> TimeSeries:
+    groups: dict[str, Any] = {
+        group: {
+            name: arrays[f"{group}.{number}"] for number, name in enumerate(getattr(first, group))
+        }
+        for group in _COLUMNS
+    }
+    return TimeSeries(
+        name=first.name,
+        time=time,
+        target=arrays["target"],
+        calendar=Calendar(**first.calendar),
+        **groups,
+        static=first.static,
+        error_space=first.space,
+        target_name=first.target,
+        unit=first.unit,
+        source=first.source,
+        reading=first.reading,
+        **further,
+    )
+
+
+def _columns(series: TimeSeries, rows: slice) -> dict[str, NDArray[Any]]:
+    """Return target and covariates of some rows; text no wider than they need."""
+    columns: dict[str, NDArray[Any]] = {"target": series.target}
+    for group in _COLUMNS:
+        for number, values in enumerate(getattr(series, group).values()):
+            columns[f"{group}.{number}"] = values
+    cut = {name: values[rows] for name, values in columns.items()}
+    return {
+        name: values if values.dtype.kind == "f" else np.array(values.tolist(), dtype=np.str_)
+        for name, values in cut.items()
+    }
+
+
+def _bytes(table: StrictModel, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    text = json.dumps(table.model_dump(mode="json"))
+    written = io.BytesIO()
+    named: dict[str, Any] = {**arrays, _TABLE: np.frombuffer(text.encode(), np.uint8)}
+    np.savez_compressed(written, allow_pickle=False, **named)
+    return written.getvalue()
+
+
+def _read(content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            arrays = dict(file.items())
+        return json.loads(arrays.pop(_TABLE).tobytes()), arrays
+    except ForetuneError:
+        raise
+    except Exception as error:  # whatever zip files, NumPy and JSON raise, of which there is much
+        raise DataError(f"stored data must be arrays of NumPy: {error}") from None
