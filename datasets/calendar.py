@@ -17,6 +17,7 @@ from pandas import offsets
 from pandas.tseries.frequencies import to_offset
 
 from foretune.datasets.common.errors import ConfigError, DataError
+from foretune.datasets.exchange import Exchange, exchange_name, how_to_name_one, load_exchange
 
 SESSIONS, STEPS = "sessions", "steps"
 
@@ -75,7 +76,8 @@ class Calendar:
 
     Args:
         frequency: a pandas offset alias ("h", "15min", "D", "B", "W-FRI", "MS", "QE-DEC", ...);
-            "sessions" for trading days, of which holidays are missing; "steps" for whole numbers.
+            "sessions" for trading days, of which holidays are missing; "steps" for whole numbers;
+            or an exchange, whose holidays are known, by its name in exchange_calendars ("XNYS").
         weekdays: of sessions; Monday is 0.
         step: of whole-numbered time.
         seasonality: steps in a season; None where nothing is known.
@@ -95,9 +97,7 @@ class Calendar:
 
     def __post_init__(self) -> None:
         if self.frequency not in (SESSIONS, STEPS):
-            offset = _offset(self.frequency)
-            alias = _tick(pd.Timedelta(offset).value) if _is_tick(offset) else offset.freqstr
-            object.__setattr__(self, "frequency", alias)  # 60min is h
+            object.__setattr__(self, "frequency", _one_name(self.frequency))
         weekdays = tuple(sorted(set(self.weekdays)))
         if bool(weekdays) != (self.frequency == SESSIONS) or not set(weekdays) <= set(range(7)):
             raise ConfigError(
@@ -114,6 +114,8 @@ class Calendar:
             return f"whole numbers, step {self.step}"
         if self.frequency == SESSIONS:
             return f"sessions ({_join(self.weekdays)})"
+        if self.exchange is not None:
+            return f"sessions of {self.frequency}"
         if self.frequency == "B":
             return "business days (Monday to Friday)"
         count, unit, kind = _parts(self.frequency)
@@ -125,9 +127,15 @@ class Calendar:
         return (adverb if count == 1 else f"every {count} {name}s") + _KINDS.get(kind, kind)
 
     @property
+    def exchange(self) -> Exchange | None:
+        """The exchange whose sessions the steps are, and which knows its holidays."""
+        is_other = self.frequency in (SESSIONS, STEPS) or _is_offset(self.frequency)
+        return None if is_other else load_exchange(self.frequency)
+
+    @property
     def step_name(self) -> str:
         """What a step is called: "day", "hour", "month", ...; "step" where no word fits."""
-        if self.frequency in (SESSIONS, "B"):
+        if self._counts_days or self.frequency == "B":
             return "day"
         count, unit, _ = (0, "", "") if self.frequency == STEPS else _parts(self.frequency)
         return _UNITS[unit][0] if count == 1 and unit in _UNITS else "step"
@@ -136,16 +144,16 @@ class Calendar:
         """Return the ``count`` times after ``last``, in its time zone and by its local clock.
 
         Raises:
-            DataError: they lie beyond the year 2262, where nanoseconds end.
+            DataError: they lie beyond the year 2262, where nanoseconds end, or beyond what is known
+                of an exchange.
         """
         if self.frequency == STEPS:
             return pd.Index(int(last) + self.step * np.arange(1, count + 1), dtype="int64")
         first = pd.DatetimeIndex([pd.Timestamp(last)])
         clock = self._clock(first)
         try:
-            if self.frequency == SESSIONS:
-                days = self._sessions_after(clock, np.arange(1, count + 1))
-                return _localise(days + (_wall(first) - clock)[0], first.tz)
+            if self._counts_days:
+                return self._at_clock_of(first, self._sessions_after(_to_days(clock)[0], count))
             # One more than needed, for ``last`` may lie between two times of the calendar.
             times = pd.date_range(clock[0], periods=count + 2, freq=self.frequency)
             return _localise(times[times > clock[0]][:count].as_unit("ns"), first.tz)
@@ -153,11 +161,16 @@ class Calendar:
             raise DataError(f"{count} steps after {last} end beyond the year 2262") from None
 
     def between(self, first: Any, last: Any) -> pd.Index:
-        """Return all times from ``first`` to ``last`` of a calendar without holidays.
+        """Return all times from ``first`` to ``last``; not of sessions without an exchange.
 
         Raises:
             DataError: they are millions.
         """
+        if self.exchange is not None:
+            days = self._days(pd.DatetimeIndex([first, last]))
+            return self._at_clock_of(
+                pd.DatetimeIndex([first]), self.exchange.between(days[0], days[1])
+            )
         if (last - first) / (self.after(first, 1)[0] - first) > _MOST_STEPS:
             raise DataError(f"from {first} to {last} are more than {_MOST_STEPS} steps ({self})")
         if self.frequency == STEPS:
@@ -165,6 +178,43 @@ class Calendar:
         ends = self._clock(pd.DatetimeIndex([first, last]))
         times = pd.date_range(ends[0], ends[1], freq=self.frequency).as_unit("ns")
         return _localise(times, first.tz)
+
+    def missing(self, time: pd.Index) -> pd.Index:
+        """Return the times of which ``time`` [N], which fits but for gaps, has no row.
+
+        Those are none of sessions without an exchange, whose holidays nobody knows.
+        """
+        if self.frequency == SESSIONS:
+            return time[:0]
+        every = self.between(time[0], time[-1])
+        if self.exchange is None:
+            return every.difference(time)
+        return every[~np.isin(self._days(every), self._days(time))]
+
+    def remarks(self, time: pd.Index) -> tuple[str, ...]:
+        """Say what :meth:`check` accepts of ``time`` [N], though an exchange has it otherwise.
+
+        Example:
+            >>> Calendar(frequency="XNYS").remarks(pd.DatetimeIndex(["2024-01-02", "2024-01-05"]))
+            ('2 sessions of XNYS have no row; the first is 2024-01-03',)
+        """
+        if self.exchange is None:
+            return ()
+        before = int((self._days(time) < self.exchange.first).sum())
+        absent, found = self.missing(time), []
+        if before:
+            rows = "1 row is" if before == 1 else f"{before} rows are"
+            found.append(
+                f"{rows} before {self.exchange.first}, from when on the sessions of "
+                f"{self.frequency} are known, and not checked"
+            )
+        if len(absent):
+            some = len(absent) > 1
+            found.append(
+                f"{len(absent)} session{'s' * some} of {self.frequency} {'have' if some else 'has'}"
+                f" no row; the first is {shown(absent[0])}"
+            )
+        return tuple(found)
 
     def check(
         self, time: pd.Index, where: Callable[[int], str] = row_number, *, gaps: bool = False
@@ -185,6 +235,9 @@ class Calendar:
                 f"time must be {kind} where the frequency is {self.frequency!r}, but its type is "
                 f"{time.dtype}; leave freq= out, or convert the time"
             )
+        if self.exchange is not None:
+            self._require_sessions(self.exchange, time, where)
+            return
         clock = self._clock(time)
         if self.frequency == SESSIONS:
             expected = clock[:1].append(np.maximum(clock[:-1] + pd.Timedelta(days=1), clock[1:]))
@@ -206,6 +259,30 @@ class Calendar:
                 + f"), but got {shown(time[row])}; {remedy or 'remove the row, or'} give freq=, "
                 "which may be 'steps' to count rows"
             )
+
+    def _require_sessions(
+        self, exchange: Exchange, time: pd.Index, where: Callable[[int], str]
+    ) -> None:
+        """Refuse the first row on no session, or on that of the row before.
+
+        Before the first day that is known all days are sessions.
+        """
+        days = self._days(time)
+        again = np.append(False, days[1:] == days[:-1])
+        wrong = again | (~exchange.are_sessions(days) & (days >= exchange.first))
+        if not wrong.any():
+            return
+        row = int(wrong.argmax())
+        if days[row] > exchange.last:
+            raise DataError(f"{where(row)}: {exchange.unknown(f'a session on {days[row]}')}")
+        day = f"{_WEEKDAYS[time[row].day_of_week]} {days[row]}"
+        rule = f"{where(row)}: time must be a session of {exchange.name}"
+        if again[row]:
+            raise DataError(f"{rule}, one row each, but {day} has two; remove one")
+        raise DataError(
+            f"{rule}, but {day} is none; remove the row, or give freq='sessions', which knows no "
+            "holidays"
+        )
 
     def features(self, time: pd.Index, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
         """Return sine and cosine of where each time stands in a cycle.
@@ -240,7 +317,7 @@ class Calendar:
         """
         if self.frequency == STEPS:
             return ()
-        offset = None if self.frequency == SESSIONS else _offset(self.frequency)
+        offset = None if self._counts_days else _offset(self.frequency)
         if offset is None or isinstance(offset, offsets.BusinessDay):
             return ("weekday",)
         if _is_tick(offset) or isinstance(offset, offsets.Day):
@@ -251,6 +328,11 @@ class Calendar:
         unit = _parts(self.frequency)[1]
         return {"Y": (), "Q": ("month",), "M": ("month",)}.get(unit, ("day_of_year",))
 
+    @property
+    def _counts_days(self) -> bool:
+        """Whether steps are from one session to the next, at any time of the day."""
+        return self.frequency == SESSIONS or self.exchange is not None
+
     def _fit(self, time: pd.Index) -> float:
         """Return the share of rows of ``time`` [N] that the next step follows."""
         clock = self._clock(time)
@@ -258,7 +340,7 @@ class Calendar:
 
     def _clock(self, time: Any) -> Any:
         """Return times [N] as those among which every step is as long as it says."""
-        if self.frequency == SESSIONS:
+        if self._counts_days:
             return _wall(time).normalize()
         if self.frequency == STEPS or _is_tick(_offset(self.frequency)):
             return time
@@ -267,14 +349,28 @@ class Calendar:
     def _next(self, clock: Any) -> Any:
         """Return the time one step after each [N]."""
         if self.frequency == SESSIONS:
-            return self._sessions_after(clock, 1)
+            return pd.DatetimeIndex(self._weekdays_after(_to_days(clock), 1)).as_unit("ns")
         return clock + (self.step if self.frequency == STEPS else _offset(self.frequency))
 
-    def _sessions_after(self, days: Any, counts: Any) -> pd.DatetimeIndex:
+    def _days(self, time: Any) -> NDArray[np.datetime64]:
+        return _to_days(self._clock(time))
+
+    def _at_clock_of(self, first: pd.DatetimeIndex, days: NDArray[np.datetime64]) -> pd.Index:
+        """Return days at the time of day, and in the zone, of ``first`` [1]."""
+        wall = pd.DatetimeIndex(days).as_unit("ns") + (_wall(first) - self._clock(first))[0]
+        return _localise(wall, first.tz)
+
+    def _sessions_after(self, day: np.datetime64, count: int) -> NDArray[np.datetime64]:
+        if self.exchange is not None:
+            return self.exchange.after(day, count)
+        return self._weekdays_after(day, np.arange(1, count + 1))
+
+    def _weekdays_after(self, days: Any, counts: Any) -> NDArray[np.datetime64]:
         mask = [day in self.weekdays for day in range(7)]
-        days = days.to_numpy().astype("datetime64[D]")
-        after = np.busday_offset(days, counts, roll="backward", weekmask=mask)
-        return pd.DatetimeIndex(after).as_unit("ns")
+        after: NDArray[np.datetime64] = np.busday_offset(
+            days, counts, roll="backward", weekmask=mask
+        )
+        return after
 
 
 def infer_calendar(
@@ -289,7 +385,7 @@ def infer_calendar(
 
     Args:
         time: dates or whole numbers [N], strictly increasing.
-        frequency: a pandas offset alias, "sessions" or "steps"; None to infer it.
+        frequency: a pandas offset alias, "sessions", "steps" or an exchange; None to infer it.
         seasonality: steps in a season; None for the calendar's own (24 of "h", 7 of "D", ...).
         where: how a message calls a row.
         gaps: whether rows may be missing, because they will be filled.
@@ -411,14 +507,32 @@ def zone_name(time: pd.Index) -> str:
     return f"UTC{offset[:3]}:{offset[3:]}".removesuffix("+00:00")
 
 
+def _one_name(frequency: str) -> str:
+    """Return the one name of a frequency: 60min is h, and NYSE is XNYS."""
+    name = None if _is_offset(frequency) else exchange_name(frequency)
+    if name is not None:
+        return name
+    offset = _offset(frequency)
+    return _tick(pd.Timedelta(offset).value) if _is_tick(offset) else str(offset.freqstr)
+
+
+def _is_offset(frequency: str) -> bool:
+    """Whether pandas knows a frequency; it knows no exchange."""
+    try:
+        return to_offset(frequency) is not None
+    except (ValueError, TypeError):
+        return False
+
+
 def _offset(frequency: str) -> Any:
     try:
         offset = to_offset(frequency)
     except (ValueError, TypeError) as error:
-        hint = str(error).rpartition(": ")[2].strip("\"')")
+        hint = re.search("'[^']*' is no longer .* instead|Did you mean [^?]*[?]", str(error))
         raise ConfigError(
-            "freq must be a pandas frequency such as h, 15min, D, B, W-FRI, MS or QE-DEC, or "
-            f"{SESSIONS} or {STEPS}, but got {frequency!r} ({hint})"
+            "freq must be a pandas frequency such as h, 15min, D, B, W-FRI, MS or QE-DEC, "
+            f"{SESSIONS}, {STEPS}, or {how_to_name_one(frequency)}, but got {frequency!r}"
+            + (f" ({hint[0]})" if hint else "")
         ) from None
     if offset is None or offset.n < 1:
         raise ConfigError(f"freq must be at least one step forward, but got {frequency!r}")
@@ -451,7 +565,7 @@ def _parts(frequency: str) -> tuple[int, str, str]:
 
 def _season(calendar: Calendar) -> int | None:
     """Return the steps in a season; 5 is no season of prices, and a year has none."""
-    if calendar.frequency in (SESSIONS, STEPS):
+    if calendar.frequency == STEPS or calendar._counts_days:
         return None
     count, unit, _ = _parts(calendar.frequency)
     cycle = _UNITS[unit][2] if unit in _UNITS else None
@@ -537,6 +651,11 @@ def _wall(time: pd.DatetimeIndex) -> pd.DatetimeIndex:
         return wall
     midnight = wall.normalize()
     return wall.where(_localise(midnight, time.tz) != time, midnight)
+
+
+def _to_days(clock: Any) -> NDArray[np.datetime64]:
+    days: NDArray[np.datetime64] = clock.to_numpy().astype("datetime64[D]")
+    return days
 
 
 def _localise(wall: pd.DatetimeIndex, zone: Any) -> pd.DatetimeIndex:

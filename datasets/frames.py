@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
 from foretune.datasets.calendar import (
-    SESSIONS,
     STEPS,
     Calendar,
     checked_time,
@@ -104,6 +103,16 @@ def read_frame(
         when, frequency=freq, seasonality=seasonality, where=lambda row: where(rows[row])
     )
     length = len(data) - beyond
+    if calendar.exchange is not None:
+        # Rows beyond the target are the next steps, one after the other.
+        absent = calendar.missing(when[length - 1 :])
+        if len(absent):
+            raise DataError(
+                f"{where(rows[length])}: {future[0]} must be given at each step beyond the target, "
+                f"but there is no row of {shown(absent[0])} ({calendar}); add it, or fill missing "
+                "rows with missing='ffill' or missing='interpolate'"
+            )
+        remarks += calendar.remarks(when)
     return Columns(
         time=when[:length],
         target=data[target].to_numpy()[:length],
@@ -485,12 +494,10 @@ def filled_rows(
     rows = data.index
     when = _index(data[time])
     calendar = infer_calendar(when, frequency=freq, where=lambda row: where(rows[row]), gaps=True)
-    every = when
-    if calendar.frequency != SESSIONS:
-        grid = calendar.between(when[0], when[-1]).rename(time)
-        if len(grid) > len(when):
-            every = grid
-            remarks.append(f"{len(grid) - len(when)} missing rows were added (missing={missing!r})")
+    every, absent = when, calendar.missing(when)
+    if len(absent):
+        every = when.union(absent).rename(time)
+        remarks.append(f"{len(absent)} missing rows were added (missing={missing!r})")
     end = int(every.get_indexer(when[[len(data) - beyond - 1]])[0]) + 1
     filled = data.drop(columns=time).set_axis(when, axis=0).reindex(every).reset_index(drop=True)
     for column, name in enumerate(filled):

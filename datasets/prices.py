@@ -227,7 +227,8 @@ class PriceSeries:
         Args:
             target: "open", "high", "low", "close", "mid" or "adj_close", or the name of the target
                 of such a series; None for the close.
-            freq: a pandas offset alias, "sessions" or "steps", in place of what is inferred.
+            freq: a pandas offset alias, "sessions", "steps" or an exchange such as "XNYS", in place
+                of what is inferred.
             seasonality: steps in a season; None for the calendar's own.
 
         Raises:
@@ -282,7 +283,7 @@ class PriceSeries:
             error_space="log",
             target_name=_target_name(target),
             source=self.source,
-            remarks=(*self.remarks, *self.doubts(target)),
+            remarks=(*self.remarks, *self.doubts(target), *calendar.remarks(time)),
             data_digest=digest,
         )
 

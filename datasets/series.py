@@ -299,8 +299,8 @@ class TimeSeries:
             past: columns known up to the origin of a forecast.
             future: columns known beyond it; they may go on where the target is missing at the end.
             static: columns with one value.
-            freq: a pandas offset alias, "sessions", or "steps", which counts rows that follow no
-                calendar; None to infer it.
+            freq: a pandas offset alias, "sessions", an exchange such as "XNYS", or "steps", which
+                counts rows that follow no calendar; None to infer it.
             seasonality: steps in a season; None for the calendar's own.
             missing: what to do with missing values: "raise" an error, "drop" their rows, or fill
                 them, and missing rows of a regular calendar too: "ffill" repeats the last value,

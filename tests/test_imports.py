@@ -18,6 +18,7 @@ FILES = sorted(file for part in PARTS for file in (ROOT / part).rglob("*.py"))
 ROOMS = {
     "datasets": """
         common
+        exchange
         calendar column_names plausibility transforms
         text_dates
         series frames panel prices
@@ -124,7 +125,14 @@ def test_optunas_private_names_stand_in_one_module_alone(file: Path) -> None:
 
 
 # What only some commands need. A worker imports what trains before its first trial, and no more.
-LATE = ("optuna_dashboard", "bottle", "matplotlib.pyplot", "orbax.checkpoint", "sklearn")
+LATE = (
+    "optuna_dashboard",
+    "bottle",
+    "exchange_calendars",
+    "matplotlib.pyplot",
+    "orbax.checkpoint",
+    "sklearn",
+)
 TRAINS = ("jax", "flax", "optax")
 
 
@@ -158,7 +166,7 @@ def test_a_task_is_read_before_jax_is_imported() -> None:
         "state = TaskState(config=config, folds=(FoldProgress(at, None),));"
         "pickle.loads(pickle.dumps((advance, (state,), data, Budget(seconds=1))))"
     )
-    assert not {"jax", "optuna", "sqlalchemy"} & modules_after(code)
+    assert not {"exchange_calendars", "jax", "optuna", "sqlalchemy"} & modules_after(code)
 
 
 @pytest.mark.parametrize("part", ["datasets", "models", "search"])

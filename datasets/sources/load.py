@@ -93,8 +93,8 @@ def _series(data: Any, how: Reading) -> "TimeSeries":
     if isinstance(data, PriceSeries):
         _require_nothing_to_read(how, data.name)
         made = data.series(how.target, freq=how.freq, seasonality=how.seasonality)
-        for doubt in data.doubts(how.target):
-            warnings.warn(f"{data.source}: {doubt}", DataWarning, stacklevel=3)
+        for remark in made.remarks[len(data.remarks) :]:
+            warnings.warn(f"{data.source}: {remark}", DataWarning, stacklevel=3)
         return replace(made, reading=how.given())
     if isinstance(data, TimeSeries):
         _require_nothing_to_read(how, data.name)
@@ -126,7 +126,7 @@ def as_newer_series(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSeri
 
     Args:
         data: as for :func:`as_series`. Past and future covariates of ``known`` are the columns of
-            their names.
+            their names. Where the calendar is that of an exchange, it is theirs too.
         known: the earlier rows.
         **reading: further arguments, as for :func:`as_series`; those given here count.
 
@@ -148,6 +148,8 @@ def as_newer_series(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSeri
         # The last price of a day comes with the mid price.
         past = [name for name in known.past if not (of_mid and name == "close")]
         columns = {"past": past, "future": [*known.future]}
+    if known.calendar.exchange is not None:  # which no rows tell
+        columns["freq"] = known.calendar.frequency
     return as_series(data, **{"target": known.target_name} | columns | reading)
 
 
@@ -199,7 +201,12 @@ def _on_calendar(series: "TimeSeries", how: Reading) -> "TimeSeries":
         calendar = infer_calendar(series.time, frequency=how.freq)
     if how.seasonality is not None:
         calendar = replace(calendar, seasonality=how.seasonality)
-    return series if calendar == series.calendar else replace(series, calendar=calendar)
+    if calendar == series.calendar:
+        return series
+    remarks = calendar.remarks(series.time)
+    for remark in remarks:
+        warnings.warn(f"{series.source}: {remark}", DataWarning, stacklevel=4)
+    return replace(series, calendar=calendar, remarks=(*series.remarks, *remarks))
 
 
 def load_prices(where: str) -> PriceSeries:

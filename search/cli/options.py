@@ -55,7 +55,9 @@ _READING = (
     click.option("--target", help="Column to forecast; of prices close, mid, open, ..."),
     click.option("--past", multiple=True, help="Column known up to now; may be given again."),
     click.option("--future", multiple=True, help="Column known ahead too; may be given again."),
-    click.option("--freq", help="Step from row to row: h, 15min, D, B, W, MS, sessions, steps."),
+    click.option(
+        "--freq", help="Step from row to row: h, 15min, D, B, W, MS, sessions, XNYS, steps."
+    ),
     click.option("--seasonality", type=POSITIVE, help="Steps in a season."),
     click.option(
         "--missing",

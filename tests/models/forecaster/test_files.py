@@ -431,6 +431,19 @@ def test_a_document_that_cannot_be_right_is_named(
     assert str(model) in said
 
 
+def test_a_forecaster_of_an_exchange_says_what_it_needs(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = model / "forecaster.toml"
+    table = tomllib.loads(file.read_text())
+    changed(table, "series.frequency", "XNYS")
+    file.write_text(tomli_w.dumps(table))
+    monkeypatch.setitem(sys.modules, "exchange_calendars", None)
+    said = refusal(model)
+    assert "series.frequency must be a pandas frequency such as h" in said
+    assert "(after pip install 'foretune[exchange]') an exchange such as XNYS or XLON" in said
+
+
 def test_a_scaling_that_forecasts_no_price_is_told(model: Path) -> None:
     """What no look at the document alone can tell."""
     file = model / "forecaster.toml"

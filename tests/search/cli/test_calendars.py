@@ -31,6 +31,19 @@ def sessions() -> pd.DataFrame:
     return pd.DataFrame({"Date": days} | prices)
 
 
+def new_york() -> pd.DataFrame:
+    """Prices of all sessions of 2019 and 2020 in New York, by the holidays it published."""
+    closed = """
+        2019-01-01 2019-01-21 2019-02-18 2019-04-19 2019-05-27 2019-07-04 2019-09-02 2019-11-28
+        2019-12-25 2020-01-01 2020-01-20 2020-02-17 2020-04-10 2020-05-25 2020-07-03 2020-09-07
+        2020-11-26 2020-12-25
+    """
+    days = pd.bdate_range("2019-01-01", "2020-12-31").difference(pd.DatetimeIndex(closed.split()))
+    price = wave(len(days), 30)
+    prices = {"Open": price, "High": price + 1, "Low": price - 1, "Close": price}
+    return pd.DataFrame({"Date": days} | prices)
+
+
 INDIA = pd.date_range("2024-01-05", periods=300, freq="h")
 
 SERIES = {
@@ -68,6 +81,12 @@ SERIES = {
         "horizon 50 days (the default for prices), stride 10, gap 50",
         ["2023-02-05", "2023-02-06", "2023-02-07", "2023-02-08", "2023-02-09", "2023-02-12"],
     ),
+    "sessions of an exchange": (
+        new_york(),
+        "505 rows, 2019-01-02 to 2020-12-31, sessions of XNYS, close price",
+        "horizon 50 days (the default for prices), stride 10, gap 50",
+        [*(f"2021-01-{day:02}" for day in (4, 5, 6, 7, 8, 11, 12, 13, 14, 15, 19, 20))],
+    ),
     "whole numbers": (
         pd.DataFrame({"step": np.arange(0, 1300, 2), "y": wave(650, 12) - 10}),
         "650 rows, 0 to 1298, whole numbers, step 2, y",
@@ -85,6 +104,7 @@ def test_a_forecast_continues_the_calendar(command: Run, tmp_path: Path, kind: s
     if "defaults" not in kind:
         Path("space.toml").write_text(SPACE)
         options = ["--space", "space.toml"]
+    options += ["--freq", "XNYS"] * (kind == "sessions of an exchange")
     study = ("--study", "s")
     run = ("run", "--data", "data.csv", *study, "--trials", "1", "--workers", "1", *options)
     code, _, err = command(*run)
