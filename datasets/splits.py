@@ -443,6 +443,8 @@ class DevelopmentData:
         covariates: numbers known beside the target, scaled on the training rows; N is
             validation_stop, and K 0.
         encoding: how they became numbers.
+        starts: the first row of each series [S]; before it stands its first value, which nothing
+            reads. None where all begin at row 0.
         close: last price of each day [S, validation_stop], where the target is the mid price.
         calendar: which the times follow.
         target_name: what figures call the target.
@@ -456,10 +458,16 @@ class DevelopmentData:
     spaces: tuple[ErrorSpace, ...] = (LOG,)
     covariates: Covariates = field(default_factory=Covariates)
     encoding: CovariateEncoding = field(default_factory=CovariateEncoding)
+    starts: NDArray[np.int32] | None = None
     close: NDArray[np.float64] | None = None
     calendar: "Calendar | None" = None
     target_name: str = "mid price"
     unit: str | None = None
+
+    @property
+    def firsts(self) -> NDArray[np.int32]:
+        """The first row of each series [S]."""
+        return np.zeros(len(self.values), np.int32) if self.starts is None else self.starts
 
     @property
     def past(self) -> NDArray[np.float64]:

@@ -228,8 +228,7 @@ class SkipDocument(StrictModel):
     @classmethod
     def of(cls, skip: LinearSkip) -> Self:
         """Describe ``skip``, of one series."""
-        (ridge,) = skip.ridges
-        return cls(lags=ridge.lags, penalty=ridge.penalty, log=skip.log)
+        return cls(lags=skip.ridge.lags, penalty=skip.ridge.penalty, log=skip.log)
 
 
 class ForecasterDocument(TomlModel):

@@ -90,8 +90,8 @@ class Forecaster:
 
     def __post_init__(self) -> None:
         errors = () if self.calibration is None else (self.calibration.errors,)
-        ridges = () if self.skip is None else self.skip.ridges
-        regression = (array for ridge in ridges for array in (ridge.weights, ridge.intercept))
+        ridge = None if self.skip is None else self.skip.ridge
+        regression = () if ridge is None else (ridge.weights, ridge.intercept)
         for array in (self.widths, *errors, *regression, *jax.tree.leaves(self.params)):
             array.setflags(write=False)
 

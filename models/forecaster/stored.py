@@ -70,8 +70,7 @@ class Stored:
         if self.errors is not None:
             arrays[_ERRORS] = self.errors
         if self.skip is not None:
-            (ridge,) = self.skip.ridges
-            arrays |= dict(zip(_SKIP, (ridge.weights, ridge.intercept), strict=True))
+            arrays[_SKIP[0]], arrays[_SKIP[1]] = self.skip.ridge.weights, self.skip.ridge.intercept
         return arrays
 
     @classmethod
@@ -187,7 +186,7 @@ def _skip(
         found.append(array)
     weights, intercept = found
     ridge = Ridge(lags=said.lags, penalty=said.penalty, weights=weights, intercept=intercept)
-    return LinearSkip(ridges=(ridge,), log=said.log, groups=groups)
+    return LinearSkip(ridge=ridge, log=said.log, groups=groups)
 
 
 def _require_errors(place: Path, errors: NDArray[Any] | None, document: ForecasterDocument) -> None:

@@ -374,7 +374,10 @@ def assess_folds(
 def _mase_units(first: DevelopmentData) -> list[float]:
     """Return the units of MASE, one a series, of all folds: those of the rows before the first."""
     before = levels_of(first.spaces, first.values[:, : first.split.validation_start])
-    return [seasonal_naive_error(levels, first.seasonality) for levels in before]
+    return [
+        seasonal_naive_error(levels[start:], first.seasonality)
+        for levels, start in zip(before, first.firsts, strict=True)
+    ]
 
 
 def require_mase_units(first: DevelopmentData) -> list[float]:

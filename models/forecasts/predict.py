@@ -183,6 +183,7 @@ def evaluate(
     spaces: Sequence[ErrorSpace] = (LOG,),
     covariates: Covariates | None = None,
     skip: LinearSkip | None = None,
+    firsts: NDArray[np.int32] | None = None,
 ) -> Scores:
     """Forecast from ``origins``, such as those of an opened test, and score the forecasts.
 
@@ -196,6 +197,7 @@ def evaluate(
         spaces: what errors are measured in, one a series.
         covariates: of the same rows, as they were encoded for training; None without any.
         skip: the regression that the network was trained beside, where ``config`` has one.
+        firsts: the first row of each series [S]; None for row 0.
 
     Raises:
         ConfigError: ``skip`` is left out, and ``config`` has one; or the other way round.
@@ -205,10 +207,11 @@ def evaluate(
         >>> evaluate(config, best.params, series.target[None], train_stop=split.train_stop,
         ...          origins=split.test_origins, horizon=split.horizon).relative_mse
     """
-    scaled = scale(config, values, train_stop)
+    scaled = scale(config, values, train_stop, firsts)
     given = Covariates.none(*values.shape) if covariates is None else covariates
     inputs = network_inputs(config, scaled, values, given, skip, horizon)
-    earliest = config.rows_read - 1 + inputs.start
+    latest = 0 if firsts is None else int(firsts.max())
+    earliest = config.rows_read - 1 + inputs.start + latest
     if np.min(origins) < earliest or np.max(origins) + horizon >= values.shape[1]:
         raise DataError(
             f"origins must be rows {earliest} to {values.shape[1] - 1 - horizon}, to have "

@@ -5,8 +5,8 @@ autoregressive highway of Lai et al. 2018, "Modeling long- and short-term tempor
 deep neural networks", with the closed form in it.)
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +17,7 @@ from foretune.datasets.covariates import Covariates
 from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import LOGARITHMS, Scaling
 from foretune.models.config import COVARIATE_OPTIONS, TrialConfig
-from foretune.models.forecasts.ridge import Ridge, choose_ridge, fit_ridge
+from foretune.models.forecasts.ridge import Regressors, Ridge, choose_ridge, fit_ridge
 
 Array = NDArray[np.float64]
 
@@ -48,50 +48,67 @@ class Groups:
         """Return what is known up to an origin alone [S, N, P], if anything."""
         return covariates.past if self.past and covariates.past.shape[-1] else None
 
-    def each(
-        self, values: Array, covariates: Covariates, log: bool
-    ) -> Iterator[tuple[Array, Array | None, Array | None]]:
-        """Return of each series its levels [N], past [N, P] and future covariates [N + K, C]."""
-        past, ahead = self.known_up_to(covariates), self.known_ahead(covariates)
-        for number, own in enumerate(np.log(values) if log else values):
-            yield own, *(None if every is None else every[number] for every in (past, ahead))
+    def read(
+        self,
+        values: Array,
+        covariates: Covariates,
+        *,
+        log: bool,
+        scales: Sequence[float],
+        firsts: NDArray[np.int32] | None = None,
+    ) -> Regressors:
+        """Return what a regression reads of values [S, N] and of these groups.
+
+        Args:
+            values: the target.
+            covariates: of the same rows, and of more.
+            log: whether it reads logarithms.
+            scales: what the levels of each series are divided by [S].
+            firsts: the first row of each series.
+        """
+        levels = np.log(values) if log else values
+        return Regressors(
+            levels=levels / np.asarray(scales)[:, None],
+            past=self.known_up_to(covariates),
+            future=self.known_ahead(covariates),
+            firsts=firsts,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LinearSkip:
-    """A fitted regression for each series.
+    """A fitted regression, one for all series.
 
     Args:
-        ridges: one a series, on the series' values or their logarithms.
+        ridge: on the series' values or their logarithms, each divided by its scale.
         log: whether it is their logarithms, which a network reads too where its scaling has them.
-        groups: which covariates they read.
+        groups: which covariates it reads.
+        scales: one a series, as multiples of the first one's.
     """
 
-    ridges: tuple[Ridge, ...]
+    ridge: Ridge
     log: bool
     groups: Groups
+    scales: tuple[float, ...] = (1.0,)
 
     @property
     def history(self) -> int:
         """Rows that it needs up to an origin."""
-        return max(ridge.history for ridge in self.ridges)
+        return self.ridge.history
 
     def refitted(self, data: DevelopmentData, train_stop: int) -> "LinearSkip":
-        """Fit the same lags and penalties to the first ``train_stop`` rows of ``data``."""
-        read = self.groups.each(data.values, data.covariates, self.log)
-        ridges = tuple(
-            fit_ridge(
-                own,
-                train_stop=train_stop,
-                horizon=data.split.horizon,
-                lags=ridge.lags,
-                penalty=ridge.penalty,
-                past=p,
-                future=f,
-            )
-            for ridge, (own, p, f) in zip(self.ridges, read, strict=True)
+        """Fit the same lags and penalty to the rows of ``data`` before ``train_stop``."""
+        read = self.groups.read(
+            data.values, data.covariates, log=self.log, scales=self.scales, firsts=data.firsts
         )
-        return LinearSkip(ridges=ridges, log=self.log, groups=self.groups)
+        ridge = fit_ridge(
+            read,
+            train_stop=train_stop,
+            horizon=data.split.horizon,
+            lags=self.ridge.lags,
+            penalty=self.ridge.penalty,
+        )
+        return replace(self, ridge=ridge)
 
     def scaled_paths(
         self,
@@ -112,11 +129,12 @@ class LinearSkip:
             DataError: future covariates end before the steps that are forecast.
         """
         paths = []
-        read = self.groups.each(values, covariates, self.log)
-        for ridge, scaling, own, (level, p, f) in zip(
-            self.ridges, scalings, values, read, strict=True
+        read = self.groups.read(values, covariates, log=self.log, scales=self.scales)
+        for factor, scaling, own, (level, p, f, _) in zip(
+            self.scales, scalings, values, read.each(), strict=True
         ):
-            ahead = level[origins][:, None] + ridge.changes(level, origins, past=p, future=f)
+            changes = self.ridge.changes(level, origins, past=p, future=f)
+            ahead = (level[origins][:, None] + changes) * factor
             # Beyond what a number holds it is refused as a forecast that is not finite.
             with np.errstate(over="ignore"):
                 path = np.exp(ahead) if self.log else ahead
@@ -159,18 +177,17 @@ def _choose(
     log: bool, groups: Groups, folds: tuple[DevelopmentData, ...]
 ) -> tuple[LinearSkip, ...]:
     splits, last = [fold.split for fold in folds], folds[-1]
-    of_series = [
-        choose_ridge(levels, splits, past=past, future=future)
-        for levels, past, future in groups.each(last.values, last.covariates, log)
-    ]
-    if not all(of_series):
+    # Logarithms have no unit. Of one series the scale is 1.
+    units = [1.0 if log else space.unit for space in last.spaces]
+    scales = tuple(unit / units[0] for unit in units)
+    read = groups.read(last.values, last.covariates, log=log, scales=scales, firsts=last.firsts)
+    ridges = choose_ridge(read, splits)
+    if not ridges:
         raise DataError(
             f"{splits[0].train_stop} training rows are too few for a ridge regression over a "
             f"horizon of {splits[0].horizon}; give skip = 'none', more rows or a shorter horizon"
         )
-    made = [
-        LinearSkip(ridges=ridges, log=log, groups=groups) for ridges in zip(*of_series, strict=True)
-    ]
+    made = [LinearSkip(ridge=ridge, log=log, groups=groups, scales=scales) for ridge in ridges]
     # Each fold has covariates scaled on its own training rows.
     return tuple(
         skip if fold is last else skip.refitted(fold, fold.split.train_stop)

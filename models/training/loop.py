@@ -73,7 +73,7 @@ class TrainingRun:
             rows_read=config.rows_read,
             loss=config.loss,
         )
-        scaled = scale(config, data.values, data.split.train_stop)
+        scaled = scale(config, data.values, data.split.train_stop, data.firsts)
         self.data = _training_data(config, data, scaled, skip)
         self.finished = snapshot is not None and snapshot.finished
         # Beside a linear skip the first epoch is 0, before any training.
@@ -99,9 +99,11 @@ class TrainingRun:
         padded = resize_params(params, self.architecture, self.program.architecture)
         cursors, zeros = np.empty(0, np.int32), list[Any]()
         if config.head == "recursive":
-            series, rows = self.data.inputs.series.shape
             cursors = segment_cursors(
-                int(self.data.train_length), config.batch_size, series=series, apart=rows
+                int(self.data.train_length),
+                config.batch_size,
+                firsts=self.data.firsts,
+                apart=self.data.inputs.series.shape[1],
             )
             shapes = [(config.batch_size, units) for units in config.padded_units]
             zeros = [np.zeros(shape, np.float32) for shape in shapes]
@@ -166,7 +168,8 @@ class TrainingRun:
         # As in training, from rows that have a whole horizon of training rows after them.
         labels = sliding_window_view(series, program.horizon, axis=1)[:, 1:, :steps]
         errors = inputs.skip[:, : labels.shape[1], :steps] - labels
-        mean = float(np.mean(LOSSES[program.loss](errors)))
+        known = np.arange(labels.shape[1]) >= self.data.firsts[:, None]
+        mean = float(np.mean(LOSSES[program.loss](errors)[known]))
         return mean if program.architecture.steps else mean * program.unroll_length
 
     def record(self, loss: float, forecasts: NDArray[np.float32], params: Params) -> EpochResult:
@@ -348,20 +351,22 @@ def _training_data(
         )
     given = network_inputs(config, scaled, data.values, data.covariates, skip, horizon)
     train_length = data.split.train_stop - given.start
+    latest = int(data.firsts.max())
     furthest = config.label_offset + config.segment_length - 1
     if skip is not None or config.head == "direct":
         furthest = horizon
     needed = config.context + furthest
-    if train_length < needed:
+    if train_length - latest < needed:
         raise DataError(
             f"unroll_length and label_offset need {needed} scaled training values, but there are "
-            f"{train_length}"
+            f"{train_length - latest}"
             if furthest == config.label_offset
             else f"a context of {config.context} rows and {furthest} rows after it need {needed} "
-            f"training rows, but there are {train_length}{_after_lags(skip)}; give a shorter "
+            f"training rows, but there are {train_length - latest}{_after_lags(skip)}; give a "
+            "shorter "
             "unroll_length"
         )
-    first = int(data.split.validation_origins[0]) - given.start + 1
+    first = int(data.split.validation_origins[0]) - given.start - latest + 1
     if first < config.rows_read:
         raise DataError(
             f"warm_up must be at most {first} rows, those before the first validation origin, but "
@@ -375,5 +380,6 @@ def _training_data(
             lambda rows: np.pad(rows, [(0, 0), (0, missing), (0, 0)][: rows.ndim]), given.data
         ),
         train_length=np.int32(train_length),
+        firsts=data.firsts,
         origins=data.split.validation_origins - np.int32(given.start),
     )

@@ -37,7 +37,13 @@ class DataRef:
 
         digest = sha256()
         for fold in folds:
-            for array in (time_numbers(fold.time), fold.values, *fold.covariates.arrays):
+            arrays: list[Any] = [
+                time_numbers(fold.time),
+                fold.values,
+                fold.firsts,
+                *fold.covariates.arrays,
+            ]
+            for array in arrays:
                 digest.update(repr(array.shape).encode() + array.tobytes())
             digest.update(repr((fold.split, fold.capacity, fold.spaces)).encode())
         return cls(digest=digest.hexdigest(), folds=tuple(folds))

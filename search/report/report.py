@@ -349,7 +349,7 @@ def _test_part(
     folds: Sequence[DevelopmentData],
     retrained: Sequence[RetrainedTrial],
     validation: EvaluationSet,
-    ridges: Sequence[Sequence[Ridge]],
+    ridges: Sequence[Ridge],
     metric: MetricName,
 ) -> EvaluationSet:
     last = folds[-1]
@@ -360,6 +360,7 @@ def _test_part(
         "horizon": test.split.horizon,
         "spaces": test.spaces,
         "covariates": covariates,
+        "firsts": last.firsts,
     }
 
     def on_test(member: RetrainedTrial, result: EpochResult) -> Growth:
@@ -379,10 +380,14 @@ def _test_part(
         past=covariates.past,
         future=covariates.future,
         close=None if test.close is None else levels_of(test.spaces, test.close),
+        firsts=last.firsts,
         ridges=ridges,
     )
-    before = levels[:, : test.split.test_start]
-    units = [seasonal_naive_error(own, last.seasonality) for own in before]
+    before = zip(levels, last.firsts, strict=True)
+    units = [
+        seasonal_naive_error(own[first : test.split.test_start], last.seasonality)
+        for own, first in before
+    ]
     growth, actual = members[0][0], test.actual[0]
     # What validation has taught the intervals goes on.
     earlier, count = np.abs(validation.growth - validation.actual), len(validation.origins)

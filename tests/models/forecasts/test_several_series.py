@@ -16,7 +16,7 @@ from foretune.models.forecasts.baselines import baseline_changes
 from foretune.models.forecasts.intervals import conformal_widths, coverage_by_step, interval
 from foretune.models.forecasts.metrics import assess_folds, validation_growth
 from foretune.models.forecasts.predict import evaluate
-from foretune.models.forecasts.ridge import choose_ridge
+from foretune.models.forecasts.ridge import Regressors, choose_ridge
 from foretune.models.forecasts.scoring import Scorer, scale
 from foretune.models.training.loop import fit
 
@@ -126,13 +126,12 @@ def test_each_has_the_baselines_that_it_has_alone(test: bool) -> None:
     found = baseline_changes(levels, folds, test=test, seasonality=7, close=close, **known)
     names = ["persistence", "drift", "seasonal naive 7", "last close", "ridge on lags"]
     assert list(found) == names
-    ridges = []
+    ridges = choose_ridge(Regressors(levels=levels, **known), folds)
     for number in range(3):
         own = {name: covariates[number] for name, covariates in known.items()}
-        ridges.append(choose_ridge(levels[number], folds, **own))
         for place, split in enumerate(folds[-1:] if test else folds):
             origins = split.test_origins if test else split.validation_origins
-            ridge = ridges[-1][-1 if test else place]
+            ridge = ridges[-1 if test else place]
             of_ridge = found["ridge on lags"][place][number]
             np.testing.assert_array_equal(of_ridge, ridge.changes(levels[number], origins, **own))
             now = levels[number][origins]

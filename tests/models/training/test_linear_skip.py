@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from regressors import one
 
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.transforms import levels_of
@@ -63,7 +64,7 @@ def test_epoch_0_is_the_regression(head: str, mixed: SimpleNamespace) -> None:
     assert first.learning_rate == config.learning_rate
     ahead = np.concatenate([data.covariates.future[0], data.covariates.calendar[0]], axis=1)
     known: dict[str, Any] = {"past": data.covariates.past[0], "future": ahead}
-    (ridge,) = choose_ridge(values, [split], **known)
+    (ridge,) = choose_ridge(one(values, **known), [split])
     train = values[: split.train_stop]
     changes = ridge.changes(values, split.validation_origins, **known)
     np.testing.assert_allclose(first.forecasts[0], changes / train.std(), rtol=1e-4, atol=1e-6)
@@ -91,7 +92,7 @@ def test_its_value_is_that_of_the_studys_baseline(mixed: SimpleNamespace) -> Non
     config = mixed.configs["direct"].replace(calendar_features=False)
     folds = next(FoldsTraining(config, mixed.folds)).folds
     baseline = assess_baselines(mixed.folds)
-    for ridges, result, fold in zip(baseline.ridges[0], folds, mixed.folds, strict=True):
+    for ridges, result, fold in zip(baseline.ridge, folds, mixed.folds, strict=True):
         origins, (values,) = fold.split.validation_origins, levels_of(fold.spaces, fold.values)
         came = np.array([values[o + 1 : o + 5] - values[o] for o in origins])
         last = mixed.folds[-1].covariates
@@ -124,16 +125,14 @@ def test_where_epoch_0_is_best_the_refit_is_the_regression_alone(
     assert trained.skip is not None
     ahead = np.concatenate([data.covariates.future[0], data.covariates.calendar[0]], axis=1)
     expected = fit_ridge(
-        data.values[0],
+        one(data.values[0], past=data.covariates.past[0], future=ahead),
         train_stop=stop,
         horizon=data.split.horizon,
-        lags=chosen.ridges[0].lags,
-        penalty=chosen.ridges[0].penalty,
-        past=data.covariates.past[0],
-        future=ahead,
+        lags=chosen.ridge.lags,
+        penalty=chosen.ridge.penalty,
     )
-    np.testing.assert_array_equal(trained.skip.ridges[0].weights, expected.weights)
-    assert (trained.skip.ridges[0].weights != chosen.ridges[0].weights).all()
+    np.testing.assert_array_equal(trained.skip.ridge.weights, expected.weights)
+    assert (trained.skip.ridge.weights != chosen.ridge.weights).all()
     assert bits(trained.params) == bits(next(fit(config, data)).params)
     assert len(set(bits(*(result.params for _, result in seen)))) > 1
 
