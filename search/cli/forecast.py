@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
+from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 
@@ -39,7 +40,7 @@ from foretune.search.figures.style import save_figure
 from foretune.search.review.progress import live_line
 from foretune.search.storage.connect import load_study
 from foretune.search.study.best_file import BestDocument
-from foretune.search.study.data import StudyData, held_data
+from foretune.search.study.data import StudyData, study_data
 from foretune.search.study.spec import StudySpec, format_value
 
 # Steps of a forecast that the terminal shows at each end.
@@ -68,7 +69,7 @@ def fit(
     """
     document = BestDocument.load(best_toml)
     require_model_place(out)
-    held = None if data or reading else _held_data(document, storage)
+    held, absent = (None, "") if data or reading else _data_of_study(document, storage)
     if held is not None:
         document.require_parts(held.time)
         series = held.development
@@ -78,7 +79,7 @@ def fit(
         except DataError as error:
             if data is not None:
                 raise
-            raise DataError(f"{error}; or name the storage of the study, as --storage") from None
+            raise DataError(f"{error}; {absent}" if absent else str(error)) from None
     split = document.split_of(series if held is None else held.time)
     use_compile_cache()
     console = Console()
@@ -178,17 +179,28 @@ def forecast(
     print_written_files(console, [file for file in (csv, plot) if file is not None])
 
 
-def _held_data(document: BestDocument, storage: str) -> StudyData | None:
-    """Return the data that the study of a document holds, if it is in a storage."""
+def _data_of_study(document: BestDocument, storage: str) -> tuple[StudyData | None, str]:
+    """Return the data of the study of a document, if it is in a storage; or why there are none.
+
+    Raises:
+        DataError: the study is there, but neither holds its data nor finds them.
+    """
+    name = document.result.study
     try:
-        study = load_study(document.result.study, storage)
-    except ConfigError:
-        return None
+        study = load_study(name, storage)
+    except ConfigError as error:
+        given = click.get_current_context().get_parameter_source("storage")
+        if given is ParameterSource.DEFAULT:
+            return None, "or name the storage of the study, as --storage"
+        return None, f"nor does --storage have them: {error}"
     spec = StudySpec.stored(study)
-    if spec is None or spec.split != document.split:
-        return None  # another one of its name
-    same = spec.prices.model_dump() == document.prices.model_dump()
-    return held_data(study) if same else None
+    if (
+        spec is None
+        or spec.split != document.split
+        or spec.prices.model_dump() != document.prices.model_dump()
+    ):
+        return None, f"study {name!r} in the storage is another one, with other data or parts"
+    return read_aloud(lambda: study_data(study)), ""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import optuna
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from foretune.datasets.common.errors import DataError, ForetuneError
+from foretune.datasets.common.errors import ConfigError, DataError, ForetuneError
 from foretune.datasets.sources.load import NOT_FROM_A_FILE, Reading
 from foretune.search.storage.artifact_store import data_store
 from foretune.search.storage.optuna_internals import STUDY_UUID, storage_of, study_id
@@ -93,6 +93,12 @@ def study_data(study: optuna.Study, where: Any = None, **reading: Any) -> StudyD
         return held
     else:
         series = known.load(study.study_name, _file_of(study), **reading)
+        if series.digest != known.digest:
+            raise ConfigError(
+                f"{known.what} must be those of study {study.study_name!r} (digest "
+                f"{known.digest[:12]}), but {series.file or series.source} has "
+                f"{series.digest[:12]}; give the study's as --data"
+            )
     required_spec(study, series)
     return StudyData.of(series, spec)
 

@@ -326,8 +326,13 @@ def test_data_that_may_not_be_stored_are_read_again(tmp_path: Path, space: Searc
     assert held_data(study) is None
     with pytest.raises(ConfigError, match="store_data is False there, but got True"):
         search(tmp_path, None, space, n_trials=3, store_data=True)
+    planned_table().assign(level=1.5).to_csv(file)
+    with pytest.raises(ConfigError, match=r"those of study 's' .*/sub/plan\.csv has .* as --data"):
+        replay(study, 0)
     file.unlink()
-    with pytest.raises(DataError, match=r"must be given, as --data: plan\.csv: there is no such"):
+    with pytest.raises(
+        DataError, match=r"as --data: .*/sub/plan\.csv is gone, and plan\.csv: there"
+    ):
         replay(study, 0)
 
 
@@ -425,3 +430,29 @@ def test_a_best_config_takes_the_data_of_its_own_study_alone(
         code, _, err = command(*best, "--out", "model")
         assert code == 2
         assert "the data of study 's' must be given" in err
+
+
+def test_fit_reads_data_that_the_study_knows_the_place_of(
+    command: Run, tmp_path: Path, space: SearchSpace
+) -> None:
+    from foretune.datasets import read_series
+
+    file = tmp_path / "sub" / "plan.csv"
+    file.parent.mkdir()
+    planned_table().to_csv(file)
+    series = read_series(file, target="level", past=["wind"], future=["plan"])
+    study = search(tmp_path, series, space, n_trials=1, store_data=False)
+    write_results(study, series, tmp_path / "out")
+    fit = ("fit", str(tmp_path / "out" / "best.toml"), "--out", "model")
+    code, out, err = command(*fit, "--storage", storage_in(tmp_path))
+    assert code == 0, err
+    assert "as in the study" in out
+    file.unlink()
+    code, _, err = command(*fit, "--storage", storage_in(tmp_path))
+    assert code == 2
+    assert "sub/plan.csv is gone, and plan.csv: there is no such file" in err
+    assert "name the storage" not in err
+    # A storage that was named and has no such study is said, and not silently passed over.
+    code, _, err = command(*fit, "--storage", "sqlite:///none.db")
+    assert code == 2
+    assert "nor does --storage have them: storage must be a database that exists" in err
