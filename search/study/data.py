@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import optuna
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import InMemoryStorage, RDBStorage
 
 from foretune.datasets.common.errors import ConfigError, DataError, ForetuneError
 from foretune.datasets.sources.load import NOT_FROM_A_FILE, Reading
 from foretune.search.storage.artifact_store import data_store
-from foretune.search.storage.optuna_internals import STUDY_UUID, storage_of, study_id
+from foretune.search.storage.optuna_internals import STUDY_UUID, behind_cache, storage_of, study_id
 from foretune.search.study.spec import StudySpec, required_spec
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
@@ -115,20 +116,24 @@ def hold_data(study: optuna.Study, data: StudyData) -> str:
 
     if data.is_held:
         return "the study holds them"
-    spec = required_spec(study)
+    spec, storage = required_spec(study), storage_of(study)
     series, reason = data.whole(), "not stored with the study"
     if spec.store_data:
         contents = encode_series(series, spec.whole_split.validation_stop)
         size = sum(map(len, contents))
         if size <= MOST_BYTES:
-            data_store(storage_of(study)).write_all(dict(zip(_ids(study), contents, strict=True)))
-            return f"stored with the study, {size / 2**10:,.0f} KiB"
-        reason = (
-            f"not stored with the study, because {size / 2**20:.1f} MiB are more than "
-            f"{MOST_BYTES // 2**20}"
-        )
+            data_store(storage).write_all(dict(zip(_ids(study), contents, strict=True)))
+            if isinstance(behind_cache(storage), RDBStorage | InMemoryStorage):
+                return f"stored with the study, {size / 2**10:,.0f} KiB"
+            # For as long as this process: the study may live longer, in a journal's file.
+            reason = f"not stored with the study, because {type(storage).__name__} has no tables"
+        else:
+            reason = (
+                f"not stored with the study, because {size / 2**20:.1f} MiB are more than "
+                f"{MOST_BYTES // 2**20}"
+            )
     if series.file is not None:
-        storage_of(study).set_study_system_attr(study_id(study), _FILE, series.file)
+        storage.set_study_system_attr(study_id(study), _FILE, series.file)
     if series.source == NOT_FROM_A_FILE:
         return f"{reason}: its commands need them again, as --data"
     return f"{reason}: its commands read {series.file or series.source} again"

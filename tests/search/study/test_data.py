@@ -456,3 +456,26 @@ def test_fit_reads_data_that_the_study_knows_the_place_of(
     code, _, err = command(*fit, "--storage", "sqlite:///none.db")
     assert code == 2
     assert "nor does --storage have them: storage must be a database that exists" in err
+
+
+def test_a_journal_does_not_hold_data(
+    tmp_path: Path, space: SearchSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is kept in memory for it ends with the process, and the study does not."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    def storage() -> JournalStorage:
+        return JournalStorage(JournalFileBackend(str(tmp_path / "journal.log")))
+
+    file = tmp_path / "sub" / "plan.csv"
+    file.parent.mkdir()
+    planned_table().to_csv(file)
+    columns = {"past_covariates": False, "future_covariates": False}
+    given = QUIET | {"show_progress_bar": True, "space": space.fix(**columns), "target": "level"}
+    run_study("s", file, n_trials=1, storage=storage(), **given)
+    said = capsys.readouterr().err
+    assert "not stored with the study, because JournalStorage has no tables: its commands" in said
+    assert "sub/plan.csv again" in said
+    # As in another process.
+    assert len(run_study("s", n_trials=2, storage=storage(), **given).trials) == 2
