@@ -81,10 +81,15 @@ def study_data(study: optuna.Study, where: Any = None, **reading: Any) -> StudyD
         ConfigError: foretune did not make the study, or these are other data.
         DataError: there are none, or what the study holds is damaged.
     """
-    if isinstance(where, StudyData):
-        return where
     spec = required_spec(study)
     known = spec.prices
+    if isinstance(where, StudyData):
+        if where.digest != known.digest:
+            raise ConfigError(
+                f"{known.what} must be those of study {study.study_name!r} (digest "
+                f"{known.digest[:12]}), but got {where.digest[:12]} of {where.source}"
+            )
+        return where
     as_before = Reading(**known.reading | {"target": known.target_key}).given()
     asked = Reading(**reading).given()
     reading = {name: value for name, value in asked.items() if as_before.get(name) != value}

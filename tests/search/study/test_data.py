@@ -367,6 +367,18 @@ def test_a_study_in_memory_holds_its_data_while_it_lives(space: SearchSpace) -> 
     assert study_data(study).whole().digest == series.digest
 
 
+def test_data_of_another_study_are_refused(tmp_path: Path, space: SearchSpace) -> None:
+    table = planned_table()
+    study = search(tmp_path, planned_series(table), space, n_trials=1)
+    other = search(
+        tmp_path, planned_series(table.assign(level=-table.level)), space, "other", n_trials=1
+    )
+    with pytest.raises(ConfigError, match="data must be those of study 's'"):
+        replay(study, 0, study_data(other))
+    with pytest.raises(ConfigError, match="data must be those of study 's'"):
+        search(tmp_path, study_data(other), space)
+
+
 def test_a_new_study_needs_data(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="data must be given for study 'new', which is a new one"):
         run_study("new", storage=storage_in(tmp_path), **QUIET)
