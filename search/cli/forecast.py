@@ -52,7 +52,7 @@ _SHOWN = 5
 @data_options("Other data, or the study's if they have moved.")
 @storage_option
 @out_option("Folder of the model.", "model")
-@click.option("--no-refit", is_flag=True, help="Keep the weights of the chosen epoch.")
+@click.option("--no-refit", is_flag=True, help="Keep the model of the chosen epoch as it is.")
 def fit(
     best_toml: str,
     data: str | None,
@@ -63,8 +63,9 @@ def fit(
 ) -> None:
     """Train a study's best config on its training and validation rows, to forecast with.
 
-    Validation chooses the epoch; then its rows are trained on as well. The test rows are
-    used for neither; they are only known, so that a forecast begins after the last of them.
+    Validation chooses the epoch; then its rows are used too: a ridge regression beside the
+    network is fitted again, and where there is none the network is trained again. The test rows
+    are used for neither; they are only known, so that a forecast begins after the last of them.
     The data are those that the study holds, in --storage, or those of --data.
     """
     document = BestDocument.load(best_toml)
@@ -248,15 +249,23 @@ def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
     # With folds the study's value is a mean, and this is the last fold.
     if document.prices.digest == training.digest and document.split.folds == 1:
         before = ", as in the study" if of_study == now else f"; in the study {of_study}"
-    left, step = len(history) - training.days, history.calendar.step_name
-    doing = f"trained for that many epochs on {training.days} {step}s"
-    if training.epochs == 0:
-        doing = f"fitted the ridge regression alone, to {training.days} {step}s"
+    step, trained = history.calendar.step_name, training.days
     lines = [
         f"validation, {training.validation_first_date} to {training.validation_last_date}, chose "
-        f"epoch {training.epochs}: {training.metric} {now}{before}",
-        f"{doing}, {training.first_date} to {training.last_date}",
+        f"epoch {training.epochs}: {training.metric} {now}{before}"
     ]
+    if training.epochs:
+        lines.append(
+            f"trained for that many epochs on {trained} {step}s, {training.first_date} to "
+            f"{training.last_date}"
+        )
+    if training.regression_days is not None:
+        trained = training.regression_days
+        lines.append(
+            f"fitted the ridge regression {'beside it' if training.epochs else 'alone'} to "
+            f"{trained} {step}s, up to {moment(history.time, trained - 1)}"
+        )
+    left = len(history) - trained
     if left:
         lines.append(
             f"the {left} {step}s after that, up to {history.last}, are known, but were neither "

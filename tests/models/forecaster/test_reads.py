@@ -86,7 +86,8 @@ def test_a_direct_forecast_beside_a_ridge_by_numpy(
     shape = Architecture.of(DIRECT, HORIZON, columns=4, known=3)
     ours = dataclasses.replace(direct, params=initial_params(shape, 7))
     train_stop = round((ROWS - HORIZON) * 0.75)
-    mean, std = TARGET[:ROWS].mean(), TARGET[:ROWS].std()  # of all rows that the refit trains on
+    # Of the rows that the network was trained on; the regression was fitted to all.
+    mean, std = TARGET[:train_stop].mean(), TARGET[:train_stop].std()
 
     def scaled(values: Any) -> Any:
         return (values - values[:train_stop].mean()) / values[:train_stop].std()
@@ -246,7 +247,9 @@ def test_where_no_epoch_is_better_the_ridge_alone_forecasts(tmp_path: Path) -> N
     path = ours.skip.scaled_paths(
         (ours.scaling,), TARGET[None, :ROWS], covariates, np.array([ROWS - 1], np.int32)
     )[0, 0]
-    expected = path * TARGET[:ROWS].std() + TARGET[:ROWS].mean()
+    stop = ours.training.days
+    assert (stop, ours.training.regression_days) == (147, ROWS)
+    expected = path * TARGET[:stop].std() + TARGET[:stop].mean()
     np.testing.assert_allclose(ours.forecast()["forecast"], expected, rtol=1e-6)
     assert "the ridge regression alone, for no epoch was better, on 200 hours" in repr(ours)
     ours.save(tmp_path / "model")
@@ -255,6 +258,7 @@ def test_where_no_epoch_is_better_the_ridge_alone_forecasts(tmp_path: Path) -> N
     assert loaded.training.epochs == 0
     kept = Forecaster.train(wild, series, horizon=HORIZON, refit=False)
     assert (kept.training.epochs, kept.training.days) == (0, 147)
+    assert kept.training.regression_days == 147
 
 
 # Newer rows
