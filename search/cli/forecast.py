@@ -78,7 +78,9 @@ def fit(
         except DataError as error:
             if data is not None:
                 raise
-            raise DataError(f"{error}; or name the storage of the study, as --storage") from None
+            raise DataError(
+                f"{error}; or name a storage where the study holds them, as --storage"
+            ) from None
     split = document.split_of(series if held is None else held.time)
     use_compile_cache()
     console = Console()
