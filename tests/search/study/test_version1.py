@@ -217,7 +217,10 @@ def test_prices_are_given_as_they_were(of_a_file: str, tmp_path: Path, walk: Pri
     assert read.digest == walk.digest
     study = load_study("finished", of_a_file)
     for prices in (read, walk):
-        assert replay(study, 0, prices=prices).difference < 1e-6
+        outcome = replay(study, 0, prices=prices)
+        assert outcome.difference < 1e-6
+        was = "foretune was 0.1.0 when the study began and is "
+        assert any(reason.startswith(was) for reason in outcome.reasons)
         again = run_study("finished", prices=prices, n_trials=8, storage=of_a_file, workers=1)
         assert finished_trials(again) == 8
 
