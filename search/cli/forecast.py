@@ -192,7 +192,7 @@ def _data_of_study(document: BestDocument, storage: str) -> tuple[StudyData | No
     except ConfigError as error:
         given = click.get_current_context().get_parameter_source("storage")
         if given is ParameterSource.DEFAULT:
-            return None, "or name the storage of the study, as --storage"
+            return None, "or name a storage where the study holds them, as --storage"
         return None, f"nor does --storage have them: {error}"
     spec = StudySpec.stored(study)
     if (

@@ -133,6 +133,11 @@ class PricesSpec(StrictModel):
         return "prices" if self.space == "log" else "data"
 
     @property
+    def in_words(self) -> str:
+        """Which data these are, to tell them from others."""
+        return f"{self.target} of {self.days} rows to {self.last_date} (digest {self.digest[:12]})"
+
+    @property
     def target_key(self) -> str:
         """What reads the target: "mid" of the mid price, a column's name else."""
         if self.space == "log" and self.target.endswith(" price"):
@@ -277,11 +282,11 @@ def required_spec(study: optuna.Study, data: Any = None) -> StudySpec:
     if spec is None:
         raise ConfigError(f"study {study.study_name!r} must be one that foretune made")
     if data is not None:
-        found = spec.series(data).digest
-        if spec.prices.digest != found:
+        found = PricesSpec.of(spec.series(data))
+        if spec.prices.digest != found.digest:
             raise ConfigError(
-                f"{spec.prices.what} must be those of study {study.study_name!r} (digest "
-                f"{spec.prices.digest[:12]}), but got {found[:12]}"
+                f"{spec.prices.what} must be those of study {study.study_name!r}, "
+                f"{spec.prices.in_words}, but got {found.in_words}"
             )
     return spec
 

@@ -119,7 +119,7 @@ def test_every_command_works_without_the_file(command: Run, tmp_path: Path) -> N
     code, _, err = command("fit", best, "--out", str(other / "again"))
     assert code == 2
     assert "the data of study 's' must be given, as --data: plan.csv: there is no such file" in err
-    assert err.endswith("; or name the storage of the study, as --storage\n")
+    assert err.endswith("; or name a storage where the study holds them, as --storage\n")
 
 
 def test_the_model_is_that_of_the_whole_series(tmp_path: Path, space: SearchSpace) -> None:
