@@ -49,7 +49,7 @@ _SHOWN = 5
 
 @click.command()
 @click.argument("best_toml", metavar="BEST.toml", type=click.Path())
-@data_options("Other data, or the study's if they have moved.")
+@data_options("Other data than the study's, or the study's if it does not hold them.")
 @storage_option
 @out_option("Folder of the model.", "model")
 @click.option("--no-refit", is_flag=True, help="Keep the model of the chosen epoch as it is.")

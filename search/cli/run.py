@@ -41,8 +41,8 @@ from foretune.search.study.target import has_enough
 
 @click.command()
 @data_options(
-    f"A text file, a sample ({', '.join(SAMPLES)}), or alphavantage:SYMBOL; the study's own, or "
-    "sp500."
+    f"A text file, a sample ({', '.join(SAMPLES)}), or alphavantage:SYMBOL. A study that exists "
+    "holds its data."
 )
 @study_option
 @click.option("--trials", type=POSITIVE, default=30, show_default=True, help="Trials in total.")
@@ -179,6 +179,11 @@ def _data(
         require_database(storage)
         study = find_study(name, open_storage(storage))
     if study is None or (spec := StudySpec.stored(study)) is None:
-        return as_series("sp500" if data is None else data, **reading)
+        if data is None:
+            raise ConfigError(
+                f"--data must be given for study {name!r}, which is a new one: a file or a sample "
+                f"({', '.join(SAMPLES)})"
+            )
+        return as_series(data, **reading)
     # Other data than the study's are refused with all that differs.
     return study_data(study, **reading) if data is None else spec.series(data, **reading)

@@ -30,7 +30,7 @@ MOST_BYTES = 16 * 2**20
 _FILE = "foretune:data_file"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class StudyData:
     """What is known of a study's data before the test is opened, and the way to all of it.
 

@@ -36,7 +36,6 @@ OBJECTIVE_NAME: MetricName = "relative_mse"
 _ATTRIBUTE = "foretune_spec"
 # What no series has and no study trains: a document with more is not one of foretune's.
 MAX_DAYS, MAX_FOLDS = 10_000_000, 1000
-_PARTS = ("split", "train_end", "validation_end", "test_end")
 # Of how data were read, what later forecasts and baselines depend on.
 _CALENDAR = ("freq", "seasonality")
 Rows = Annotated[int, Field(ge=1, le=MAX_DAYS)]
