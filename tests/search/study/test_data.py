@@ -122,20 +122,22 @@ def test_the_model_is_that_of_the_whole_series(tmp_path: Path, space: SearchSpac
     study = search(tmp_path, series, space)
     held, config = study_data(study), best_config(study)
     split = required_spec(study).whole_split
-    seen: list[str] = []
+    epochs: list[int] = []
+    before_the_whole: list[int] = []
 
-    def at_the_end() -> TimeSeries:
-        # All training is done by now.
-        assert seen[-1] == "refit"
+    def read_the_whole() -> TimeSeries:
+        before_the_whole.append(len(epochs))
         return held.whole()
 
     ours = Forecaster.train(
         config,
         held.development,
         split=split,
-        whole=at_the_end,
-        on_epoch=lambda stage, _: seen.append(stage),
+        whole=read_the_whole,
+        on_epoch=lambda _, result: epochs.append(result.epoch),
     )
+    assert before_the_whole == [len(epochs)]  # once, when all training was done
+    assert epochs
     whole = Forecaster.train(config, series, split=split)
     plan = {"plan": np.zeros(4)}
     pd.testing.assert_frame_equal(ours.forecast(future=plan), whole.forecast(future=plan))
