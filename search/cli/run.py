@@ -1,7 +1,6 @@
 """``foretune run``: run or resume a study."""
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -174,9 +173,11 @@ def _data(
     name: str, storage: str, data: str | None, reading: dict[str, Any]
 ) -> TimeSeries | StudyData:
     """Return the data of a study that exists, or read those of a new one."""
-    study = None
-    with suppress(ConfigError):  # no database yet, or one that run_study refuses
+    try:
         require_database(storage)
+    except ConfigError:  # it is made with its first study
+        study = None
+    else:
         study = find_study(name, open_storage(storage))
     if study is None or (spec := StudySpec.stored(study)) is None:
         if data is None:

@@ -274,9 +274,9 @@ _REMARKS = (
     "brackets, after `foretune fit`, which fits its ridge regression to the validation rows too. "
     "The peers are trained on them.",
     "- AutoLSTM: 6 samples of its own space on one thread, fewer where half an hour has gone by, "
-    "chosen on validation, then fitted again to all rows before the test. NHITS: its defaults, with "
-    "standardised windows where there are no covariates, context 150, fitted to all rows before the "
-    "test. Squared error is the loss of both. One seed.",
+    "chosen on validation, then fitted again to all rows before the test. NHITS: its defaults, "
+    "with standardised windows where there are no covariates, context 150, fitted to all rows "
+    "before the test. Squared error is the loss of both. One seed.",
     "- The ridge's lags and penalty are chosen on validation; it reads the future covariates too. "
     "Those of bikes are the weather that came.",
 )

@@ -83,6 +83,7 @@ def test_run_again_resumes_to_the_total(run: Run) -> None:
     assert list(trials_of("results/s")["number"]) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_workers_lanes_and_cache_are_options(run: Run, tmp_path: Path) -> None:
     # The installed command: JAX reads its own setting of the cache when it is imported.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}

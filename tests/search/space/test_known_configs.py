@@ -139,7 +139,7 @@ def test_known_configs_are_trained_first_and_once(
             space=tiny_space,
             horizon=5,
             storage=f"sqlite:///{tmp_path / 'studies.db'}",
-            workers=2,
+            workers=1,
             start_from=known,
             show_progress_bar=False,
             target="mid",
