@@ -214,6 +214,7 @@ class TimeSeries:
             target=self.target[start:stop],
             past={name: values[start:stop] for name, values in self.past.items()},
             future={name: values[start:] for name, values in self.future.items()},
+            file=None,
             data_digest=part and hashlib.sha256(part.encode()).hexdigest(),
         )
 

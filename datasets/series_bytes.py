@@ -6,7 +6,8 @@ compressed arrays with a table in JSON; nothing is pickled, and reading them run
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -87,9 +88,10 @@ def decode_first(content: bytes) -> tuple[TimeSeries, pd.Index]:
         DataError: it is nothing that :func:`encode_series` wrote.
     """
     table, arrays = _read(content)
-    first = _First(**table)
-    time = _times(first, arrays)
-    return _series(first, time[: first.stop], arrays), time
+    with _refusing():
+        first = _First(**table)
+        time = _times(first, arrays)
+        return _series(first, time[: first.stop], arrays), time
 
 
 def decode_series(first: bytes, rest: bytes) -> TimeSeries:
@@ -101,15 +103,16 @@ def decode_series(first: bytes, rest: bytes) -> TimeSeries:
     (table, arrays), (later_table, later) = _read(first), _read(rest)
     if arrays.keys() - {"time"} != later.keys():
         raise DataError("both parts of a stored series must have the same columns, but have not")
-    about, sealed = _First(**table), _Rest(**later_table)
-    joined = {name: np.concatenate([arrays[name], values]) for name, values in later.items()}
-    return _series(
-        about,
-        _times(about, arrays),
-        joined,
-        remarks=sealed.remarks,
-        data_digest=sealed.digest,
-    )
+    with _refusing():
+        about, sealed = _First(**table), _Rest(**later_table)
+        joined = {name: np.concatenate([arrays[name], values]) for name, values in later.items()}
+        return _series(
+            about,
+            _times(about, arrays),
+            joined,
+            remarks=sealed.remarks,
+            data_digest=sealed.digest,
+        )
 
 
 def _times(first: _First, arrays: Mapping[str, NDArray[Any]]) -> pd.Index:
@@ -165,11 +168,19 @@ def _bytes(table: StrictModel, arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def _read(content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = dict(file.items())
+    with _refusing(), np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = dict(file.items())
         return json.loads(arrays.pop(_TABLE).tobytes()), arrays
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Refuse what nobody stored, whatever zip files, NumPy, pandas and JSON raise of it."""
+    try:
+        yield
     except ForetuneError:
         raise
-    except Exception as error:  # whatever zip files, NumPy and JSON raise, of which there is much
-        raise DataError(f"stored data must be arrays of NumPy: {error}") from None
+    except Exception as error:
+        raise DataError(
+            f"stored data must be arrays of NumPy and a table: {type(error).__name__}: {error}"
+        ) from None

@@ -344,7 +344,10 @@ def _require_in_space(configs: Sequence[TrialConfig], space: SearchSpace) -> Non
         try:
             params_of(space, config)
         except ConfigError as error:
-            raise ConfigError(f"start_from, number {number}: {error}") from None
+            raise ConfigError(
+                f"start_from, number {number}: {error}; a new study whose space (--space) has it "
+                "can begin there"
+            ) from None
 
 
 def _target(

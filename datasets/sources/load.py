@@ -266,7 +266,10 @@ def load_series_of(
             known = file is not None and Path(file).is_file()
             return as_series(file if known else require_name(source), **reading)
     except DataError as error:
-        raise DataError(f"the data of study {study!r} must be given, as --data: {error}") from None
+        gone = "" if file is None or known else f"{file} is gone, and "
+        raise DataError(
+            f"the data of study {study!r} must be given, as --data: {gone}{error}"
+        ) from None
 
 
 def require_name(source: str) -> str:

@@ -149,7 +149,8 @@ class TrainingDocument(StrictModel):
 
     They were trained for ``epochs`` epochs, 0 where the ridge regression alone was best, on the
     ``days`` rows of the series of that ``digest`` from ``first_date`` to ``last_date``; with
-    ``refit``, the validation rows are among them. ``relative_mse`` is the value of the chosen epoch
+    ``refit``, the validation rows are among them. A regression beside the network was fitted to the
+    first ``regression_days`` rows. ``relative_mse`` is the value of the chosen epoch
     on the rows of ``validation``, before the refit. Where the epoch was chosen by another
     ``metric``, ``value`` is that.
     """
@@ -162,6 +163,7 @@ class TrainingDocument(StrictModel):
     validation_last_date: Time
     epochs: int = Field(ge=0)
     refit: bool
+    regression_days: int | None = Field(default=None, ge=1)
     relative_mse: float = Field(ge=0)
     metric: MetricName = Field(
         default="relative_mse", exclude_if=lambda metric: metric == "relative_mse"
@@ -307,9 +309,9 @@ class ForecasterDocument(TomlModel):
                 "none of them",
             ),
             (
-                self.training.days <= self.history.days,
-                f"training.days must be at most history.days, {self.history.days}, but got "
-                f"{self.training.days}",
+                max(training.days, training.regression_days or 0) <= self.history.days,
+                "training.days and training.regression_days must be at most history.days, "
+                f"{self.history.days}, but got {training.days} and {training.regression_days}",
             ),
             (
                 encoding_read(self.config, encoding) == encoding,

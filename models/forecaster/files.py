@@ -8,6 +8,7 @@ Nothing here is pickled: loading a file runs none of it.
 
 import contextlib
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -27,7 +28,7 @@ from foretune.models.forecaster.stored import Stored, days_of_format_1
 _LEFT = re.compile(r"arrays-[0-9a-f]{12}\.npz|\.writing-\w+")
 _FINDER = ".DS_Store"  # the file that macOS leaves in every folder that it shows
 _SAVE = "save"  # random bytes, and the digest of the document
-# Format 1 kept the days in a file of their own, and the sums of all files.
+# Format 1 kept the days in a file of their own, and the digests of all files.
 _WEIGHTS_1, _HISTORY_1, _SUMS_1 = "weights", "history.npy", "SHA256SUMS"
 
 
@@ -127,10 +128,12 @@ def _read(folder: Path, document: ForecasterDocument) -> Stored:
     """Read the arrays that ``document`` names."""
     place, days, save = folder / _arrays_of(document), None, b""
     if document.format == 1:
+        sums = _sums_1(folder / _SUMS_1)
+        _content(folder / DOCUMENT, sums.get(DOCUMENT), _SUMS_1)
         arrays = read_orbax(place)
-        days = folder / _HISTORY_1, _days_1(folder / _HISTORY_1)
+        days = folder / _HISTORY_1, _days_1(folder / _HISTORY_1, sums.get(_HISTORY_1))
     else:
-        arrays = decode_arrays(place, _content(place, document))
+        arrays = decode_arrays(place, _content(place, document.arrays, DOCUMENT))
         if _SAVE not in arrays:
             raise ConfigError(f"{place} must hold {_SAVE}, but does not")
         save = arrays.pop(_SAVE).tobytes()
@@ -173,26 +176,35 @@ def _names_of_arrays(place: Path) -> set[str]:
     return {_arrays_of(document)} | of_format_1
 
 
-def _content(file: Path, document: ForecasterDocument) -> bytes:
+def _content(file: Path, digest: str | None, source: str) -> bytes:
+    """Read a file whose digest is in the file ``source``."""
+    content = _regular_content(file)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ConfigError(f"{file} is damaged: its SHA-256 must be the one in {source}")
+    return content
+
+
+def _regular_content(file: Path) -> bytes:
     """Read a regular file: reading a pipe may never end."""
     try:
         if file.is_symlink() or (file.exists() and not file.is_file()):
             raise ConfigError(f"{file} must be a regular file")
-        content = file.read_bytes()
+        return file.read_bytes()
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from None
-    if hashlib.sha256(content).hexdigest() != document.arrays:
-        raise ConfigError(f"{file} is damaged: its SHA-256 must be the one in {DOCUMENT}")
-    return content
 
 
-def _days_1(file: Path) -> NDArray[np.void]:
+def _sums_1(file: Path) -> dict[str, str]:
+    """Read the digests by file, which format 1 kept as lines of ``sha256sum``."""
+    lines = _regular_content(file).decode(errors="replace").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def _days_1(file: Path, digest: str | None) -> NDArray[np.void]:
     """Read the days as format 1 kept them [N]."""
-    if file.exists() and not file.is_file():
-        raise ConfigError(f"{file} must be a regular file")
+    content = _content(file, digest, _SUMS_1)
     try:
-        with file.open("rb") as opened:
-            days = np.lib.format.read_array(opened, allow_pickle=False)
+        days = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     except Exception as error:  # whatever NumPy raises for a damaged file
         raise ConfigError(
             f"{file} must be an array that np.save wrote: {first_line(error)}"

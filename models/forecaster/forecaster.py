@@ -112,13 +112,16 @@ class Forecaster:
         on_epoch: OnEpoch | None = None,
         whole: Callable[[], TimeSeries] | None = None,
     ) -> Self:
-        """Train ``config`` twice: validation chooses the epoch, then its rows are trained on too.
+        """Train ``config``: validation chooses the epoch, then its rows are used too.
+
+        Beside a ridge regression, the regression alone is fitted again to the validation rows as
+        well; without one the network is trained again (:func:`train_and_refit`).
 
         Which rows are trained on:
 
         - By default: all. This is for someone who wants to forecast tomorrow. The first
           three quarters train while the last quarter, after a gap of ``horizon`` rows, chooses the
-          epoch; then all train, for as many epochs and at the same learning rates.
+          epoch; then all are used.
         - ``days=n``: the same with the first n rows. Later ones are used for neither; they are
           only known, so that a forecast begins after the last of them.
         - ``split=``: its training part, then with its gap and its validation part. Its test rows
@@ -139,7 +142,7 @@ class Forecaster:
             days: rows from the first on that may train and decide; None for all.
             split: where training and validation lie, in place of ``days``.
             metric: what validation chooses the epoch by, such as a study's.
-            refit: False keeps the weights of the first training at the chosen epoch: those of
+            refit: False keeps the model of the first training at the chosen epoch: that of
                 ``best_epoch(fit(config, data))``, bit for bit.
             coverage: share of outcomes that the intervals should cover.
             on_epoch: called with the stage, "choice" or "refit", and the result of every epoch.
@@ -190,7 +193,8 @@ class Forecaster:
                 validation_first_date=moment(time, split.validation_start),
                 validation_last_date=moment(time, split.validation_stop - 1),
                 epochs=trained.epochs,
-                refit=refit,
+                refit=trained.train_stop == split.validation_stop,
+                regression_days=trained.skip_stop,
                 relative_mse=trained.chosen.relative_mse,
                 metric=metric,
                 value=None if metric == "relative_mse" else trained.chosen.value,
@@ -410,14 +414,18 @@ class Forecaster:
             network += f", direct head over {config.context} {step}s"
         if self.skip is not None:
             network += f", beside a ridge regression on {self.skip.history} lags"
+            if training.regression_days is not None:
+                network += f", fitted to {training.regression_days} {step}s"
         names = {
             group: [column.name for column in getattr(self.encoding, group)] for group in GROUPS
         }
         read = [f"{', '.join(names[group])} ({group})" for group in GROUPS if names[group]]
         read += [f"{', '.join(self.encoding.calendar)} (calendar)"] * bool(self.encoding.calendar)
-        epochs = f"{training.epochs} epochs"
+        epochs, days, last = f"{training.epochs} epochs", training.days, str(training.last_date)
         if training.epochs == 0:
             epochs = "the ridge regression alone, for no epoch was better,"
+            days = training.regression_days or days
+            last = str(moment(self.history.time, days - 1))
         value = f"relative MSE {training.relative_mse:.4f}"
         if training.value is not None:
             value = f"{METRICS[training.metric].label} {training.value:.4g}, {value}"
@@ -430,8 +438,7 @@ class Forecaster:
             *[("covariates", "; ".join(read))] * bool(read),
             (
                 "trained",
-                f"{epochs} on {training.days} {step}s, {training.first_date} to "
-                f"{training.last_date}, {kind}",
+                f"{epochs} on {days} {step}s, {training.first_date} to {last}, {kind}",
             ),
             (
                 "validation",

@@ -1,4 +1,4 @@
-"""Two trainings in a row: validation chooses the epochs, then its days are trained on as well."""
+"""Training for use: validation chooses the epochs, then its days are trained on as well."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,8 +21,9 @@ class Trained:
     """The outcome of :func:`train_and_refit`.
 
     ``chosen`` is the epoch that validation chose. ``params`` are the final weights, ``epochs``
-    epochs of training on the days before ``train_stop``; ``skip`` is the regression beside the
-    network, fitted to the same days, where the config has one.
+    epochs of training on the days before ``train_stop``, which the scaling is fitted to. ``skip``
+    is the regression beside the network, where the config has one, fitted to the days before
+    ``skip_stop``.
     """
 
     chosen: EpochResult
@@ -30,6 +31,7 @@ class Trained:
     epochs: int
     train_stop: int
     skip: LinearSkip | None
+    skip_stop: int | None
 
 
 def train_and_refit(
@@ -40,17 +42,23 @@ def train_and_refit(
     refit: bool = True,
     on_epoch: OnEpoch | None = None,
 ) -> Trained:
-    """Train with validation deciding; then train again on training, gap and validation days.
+    """Train with validation deciding; then use the gap and the validation days too.
 
-    The second training has no days left to decide on. It replays the first: as many epochs as
-    validation chose, each with the learning rate that it had. The weights start at the same draw;
-    the scaling is fitted to all days that it trains on.
+    Beside a linear skip the regression is fitted again, to all these days; the network stays the
+    one that validation chose. A network that is trained again on more days is another one, which no
+    day has measured, and where a series leaves the range of its training days nothing holds it:
+    with three configs each on the development days of co2, elnino, sunspots and bikes, it changed
+    the error by -7 to +51 %, and fitting the regression alone by -25 to +0.5 %.
+
+    Without a skip the network is trained again. The second training has no days left to decide on.
+    It replays the first: as many epochs as validation chose, each with the learning rate that it
+    had. The weights start at the same draw; the scaling is fitted to all days that it trains on.
 
     Args:
         config: what to train.
         data: training and validation days.
         metric: what validation chooses the epoch by.
-        refit: False ends after the first training and keeps the chosen epoch's weights.
+        refit: False ends after the first training and keeps the chosen epoch's model.
         on_epoch: called with the stage and the result of every epoch. In the refit the validation
             values are of days that are trained on: they measure nothing.
 
@@ -71,25 +79,27 @@ def train_and_refit(
             on_epoch("choice", result)
     chosen = training.best
     assert chosen is not None  # the first epoch is the best so far
-    if not refit:
+    skip, stop = training.skip, data.split.validation_stop
+    if skip is not None or not refit:
+        skip_stop = stop if refit else data.split.train_stop
         return Trained(
             chosen=chosen,
             params=chosen.params,
             epochs=chosen.epoch,
             train_stop=data.split.train_stop,
-            skip=training.skip,
+            skip=skip and skip.refitted(data, skip_stop),
+            skip_stop=None if skip is None else skip_stop,
         )
     # The origins stay where they were, so that the program that was compiled serves again.
-    split = replace(data.split, train_stop=data.split.validation_stop)
-    skip = training.skip and training.skip.refitted(data, split.train_stop)
-    again = replace(data, split=split)
-    for result in fit(config, again, learning_rates=rates[: chosen.epoch], skip=skip):
+    again = replace(data, split=replace(data.split, train_stop=stop))
+    for result in fit(config, again, learning_rates=rates[: chosen.epoch]):
         if on_epoch is not None:
             on_epoch("refit", result)
     return Trained(
         chosen=chosen,
         params=result.params,
         epochs=result.epoch,
-        train_stop=split.train_stop,
-        skip=skip,
+        train_stop=stop,
+        skip=None,
+        skip_stop=None,
     )

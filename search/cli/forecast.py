@@ -10,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
+from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 
@@ -39,7 +40,7 @@ from foretune.search.figures.style import save_figure
 from foretune.search.review.progress import live_line
 from foretune.search.storage.connect import load_study
 from foretune.search.study.best_file import BestDocument
-from foretune.search.study.data import StudyData, held_data
+from foretune.search.study.data import StudyData, study_data
 from foretune.search.study.spec import StudySpec, format_value
 
 # Steps of a forecast that the terminal shows at each end.
@@ -48,10 +49,10 @@ _SHOWN = 5
 
 @click.command()
 @click.argument("best_toml", metavar="BEST.toml", type=click.Path())
-@data_options("Other data, or the study's if they have moved.")
+@data_options("Other data than the study's, or the study's if it does not hold them.")
 @storage_option
 @out_option("Folder of the model.", "model")
-@click.option("--no-refit", is_flag=True, help="Keep the weights of the chosen epoch.")
+@click.option("--no-refit", is_flag=True, help="Keep the model of the chosen epoch as it is.")
 def fit(
     best_toml: str,
     data: str | None,
@@ -62,13 +63,14 @@ def fit(
 ) -> None:
     """Train a study's best config on its training and validation rows, to forecast with.
 
-    Validation chooses the epoch; then its rows are trained on as well. The test rows are
-    used for neither; they are only known, so that a forecast begins after the last of them.
+    Validation chooses the epoch; then its rows are used too: a ridge regression beside the
+    network is fitted again, and where there is none the network is trained again. The test rows
+    are used for neither; they are only known, so that a forecast begins after the last of them.
     The data are those that the study holds, in --storage, or those of --data.
     """
     document = BestDocument.load(best_toml)
     require_model_place(out)
-    held = None if data or reading else _held_data(document, storage)
+    held, absent = (None, "") if data or reading else _data_of_study(document, storage)
     if held is not None:
         document.require_parts(held.time)
         series = held.development
@@ -78,7 +80,7 @@ def fit(
         except DataError as error:
             if data is not None:
                 raise
-            raise DataError(f"{error}; or name the storage of the study, as --storage") from None
+            raise DataError(f"{error}; {absent}" if absent else str(error)) from None
     split = document.split_of(series if held is None else held.time)
     use_compile_cache()
     console = Console()
@@ -178,17 +180,28 @@ def forecast(
     print_written_files(console, [file for file in (csv, plot) if file is not None])
 
 
-def _held_data(document: BestDocument, storage: str) -> StudyData | None:
-    """Return the data that the study of a document holds, if it is in a storage."""
+def _data_of_study(document: BestDocument, storage: str) -> tuple[StudyData | None, str]:
+    """Return the data of the study of a document, if it is in a storage; or why there are none.
+
+    Raises:
+        DataError: the study is there, but neither holds its data nor finds them.
+    """
+    name = document.result.study
     try:
-        study = load_study(document.result.study, storage)
-    except ConfigError:
-        return None
+        study = load_study(name, storage)
+    except ConfigError as error:
+        given = click.get_current_context().get_parameter_source("storage")
+        if given is ParameterSource.DEFAULT:
+            return None, "or name a storage where the study holds them, as --storage"
+        return None, f"nor does --storage have them: {error}"
     spec = StudySpec.stored(study)
-    if spec is None or spec.split != document.split:
-        return None  # another one of its name
-    same = spec.prices.model_dump() == document.prices.model_dump()
-    return held_data(study) if same else None
+    if (
+        spec is None
+        or spec.split != document.split
+        or spec.prices.model_dump() != document.prices.model_dump()
+    ):
+        return None, f"study {name!r} in the storage is another one, with other data or parts"
+    return read_aloud(lambda: study_data(study)), ""
 
 
 @contextmanager
@@ -236,15 +249,23 @@ def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
     # With folds the study's value is a mean, and this is the last fold.
     if document.prices.digest == training.digest and document.split.folds == 1:
         before = ", as in the study" if of_study == now else f"; in the study {of_study}"
-    left, step = len(history) - training.days, history.calendar.step_name
-    doing = f"trained for that many epochs on {training.days} {step}s"
-    if training.epochs == 0:
-        doing = f"fitted the ridge regression alone, to {training.days} {step}s"
+    step, trained = history.calendar.step_name, training.days
     lines = [
         f"validation, {training.validation_first_date} to {training.validation_last_date}, chose "
-        f"epoch {training.epochs}: {training.metric} {now}{before}",
-        f"{doing}, {training.first_date} to {training.last_date}",
+        f"epoch {training.epochs}: {training.metric} {now}{before}"
     ]
+    if training.epochs:
+        lines.append(
+            f"trained for that many epochs on {trained} {step}s, {training.first_date} to "
+            f"{training.last_date}"
+        )
+    if training.regression_days is not None:
+        trained = training.regression_days
+        lines.append(
+            f"fitted the ridge regression {'beside it' if training.epochs else 'alone'} to "
+            f"{trained} {step}s, up to {moment(history.time, trained - 1)}"
+        )
+    left = len(history) - trained
     if left:
         lines.append(
             f"the {left} {step}s after that, up to {history.last}, are known, but were neither "

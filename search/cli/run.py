@@ -1,7 +1,6 @@
 """``foretune run``: run or resume a study."""
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -41,8 +40,8 @@ from foretune.search.study.target import has_enough
 
 @click.command()
 @data_options(
-    f"A text file, a sample ({', '.join(SAMPLES)}), or alphavantage:SYMBOL; the study's own, or "
-    "sp500."
+    f"A text file, a sample ({', '.join(SAMPLES)}), or alphavantage:SYMBOL. A study that exists "
+    "holds its data."
 )
 @study_option
 @click.option("--trials", type=POSITIVE, default=30, show_default=True, help="Trials in total.")
@@ -174,11 +173,18 @@ def _data(
     name: str, storage: str, data: str | None, reading: dict[str, Any]
 ) -> TimeSeries | StudyData:
     """Return the data of a study that exists, or read those of a new one."""
-    study = None
-    with suppress(ConfigError):  # no database yet, or one that run_study refuses
+    try:
         require_database(storage)
+    except ConfigError:  # it is made with its first study
+        study = None
+    else:
         study = find_study(name, open_storage(storage))
     if study is None or (spec := StudySpec.stored(study)) is None:
-        return as_series("sp500" if data is None else data, **reading)
+        if data is None:
+            raise ConfigError(
+                f"--data must be given for study {name!r}, which is a new one: a file or a sample "
+                f"({', '.join(SAMPLES)})"
+            )
+        return as_series(data, **reading)
     # Other data than the study's are refused with all that differs.
     return study_data(study, **reading) if data is None else spec.series(data, **reading)

@@ -218,10 +218,9 @@ def _search(report: Report) -> str:
     members = ", ".join(map(str, report.members))
     same = "identical to the last bit"
     if not winner.is_same:
-        metric, before = report.spec.metric, winner.trial.value
-        assert before is not None  # a complete trial has one
-        now, then = (format_value(value, metric, 6) for value in (winner.value, before))
-        same = f"with {METRICS[metric].label} {now}, not {then} as before"
+        # Every digit: rounding alone may differ, in the eighth of them.
+        label = METRICS[report.spec.metric].label
+        same = f"with {label} {winner.value!r}, not {winner.trial.value!r} as before"
     ways = "one validation part" if folds == 1 else f"{folds} walk-forward folds"
     count = len(report.study.get_trials(deepcopy=False))
     remarks = "".join(f" {plain(remark)}." for remark in training_remarks(winner.trial))

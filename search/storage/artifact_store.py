@@ -57,7 +57,7 @@ _ARTIFACTS, _DATA = _table("foretune_artifacts"), _table("foretune_data")
 
 
 class DatabaseArtifactStore:
-    """An Optuna artifact store in a table of its own, ``foretune_artifacts``, beside Optuna's.
+    """An Optuna artifact store in a table of its own, beside Optuna's tables.
 
     The table is made when something is written and it is missing, by any number of processes at
     once. An artifact is read and written as a whole, in one transaction.

@@ -39,9 +39,9 @@ def agreed_spec(
 ) -> tuple[StudySpec, StudyData]:
     """Return the spec that ``study`` has, or that a new one would get; nothing is written.
 
-    ``data`` may be None where the study exists: then it knows where they are. ``split`` holds
-    fields of :class:`SplitSpec` and arguments of :func:`parts_of`. What is None is taken from the
-    study, or is the default for a new one.
+    ``data`` may be None where the study exists and holds them. ``split`` holds fields of
+    :class:`SplitSpec` and arguments of :func:`parts_of`. What is None is taken from the study, or
+    is the default for a new one.
 
     Returns:
         The spec, and the data of the study.

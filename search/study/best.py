@@ -165,9 +165,9 @@ def _result(study: optuna.Study, trial: FrozenTrial, metric: MetricName) -> Resu
 
 def _data_if_here(study: optuna.Study, spec: StudySpec) -> StudyData | None:
     """Return the study's data if they are here; nothing is downloaded."""
+    if (held := held_data(study)) is not None or is_download(spec.prices.source):
+        return held
     try:
-        if is_download(spec.prices.source):
-            return held_data(study)
         return study_data(study)
     except ForetuneError:
         return None

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import optuna
 from optuna.artifacts.exceptions import ArtifactNotFound
+from optuna.storages import InMemoryStorage, RDBStorage
 
-from foretune.datasets.common.errors import DataError, ForetuneError
+from foretune.datasets.common.errors import ConfigError, DataError, ForetuneError
 from foretune.datasets.sources.load import NOT_FROM_A_FILE, Reading
 from foretune.search.storage.artifact_store import data_store
-from foretune.search.storage.optuna_internals import STUDY_UUID, storage_of, study_id
+from foretune.search.storage.optuna_internals import STUDY_UUID, behind_cache, storage_of, study_id
 from foretune.search.study.spec import StudySpec, required_spec
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
@@ -29,7 +30,7 @@ MOST_BYTES = 16 * 2**20
 _FILE = "foretune:data_file"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class StudyData:
     """What is known of a study's data before the test is opened, and the way to all of it.
 
@@ -80,10 +81,15 @@ def study_data(study: optuna.Study, where: Any = None, **reading: Any) -> StudyD
         ConfigError: foretune did not make the study, or these are other data.
         DataError: there are none, or what the study holds is damaged.
     """
-    if isinstance(where, StudyData):
-        return where
     spec = required_spec(study)
     known = spec.prices
+    if isinstance(where, StudyData):
+        if where.digest != known.digest:
+            raise ConfigError(
+                f"{known.what} must be those of study {study.study_name!r} (digest "
+                f"{known.digest[:12]}), but got {where.digest[:12]} of {where.source}"
+            )
+        return where
     as_before = Reading(**known.reading | {"target": known.target_key}).given()
     asked = Reading(**reading).given()
     reading = {name: value for name, value in asked.items() if as_before.get(name) != value}
@@ -93,6 +99,12 @@ def study_data(study: optuna.Study, where: Any = None, **reading: Any) -> StudyD
         return held
     else:
         series = known.load(study.study_name, _file_of(study), **reading)
+        if series.digest != known.digest:
+            raise ConfigError(
+                f"{known.what} must be those of study {study.study_name!r} (digest "
+                f"{known.digest[:12]}), but {series.file or series.source} has "
+                f"{series.digest[:12]}; give the study's as --data"
+            )
     required_spec(study, series)
     return StudyData.of(series, spec)
 
@@ -109,20 +121,24 @@ def hold_data(study: optuna.Study, data: StudyData) -> str:
 
     if data.is_held:
         return "the study holds them"
-    spec = required_spec(study)
+    spec, storage = required_spec(study), storage_of(study)
     series, reason = data.whole(), "not stored with the study"
     if spec.store_data:
         contents = encode_series(series, spec.whole_split.validation_stop)
         size = sum(map(len, contents))
         if size <= MOST_BYTES:
-            data_store(storage_of(study)).write_all(dict(zip(_ids(study), contents, strict=True)))
-            return f"stored with the study, {size / 2**10:,.0f} KiB"
-        reason = (
-            f"not stored with the study, because {size / 2**20:.1f} MiB are more than "
-            f"{MOST_BYTES // 2**20}"
-        )
+            data_store(storage).write_all(dict(zip(_ids(study), contents, strict=True)))
+            if isinstance(behind_cache(storage), RDBStorage | InMemoryStorage):
+                return f"stored with the study, {size / 2**10:,.0f} KiB"
+            # For as long as this process: the study may live longer, in a journal's file.
+            reason = f"not stored with the study, because {type(storage).__name__} has no tables"
+        else:
+            reason = (
+                f"not stored with the study, because {size / 2**20:.1f} MiB are more than "
+                f"{MOST_BYTES // 2**20}"
+            )
     if series.file is not None:
-        storage_of(study).set_study_system_attr(study_id(study), _FILE, series.file)
+        storage.set_study_system_attr(study_id(study), _FILE, series.file)
     if series.source == NOT_FROM_A_FILE:
         return f"{reason}: its commands need them again, as --data"
     return f"{reason}: its commands read {series.file or series.source} again"

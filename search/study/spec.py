@@ -36,7 +36,6 @@ OBJECTIVE_NAME: MetricName = "relative_mse"
 _ATTRIBUTE = "foretune_spec"
 # What no series has and no study trains: a document with more is not one of foretune's.
 MAX_DAYS, MAX_FOLDS = 10_000_000, 1000
-_PARTS = ("split", "train_end", "validation_end", "test_end")
 # Of how data were read, what later forecasts and baselines depend on.
 _CALENDAR = ("freq", "seasonality")
 Rows = Annotated[int, Field(ge=1, le=MAX_DAYS)]
@@ -131,6 +130,11 @@ class PricesSpec(StrictModel):
     def what(self) -> str:
         """What messages call the data: "prices" or "data"."""
         return "prices" if self.space == "log" else "data"
+
+    @property
+    def in_words(self) -> str:
+        """Which data these are, to tell them from others."""
+        return f"{self.target} of {self.days} rows to {self.last_date} (digest {self.digest[:12]})"
 
     @property
     def target_key(self) -> str:
@@ -277,11 +281,11 @@ def required_spec(study: optuna.Study, data: Any = None) -> StudySpec:
     if spec is None:
         raise ConfigError(f"study {study.study_name!r} must be one that foretune made")
     if data is not None:
-        found = spec.series(data).digest
-        if spec.prices.digest != found:
+        found = PricesSpec.of(spec.series(data))
+        if spec.prices.digest != found.digest:
             raise ConfigError(
-                f"{spec.prices.what} must be those of study {study.study_name!r} (digest "
-                f"{spec.prices.digest[:12]}), but got {found[:12]}"
+                f"{spec.prices.what} must be those of study {study.study_name!r}, "
+                f"{spec.prices.in_words}, but got {found.in_words}"
             )
     return spec
 

@@ -271,10 +271,12 @@ _REMARKS = (
     "seasonal naives known of logarithms are computed so beside them.",
     "- foretune: `run_study` with 30 trials and all its defaults; the winner on validation is "
     "trained once more and forecasts the test, opened once. It is trained on the training part; in "
-    "brackets, on the validation rows too, as `foretune fit` trains it and as the peers are.",
+    "brackets, after `foretune fit`, which fits its ridge regression to the validation rows too. "
+    "The peers are trained on them.",
     "- AutoLSTM: 6 samples of its own space on one thread, fewer where half an hour has gone by, "
     "chosen on validation, then fitted again to all rows before the test. NHITS: its defaults, "
-    "context 150, fitted to all rows before the test. Squared error is the loss of both. One seed.",
+    "with standardised windows where there are no covariates, context 150, fitted to all rows "
+    "before the test. Squared error is the loss of both. One seed.",
     "- The ridge's lags and penalty are chosen on validation; it reads the future covariates too. "
     "Those of bikes are the weather that came.",
 )

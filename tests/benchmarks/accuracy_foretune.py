@@ -78,8 +78,7 @@ def main() -> None:
 def refitted_scores(config: TrialConfig, series: TimeSeries, split: Split) -> Scores:
     """Score the winner on the test as it forecasts after ``foretune fit``.
 
-    It is trained on the validation rows too, and on those of the gap between training and them, as
-    the peers are.
+    Its ridge regression is fitted to the validation rows too, and to those of the gap before them.
     """
     data = development(series, split)
     trained = train_and_refit(config, data)

@@ -1,7 +1,10 @@
 """Series as bytes: whole again from both parts, and the first part knows nothing of the second."""
 
 import io
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from foretune.datasets import TimeSeries, load_sample
 from foretune.datasets.calendar import infer_calendar
-from foretune.datasets.common.errors import DataError
+from foretune.datasets.common.errors import DataError, ForetuneError
 from foretune.datasets.series_bytes import decode_first, decode_series, encode_series
 
 
@@ -114,3 +117,37 @@ def test_what_is_damaged_is_refused() -> None:
             decode_first(wrong)
     with pytest.raises(DataError, match="must have the same columns"):
         decode_series(other_first, rest)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda table, arrays: arrays.pop("time"),
+        lambda table, arrays: arrays.pop("target"),
+        lambda table, arrays: table["past"].append("none"),
+        lambda table, arrays: table["calendar"].update(moon="full"),
+        lambda table, arrays: table.update(zone="Mars/Phobos"),
+        lambda table, arrays: table.update(zone=3),
+    ],
+)
+def test_arrays_and_tables_that_nobody_stored_are_refused(
+    damage: Callable[[dict[str, Any], dict[str, Any]], object],
+) -> None:
+    """Their checksum may be right: a database can come from someone else."""
+    first, rest = encode_series(full(), 60)
+    with np.load(io.BytesIO(first)) as file:
+        arrays = dict(file.items())
+    table = json.loads(arrays.pop("table").tobytes())
+    damage(table, arrays)
+    with pytest.raises(ForetuneError):
+        decode_first(packed(table, arrays))
+    with pytest.raises(ForetuneError):
+        decode_first(packed([table], arrays))
+    with pytest.raises(ForetuneError):
+        decode_series(packed(table, arrays), rest)
+
+
+def packed(table: Any, arrays: dict[str, Any]) -> bytes:
+    written = io.BytesIO()
+    np.savez(written, table=np.frombuffer(json.dumps(table).encode(), np.uint8), **arrays)
+    return written.getvalue()

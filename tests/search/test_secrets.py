@@ -183,7 +183,9 @@ def test_no_secret_is_said_stored_or_shown(start_postgresql: Any, tmp_path: Path
     shell.run(*wild_run)
     assert any("became" in trial.user_attrs["error"] for trial in load_study("wild", url).trials)
     (tmp_path / "bad.toml").write_text("units = 'x'\n")
-    assert shell.run(FORETUNE, "run", "--study", "bad", "--space", "bad.toml") == 2
+    assert (
+        shell.run(FORETUNE, "run", "--data", "sp500", "--study", "bad", "--space", "bad.toml") == 2
+    )
     # What else a user does.
     assert shell.run(FORETUNE, "status", "--study", "s") == 0
     assert shell.run(*run) == 0

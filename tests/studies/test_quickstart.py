@@ -13,6 +13,7 @@ from foretune.studies import quickstart
 TINY = SearchSpace(layers=1, units=4, unroll_length=8, batch_size=8, epochs=1, steps_per_epoch=2)
 
 
+@pytest.mark.slow
 def test_it_ends_with_what_to_do_next_and_that_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

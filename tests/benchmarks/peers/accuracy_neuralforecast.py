@@ -64,14 +64,16 @@ def auto_lstm(
 def nhits(horizon: int, covariates: list[str], changed: dict[str, Any]) -> NHITS:
     """Return NHITS as it is by default, but for windows that are standardised.
 
-    Its default leaves them as they are, which spoils it on a series with a trend.
+    Its default leaves them as they are, which spoils it on a series with a trend. With covariates
+    the default stays: one that stands still in a window, such as a holiday, would be divided by
+    almost nothing (MSE 11 on bikes).
     """
     return NHITS(
         h=horizon,
         input_size=CONTEXT,
         loss=MSE(),
         futr_exog_list=covariates,
-        scaler_type="standard",
+        scaler_type="identity" if covariates else "standard",
         **QUIET | changed,
     )
 

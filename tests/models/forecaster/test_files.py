@@ -305,13 +305,42 @@ def test_a_forecaster_that_is_replaced_while_it_is_read_is_read_again(
     assert not saves
 
 
+def sum_again(folder: Path) -> None:
+    """Let the digests that format 1 kept be those of the files as they are."""
+    names = ("forecaster.toml", "history.npy")
+    sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}" for name in names]
+    (folder / "SHA256SUMS").write_text("\n".join(sums) + "\n")
+
+
+@pytest.mark.parametrize("name", ["forecaster.toml", "history.npy"])
+def test_a_changed_number_of_format_1_is_refused(name: str, of_format_1: Path) -> None:
+    file = of_format_1 / name
+    if name == "history.npy":
+        days = np.load(file)
+        days["mid"][-1] *= 1.01
+        np.save(file, days)
+    else:
+        text = file.read_text()
+        file.write_text(text.replace("std = 0.01", "std = 0.02"))
+        assert file.read_text() != text
+    damaged = f"{file} is damaged: its SHA-256 must be the one in SHA256SUMS"
+    assert refusal(of_format_1) == damaged
+    sums = of_format_1 / "SHA256SUMS"
+    sums.write_text(sums.read_text().replace(name, "another"))
+    assert refusal(of_format_1) == damaged
+    sums.unlink()
+    assert refusal(of_format_1) == f"{sums} cannot be read: No such file or directory"
+
+
 def test_damage_of_a_forecaster_of_format_1_is_refused(
     of_format_1: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = of_format_1 / "forecaster.toml"
     file.write_text(file.read_text().replace("de7547aa5824", "000000000000"))
+    sum_again(of_format_1)
     assert "weights must hold weights with SHA-256 000000000000..., as in" in refusal(of_format_1)
     np.save(of_format_1 / "history.npy", np.load(of_format_1 / "history.npy")[:-1])
+    sum_again(of_format_1)
     assert "history.npy must have 300 rows to 1971-02-25, as in" in refusal(of_format_1)
     shutil.rmtree(of_format_1 / "weights")
     assert "weights cannot be restored: " in refusal(of_format_1)
@@ -379,7 +408,8 @@ CONTRADICTIONS: list[tuple[str, Any, str]] = [
     ("scaling.log_returns.mean", float("nan"), "scaling.log_returns.mean must be a finite number"),
     ("scaling.windowed_min_max", WINDOWS, "but got log_returns, windowed_min_max"),
     ("training.days", 0, "training.days must be greater than or equal to 1"),
-    ("training.days", 301, "training.days must be at most history.days, 300, but got 301"),
+    ("training.days", 301, "must be at most history.days, 300, but got 301 and None"),
+    ("training.regression_days", 301, "must be at most history.days, 300, but got 237 and 301"),
     ("training.first_date", "1970-01-02", "training.first_date must be a valid date"),
     ("training.refit", 1, "training.refit must be a valid boolean"),
     ("training.relative_mse", float("inf"), "training.relative_mse must be a finite number"),
@@ -581,6 +611,8 @@ def test_the_days_of_format_1_are_an_array_of_numpys_or_refused(
     else:
         os.mkfifo(file)
         rule = "must be a regular file"
+    if what != "pipe":
+        sum_again(of_format_1)
     assert f"{file} {rule}" in refusal(of_format_1)
 
 

@@ -92,11 +92,11 @@ def test_its_value_is_that_of_the_studys_baseline(mixed: SimpleNamespace) -> Non
     config = mixed.configs["direct"].replace(calendar_features=False)
     folds = next(FoldsTraining(config, mixed.folds)).folds
     baseline = assess_baselines(mixed.folds)
-    for ridges, result, fold in zip(baseline.ridge, folds, mixed.folds, strict=True):
+    for ridge, result, fold in zip(baseline.ridges, folds, mixed.folds, strict=True):
         origins, (values,) = fold.split.validation_origins, levels_of(fold.spaces, fold.values)
         came = np.array([values[o + 1 : o + 5] - values[o] for o in origins])
         last = mixed.folds[-1].covariates
-        made = ridges.changes(values, origins, past=last.past[0], future=last.future[0])
+        made = ridge.changes(values, origins, past=last.past[0], future=last.future[0])
         relative = np.square(made - came).mean() / np.square(came).mean()
         assert result.relative_mse == pytest.approx(relative, rel=1e-4)
     whole = baseline.models["ridge on lags"].metrics.relative_mse
@@ -107,19 +107,20 @@ def test_its_value_is_that_of_the_studys_baseline(mixed: SimpleNamespace) -> Non
     assert alone.relative_mse == pytest.approx(value, rel=1e-5)
 
 
-@HEADS
-def test_where_epoch_0_is_best_the_refit_is_the_regression_alone(
-    head: str, mixed: SimpleNamespace
+@pytest.mark.parametrize(("head", "rate"), [("direct", 3.0), ("direct", 0.003), ("recursive", 3.0)])
+def test_the_regression_alone_is_fitted_again(
+    head: str, rate: float, mixed: SimpleNamespace
 ) -> None:
-    config, data, seen = mixed.configs[head].replace(learning_rate=3.0), mixed.data, []
+    """Whether or not epoch 0 is the best: the network is the one that validation chose."""
+    config, data, seen = mixed.configs[head].replace(learning_rate=rate), mixed.data, []
     trained = train_and_refit(config, data, on_epoch=lambda *each: seen.append(each))
-    assert (trained.chosen.epoch, trained.epochs) == (0, 0)
+    assert (trained.chosen.epoch == 0) == (rate == 3)
+    assert trained.epochs == trained.chosen.epoch
     stop = data.split.validation_stop
-    assert trained.train_stop == stop
-    assert [(stage, result.epoch) for stage, result in seen] == [
-        *[("choice", epoch) for epoch in range(config.epochs + 1)],
-        ("refit", 0),
-    ]
+    assert (trained.train_stop, trained.skip_stop) == (data.split.train_stop, stop)
+    assert {stage for stage, _ in seen} == {"choice"}
+    kept = train_and_refit(config, data, refit=False)
+    assert (kept.train_stop, kept.skip_stop) == (data.split.train_stop, data.split.train_stop)
     chosen = fit(config, data).skip
     assert chosen is not None
     assert trained.skip is not None
@@ -133,12 +134,14 @@ def test_where_epoch_0_is_best_the_refit_is_the_regression_alone(
     )
     np.testing.assert_array_equal(trained.skip.ridge.weights, expected.weights)
     assert (trained.skip.ridge.weights != chosen.ridge.weights).all()
-    assert bits(trained.params) == bits(next(fit(config, data)).params)
+    assert kept.skip is not None
+    np.testing.assert_array_equal(kept.skip.ridge.weights, chosen.ridge.weights)
+    assert bits(trained.params) == bits(trained.chosen.params) == bits(kept.params)
     assert len(set(bits(*(result.params for _, result in seen)))) > 1
 
 
 @HEADS
-def test_a_later_epoch_is_trained_again_beside_the_refitted_regression(
+def test_a_training_with_its_rates_given_begins_with_the_regression_it_is_given(
     head: str, mixed: SimpleNamespace
 ) -> None:
     config, data = mixed.configs[head].replace(epochs=2), mixed.data

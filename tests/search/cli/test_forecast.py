@@ -358,7 +358,9 @@ def test_the_covariates_ahead_are_read_from_a_file(
     validation, trained, *_ = out.splitlines()
     assert ", chose epoch 0: relative_mse 0.0" in validation
     # Of 192 rows outside two gaps of 4, 115 train and 38 validate.
-    assert trained.startswith("fitted the ridge regression alone, to 157 hours, 2024-03-01 00:00")
+    assert trained.startswith(
+        "fitted the ridge regression alone to 157 hours, up to 2024-03-07 12:00:00"
+    )
     wind = pd.read_csv("ahead.csv")["wind"].to_numpy()
     expected = model.forecast(future={"wind": wind[:4]})["forecast"].tolist()
     for file in ("ahead.csv", "german.csv"):

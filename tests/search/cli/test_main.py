@@ -83,6 +83,7 @@ def test_run_again_resumes_to_the_total(run: Run) -> None:
     assert list(trials_of("results/s")["number"]) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_workers_lanes_and_cache_are_options(run: Run, tmp_path: Path) -> None:
     # The installed command: JAX reads its own setting of the cache when it is imported.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
@@ -102,20 +103,33 @@ def test_workers_lanes_and_cache_are_options(run: Run, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("run",), "Missing option '--study'."),
+        (("run", "--study", "s"), "--data must be given for study 's', which is a new one"),
         (("run", "--study", "s", "--trails", "3"), "No such option"),
         (("run", "--study", "s", "--trials", "0"), "Invalid value for '--trials': 0"),
         (("run", "--study", "s", "--trials", "many"), "'many' is not a valid integer"),
         (("run", "--study", "s", "--seed", "-1"), "Invalid value for '--seed'"),
-        (("run", "--study", "s", "--metric", "mad"), "metric must be 'relative_mse', 'mse', 'mae'"),
-        (("run", "--study", "a/b"), "study name must be"),
+        (
+            ("run", "--prices", "acme.csv", "--study", "s", "--metric", "mad"),
+            "metric must be 'relative_mse', 'mse', 'mae'",
+        ),
+        (("run", "--prices", "acme.csv", "--study", "a/b"), "study name must be"),
         (("run", "--study", "s", "--prices", "nowhere.csv"), "nowhere.csv"),
         (("run", "--study", "s", "--prices", "space.toml"), "space.toml"),
         (("run", *SMALL[:4], "--horizon", "150"), "a horizon of 150"),
-        (("run", "--study", "s", "--space", "acme.csv"), "acme.csv: a search space must be valid"),
-        (("run", "--study", "s", "--space", "nowhere.toml"), "nowhere.toml: a search space"),
-        (("run", "--study", "s", "--storage", "here.db"), "storage must be a database URL"),
         (
-            ("run", "--study", "s", "--out", "acme.csv/out"),
+            ("run", "--prices", "acme.csv", "--study", "s", "--space", "acme.csv"),
+            "acme.csv: a search space must be valid",
+        ),
+        (
+            ("run", "--prices", "acme.csv", "--study", "s", "--space", "nowhere.toml"),
+            "nowhere.toml: a search space",
+        ),
+        (
+            ("run", "--prices", "acme.csv", "--study", "s", "--storage", "here.db"),
+            "storage must be a database URL",
+        ),
+        (
+            ("run", "--prices", "acme.csv", "--study", "s", "--out", "acme.csv/out"),
             "acme.csv/out must be a writable folder, but",
         ),
         (("best", "--study", "s"), "storage must be a database that exists"),

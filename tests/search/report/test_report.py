@@ -317,6 +317,17 @@ def test_the_page_says_what_a_reader_asks(tmp_path: Path, opened: Report) -> Non
     assert "came out identical to the last bit" in text
 
 
+def test_a_winner_that_rounds_otherwise_shows_how(opened: Report) -> None:
+    winner = opened.winner
+    one = dataclasses.replace(winner.best[0], value=np.nextafter(winner.value, np.inf))
+    again = dataclasses.replace(winner, best=(one,))
+    text = markdown(dataclasses.replace(opened, winner=again))
+    said = re.search(r"came out with relative MSE (\S+), not (\S+) as before", text)
+    assert said is not None
+    assert [float(value) for value in said.groups()] == [again.value, winner.trial.value]
+    assert said[1] != said[2]
+
+
 class Page(HTMLParser):
     """What a browser would find in a page."""
 

@@ -1,6 +1,5 @@
 """A study holds its data: its storage alone is enough, and the test part stays behind its doors."""
 
-import hashlib
 import io
 import sqlite3
 import threading
@@ -16,6 +15,7 @@ import pytest
 from command_line import Run
 from small_study import planned_series, planned_table
 
+from foretune.datasets import TimeSeries
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.models import Forecaster
 from foretune.search import (
@@ -56,18 +56,12 @@ def rows_of(folder: Path, table: str = "foretune_data") -> dict[str, bytes]:
         return dict(connection.execute(f"SELECT artifact_id, content FROM {table}"))
 
 
-def change(folder: Path, part: str, content: bytes | None, *, sealed_again: bool = False) -> None:
+def change(folder: Path, part: str, content: bytes | None) -> None:
     """Write something else in the place of a part, or remove it."""
     with sqlite3.connect(folder / "studies.db") as connection:
         where = f"WHERE artifact_id LIKE '%/{part}'"
         if content is None:
             connection.execute(f"DELETE FROM foretune_data {where}")
-        elif sealed_again:
-            digest = hashlib.sha256(content).hexdigest()
-            connection.execute(
-                f"UPDATE foretune_data SET content = ?, size = ?, sha256 = ? {where}",
-                (content, len(content), digest),
-            )
         else:
             connection.execute(f"UPDATE foretune_data SET content = ? {where}", (content,))
 
@@ -119,7 +113,7 @@ def test_every_command_works_without_the_file(command: Run, tmp_path: Path) -> N
     code, _, err = command("fit", best, "--out", str(other / "again"))
     assert code == 2
     assert "the data of study 's' must be given, as --data: plan.csv: there is no such file" in err
-    assert err.endswith("; or name the storage of the study, as --storage\n")
+    assert err.endswith("; or name a storage where the study holds them, as --storage\n")
 
 
 def test_the_model_is_that_of_the_whole_series(tmp_path: Path, space: SearchSpace) -> None:
@@ -128,10 +122,23 @@ def test_the_model_is_that_of_the_whole_series(tmp_path: Path, space: SearchSpac
     study = search(tmp_path, series, space)
     held, config = study_data(study), best_config(study)
     split = required_spec(study).whole_split
-    ours, whole = (
-        Forecaster.train(config, data, split=split, whole=later)
-        for data, later in ((held.development, held.whole), (series, None))
+    epochs: list[int] = []
+    before_the_whole: list[int] = []
+
+    def read_the_whole() -> TimeSeries:
+        before_the_whole.append(len(epochs))
+        return held.whole()
+
+    ours = Forecaster.train(
+        config,
+        held.development,
+        split=split,
+        whole=read_the_whole,
+        on_epoch=lambda _, result: epochs.append(result.epoch),
     )
+    assert before_the_whole == [len(epochs)]  # once, when all training was done
+    assert epochs
+    whole = Forecaster.train(config, series, split=split)
     plan = {"plan": np.zeros(4)}
     pd.testing.assert_frame_equal(ours.forecast(future=plan), whole.forecast(future=plan))
     assert ours.training == whole.training
@@ -326,8 +333,13 @@ def test_data_that_may_not_be_stored_are_read_again(tmp_path: Path, space: Searc
     assert held_data(study) is None
     with pytest.raises(ConfigError, match="store_data is False there, but got True"):
         search(tmp_path, None, space, n_trials=3, store_data=True)
+    planned_table().assign(level=1.5).to_csv(file)
+    with pytest.raises(ConfigError, match=r"those of study 's' .*/sub/plan\.csv has .* as --data"):
+        replay(study, 0)
     file.unlink()
-    with pytest.raises(DataError, match=r"must be given, as --data: plan\.csv: there is no such"):
+    with pytest.raises(
+        DataError, match=r"as --data: .*/sub/plan\.csv is gone, and plan\.csv: there"
+    ):
         replay(study, 0)
 
 
@@ -360,6 +372,18 @@ def test_a_study_in_memory_holds_its_data_while_it_lives(space: SearchSpace) -> 
     study = run_study("s", n_trials=2, storage=storage, workers=1, show_progress_bar=False)
     assert len(study.trials) == 2
     assert study_data(study).whole().digest == series.digest
+
+
+def test_data_of_another_study_are_refused(tmp_path: Path, space: SearchSpace) -> None:
+    table = planned_table()
+    study = search(tmp_path, planned_series(table), space, n_trials=1)
+    other = search(
+        tmp_path, planned_series(table.assign(level=-table.level)), space, "other", n_trials=1
+    )
+    with pytest.raises(ConfigError, match="data must be those of study 's'"):
+        replay(study, 0, study_data(other))
+    with pytest.raises(ConfigError, match="data must be those of study 's'"):
+        search(tmp_path, study_data(other), space)
 
 
 def test_a_new_study_needs_data(tmp_path: Path) -> None:
@@ -425,3 +449,52 @@ def test_a_best_config_takes_the_data_of_its_own_study_alone(
         code, _, err = command(*best, "--out", "model")
         assert code == 2
         assert "the data of study 's' must be given" in err
+
+
+def test_fit_reads_data_that_the_study_knows_the_place_of(
+    command: Run, tmp_path: Path, space: SearchSpace
+) -> None:
+    from foretune.datasets import read_series
+
+    file = tmp_path / "sub" / "plan.csv"
+    file.parent.mkdir()
+    planned_table().to_csv(file)
+    series = read_series(file, target="level", past=["wind"], future=["plan"])
+    study = search(tmp_path, series, space, n_trials=1, store_data=False)
+    write_results(study, series, tmp_path / "out")
+    fit = ("fit", str(tmp_path / "out" / "best.toml"), "--out", "model")
+    code, out, err = command(*fit, "--storage", storage_in(tmp_path))
+    assert code == 0, err
+    assert "as in the study" in out
+    file.unlink()
+    code, _, err = command(*fit, "--storage", storage_in(tmp_path))
+    assert code == 2
+    assert "sub/plan.csv is gone, and plan.csv: there is no such file" in err
+    assert "name the storage" not in err
+    # A storage that was named and has no such study is said, and not silently passed over.
+    code, _, err = command(*fit, "--storage", "sqlite:///none.db")
+    assert code == 2
+    assert "nor does --storage have them: storage must be a database that exists" in err
+
+
+def test_a_journal_does_not_hold_data(
+    tmp_path: Path, space: SearchSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is kept in memory for it ends with the process, and the study does not."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    def storage() -> JournalStorage:
+        return JournalStorage(JournalFileBackend(str(tmp_path / "journal.log")))
+
+    file = tmp_path / "sub" / "plan.csv"
+    file.parent.mkdir()
+    planned_table().to_csv(file)
+    columns = {"past_covariates": False, "future_covariates": False}
+    given = QUIET | {"show_progress_bar": True, "space": space.fix(**columns), "target": "level"}
+    run_study("s", file, n_trials=1, storage=storage(), **given)
+    said = capsys.readouterr().err
+    assert "not stored with the study, because JournalStorage has no tables: its commands" in said
+    assert "sub/plan.csv again" in said
+    # As in another process.
+    assert len(run_study("s", n_trials=2, storage=storage(), **given).trials) == 2

@@ -4,11 +4,13 @@
 PostgreSQL dump, and its own values. In the study "first" 13 was lost with its worker and repeated
 as 15, 14 was running when its worker was killed, 16 was interrupted and not repeated yet, all with
 checkpoints; 17 and 18 were enqueued, the last with a dropout that no config can have. In "second"
-3 waits to repeat 2. "finished" has as many trials as it was to have.
+3 waits to repeat 2. "finished" has as many trials as it was to have; ``best.toml`` is its best, as
+written where its prices were a file acme.csv. ``space.toml`` is a space of its own.
 """
 
 import gzip
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -16,12 +18,14 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
+from command_line import Run
 from optuna.trial import FrozenTrial, TrialState
 
-from foretune.datasets import PriceSeries, load_sample
+from foretune.datasets import PriceSeries, load_sample, read_prices
 from foretune.datasets.common.errors import ConfigError
-from foretune.models import fit
+from foretune.models import Forecaster, TrialConfig, fit
 from foretune.search import (
     FloatRange,
     SearchSpace,
@@ -37,6 +41,8 @@ from foretune.search.figures.study import learning_curves_figure
 from foretune.search.storage.optuna_internals import storage_of
 from foretune.search.storage.version1 import was_running
 from foretune.search.study.agreed import agreed_spec
+from foretune.search.study.best_file import BestDocument
+from foretune.search.study.data import held_data
 from foretune.search.study.spec import required_spec, store_spec
 from foretune.search.study.trials import format_states
 
@@ -125,6 +131,120 @@ def test_a_finished_study_stays_as_it_is_and_can_be_extended(
     extended = go_on("finished", old_studies, walk, 10)
     assert finished_trials(extended) == 10
     assert kept(extended.trials)[:8] == before
+
+
+@pytest.fixture
+def of_a_file(tmp_path: Path, walk: PriceSeries) -> str:
+    """The study "finished" as it is where its prices were a file, which now lies elsewhere."""
+    file, url = tmp_path / "studies.db", f"sqlite:///{tmp_path / 'studies.db'}"
+    file.write_bytes(gzip.decompress((FOLDER / "version1.db.gz").read_bytes()))
+    study = optuna.load_study(study_name="finished", storage=url)
+    spec = study.user_attrs["foretune_spec"]
+    name_of_a_file = {"name": "acme", "source": "acme.csv"}
+    study.set_user_attr("foretune_spec", spec | {"prices": spec["prices"] | name_of_a_file})
+    (tmp_path / "moved").mkdir()
+    prices = {"Open": walk.open, "High": walk.high, "Low": walk.low, "Close": walk.close}
+    table = pd.DataFrame({"Date": walk.dates} | prices | {"Adj Close": walk.close / 2})
+    table.to_csv(tmp_path / "moved" / "acme.csv", index=False)
+    return url
+
+
+def test_every_command_works_on_a_study_of_a_file(
+    command: Run, tmp_path: Path, of_a_file: str, walk: PriceSeries
+) -> None:
+    """Before it goes on its prices must be given; then it holds them."""
+    there, file = ("--study", "finished", "--storage", of_a_file), tmp_path / "moved" / "acme.csv"
+    prices, best = ("--prices", str(file)), str(FOLDER / "best.toml")
+    run, small = ("run", *there, "--workers", "1", "--trials"), ("--top", "1")
+    fit_it = ("fit", best, "--storage", of_a_file)
+    for arguments in (
+        (*run, "9"),
+        ("report", *there),
+        ("replay", "--trial", "0", *there),
+        fit_it,
+    ):
+        code, out, err = command(*arguments)
+        assert (code, out) == (2, "")
+        must = "foretune: the data of study 'finished' must be given, as --data: acme.csv: there is"
+        assert err.startswith(must)
+        assert err.count("\n") == 1
+    for arguments in ((*run, "9"), ("report", *there), ("replay", "--trial", "0", *there)):
+        code, _, err = command(*arguments, *prices, "--target", "close")
+        assert code == 2
+        assert "mid price" in err
+        assert "close price" in err
+        assert err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["moved", "studies.db"]
+    # What reads does not write: the study holds its data when it goes on.
+    code, out, err = command("replay", "--trial", "0", *there, *prices)
+    assert re.match("trial 0 (differs|is bit-identical): relative_mse 1.001635", out), err
+    code, _, err = command("report", *small, "--out", "report", *there, *prices)
+    assert code == 0, err
+    assert held_data(load_study("finished", of_a_file)) is None
+    # Its trials stored no baselines; they are computed.
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert all(f"| {name} | " in report for name in ("persistence", "last close", "ridge on lags"))
+    before = kept(load_study("finished", of_a_file).trials)
+    code, _, err = command(*run, "9", *prices)
+    assert code == 0, err
+    assert "business days (Monday to Friday), mid price, with close; stored with the study" in err
+    file.unlink()
+    for arguments in (
+        (*run, "10"),
+        ("status", *there),
+        ("replay", "--trial", "9", *there),
+        ("best", "--out", "best.toml", *there),
+        ("compare", "finished", "first", "--storage", of_a_file),
+        ("report", "--open-test", *small, "--out", "report", *there),
+        (*fit_it, "--out", "model"),
+    ):
+        code, out, err = command(*arguments)
+        assert code == 0, (arguments, err)
+    assert "relative_mse 0.992328" in out
+    study = load_study("finished", of_a_file)
+    assert kept(study.trials)[: len(before)] == before
+    held = held_data(study)
+    assert held is not None
+    mid = (walk.high + walk.low) / 2
+    assert held.whole().target.tobytes() == mid.tobytes()
+    assert BestDocument.load(tmp_path / "best.toml").config == best_config(study)
+    assert Forecaster.load(tmp_path / "model").history.values.tobytes() == mid.tobytes()
+
+
+def test_prices_are_given_as_they_were(of_a_file: str, tmp_path: Path, walk: PriceSeries) -> None:
+    read = read_prices(tmp_path / "moved" / "acme.csv")
+    assert isinstance(read, PriceSeries)
+    assert read.digest == walk.digest
+    study = load_study("finished", of_a_file)
+    for prices in (read, walk):
+        outcome = replay(study, 0, prices=prices)
+        assert outcome.difference < 1e-6
+        was = "foretune was 0.1.0 when the study began and is "
+        assert any(reason.startswith(was) for reason in outcome.reasons)
+        again = run_study("finished", prices=prices, n_trials=8, storage=of_a_file, workers=1)
+        assert finished_trials(again) == 8
+
+
+def test_files_of_version_1_are_read(of_a_file: str) -> None:
+    document = BestDocument.load(FOLDER / "best.toml")
+    assert document.config == TrialConfig.load(FOLDER / "best.toml")
+    assert document.config == best_config(load_study("finished", of_a_file))
+    space = SearchSpace.load(FOLDER / "space.toml")
+    assert SearchSpace.from_toml(space.to_toml()) == space
+    assert space == SearchSpace(
+        layers=1,
+        units=(4, 6),
+        unroll_length=8,
+        batch_size=8,
+        learning_rate=FloatRange(low=1e-3, high=1e-1, log=True),
+        dropout=FloatRange(low=0.0, high=0.5),
+        scaling=("log_returns", "windowed_min_max"),
+        scaling_window=60,
+        smoothing=0.1,
+        label_offset=3,
+        epochs=4,
+        steps_per_epoch=5,
+    )
 
 
 def test_a_worker_of_version_1_that_lives_is_not_robbed(tmp_path: Path) -> None:
