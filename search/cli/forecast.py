@@ -70,7 +70,7 @@ def fit(
     """
     document = BestDocument.load(best_toml)
     require_model_place(out)
-    held, absent = (None, "") if data or reading else _data_of_study(document, storage)
+    held = None if data else _data_of_study(document, storage, reading)
     if held is not None:
         document.require_parts(held.time)
         series = held.development
@@ -80,7 +80,9 @@ def fit(
         except DataError as error:
             if data is not None:
                 raise
-            raise DataError(f"{error}; {absent}" if absent else str(error)) from None
+            raise DataError(
+                f"{error}; or name a storage where the study holds them, as --storage"
+            ) from None
     split = document.split_of(series if held is None else held.time)
     use_compile_cache()
     console = Console()
@@ -180,28 +182,31 @@ def forecast(
     print_written_files(console, [file for file in (csv, plot) if file is not None])
 
 
-def _data_of_study(document: BestDocument, storage: str) -> tuple[StudyData | None, str]:
-    """Return the data of the study of a document, if it is in a storage; or why there are none.
+def _data_of_study(
+    document: BestDocument, storage: str, reading: dict[str, Any]
+) -> StudyData | None:
+    """Return the data of the study of a document; None where it is not in the usual storage.
 
     Raises:
-        DataError: the study is there, but neither holds its data nor finds them.
+        ConfigError: it is not in the one that the command line names.
+        DataError: it is there, but neither holds its data nor finds them.
     """
     name = document.result.study
     try:
         study = load_study(name, storage)
-    except ConfigError as error:
+        spec = StudySpec.stored(study)
+        if (
+            spec is None
+            or spec.split != document.split
+            or spec.prices.model_dump() != document.prices.model_dump()
+        ):
+            raise ConfigError(f"study {name!r} of --storage is another one, of other data or parts")
+    except ConfigError:
         given = click.get_current_context().get_parameter_source("storage")
-        if given is ParameterSource.DEFAULT:
-            return None, "or name a storage where the study holds them, as --storage"
-        return None, f"nor does --storage have them: {error}"
-    spec = StudySpec.stored(study)
-    if (
-        spec is None
-        or spec.split != document.split
-        or spec.prices.model_dump() != document.prices.model_dump()
-    ):
-        return None, f"study {name!r} in the storage is another one, with other data or parts"
-    return read_aloud(lambda: study_data(study)), ""
+        if given is ParameterSource.COMMANDLINE:
+            raise
+        return None
+    return read_aloud(lambda: study_data(study, **reading))
 
 
 @contextmanager

@@ -448,6 +448,10 @@ def test_a_best_config_takes_the_data_of_its_own_study_alone(
         )
         code, _, err = command(*best, "--out", "model")
         assert code == 2
+        assert "study 's' of --storage is another one, of other data or parts" in err
+        # In the usual storage it is passed over.
+        code, _, err = command(*best[:2], "--out", "model")
+        assert code == 2
         assert "the data of study 's' must be given" in err
 
 
@@ -466,6 +470,9 @@ def test_fit_reads_data_that_the_study_knows_the_place_of(
     code, out, err = command(*fit, "--storage", storage_in(tmp_path))
     assert code == 0, err
     assert "as in the study" in out
+    # A reading option that says what the study knows changes nothing.
+    again = command(*fit, "--storage", storage_in(tmp_path), "--target", "level")
+    assert again[:2] == (code, out)
     file.unlink()
     code, _, err = command(*fit, "--storage", storage_in(tmp_path))
     assert code == 2
@@ -474,7 +481,7 @@ def test_fit_reads_data_that_the_study_knows_the_place_of(
     # A storage that was named and has no such study is said, and not silently passed over.
     code, _, err = command(*fit, "--storage", "sqlite:///none.db")
     assert code == 2
-    assert "nor does --storage have them: storage must be a database that exists" in err
+    assert "storage must be a database that exists, but got sqlite:///none.db" in err
 
 
 def test_a_journal_does_not_hold_data(
