@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # pandas is half of what a command that only reads a study wo
     import pandas as pd
 
     from foretune.datasets.calendar import Calendar
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 
@@ -497,7 +498,7 @@ Development = DevelopmentData
 
 
 def development_folds(
-    data: "TimeSeries | PriceSeries", split: Split, folds: int
+    data: "TimeSeries | PriceSeries | Panel", split: Split, folds: int
 ) -> tuple[DevelopmentData, ...]:
     """Return what trials may see in each fold of :func:`walk_forward`, oldest fold first.
 
@@ -515,7 +516,7 @@ def development_folds(
     )
 
 
-def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentData:
+def development(data: "TimeSeries | PriceSeries | Panel", split: Split) -> DevelopmentData:
     """Return the part of ``data`` before the test: copies, so that no view reaches the test.
 
     Args:
@@ -531,7 +532,7 @@ def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentDa
     return _development(_series_of(data, split), split)
 
 
-def _series_of(data: "TimeSeries | PriceSeries", split: Split) -> "TimeSeries":
+def _series_of(data: "TimeSeries | PriceSeries | Panel", split: Split) -> "TimeSeries | Panel":
     """Return a series of the rows that ``split`` was made for, or of those before its test."""
     if len(data) not in (split.length, split.validation_stop):
         raise ConfigError(
@@ -540,31 +541,37 @@ def _series_of(data: "TimeSeries | PriceSeries", split: Split) -> "TimeSeries":
     return data.series() if isinstance(data, PriceSeries) else data
 
 
-def _development(series: "TimeSeries", split: Split) -> DevelopmentData:
+def _development(series: "TimeSeries | Panel", split: Split) -> DevelopmentData:
     stop = split.validation_stop
-    values = series.target[:stop].copy()
-    if np.ptp(values[: split.train_stop]) == 0:
-        raise DataError(
-            f"the {split.train_stop} training values of {series.name} must change, but stand still"
-        )
-    space = ErrorSpace.fit(series.error_space, values[: split.train_stop])
-    if not np.any(space.changes(values, split.validation_origins, split.horizon)):
-        raise DataError(
-            f"the validation values of {series.name}, rows {split.validation_start} to {stop - 1}, "
-            "must change after some forecast origin, but stand still"
-        )
     seen = series.before(stop)
-    close = last_close(seen)
-    encoding = CovariateEncoding.fit(seen, split.train_stop)
+    members, values, firsts = seen.members, seen.values.copy(), seen.firsts
+    spaces = []
+    for one, own, first in zip(members, values, firsts, strict=True):
+        train = own[first : split.train_stop]
+        if not len(train) or np.ptp(train) == 0:
+            raise DataError(
+                f"the {len(train)} training values of {one.name} must change, but stand still"
+            )
+        space = ErrorSpace.fit(series.error_space, train)
+        if not np.any(space.changes(own, split.validation_origins, split.horizon)):
+            raise DataError(
+                f"the validation values of {one.name}, rows {split.validation_start} to "
+                f"{stop - 1}, must change after some forecast origin, but stand still"
+            )
+        spaces.append(space)
+    begin = [int(first) for first in firsts]
+    encoding = CovariateEncoding.fit(members, [split.train_stop - first for first in begin])
+    closes = [last_close(one) for one in members]
     return DevelopmentData(
         time=series.time[:stop].copy(),
-        values=values[None],
+        values=values,
         split=split,
         capacity=stop,
-        spaces=(space,),
-        covariates=encoding.encode(seen),
+        spaces=tuple(spaces),
+        covariates=encoding.encode_all(members, begin),
         encoding=encoding,
-        close=None if close is None else close[None],
+        starts=firsts if firsts.any() else None,
+        close=None if len(closes) > 1 or closes[0] is None else closes[0][None],
         calendar=series.calendar,
         target_name=series.target_name,
         unit=series.unit,

@@ -1,0 +1,267 @@
+"""``Panel``: several series of one kind, which one network learns and forecasts.
+
+Shapes: ``S`` series, ``N`` rows of the longest one.
+"""
+
+import hashlib
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from foretune.datasets.calendar import Calendar, zone_name
+from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
+from foretune.datasets.frames import ID
+from foretune.datasets.series import TimeSeries
+from foretune.datasets.transforms import SpaceName
+
+# Of many series that cannot be used, a message names so many.
+_NAMED = 3
+
+_GROUPS = ("past", "future", "static")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Panel:
+    """Series of one calendar and one target, in the order of their names.
+
+    Rows are counted from the end: the last row of every series is the last one of the panel, and
+    shorter ones begin later. Where all end at the same time, a row of the panel is one time.
+
+    Args:
+        name: a short label, such as "m4_hourly".
+        series: the series; each is called as its id.
+        source: where they come from.
+        remarks: what reading left out, filled or decided; not part of the digest.
+
+    Raises:
+        DataError: there is none, two have one name, or they are of different kinds; names the first
+            that differs and what differs.
+
+    Example:
+        >>> panel = Panel.from_frame(frame)    # unique_id, ds, y
+        >>> panel
+        Panel('panel', 414 series of 700 to 960 rows, hourly)
+        >>> panel.values.shape, panel["H1"]
+        ((414, 960), TimeSeries('H1', 700 rows, hourly, ...))
+    """
+
+    name: str
+    series: tuple[TimeSeries, ...]
+    source: str
+    remarks: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        series = tuple(sorted(self.series, key=lambda one: one.name))
+        if not series:
+            raise DataError(f"{self.name} must have at least 1 series, but has none")
+        twice = [name for name, count in Counter(one.name for one in series).items() if count > 1]
+        if twice:
+            raise DataError(f"{self.name}: {twice[0]!r} must be one series, but is several")
+        first = series[0]
+        for other in series[1:]:
+            for what, mine, theirs in _kinds(first, other):
+                if mine != theirs:
+                    raise DataError(
+                        f"{self.name}: all series must have the same {what}, but {first.name} has "
+                        f"{mine} and {other.name} has {theirs}"
+                    )
+        object.__setattr__(self, "series", series)
+        object.__setattr__(self, "remarks", tuple(self.remarks))
+
+    @classmethod
+    def from_frame(
+        cls,
+        df: pd.DataFrame,
+        *,
+        id: str = ID,
+        time: str | None = None,
+        target: str | None = None,
+        short: Literal["raise", "drop"] = "raise",
+        least: int = 3,
+        name: str = "panel",
+        **reading: Any,
+    ) -> Self:
+        """Read a panel from a long DataFrame: a row for each series and time.
+
+        Args:
+            df: one column names the series.
+            id: that column.
+            time: the column of times; None to find it.
+            target: the column to forecast; None to find it.
+            short: what to do with series of fewer than ``least`` rows: "raise" an error, or "drop"
+                them, which is said.
+            least: rows that a series must have.
+            name: label of the panel.
+            **reading: further arguments of :meth:`TimeSeries.from_frame`, such as ``missing``.
+
+        Raises:
+            DataError: there is no such column; a series cannot be read, or is too short: names it.
+            ConfigError: ``short`` is none of its values.
+
+        Warns:
+            DataWarning: what was left out, filled or decided; also in ``remarks``.
+        """
+        if short not in ("raise", "drop"):
+            raise ConfigError(f"short must be 'raise' or 'drop', but got {short!r}")
+        flat = df.reset_index() if id in df.index.names else df
+        if id not in flat.columns:
+            raise DataError(
+                f"id must be a column of the data, but is {id!r}; there are "
+                f"{', '.join(map(str, flat.columns))}"
+            )
+        if flat[id].isna().any():
+            row = int(flat[id].isna().to_numpy().argmax())
+            raise DataError(f"row {row}: {id} must name a series, but is missing")
+        remarks: Counter[str] = Counter()
+        kept, too_short = list[TimeSeries](), dict[str, int]()
+        for key, rows in flat.groupby(id, sort=True):
+            if len(rows) < least:
+                too_short[str(key)] = len(rows)
+                continue
+            table = rows.drop(columns=id).reset_index(drop=True)
+            try:
+                with warnings.catch_warnings(action="ignore", category=DataWarning):
+                    one = TimeSeries.from_frame(
+                        table, time=time, target=target, name=str(key), **reading
+                    )
+            except DataError as error:
+                raise DataError(f"{name}, {id} {key}: {error}") from None
+            remarks.update(one.remarks)
+            kept.append(one)
+        if too_short:
+            named = ", ".join(f"{key} ({count})" for key, count in [*too_short.items()][:_NAMED])
+            what = f"{len(too_short)} series have fewer than {least} rows: {named}"
+            what += ", ..." * (len(too_short) > _NAMED)
+            if short == "raise":
+                raise DataError(f"{name}: {what}; leave them out with short='drop'")
+            remarks[f"{what}; they were left out"] += 1
+        said = [f"{text} ({count} series)" * (count > 1) or text for text, count in remarks.items()]
+        for remark in said:
+            warnings.warn(f"{name}: {remark}", DataWarning, stacklevel=2)
+        return cls(name=name, series=tuple(kept), source="a DataFrame", remarks=tuple(said))
+
+    def __len__(self) -> int:
+        return max(map(len, self.series))
+
+    def __iter__(self) -> Iterator[TimeSeries]:
+        return iter(self.series)
+
+    def __getitem__(self, name: str) -> TimeSeries:
+        """Return the series of this name.
+
+        Raises:
+            DataError: there is none; says how many there are, and the first ones.
+        """
+        for one in self.series:
+            if one.name == name:
+                return one
+        first = ", ".join(self.names[:_NAMED]) + ", ..." * (len(self.names) > _NAMED)
+        raise DataError(f"{self.name} has no series {name!r}; its {len(self.names)} are {first}")
+
+    def __repr__(self) -> str:
+        shortest, longest = min(map(len, self.series)), len(self)
+        rows = f"{longest} rows" if shortest == longest else f"{shortest} to {longest} rows"
+        return f"Panel({self.name!r}, {len(self.series)} series of {rows}, {self.calendar})"
+
+    @property
+    def members(self) -> tuple[TimeSeries, ...]:
+        """The series, in the order of all arrays [S]."""
+        return self.series
+
+    @property
+    def error_space(self) -> SpaceName:
+        """What errors are measured in, of all."""
+        return self.series[0].error_space
+
+    @property
+    def target_name(self) -> str:
+        """What the target is called, of all."""
+        return self.series[0].target_name
+
+    @property
+    def unit(self) -> str | None:
+        """The unit of the target, of all."""
+        return self.series[0].unit
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the series are called, in the order of all arrays [S]."""
+        return tuple(one.name for one in self.series)
+
+    @property
+    def calendar(self) -> Calendar:
+        """What the next step is, of all."""
+        return self.series[0].calendar
+
+    @cached_property
+    def firsts(self) -> NDArray[np.int32]:
+        """The first row of each series [S], counted from that of the longest one."""
+        return np.array([len(self) - len(one) for one in self.series], np.int32)
+
+    @cached_property
+    def values(self) -> NDArray[np.float64]:
+        """The target of each series [S, N]; before its first row stands its first value."""
+        values = np.empty((len(self.series), len(self)))
+        for own, one, first in zip(values, self.series, self.firsts, strict=True):
+            own[:first], own[first:] = one.target[0], one.target
+        values.setflags(write=False)
+        return values
+
+    @cached_property
+    def is_aligned(self) -> bool:
+        """Whether a row is one time: all series end together, and none lacks a row."""
+        longest = max(self.series, key=len).time
+        return all(one.time.equals(longest[-len(one) :]) for one in self.series)
+
+    @cached_property
+    def time(self) -> pd.Index:
+        """When each row is [N]; whole numbers from 0 where a row is no one time."""
+        if self.is_aligned:
+            return max(self.series, key=len).time
+        return pd.RangeIndex(len(self), name="row")
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the names and digests of all series: the same in any order of rows."""
+        content = hashlib.sha256(b"foretune panel 1\n")
+        for one in self.series:
+            content.update(f"{one.name!r} {one.digest}\n".encode())
+        return content.hexdigest()
+
+    def before(self, row: int) -> Self:
+        """Take the rows before ``row`` of every series, as :meth:`TimeSeries.before` does.
+
+        Raises:
+            DataError: a series begins later.
+        """
+        late = [
+            one.name for one, first in zip(self.series, self.firsts, strict=True) if first >= row
+        ]
+        if late:
+            raise DataError(
+                f"{self.name}: {len(late)} series have no row before row {row}, the first of them "
+                f"is {late[0]}; leave them out"
+            )
+        cut = len(self) - row
+        series = tuple(one.before(len(one) - cut) for one in self.series)
+        return type(self)(name=self.name, series=series, source=self.source)
+
+
+def _kinds(one: TimeSeries, other: TimeSeries) -> Iterator[tuple[str, object, object]]:
+    """Return what two series of a panel must have in common: what it is called, of each."""
+    yield "calendar", str(one.calendar), str(other.calendar)
+    yield "season", one.calendar.seasonality, other.calendar.seasonality
+    yield "kind of time", str(one.time.dtype), str(other.time.dtype)
+    yield "time zone", zone_name(one.time) or "none", zone_name(other.time) or "none"
+    for what in ("target_name", "unit", "error_space"):
+        yield what.replace("_", " "), getattr(one, what), getattr(other, what)
+    for group in _GROUPS:
+        mine, theirs = (", ".join(getattr(each, group)) or "none" for each in (one, other))
+        yield f"{group} covariates", mine, theirs
