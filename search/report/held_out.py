@@ -78,7 +78,7 @@ class HeldOutTest:
         """Where forecasts start [O]."""
         return self.split.test_origins
 
-    @property
+    @cached_property
     def actual(self) -> NDArray[np.float64]:
         """The changes that came after each origin, in ``spaces`` [S, O, H]."""
         return changes_of(self.spaces, self.values, self.origins, self.split.horizon)

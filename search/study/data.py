@@ -17,7 +17,7 @@ from foretune.datasets.common.errors import ConfigError, DataError, ForetuneErro
 from foretune.datasets.sources.load import NOT_FROM_A_FILE, Reading
 from foretune.search.storage.artifact_store import data_store
 from foretune.search.storage.optuna_internals import STUDY_UUID, behind_cache, storage_of, study_id
-from foretune.search.study.spec import StudySpec, required_spec
+from foretune.search.study.spec import StudySpec, format_data, required_spec
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     import pandas as pd
@@ -67,6 +67,14 @@ class StudyData:
         """Where they came from: a sample's or a file's name."""
         return self.development.source
 
+    @property
+    def in_words(self) -> str:
+        """Which data these are, as :attr:`PricesSpec.in_words` has it."""
+        from foretune.datasets.history import moment
+
+        target, last = self.development.target_name, str(moment(self.time, -1))
+        return format_data(target, len(self.time), last, self.digest)
+
 
 def study_data(study: optuna.Study, where: Any = None, **reading: Any) -> StudyData:
     """Return the data of ``study``.
@@ -83,30 +91,26 @@ def study_data(study: optuna.Study, where: Any = None, **reading: Any) -> StudyD
     """
     spec = required_spec(study)
     known = spec.prices
-    if isinstance(where, StudyData):
-        if where.digest != known.digest:
-            raise ConfigError(
-                f"{known.what} must be those of study {study.study_name!r} (digest "
-                f"{known.digest[:12]}), but got {where.digest[:12]} of {where.source}"
-            )
-        return where
     as_before = Reading(**known.reading | {"target": known.target_key}).given()
     asked = Reading(**reading).given()
     reading = {name: value for name, value in asked.items() if as_before.get(name) != value}
-    if where is not None:
-        series = known.series(where, **reading)
+    remedy = ""
+    if isinstance(where, StudyData):
+        data = where
+    elif where is not None:
+        data = StudyData.of(known.series(where, **reading), spec)
     elif not reading and (held := held_data(study)) is not None:
         return held
     else:
         series = known.load(study.study_name, _file_of(study), **reading)
-        if series.digest != known.digest:
-            raise ConfigError(
-                f"{known.what} must be those of study {study.study_name!r} (digest "
-                f"{known.digest[:12]}), but {series.file or series.source} has "
-                f"{series.digest[:12]}; give the study's as --data"
-            )
-    required_spec(study, series)
-    return StudyData.of(series, spec)
+        data = StudyData.of(series, spec)
+        remedy = f" in {series.file or series.source}; give the study's as --data"
+    if data.digest != known.digest:
+        raise ConfigError(
+            f"{known.what} must be those of study {study.study_name!r}, {known.in_words}, but got "
+            f"{data.in_words}{remedy}"
+        )
+    return data
 
 
 def hold_data(study: optuna.Study, data: StudyData) -> str:

@@ -134,7 +134,7 @@ class PricesSpec(StrictModel):
     @property
     def in_words(self) -> str:
         """Which data these are, to tell them from others."""
-        return f"{self.target} of {self.days} rows to {self.last_date} (digest {self.digest[:12]})"
+        return format_data(self.target, self.days, self.last_date, self.digest)
 
     @property
     def target_key(self) -> str:
@@ -271,22 +271,20 @@ class StudySpec(StrictModel):
             )
 
 
-def required_spec(study: optuna.Study, data: Any = None) -> StudySpec:
+def format_data(target: str, rows: int, last: str, digest: str) -> str:
+    """Return which data they are, in words."""
+    return f"{target} of {rows} rows to {last} (digest {digest[:12]})"
+
+
+def required_spec(study: optuna.Study) -> StudySpec:
     """Return the spec of ``study``.
 
     Raises:
-        ConfigError: foretune did not make the study, or ``data`` are not its own.
+        ConfigError: foretune did not make the study.
     """
     spec = StudySpec.stored(study)
     if spec is None:
         raise ConfigError(f"study {study.study_name!r} must be one that foretune made")
-    if data is not None:
-        found = PricesSpec.of(spec.series(data))
-        if spec.prices.digest != found.digest:
-            raise ConfigError(
-                f"{spec.prices.what} must be those of study {study.study_name!r}, "
-                f"{spec.prices.in_words}, but got {found.in_words}"
-            )
     return spec
 
 

@@ -3,6 +3,7 @@
 import io
 import sqlite3
 import threading
+import tomllib
 import zlib
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,9 @@ def test_every_command_works_without_the_file(command: Run, tmp_path: Path) -> N
     assert "; stored with the study, " in err.splitlines()[0]
     file.unlink()
     (made / "studies.db").rename(other / "studies.db")
+    newer, said = other / "plan.csv", dict[str, str]()
+    planned_table(420).to_csv(newer)
+    planned_table(420)[["plan"]].iloc[400:404].to_csv(other / "ahead.csv")
     there = ("--storage", storage_in(other))
     best = str(made / "out" / "best.toml")
     for arguments in (
@@ -99,16 +103,50 @@ def test_every_command_works_without_the_file(command: Run, tmp_path: Path) -> N
         ("report", "--study", "s", "--open-test", "--out", str(other / "report")),
         ("compare", "s", "s"),
         ("fit", best, "--out", str(other / "model")),
+        # Newer data, from the study's best config.
+        (
+            "run",
+            "--data",
+            str(newer),
+            *columns,
+            "--study",
+            "newer",
+            "--workers",
+            "1",
+            "--trials",
+            "1",
+            "--space",
+            "space.toml",
+            "--start-from",
+            "s",
+            "--out",
+            str(other / "newer"),
+        ),
     ):
         code, out, err = command(*arguments, *there)
+        said[arguments[0]] = out
         assert code == 0, (arguments, err)
         assert "warning" not in err.lower()
     # As in the study, and of the same times, though nothing was read.
-    assert "as in the study" in out
+    assert "as in the study" in said["fit"]
+    newest, old = (load_study(name, storage_in(other)) for name in ("newer", "s"))
+    assert best_config(newest) == best_config(old)
+    ahead = ("--future", str(other / "ahead.csv"))
+    code, out, err = command("forecast", str(other / "model"), *ahead)
+    assert code == 0, err
+    assert "2024-03-17 16:00:00" in out
     assert (other / "best.toml").read_text() == (other / "out" / "best.toml").read_text()
     model = Forecaster.load(other / "model")
     assert len(model.history) == 400
-    assert "are known, but were neither trained on nor scored" in out
+    assert "are known, but were neither trained on nor scored" in said["fit"]
+    # Parts that are not those of the data are refused, as with data that are read.
+    text = Path(best).read_text()
+    begins = str(tomllib.loads(text)["parts"]["validation"][0])
+    Path(best).write_text(text.replace(begins, f"{begins[:-5]}30:00"))
+    code, _, err = command("fit", best, "--out", str(other / "again"), *there)
+    assert code == 2
+    assert "parts.validation must be " in err
+    Path(best).write_text(text)
     # And without the storage there is nothing to fit to.
     code, _, err = command("fit", best, "--out", str(other / "again"))
     assert code == 2
@@ -311,6 +349,13 @@ def test_a_damaged_development_part_is_refused_at_once(tmp_path: Path, space: Se
     with pytest.raises(DataError, match=r"training and validation part .* is damaged .* --data"):
         replay(study, 0)
     assert replay(study, 0, series).is_identical
+    # So are the rows of another study.
+    search(tmp_path, planned_series(planned_table(380)), space, name="other", n_trials=1)
+    others = study_data_module._ids(load_study("other", storage_in(tmp_path)))[0]
+    content = rows_of(tmp_path)[others]
+    data_store(study._storage).write(study_data_module._ids(study)[0], io.BytesIO(content))
+    with pytest.raises(DataError, match=r"training and validation part .* it has 301 rows of 380"):
+        replay(study, 0)
     # Given again, they heal.
     again = search(tmp_path, series, space, n_trials=3)
     assert replay(again, 2).is_identical
@@ -334,7 +379,9 @@ def test_data_that_may_not_be_stored_are_read_again(tmp_path: Path, space: Searc
     with pytest.raises(ConfigError, match="store_data is False there, but got True"):
         search(tmp_path, None, space, n_trials=3, store_data=True)
     planned_table().assign(level=1.5).to_csv(file)
-    with pytest.raises(ConfigError, match=r"those of study 's' .*/sub/plan\.csv has .* as --data"):
+    with pytest.raises(
+        ConfigError, match=r"those of study 's', .* in .*/sub/plan\.csv; give .* as --data"
+    ):
         replay(study, 0)
     file.unlink()
     with pytest.raises(
@@ -400,11 +447,10 @@ def test_newer_data_begin_a_new_study_at_the_old_ones_best(
         search(tmp_path, newer, space)
     new = search(tmp_path, newer, space, name="newer", n_trials=1, start_from=["s"])
     assert best_config(new) == best_config(old)
-    # A file of a config, and the same on the command line.
+    # A file of a config, whatever it is called, and the same on the command line.
     best_config(old).save(tmp_path / "best.toml")
-    again = search(
-        tmp_path, newer, space, name="again", n_trials=1, start_from=tmp_path / "best.toml"
-    )
+    file = (tmp_path / "best.toml").rename(tmp_path / "best config")
+    again = search(tmp_path, newer, space, name="again", n_trials=1, start_from=file)
     assert best_config(again) == best_config(old)
     code, _, err = command(
         *("run", "--study", "again", "--trials", "2", "--workers", "1", "--start-from", "newer"),
@@ -505,3 +551,14 @@ def test_a_journal_does_not_hold_data(
     assert "sub/plan.csv again" in said
     # As in another process.
     assert len(run_study("s", n_trials=2, storage=storage(), **given).trials) == 2
+
+
+def test_a_study_on_postgresql_holds_its_data_too(
+    request: pytest.FixtureRequest, space: SearchSpace
+) -> None:
+    url = request.getfixturevalue("postgresql").new_database()
+    series = planned_series(planned_table())
+    run_study("s", series, n_trials=1, space=space, storage=url, **QUIET)
+    study = run_study("s", n_trials=2, storage=url, workers=1, show_progress_bar=False)
+    assert len(study.trials) == 2
+    assert study_data(load_study("s", url)).whole().digest == series.digest
