@@ -15,6 +15,7 @@ from foretune.datasets.common.errors import DataError
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     from foretune.datasets.calendar import Calendar
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 GROUPS = ("past", "future", "static")
@@ -254,10 +255,10 @@ class CovariateEncoding:
         )
 
 
-def covariate_names(series: "TimeSeries") -> dict[str, tuple[str, ...]]:
-    """Return what each group of a series holds: past, future, static, and calendar features."""
-    groups = {group: tuple(getattr(series, group)) for group in GROUPS}
-    return groups | {"calendar": series.calendar.default_features()}
+def covariate_names(data: "TimeSeries | Panel") -> dict[str, tuple[str, ...]]:
+    """Return what each group holds, of all series: past, future, static, and of the calendar."""
+    groups = {group: tuple(getattr(data.members[0], group)) for group in GROUPS}
+    return groups | {"calendar": data.calendar.default_features()}
 
 
 def require_known_ahead(

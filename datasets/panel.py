@@ -6,8 +6,8 @@ Shapes: ``S`` series, ``N`` rows of the longest one.
 import hashlib
 import warnings
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -39,6 +39,8 @@ class Panel:
         series: the series; each is called as its id.
         source: where they come from.
         remarks: what reading left out, filled or decided; not part of the digest.
+        reading: the arguments with which :func:`as_series` read it from its source.
+        file: the path of the file that it was read from, if any.
 
     Raises:
         DataError: there is none, two have one name, or they are of different kinds; names the first
@@ -56,6 +58,8 @@ class Panel:
     series: tuple[TimeSeries, ...]
     source: str
     remarks: tuple[str, ...] = ()
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    file: str | None = None
 
     def __post_init__(self) -> None:
         series = tuple(sorted(self.series, key=lambda one: one.name))
@@ -217,15 +221,12 @@ class Panel:
     @cached_property
     def is_aligned(self) -> bool:
         """Whether a row is one time: all series end together, and none lacks a row."""
-        longest = max(self.series, key=len).time
-        return all(one.time.equals(longest[-len(one) :]) for one in self.series)
+        return is_aligned([one.time for one in self.series])
 
     @cached_property
     def time(self) -> pd.Index:
         """When each row is [N]; whole numbers from 0 where a row is no one time."""
-        if self.is_aligned:
-            return max(self.series, key=len).time
-        return pd.RangeIndex(len(self), name="row")
+        return common_time([one.time for one in self.series])
 
     @cached_property
     def digest(self) -> str:
@@ -251,7 +252,23 @@ class Panel:
             )
         cut = len(self) - row
         series = tuple(one.before(len(one) - cut) for one in self.series)
-        return type(self)(name=self.name, series=series, source=self.source)
+        return replace(self, series=series, remarks=(), file=None)
+
+
+def is_aligned(times: Sequence[pd.Index]) -> bool:
+    """Whether series with these times end together, and none lacks a row."""
+    longest = max(times, key=len)
+    return all(time.equals(longest[-len(time) :]) for time in times)
+
+
+def common_time(times: Sequence[pd.Index]) -> pd.Index:
+    """Return when each row of a panel is [N]; whole numbers from 0 where a row is no one time.
+
+    Args:
+        times: of each series.
+    """
+    longest = max(times, key=len)
+    return longest if is_aligned(times) else pd.RangeIndex(len(longest), name="row")
 
 
 def _kinds(one: TimeSeries, other: TimeSeries) -> Iterator[tuple[str, object, object]]:

@@ -345,11 +345,11 @@ def split_without_test(
     )
 
 
-def default_horizon(data: "TimeSeries") -> int:
+def default_horizon(data: "TimeSeries | Panel") -> int:
     """Return how many steps ahead to forecast where nothing is said.
 
     50 of prices; else one season, or 50 where the calendar knows none, but of no more than a
-    twelfth of the rows.
+    twelfth of the rows of the shortest series.
 
     Example:
         >>> default_horizon(series)    # hourly
@@ -357,7 +357,7 @@ def default_horizon(data: "TimeSeries") -> int:
     """
     if data.error_space == "log":
         return 50
-    return min(data.calendar.seasonality or 50, max(len(data) // 12, 1))
+    return min(data.calendar.seasonality or 50, max(min(map(len, data.members)) // 12, 1))
 
 
 def default_stride(horizon: int) -> int:
@@ -432,7 +432,7 @@ def walk_forward(split: Split, folds: int) -> tuple[Split, ...]:
 class DevelopmentData:
     """The rows that trials may see: train, gap and validation. The test rows are not in it.
 
-    Arrays have one entry a series, S; there is one so far.
+    Arrays have one entry a series, S.
 
     Args:
         time: when each row is [validation_stop].
@@ -450,6 +450,7 @@ class DevelopmentData:
         calendar: which the times follow.
         target_name: what figures call the target.
         unit: of the target.
+        names: what the series are called [S].
     """
 
     time: "pd.Index"
@@ -464,6 +465,7 @@ class DevelopmentData:
     calendar: "Calendar | None" = None
     target_name: str = "mid price"
     unit: str | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def firsts(self) -> NDArray[np.int32]:
@@ -561,7 +563,6 @@ def _development(series: "TimeSeries | Panel", split: Split) -> DevelopmentData:
         spaces.append(space)
     begin = [int(first) for first in firsts]
     encoding = CovariateEncoding.fit(members, [split.train_stop - first for first in begin])
-    closes = [last_close(one) for one in members]
     return DevelopmentData(
         time=series.time[:stop].copy(),
         values=values,
@@ -571,14 +572,22 @@ def _development(series: "TimeSeries | Panel", split: Split) -> DevelopmentData:
         covariates=encoding.encode_all(members, begin),
         encoding=encoding,
         starts=firsts if firsts.any() else None,
-        close=None if len(closes) > 1 or closes[0] is None else closes[0][None],
+        close=last_closes(seen),
         calendar=series.calendar,
         target_name=series.target_name,
         unit=series.unit,
+        names=tuple(one.name for one in members),
     )
 
 
-def last_close(series: "TimeSeries") -> NDArray[np.float64] | None:
-    """Return the last price of each day, where ``series`` is of mid prices."""
-    is_mid = series.error_space == "log" and series.target_name == "mid price"
-    return series.past.get("close") if is_mid else None
+def last_closes(data: "TimeSeries | Panel") -> NDArray[np.float64] | None:
+    """Return the last price of each day [S, N], where the target is the mid price.
+
+    Before the first row of a series stands its first one.
+    """
+    if data.error_space != "log" or data.target_name != "mid price":
+        return None
+    if any("close" not in one.past for one in data.members):
+        return None
+    begin = zip(data.members, data.firsts, strict=True)
+    return np.stack([np.pad(one.past["close"], (int(own), 0), mode="edge") for one, own in begin])

@@ -17,6 +17,7 @@ from foretune.datasets.sources.samples import SAMPLES, load_sample, load_simulat
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     import pandas as pd
 
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 
@@ -78,6 +79,34 @@ def as_series(data: Any, target: str | None = None, **reading: Any) -> "TimeSeri
     series = _series(data, how)
     known = {**series.reading, **how.given()}
     return series if known == series.reading else replace(series, reading=known)
+
+
+def as_data(data: Any, target: str | None = None, **reading: Any) -> "TimeSeries | Panel":
+    """Return data of any kind as a series, or several as a panel.
+
+    Args:
+        data: a Panel, or as for :func:`as_series`.
+        target: the column or the price to forecast; None to find it.
+        **reading: as for :func:`as_series`.
+
+    Raises:
+        DataError: ``data`` is nothing of that kind, or cannot be read.
+        ConfigError: an argument is none of its values, or says nothing of such data.
+
+    Warns:
+        DataWarning: what was left out, filled or decided; also in ``remarks``.
+    """
+    from foretune.datasets.panel import Panel
+
+    if not isinstance(data, Panel):
+        return as_series(data, target, **reading)
+    how = Reading(target=target, **reading)
+    _require_nothing_to_read(how, data.name)
+    if how.target not in (None, data.target_name):
+        raise ConfigError(
+            f"target of {data.name} must be {data.target_name!r}, but got {how.target!r}"
+        )
+    return data
 
 
 def _series(data: Any, how: Reading) -> "TimeSeries":
@@ -153,25 +182,28 @@ def as_newer_series(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSeri
     return as_series(data, **{"target": known.target_name} | columns | reading)
 
 
-def what_was_read(series: "TimeSeries", time: "pd.Index | None" = None) -> str:
-    """Say in one line what a series is: rows, first and last time, calendar and target.
+def what_was_read(data: "TimeSeries | Panel", time: "pd.Index | None" = None) -> str:
+    """Say in one line what data are: rows, first and last time, calendar and target.
 
     Args:
-        series: all its rows, or the first ones.
+        data: all rows, or the first ones.
         time: of all rows; None for those of ``series``.
 
     Example:
         >>> what_was_read(as_series("sp500", "close"))
         'sp500: 13,594 rows, 1962-01-02 to 2015-12-31, sessions (Monday to Friday), close price'
     """
-    covariates = [*series.past, *series.future, *series.static]
+    one, *others = data.members
+    covariates = [*one.past, *one.future, *one.static]
     beside = f", with {', '.join(covariates)}" if covariates else ""
-    time = series.time if time is None else time
+    time = data.time if time is None else time
     first, last = (str(when).removesuffix(" 00:00:00") for when in time[[0, -1]])
-    return (
-        f"{series.source}: {len(time):,} rows, {first} to {last}, {series.calendar}, "
-        f"{series.target_name}{beside}"
-    )
+    rows = f"{len(time):,} rows"
+    if others:
+        shortest = len(time) - int(data.firsts.max())
+        several = f"{shortest:,} to {rows}" if shortest < len(time) else rows
+        rows = f"{len(data.members):,} series of {several}"
+    return f"{data.source}: {rows}, {first} to {last}, {data.calendar}, {data.target_name}{beside}"
 
 
 def _by_word(word: str) -> "PriceSeries | TimeSeries | None":
@@ -240,7 +272,7 @@ def is_download(where: str) -> bool:
 
 def load_series_of(
     study: str, source: str, file: str | None = None, **reading: Any
-) -> "TimeSeries":
+) -> "TimeSeries | Panel":
     """Load the data of a study from where it knows them to be, and read them as it did.
 
     What that leaves out, fills or decides was said when the study was made: it stands in
@@ -264,7 +296,7 @@ def load_series_of(
     try:
         with warnings.catch_warnings(action="ignore", category=DataWarning):
             known = file is not None and Path(file).is_file()
-            return as_series(file if known else require_name(source), **reading)
+            return as_data(file if known else require_name(source), **reading)
     except DataError as error:
         gone = "" if file is None or known else f"{file} is gone, and "
         raise DataError(

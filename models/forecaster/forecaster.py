@@ -17,6 +17,7 @@ from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.common.html_table import html_table
 from foretune.datasets.covariates import GROUPS, CovariateEncoding
 from foretune.datasets.history import History, moment
+from foretune.datasets.panel import Panel
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.sources.load import as_newer_series, as_series
 from foretune.datasets.splits import Split, default_horizon, development, split_without_test
@@ -110,7 +111,7 @@ class Forecaster:
         refit: bool = True,
         coverage: float = COVERAGE,
         on_epoch: OnEpoch | None = None,
-        whole: Callable[[], TimeSeries] | None = None,
+        whole: Callable[[], TimeSeries | Panel] | None = None,
     ) -> Self:
         """Train ``config``: validation chooses the epoch, then its rows are used too.
 

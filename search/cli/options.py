@@ -16,10 +16,11 @@ from foretune.search.storage.connect import DEFAULT_STORAGE, has_password
 from foretune.search.study.data import StudyData
 
 if TYPE_CHECKING:
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 F = TypeVar("F", bound=Callable[..., Any])
-Read = TypeVar("Read", bound="TimeSeries | StudyData")
+Read = TypeVar("Read", bound="TimeSeries | Panel | StudyData")
 
 POSITIVE = click.IntRange(min=1)
 

@@ -42,7 +42,7 @@ def series_figure(data: StudyData, split: Split) -> Figure:
     axes = figure.subplots()
     series, is_log = data.development, data.development.error_space == "log"
     times = on_axis(data.time)
-    axes.plot(times[: len(series)], series.target, color=BLACK, linewidth=0.8)
+    axes.plot(times[: len(series)], series.members[0].target, color=BLACK, linewidth=0.8)
     axes.set_yscale("log" if is_log else "linear")
     parts = (
         ("train", 0, split.train_stop, BLUE),

@@ -353,7 +353,7 @@ def _test_part(
     metric: MetricName,
 ) -> EvaluationSet:
     last = folds[-1]
-    covariates = last.encoding.encode(test.series)
+    covariates = last.encoding.encode_all(test.series.members, last.firsts.tolist())
     places: dict[str, Any] = {
         "train_stop": last.split.train_stop,
         "origins": test.origins,

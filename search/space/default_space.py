@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from foretune.datasets.covariates import covariate_names
 from foretune.datasets.splits import Split
 from foretune.datasets.transforms import ScalingName
 from foretune.search.space.dimensions import FloatRange, ends
 from foretune.search.space.space import OF_HEAD, SearchSpace
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 _OF_RECURSIVE = set(OF_HEAD["recursive"])
@@ -19,24 +21,26 @@ _SEGMENTS = (6, 24)
 _FEWEST_WINDOWS = 16
 
 
-def space_for(series: "TimeSeries", rows: Split) -> SearchSpace:
-    """Return what a study of ``series`` searches where nothing is said.
+def space_for(data: "TimeSeries | Panel", rows: Split) -> SearchSpace:
+    """Return what a study of ``data`` searches where nothing is said.
 
     It depends on sign, length, calendar and covariates alone. History and horizon take at most a
     third of the training rows. Of prices a recursive network reads log returns. Of all else a
     direct head is searched beside a ridge regression, with the covariates and the features of the
     calendar; but a recursive one alone where the training rows hold hardly a window.
     """
-    most = max(rows.train_stop // 3 - rows.horizon, 2)
+    shortest = rows.train_stop - int(data.firsts.max())
+    most = max(shortest // 3 - rows.horizon, 2)
     scalings: tuple[ScalingName, ...] = ("standard", "differences")
-    if (series.target[: rows.validation_stop] > 0).all():
+    if (data.values[:, : rows.validation_stop] > 0).all():
         scalings = (*scalings, "log")
-    is_price = series.error_space == "log"
-    if is_price or rows.train_stop < rows.horizon + _FEWEST_WINDOWS:
+    is_price = data.error_space == "log"
+    if is_price or shortest < rows.horizon + _FEWEST_WINDOWS:
         space = SearchSpace() if is_price else SearchSpace(scaling=scalings)
         if space.history > most:
             space = space.fix(unroll_length=_short_unrolls(most))
         return space
+    groups = covariate_names(data)
     contexts = tuple(length for length in _CONTEXTS if length <= most) or (most,)
     parts = tuple(length for length in _SEGMENTS if length <= contexts[0]) or (1,)
     return SearchSpace(
@@ -51,10 +55,10 @@ def space_for(series: "TimeSeries", rows: Split) -> SearchSpace:
         averaging=0.99,
         learning_rate=FloatRange(low=3e-4, high=1e-2, log=True),
         scaling=scalings,
-        past_covariates=(False, True) if series.past else False,
-        future_covariates=bool(series.future),
-        static_covariates=bool(series.static),
-        calendar_features=(False, True) if series.calendar.default_features() else False,
+        past_covariates=(False, True) if groups["past"] else False,
+        future_covariates=bool(groups["future"]),
+        static_covariates=bool(groups["static"]),
+        calendar_features=(False, True) if groups["calendar"] else False,
         epochs=60,
         steps_per_epoch=_steps_per_epoch(rows.train_stop),
         stop_patience=10,

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import optuna
 from optuna.study import StudyDirection
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.covariates import covariate_names
-from foretune.datasets.sources.load import as_series
+from foretune.datasets.sources.load import as_data
 from foretune.datasets.splits import default_horizon, parts_of
 from foretune.datasets.transforms import LOGARITHMS
 from foretune.models.config import COVARIATE_OPTIONS, MetricName
@@ -20,6 +21,7 @@ from foretune.search.study.data import StudyData, study_data
 from foretune.search.study.spec import OBJECTIVE_NAME, PricesSpec, SplitSpec, StudySpec
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 _PARTS = ("split", "train_end", "validation_end", "test_end")
@@ -61,7 +63,7 @@ def agreed_spec(
         series, time = known.development, known.time
     else:
         known = None
-        series = as_series(data, target=target) if stored is None or target else stored.series(data)
+        series = as_data(data, target=target) if stored is None or target else stored.series(data)
         prices, time = PricesSpec.of(series), series.time
     before = stored.split.model_dump() if stored else {"horizon": default_horizon(series)}
     agreed = SplitSpec(**before | given)
@@ -97,31 +99,33 @@ def agreed_spec(
     return spec, StudyData.of(series, spec)
 
 
-def default_space(series: "TimeSeries", split: SplitSpec) -> SearchSpace:
+def default_space(data: "TimeSeries | Panel", split: SplitSpec) -> SearchSpace:
     """Return what a study searches where nothing is said; see :func:`space_for`."""
-    return space_for(series, split.split(len(series), history=2))
+    return space_for(data, split.split(len(data), history=2))
 
 
-def _require_positive(spec: StudySpec, series: "TimeSeries") -> None:
+def _require_positive(spec: StudySpec, data: "TimeSeries | Panel") -> None:
     """Refuse scalings that take logarithms of values that have none."""
-    wrong = series.target[: spec.whole_split.validation_stop] <= 0
+    wrong = data.values[:, : spec.whole_split.validation_stop] <= 0
     logarithms = [name for name in ends(spec.space.scaling) if name in LOGARITHMS]
     if logarithms and wrong.any():
-        row = int(wrong.argmax())
+        number, row = map(int, np.unravel_index(wrong.argmax(), wrong.shape))
+        one, row = data.members[number], row - int(data.firsts[number])
+        of = f" of {one.name}" if len(data.members) > 1 else ""
         raise ConfigError(
             f"scaling must not be {logarithms[0]!r} unless all values are above 0, but "
-            f"{series.target_name} at {series.time[row]} is {series.target[row]}; differences, "
+            f"{one.target_name}{of} at {one.time[row]} is {one.target[row]}; differences, "
             "standard and none take any"
         )
 
 
-def _require_groups(space: SearchSpace, series: "TimeSeries") -> None:
+def _require_groups(space: SearchSpace, data: "TimeSeries | Panel") -> None:
     """Refuse a space that reads covariates which the series does not have."""
-    for group, names in covariate_names(series).items():
+    for group, names in covariate_names(data).items():
         option = COVARIATE_OPTIONS[group]
         if True in ends(getattr(space, option)) and not names:
             what = option.replace("_", " ")
-            raise ConfigError(f"{option} must be false, because {series.name} has no {what}")
+            raise ConfigError(f"{option} must be false, because {data.name} has no {what}")
 
 
 def _require_next_label(space: SearchSpace) -> None:

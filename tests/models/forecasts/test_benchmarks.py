@@ -65,7 +65,7 @@ def test_etth1_96() -> None:
 def test_bikes_24() -> None:
     series = load_sample("bikes")
     split = split_of(17_544, 10_526, 14_035, 24)
-    future = CovariateEncoding.fit(series, split.train_stop).encode(series).future[0]
+    future = CovariateEncoding.fit([series], [split.train_stop]).encode(series).future[0]
     errors = errors_on_test(series.target, split, seasonality=168)
     assert errors["persistence"][0] == pytest.approx(4.83, abs=5e-3)
     assert errors["seasonal naive 168"][0] == pytest.approx(0.786, abs=5e-4)
