@@ -288,7 +288,7 @@ def changes_ahead(
     rows = np.arange(len(values))[list(origins)].astype(np.int32)
     paths = None
     if skip is not None:
-        paths = skip.scaled_paths((scaling,), values[None], given, rows)
+        paths = np.stack([*skip.scaled_paths((scaling,), values[None], given, rows)])
     architecture = architecture_of(config, given, horizon)
     forecasts = np.empty((len(rows), horizon))
     last = np.array([config.rows_read - 1], np.int32)

@@ -19,8 +19,9 @@ from foretune.models.runtime.threads import on_one_blas_thread
 Values = NDArray[np.float64]
 Rows = NDArray[np.integer]
 
-# Chosen from, on validation.
-LAGS = (2, 6, 12, 24, 48, 96, 168, 336)
+# Chosen from, on validation; the long ones where all series have so many windows for each lag.
+LAGS = (2, 6, 12, 24, 48, 96, 168, 336, 504, 720)
+_LONG, _WINDOWS_A_LAG = 336, 50
 PENALTIES = (100.0, 10.0, 1.0, 0.1, 0.01, 0.001)
 
 # Covariates are read from so many rows up to the origin on, and make no more columns than this:
@@ -142,7 +143,7 @@ def choose_ridge(read: Regressors, folds: Sequence[Split]) -> tuple[Ridge, ...]:
 
     They are the same in all folds: those of the lowest mean relative MSE over folds and series,
     from :data:`LAGS` as far as there are no more lags than training windows of the shortest series,
-    and from :data:`PENALTIES`.
+    and 50 windows of all series for each lag beyond 336; and from :data:`PENALTIES`.
 
     Args:
         read: levels, up to the last validation row at least, and covariates; no later row is read.
@@ -156,7 +157,8 @@ def choose_ridge(read: Regressors, folds: Sequence[Split]) -> tuple[Ridge, ...]:
     """
     series = list(read.each())
     horizon = folds[0].horizon
-    shortest = min(fold.train_stop for fold in folds) - max(first for *_, first in series)
+    stop, firsts = min(fold.train_stop for fold in folds), [first for *_, first in series]
+    shortest = stop - max(firsts)
     came = [
         [_changes_after(own, fold.validation_origins, horizon) for own, *_ in series]
         for fold in folds
@@ -164,7 +166,9 @@ def choose_ridge(read: Regressors, folds: Sequence[Split]) -> tuple[Ridge, ...]:
     best = np.inf
     chosen: tuple[Ridge, ...] = ()
     for lags in LAGS:
-        if lags > shortest - horizon - lags + 1:
+        windows = sum(stop - first - horizon - lags + 1 for first in firsts)
+        few = lags > _LONG and windows < lags * _WINDOWS_A_LAG
+        if few or lags > shortest - horizon - lags + 1:
             break
         of_folds = [_fits(read, fold.train_stop, horizon, lags, PENALTIES) for fold in folds]
         errors = np.zeros(len(PENALTIES))

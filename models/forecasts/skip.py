@@ -5,7 +5,7 @@ autoregressive highway of Lai et al. 2018, "Modeling long- and short-term tempor
 deep neural networks", with the closed form in it.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -116,8 +116,10 @@ class LinearSkip:
         values: Array,
         covariates: Covariates,
         origins: NDArray[np.int32],
-    ) -> Array:
-        """Forecast after each origin [O], scaled as a network's outputs are: [S, O, H].
+    ) -> Iterator[Array]:
+        """Forecast each series after each origin [O], scaled as a network's outputs are: [O, H].
+
+        One after another: of many series they are large together.
 
         Args:
             scalings: of each series.
@@ -128,7 +130,6 @@ class LinearSkip:
         Raises:
             DataError: future covariates end before the steps that are forecast.
         """
-        paths = []
         read = self.groups.read(values, covariates, log=self.log, scales=self.scales)
         for factor, scaling, own, (level, p, f, _) in zip(
             self.scales, scalings, values, read.each(), strict=True
@@ -138,8 +139,7 @@ class LinearSkip:
             # Beyond what a number holds it is refused as a forecast that is not finite.
             with np.errstate(over="ignore"):
                 path = np.exp(ahead) if self.log else ahead
-            paths.append(scaling.scale_path(path, origins, own))
-        return np.stack(paths)
+            yield scaling.scale_path(path, origins, own)
 
 
 def require_skip(config: TrialConfig, skip: LinearSkip | None) -> None:

@@ -164,12 +164,15 @@ class TrainingRun:
         program, inputs = self.program, self.data.inputs
         assert inputs.skip is not None
         steps = program.architecture.steps or program.architecture.segment_length
-        series = inputs.series[:, : int(self.data.train_length)]
         # As in training, from rows that have a whole horizon of training rows after them.
-        labels = sliding_window_view(series, program.horizon, axis=1)[:, 1:, :steps]
-        errors = inputs.skip[:, : labels.shape[1], :steps] - labels
-        known = np.arange(labels.shape[1]) >= self.data.firsts[:, None]
-        mean = float(np.mean(LOSSES[program.loss](errors)[known]))
+        stop = int(self.data.train_length)
+        counts = stop - program.horizon - self.data.firsts
+        weights, mean = counts / counts.sum(), 0.0
+        each = zip(inputs.series, inputs.skip, self.data.firsts, weights, strict=True)
+        for own, path, first, weight in each:  # of many series, all errors at once are large
+            labels = sliding_window_view(own[:stop], program.horizon)[first + 1 :, :steps]
+            errors = path[first : first + len(labels), :steps] - labels
+            mean += float(weight) * float(np.mean(LOSSES[program.loss](errors)))
         return mean if program.architecture.steps else mean * program.unroll_length
 
     def record(self, loss: float, forecasts: NDArray[np.float32], params: Params) -> EpochResult:
@@ -349,7 +352,9 @@ def _training_data(
             f"segment_length must be at most the horizon, {horizon}, with a recursive head and a "
             f"linear skip, but is {config.segment_length}"
         )
-    given = network_inputs(config, scaled, data.values, data.covariates, skip, horizon)
+    given = network_inputs(
+        config, scaled, data.values, data.covariates, skip, horizon, data.capacity
+    )
     train_length = data.split.train_stop - given.start
     latest = int(data.firsts.max())
     furthest = config.label_offset + config.segment_length - 1
@@ -374,11 +379,8 @@ def _training_data(
         )
     # Filled up at the end, which no origin and no cursor reaches: so the series of every scaling
     # (some lose the first rows) and every fold has one length, and they share a compiled program.
-    missing = data.capacity - given.data.series.shape[1]
     return TrainingData(
-        inputs=jax.tree.map(
-            lambda rows: np.pad(rows, [(0, 0), (0, missing), (0, 0)][: rows.ndim]), given.data
-        ),
+        inputs=given.data,
         train_length=np.int32(train_length),
         firsts=data.firsts,
         origins=data.split.validation_origins - np.int32(given.start),

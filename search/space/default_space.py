@@ -17,20 +17,27 @@ _OF_RECURSIVE = set(OF_HEAD["recursive"])
 # Rows that a direct head reads, and how many at a time, where nothing is said.
 _CONTEXTS = (48, 96, 168)
 _SEGMENTS = (6, 24)
+# The same of several series, which have more windows to learn from.
+_CONTEXTS_OF_PANEL = (96, 168, 336)
+_SEGMENTS_OF_PANEL = (12, 24, 48)
 # A direct head needs whole windows of context and horizon to train on.
 _FEWEST_WINDOWS = 16
+# Gradient steps of an epoch.
+_FEWEST_STEPS = 5
 
 
 def space_for(data: "TimeSeries | Panel", rows: Split) -> SearchSpace:
     """Return what a study of ``data`` searches where nothing is said.
 
-    It depends on sign, length, calendar and covariates alone. History and horizon take at most a
-    third of the training rows. Of prices a recursive network reads log returns. Of all else a
-    direct head is searched beside a ridge regression, with the covariates and the features of the
-    calendar; but a recursive one alone where the training rows hold hardly a window.
+    It depends on sign, length, number of series, calendar and covariates alone. History and horizon
+    take at most a third of the training rows, of several series half of the shortest one's. Of
+    prices a recursive network reads log returns. Of all else a direct head is searched beside a
+    ridge regression, with the covariates and the features of the calendar; but a recursive one
+    alone where the training rows hold hardly a window.
     """
+    is_panel = len(data.members) > 1
     shortest = rows.train_stop - int(data.firsts.max())
-    most = max(shortest // 3 - rows.horizon, 2)
+    most = max(shortest // (2 if is_panel else 3) - rows.horizon, 2)
     scalings: tuple[ScalingName, ...] = ("standard", "differences")
     if (data.values[:, : rows.validation_stop] > 0).all():
         scalings = (*scalings, "log")
@@ -41,11 +48,14 @@ def space_for(data: "TimeSeries | Panel", rows: Split) -> SearchSpace:
             space = space.fix(unroll_length=_short_unrolls(most))
         return space
     groups = covariate_names(data)
-    contexts = tuple(length for length in _CONTEXTS if length <= most) or (most,)
-    parts = tuple(length for length in _SEGMENTS if length <= contexts[0]) or (1,)
+    known, cut = (_CONTEXTS_OF_PANEL, _SEGMENTS_OF_PANEL) if is_panel else (_CONTEXTS, _SEGMENTS)
+    contexts = tuple(length for length in known if length <= most) or (most,)
+    parts = tuple(length for length in cut if length <= contexts[0]) or (1,)
+    windows = int((rows.train_stop - data.firsts).sum())
+    batch = 256 if is_panel and windows >= 256 * _FEWEST_STEPS else 64
     return SearchSpace(
         layers=1,
-        units=(32, 64),
+        units=(64, 128) if is_panel else (32, 64),
         unroll_length=_one_or_more(contexts),
         segment_length=_one_or_more(parts),
         head="direct",
@@ -53,6 +63,8 @@ def space_for(data: "TimeSeries | Panel", rows: Split) -> SearchSpace:
         window_scaling=("none", "last", "mean", "standard", "step"),
         dropout=(0.0, 0.1, 0.2, 0.3, 0.5),
         averaging=0.99,
+        loss=("mse", "mae") if is_panel else "mse",
+        batch_size=batch,
         learning_rate=FloatRange(low=3e-4, high=1e-2, log=True),
         scaling=scalings,
         past_covariates=(False, True) if groups["past"] else False,
@@ -60,19 +72,17 @@ def space_for(data: "TimeSeries | Panel", rows: Split) -> SearchSpace:
         static_covariates=bool(groups["static"]),
         calendar_features=(False, True) if groups["calendar"] else False,
         epochs=60,
-        steps_per_epoch=_steps_per_epoch(rows.train_stop),
+        steps_per_epoch=_steps_per_epoch(windows, batch),
         stop_patience=10,
     )
 
 
-def _steps_per_epoch(windows: int) -> int:
+def _steps_per_epoch(windows: int, batch: int) -> int:
     """Return how many steps pass over so many windows once, or over part of a long series.
 
     With more, a short series is learnt by heart within the epoch before validation can stop it.
     """
-    batch = SearchSpace().batch_size
-    assert isinstance(batch, int)
-    return min(max(windows // batch, 5), SearchSpace().steps_per_epoch)
+    return min(max(windows // batch, _FEWEST_STEPS), SearchSpace().steps_per_epoch)
 
 
 def _short_unrolls(most: int) -> int | tuple[int, ...]:

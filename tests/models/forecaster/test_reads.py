@@ -244,12 +244,12 @@ def test_where_no_epoch_is_better_the_ridge_alone_forecasts(tmp_path: Path) -> N
     assert ours.training.relative_mse < 0.1
     assert ours.skip is not None
     covariates = ours.encoding.encode(series, ahead=HORIZON)
-    path = ours.skip.scaled_paths(
+    (path,) = ours.skip.scaled_paths(
         (ours.scaling,), TARGET[None, :ROWS], covariates, np.array([ROWS - 1], np.int32)
-    )[0, 0]
+    )
     stop = ours.training.days
     assert (stop, ours.training.regression_days) == (147, ROWS)
-    expected = path * TARGET[:stop].std() + TARGET[:stop].mean()
+    expected = path[0] * TARGET[:stop].std() + TARGET[:stop].mean()
     np.testing.assert_allclose(ours.forecast()["forecast"], expected, rtol=1e-6)
     assert "the ridge regression alone, for no epoch was better, on 200 hours" in repr(ours)
     ours.save(tmp_path / "model")

@@ -55,8 +55,8 @@ def test_its_paths_are_the_regressions_changes_from_each_origin_on(
     changes = ridge.changes(levels, origins, **known(data, names))
     train = values[: split.train_stop]
     fitted = fit_scaling(scaling, train, window=100)
-    ours = skip.scaled_paths((fitted,), data.values, data.covariates, origins)
-    assert ours.shape == (1, len(origins), split.horizon)
+    (ours,) = skip.scaled_paths((fitted,), data.values, data.covariates, origins)
+    assert ours.shape == (len(origins), split.horizon)
     raw = levels[origins][:, None] + changes
     if scaling in ("log_returns", "differences"):
         steps = np.diff(np.log(train) if log else train)
