@@ -71,7 +71,7 @@ def test_its_paths_are_the_regressions_changes_from_each_origin_on(
     else:
         of_training = np.log(train) if log else train
         expected = (raw - of_training.mean()) / of_training.std()
-    np.testing.assert_allclose(ours[0], expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)
     # Not vacuous: neither all the same, nor persistence.
     assert np.ptp(expected, axis=0).min() > 1e-3
     assert abs(changes).min(axis=0).max() > 0
