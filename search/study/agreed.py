@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.covariates import covariate_names
 from foretune.datasets.sources.load import as_data
-from foretune.datasets.splits import default_horizon, parts_of, walk_forward
+from foretune.datasets.splits import default_horizon, parts_of
 from foretune.datasets.transforms import LOGARITHMS
 from foretune.models.config import COVARIATE_OPTIONS, MetricName
 from foretune.models.runtime.versions import versions
@@ -124,7 +124,7 @@ def _require_one_time_a_row(data: "TimeSeries | Panel", parts: Mapping[str, Any]
 
 def _require_training_rows(spec: StudySpec, data: "TimeSeries | Panel") -> None:
     """Refuse series that hold no window to train on where others do; count and name them."""
-    space, train_stop = spec.space, walk_forward(spec.whole_split, spec.split.folds)[0].train_stop
+    space, train_stop = spec.space, spec.whole_split.train_stop
     # As in training: a direct head and a linear skip need all steps ahead of a window.
     ahead = "direct" in ends(space.head) or "linear" in ends(space.skip)
     needed = space.history + (spec.split.horizon if ahead else 2)
