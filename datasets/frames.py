@@ -373,8 +373,10 @@ def _may_be_dates(column: Column) -> bool:
     """Whether the first value is a date that needs no guessing."""
     if column.dtype.kind == "M" or isinstance(column.dtype, pd.PeriodDtype):
         return True
+    if is_numeric_dtype(column.dtype):
+        return False
     first = _text(column.dropna().head(1))
-    if is_numeric_dtype(column.dtype) or first.empty:
+    if first.empty:
         return False
     return is_time(first.iloc[0])
 

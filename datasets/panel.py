@@ -182,6 +182,8 @@ class Panel:
             series=tuple(series_of(read, "a DataFrame")),
             source="a DataFrame",
             remarks=read.remarks,
+            # Without which the same table would be read as one series.
+            reading={"wide": True} if read.id is None else {"series_column": read.id},
         )
 
     def __len__(self) -> int:

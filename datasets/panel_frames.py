@@ -202,17 +202,21 @@ def _flat(
         if df.index.dtype.kind == "i" and df.index.name is None:
             df = df.reset_index(drop=True)  # where the rows of a long table once stood
     elif isinstance(df, pd.DataFrame) and df.index.nlevels == 2 and id not in df.columns:
-        dates = [df.index.get_level_values(i).dtype.kind == "M" for i in (0, 1)]
-        first = 1 if dates == [True, False] else 0
         names = list(df.index.names)
-        if names[first] is None:
-            names[first] = ID
-        if names[1 - first] is None:
-            names[1 - first] = "time"
+        known = [name is not None and plain(str(name)) in IDS for name in names]
+        dates = [_are_dates(df.index.get_level_values(place)) for place in (0, 1)]
+        # By its name, or the one beside the dates, or the first, as most have it.
+        place = 1 if known == [False, True] or (not any(known) and dates == [True, False]) else 0
+        names[place] = ID if names[place] is None else names[place]
+        names[1 - place] = "time" if names[1 - place] is None else names[1 - place]
         df = df.set_axis(df.index.set_names(names), axis=0)
-        level = str(names[first]) if id is None else id
+        level = str(names[place]) if id is None else id
     table, index = flat_table(df)
     return table, [name for name in index if name != level], level
+
+
+def _are_dates(index: pd.Index) -> bool:
+    return isinstance(index.dtype, pd.PeriodDtype) or index.dtype.kind == "M"
 
 
 def _find_id(table: pd.DataFrame, id: str | None, taken: Sequence[str]) -> str:

@@ -424,7 +424,8 @@ def panel_of_frame(df: pd.DataFrame, **reading: Any) -> Panel:
         remarks += merged_remarks({one.name: one.remarks for one in series})
         series = tuple(replace(one, remarks=()) for one in series)
     _warn(made.source, remarks, 4)
-    return replace(made, series=series, remarks=tuple(remarks), reading=how.given())
+    reading = {**how.given(), **made.reading}
+    return replace(made, series=series, remarks=tuple(remarks), reading=reading)
 
 
 def _name(label: str, name: str | None) -> str:
@@ -570,7 +571,8 @@ def _panel(table: Table, how: Reading, name: str | None) -> Panel:
         series=tuple(replace(one, remarks=()) for one in series),
         source=source,
         remarks=tuple(remarks),
-        reading=how.given(),
+        # A column that was found is named, so that the file is read as a panel again.
+        reading=how.given() if key is None else {**how.given(), "series_column": key},
     )
 
 

@@ -52,6 +52,8 @@ def test_series_are_those_that_each_makes_by_itself() -> None:
         lambda t: t.set_index(["unique_id", "ds"]).rename_axis([None, None]),
         lambda t: t.set_index(["unique_id", "ds"]).rename_axis(["instances", "timepoints"]),
         lambda t: t.set_index(["ds", "unique_id"]).sort_index(),
+        lambda t: t.set_index([t["ds"].dt.to_period("h"), "unique_id"]).drop(columns="ds"),
+        lambda t: t.set_index([t["ds"].astype(str), "unique_id"]).drop(columns="ds"),
         # StatsForecast of old: the name alone in the index.
         lambda t: t.set_index("unique_id"),
     ],
@@ -59,6 +61,15 @@ def test_series_are_those_that_each_makes_by_itself() -> None:
 def test_the_same_values_are_the_same_panel_however_they_lie(other: Any) -> None:
     with warnings.catch_warnings(action="ignore", category=DataWarning):
         assert Panel.from_frame(other(nixtla())).digest == by_hand(nixtla()).digest
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_times_keep_their_zone_through_the_change_of_clocks(zone: str) -> None:
+    table = nixtla()
+    table["ds"] = table["ds"].dt.tz_localize("UTC").dt.tz_convert(zone)
+    panel = Panel.from_frame(table)
+    assert str(panel.time.dtype) == f"datetime64[ns, {zone}]"
+    assert panel.digest == by_hand(table).digest
 
 
 def test_rows_out_of_order_are_said_once() -> None:
@@ -225,6 +236,8 @@ def test_one_series_is_asked_for_as_one_and_several_as_a_panel() -> None:
     # Read again as the study's spec has it, after JSON.
     again = as_data(table, target="y", series=["a", "c"], series_column="unique_id")
     assert again.members[0].digest == one.digest
+    for panel in (Panel.from_frame(table, series="a"), Panel.from_frame(table.set_index("ds"))):
+        assert as_data(table, **panel.reading).digest == several.digest
     with pytest.raises(DataError, match=r"choose one, as by series='b', or read all as a panel"):
         as_series(table)
     with pytest.raises(DataError, match=r"panel is a panel of 3: a, b, c; panel\['a'\] is one"):

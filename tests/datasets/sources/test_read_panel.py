@@ -63,8 +63,7 @@ def test_a_long_file_is_the_panel_of_its_frame(name: str, tmp_path: Path) -> Non
     panel = read_panel(path)
     assert panel.digest == expected().digest
     assert (panel.name, panel.source, panel.file) == ("l", name, str(path))
-    assert panel.reading == {}
-    assert read_panel(path, series_column="unique_id").reading == {"series_column": "unique_id"}
+    assert panel.reading == {"series_column": "unique_id"}
     shuffled = long().sample(frac=1, random_state=0)
     with warnings.catch_warnings(action="ignore", category=DataWarning):
         assert read_panel(write(tmp_path / name, shuffled)).digest == panel.digest
@@ -184,8 +183,12 @@ def test_short_series_are_left_out_where_that_is_asked_for(tmp_path: Path) -> No
     with pytest.warns(DataWarning, match=r"l\.csv: 1 of 3 series have fewer than 40 rows: CH"):
         panel = read_panel(path, short="drop", least=40)
     assert panel.names == ("AT", "BE")
-    assert panel.reading == {"short": "drop", "least": 40}
+    how = {"series_column": "unique_id", "short": "drop", "least": 40}
+    assert panel.reading == how
     assert read_panel(path, leave_out="CH").digest == panel.digest
+    # One series of a panel stays a panel, also where the study reads it again.
+    one = read_panel(path, series="AT")
+    assert as_data(path, **one.reading).digest == one.digest
 
 
 def test_rows_that_are_series_are_to_be_melted(tmp_path: Path) -> None:
