@@ -163,17 +163,18 @@ def forecasts_figure(
     """
     every = data.split.overlap  # of overlapping forecasts those that follow one another
     origins = data.split.validation_origins[::every]
-    last = f"the last {min(_CLOSE, len(origins))} of them"
+    count = min(_CLOSE, len(origins))
     if shown is None or len(shown) == 1:
-        drawn = [(0, len(origins), title), (0, _CLOSE, last)]
+        drawn = [(0, len(origins), title), (0, _CLOSE, f"the last {count} of them")]
     else:
+        last = f": its last {count}" if count < len(origins) else ""
         drawn = [
-            (series, _CLOSE, f"{literal(data.names[series])}, {place}: {last}")
+            (series, _CLOSE, f"{literal(data.names[series])}, {place}{last}")
             for series, place in shown.items()
         ]
     figure = page_figure(3.5 * len(drawn))
     rows: Sequence[Axes] = figure.subplots(len(drawn), 1).tolist()
-    for axes, (series, count, text) in zip(rows, drawn, strict=True):
+    for axes, (series, many, text) in zip(rows, drawn, strict=True):
         ForecastWindow.of_last(
             data.time,
             data.values[series],
@@ -181,7 +182,7 @@ def forecasts_figure(
             forecasts[series, ::every],
             None,
             overlap=1,
-            count=count,
+            count=many,
             space=data.spaces[series],
             label=label,
         ).draw(axes)

@@ -110,8 +110,9 @@ def _series(report: Report) -> list[str]:
         "## By series",
         plain(report.series_better),
         markdown_table([[plain(cell) for cell in row] for row in rows], list(map(plain, header))),
-        f"Ordered by the winner's error on {report.parts[-1].name} in units of "
-        f"{plain(report.evidence.benchmark)}'s, {few}; all are in series.csv.",
+        f"Ordered by the winner's error on {report.parts[-1].name} in units of that of "
+        f"{plain(report.evidence.benchmark)}: {few}. All of them, by every metric, are in "
+        "series.csv.",
     ]
 
 
@@ -131,7 +132,7 @@ def _evidence(report: Report) -> str:
         paragraphs.append(
             f"**On the test.** The winner against {plain(report.evidence.benchmark)}, the best "
             "baseline on validation, by Diebold and Mariano's test with the small-sample "
-            f"correction, one-sided, on {outcome.origins} origins "
+            f"correction, one-sided, on {counted(outcome.origins, 'origin')} "
             f"({-(-outcome.origins // overlap)} that do not overlap): statistic "
             f"{found.statistic:.2f}, {format_p(found.p_value)} (below 0 is better). The weights "
             "were fixed before, which makes it the test of Giacomini and White. The winner's "

@@ -13,6 +13,7 @@ from foretune.models.forecasts.metrics import METRICS
 from foretune.search.report.access_log import format_access_log, read_access_log
 from foretune.search.report.evidence import Evidence, ScoredTrials, gather_evidence, scored_trials
 from foretune.search.report.significance import DieboldMariano, SPAResult
+from foretune.search.report.tables import counted
 from foretune.search.study.baselines import persistence_value
 from foretune.search.study.best import best_so_far
 from foretune.search.study.losses import load_baseline_losses
@@ -235,11 +236,15 @@ class Verdict:
         if self.claim or skill.independent >= _MANY_ORIGINS:
             return ""
         if skill.origins < 2 * skill.block:
-            origins = "origin is" if skill.origins == 1 else "origins are"
+            few, be = counted(skill.origins, "validation origin"), "is"
             together = ""
             if self.series > 1:
                 together = f": what moves one of {self.series} series at a time may move all"
-            return f"{skill.origins} validation {origins} too few to claim anything{together}."
+                if self.test is not None and self.test.origins < 2 * skill.block:
+                    few, be = f"{few} and {counted(self.test.origins, 'test origin')}", "are"
+            if skill.origins > 1:
+                be = "are"
+            return f"{few} {be} too few to claim anything{together}."
         return (
             f"With {skill.independent} validation origins that do not overlap, a small gain would "
             "go unnoticed."
