@@ -10,7 +10,12 @@ import pytest
 from small_study import data_of
 
 from foretune.datasets import Panel, PriceSeries, TimeSeries
-from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
+from foretune.datasets.splits import (
+    DevelopmentData,
+    chronological_split,
+    development,
+    development_folds,
+)
 from foretune.models import fit
 from foretune.search import Objective, SearchSpace, best_config
 from foretune.search.figures.forecasts import ForecastWindow
