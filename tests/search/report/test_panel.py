@@ -238,6 +238,10 @@ def test_with_one_origin_the_verdict_says_that_it_cannot_tell(
     assert report.test.coverage is not None
     assert report.test.coverage_by_volatility is None
     assert "too few to tell whether they hold" in markdown(report)
+    # So a figure of validation has no interval, and explains none.
+    figure = forecasts_with_intervals(report)
+    assert [len(axes.collections) for axes in figure.axes] == [0, 1] * 3
+    assert any("interval" in text.get_text() for text in figure.legends[0].get_texts())
 
 
 def usual_volatility(report: Report, series: int) -> NDArray[np.float64]:
