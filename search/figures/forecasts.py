@@ -54,6 +54,22 @@ class Label:
 PRICES = Label()
 
 
+def to_show(errors: NDArray[np.float64]) -> dict[int, str]:
+    """Return which of several series a figure shows, and what they are by their errors [S].
+
+    Example:
+        >>> to_show(np.array([0.3, 0.9, 0.5, 0.7]))
+        {1: 'the worst', 2: 'the median', 0: 'the best'}
+        >>> to_show(np.array([0.3]))
+        {0: 'the only one'}
+    """
+    order = np.argsort(errors, kind="stable").tolist()
+    if len(order) == 1:
+        return {0: "the only one"}
+    places = {order[-1]: "the worst", order[(len(order) - 1) // 2]: "the median"}
+    return places | {order[0]: "the best"}
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ForecastWindow:
     """The last of many forecasts, and the values from the first to the end of the last.
@@ -133,7 +149,7 @@ class ForecastWindow:
         # Every forecast begins at the value that is known, from which nothing has changed yet.
         growth = np.pad(self.growth, ((0, 0), (1, 0)))
         ends: tuple[NDArray[np.float64], ...] = ()
-        if self.widths is not None:
+        if self.widths is not None and np.any(np.isfinite(self.widths)):
             widths = np.broadcast_to(self.widths, self.growth.shape)
             ends = interval(growth, np.pad(widths, ((0, 0), (1, 0))))
         lines = [self.space.after(end, self.origins, self.values) for end in (growth, *ends)]
