@@ -498,27 +498,24 @@ class Forecaster:
         read = [f"{', '.join(names[group])} ({group})" for group in GROUPS if names[group]]
         read += [f"{', '.join(self.encoding.calendar)} (calendar)"] * bool(self.encoding.calendar)
         epochs, days = f"{training.epochs} epochs", training.days
-        span = f"{training.first_date} to {training.last_date}"
+        when = f"{training.first_date} to {training.last_date}"
         if training.epochs == 0:
             epochs = "the ridge regression alone, for no epoch was better,"
             days = training.regression_days or days
-            end = "later" if self.panel else moment(first.time, days - 1)
-            span = f"{training.first_date} to {end}"
+            end = "" if self.panel else f" to {moment(first.time, days - 1)}"
+            when = f"{training.first_date}{end or ' on'}"
         value = f"relative MSE {training.relative_mse:.4f}"
         if training.value is not None:
             value = f"{METRICS[training.metric].label} {training.value:.4g}, {value}"
         known = f"{first.name}, {rows[0]} {step}s to {first.last}"
         if self.panel is not None:
-            span = f"{min(rows)} to {max(rows)}" if min(rows) < max(rows) else f"{max(rows)}"
-            known = f"{self.panel}, {len(rows)} series of {span} {step}s"
+            shortest = f"{min(rows)} to " * (min(rows) < max(rows))
+            known = f"{self.panel}, {len(rows)} series of {shortest}{max(rows)} {step}s"
         return [
             ("prices" if first.error_space == "log" else "series", known),
             ("network", network),
             *[("covariates", "; ".join(read))] * bool(read),
-            (
-                "trained",
-                f"{epochs} on {days} {step}s, {span}, {kind}",
-            ),
+            ("trained", f"{epochs} on {days} {step}s, {when}, {kind}"),
             (
                 "validation",
                 f"{value}, {training.validation_first_date} to {training.validation_last_date}",
@@ -544,14 +541,14 @@ class Forecaster:
         """Return the numbers of the series of these names, in the order of all."""
         if series is None:
             return list(range(len(self.members)))
-        names = [series] if isinstance(series, str) else [*series]
-        absent = [name for name in names if name not in self.names]
+        names, known = [series] if isinstance(series, str) else [*series], self.names
+        absent = sorted({*names} - {*known})
         if absent or not names:
             raise ConfigError(
-                f"series must be one of the {len(self.names)} of the model ({_some(self.names)}), or "
-                f"several, but got {', '.join(map(repr, absent)) or 'none'}"
+                f"series must be one or several of the {len(known)} that the model knows "
+                f"({_some(known)}), but got {_some([*map(repr, absent)]) or 'none'}"
             )
-        return [number for number, name in enumerate(self.names) if name in names]
+        return [number for number, name in enumerate(known) if name in names]
 
     @property
     def _ignores_factors(self) -> bool:
@@ -594,7 +591,7 @@ class Forecaster:
             (still, f"of {len(numbers)} known series have no newer rows, and stay as they are"),
             (
                 [one.name for one in new],
-                f"series are new: each is scaled on its own rows, and forecast by what the series of "
+                "series are new: each is scaled on its own rows, and forecast by what those of "
                 f"{self.panel} taught",
             ),
         )
