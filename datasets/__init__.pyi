@@ -7,7 +7,7 @@ from .prices import PriceSeries
 from .series import TimeSeries
 from .sources.alpha_vantage import download_prices
 from .sources.load import as_data, as_series, load_prices
-from .sources.readers import read_prices, read_series
+from .sources.readers import read_panel, read_prices, read_series
 from .sources.samples import SAMPLES, load_sample
 from .splits import Development, DevelopmentData, Split, chronological_split, development
 
@@ -31,6 +31,7 @@ __all__ = [
     "download_prices",
     "load_prices",
     "load_sample",
+    "read_panel",
     "read_prices",
     "read_series",
 ]

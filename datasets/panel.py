@@ -7,17 +7,18 @@ import hashlib
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from foretune.datasets.calendar import Calendar, zone_name
-from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
-from foretune.datasets.frames import ID
+from foretune.datasets.common.errors import DataError, DataWarning
+from foretune.datasets.frames import Missing
+from foretune.datasets.panel_frames import PanelColumns, Short, read_panel_frame
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.transforms import SpaceName
 
@@ -78,72 +79,92 @@ class Panel:
         cls,
         df: pd.DataFrame,
         *,
-        id: str = ID,
+        id: str | None = None,
         time: str | None = None,
         target: str | None = None,
-        short: Literal["raise", "drop"] = "raise",
-        least: int = 3,
+        past: Sequence[str] = (),
+        future: Sequence[str] = (),
+        static: Sequence[str] = (),
+        wide: bool = False,
+        series: str | Sequence[str] | None = None,
+        leave_out: str | Sequence[str] = (),
+        short: Short = "raise",
+        least: int | None = None,
+        freq: str | None = None,
+        seasonality: int | None = None,
+        missing: Missing = "raise",
+        day_first: bool | None = None,
         name: str = "panel",
-        **reading: Any,
     ) -> Self:
-        """Read a panel from a long DataFrame: a row for each series and time.
+        """Read a panel from a DataFrame: long, with a row for each series and time, or wide.
+
+        Times are read once for all series, and follow the calendar of the longest one.
 
         Args:
-            df: one column names the series.
-            id: that column.
+            df: long, a column or a level of its index names the series.
+            id: that column; None to find it.
             time: the column of times; None to find it.
             target: the column to forecast; None to find it.
-            short: what to do with series of fewer than ``least`` rows: "raise" an error, or "drop"
-                them, which is said.
-            least: rows that a series must have.
+            past: columns known up to the origin of a forecast.
+            future: columns known beyond it; they may go on where the target is missing at the end.
+            static: columns with one value a series.
+            wide: every column of numbers that is nothing else is a series, which begins at its
+                first value. Covariates are those of all, and the target is called "value".
+            series: names of the series to take; None for all.
+            leave_out: names of series to leave out.
+            short: what to do with series of fewer than ``least`` values: "raise" an error, or
+                "drop" them, which is said.
+            least: values that a series must have.
+            freq: a pandas offset alias, "sessions", an exchange such as "XNYS", or "steps", which
+                counts rows that follow no calendar; None to infer it.
+            seasonality: steps in a season; None for the calendar's own.
+            missing: what to do with missing values, as in :meth:`TimeSeries.from_frame`.
+            day_first: whether 01/02/2024 is in February; None to find out.
             name: label of the panel.
-            **reading: further arguments of :meth:`TimeSeries.from_frame`, such as ``missing``.
 
         Raises:
-            DataError: there is no such column; a series cannot be read, or is too short: names it.
-            ConfigError: ``short`` is none of its values.
+            DataError: there is no such column; a series cannot be read, is too short, or follows
+                another calendar: names it.
+            ConfigError: an argument is none of its values.
 
         Warns:
             DataWarning: what was left out, filled or decided; also in ``remarks``.
+
+        Example:
+            >>> Panel.from_frame(frame)    # a MultiIndex of unique_id and ds, or columns
+            Panel('panel', 414 series of 700 to 960 rows, hourly)
+            >>> Panel.from_frame(loads, wide=True, future=["holiday"])
+            Panel('panel', 20 series of 8760 rows, hourly)
         """
-        if short not in ("raise", "drop"):
-            raise ConfigError(f"short must be 'raise' or 'drop', but got {short!r}")
-        flat = df.reset_index() if id in df.index.names else df
-        if id not in flat.columns:
-            raise DataError(
-                f"id must be a column of the data, but is {id!r}; there are "
-                f"{', '.join(map(str, flat.columns))}"
+        try:
+            read = read_panel_frame(
+                df,
+                id=id,
+                time=time,
+                target=target,
+                past=past,
+                future=future,
+                static=static,
+                wide=wide,
+                series=series,
+                leave_out=leave_out,
+                short=short,
+                least=least,
+                freq=freq,
+                seasonality=seasonality,
+                missing=missing,
+                day_first=day_first,
             )
-        if flat[id].isna().any():
-            row = int(flat[id].isna().to_numpy().argmax())
-            raise DataError(f"row {row}: {id} must name a series, but is missing")
-        remarks: Counter[str] = Counter()
-        kept, too_short = list[TimeSeries](), dict[str, int]()
-        for key, rows in flat.groupby(id, sort=True):
-            if len(rows) < least:
-                too_short[str(key)] = len(rows)
-                continue
-            table = rows.drop(columns=id).reset_index(drop=True)
-            try:
-                with warnings.catch_warnings(action="ignore", category=DataWarning):
-                    one = TimeSeries.from_frame(
-                        table, time=time, target=target, name=str(key), **reading
-                    )
-            except DataError as error:
-                raise DataError(f"{name}, {id} {key}: {error}") from None
-            remarks.update(one.remarks)
-            kept.append(one)
-        if too_short:
-            named = ", ".join(f"{key} ({count})" for key, count in [*too_short.items()][:_NAMED])
-            what = f"{len(too_short)} series have fewer than {least} rows: {named}"
-            what += ", ..." * (len(too_short) > _NAMED)
-            if short == "raise":
-                raise DataError(f"{name}: {what}; leave them out with short='drop'")
-            remarks[f"{what}; they were left out"] += 1
-        said = [f"{text} ({count} series)" * (count > 1) or text for text, count in remarks.items()]
-        for remark in said:
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
+        for remark in read.remarks:
             warnings.warn(f"{name}: {remark}", DataWarning, stacklevel=2)
-        return cls(name=name, series=tuple(kept), source="a DataFrame", remarks=tuple(said))
+        return cls(
+            name=name,
+            series=tuple(series_of(read, "a DataFrame")),
+            source="a DataFrame",
+            remarks=read.remarks,
+        )
 
     def __len__(self) -> int:
         return max(map(len, self.series))
@@ -247,6 +268,13 @@ class Panel:
         cut = len(self) - row
         series = tuple(one.before(len(one) - cut) for one in self.series)
         return replace(self, series=series, remarks=(), file=None)
+
+
+def series_of(read: PanelColumns, source: str, **about: Any) -> Iterator[TimeSeries]:
+    """Return the series that a table has, which come from ``source``."""
+    for name, columns in read.series.items():
+        values = {item.name: getattr(columns, item.name) for item in fields(columns)}
+        yield TimeSeries(name=name, source=source, **values | about | {"remarks": ()})
 
 
 def is_aligned(times: Sequence[pd.Index]) -> bool:

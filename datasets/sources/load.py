@@ -30,11 +30,24 @@ def as_names(value: Any) -> Any:
     return (value,) if isinstance(value, str) else list_to_tuple(value)
 
 
+def _one_or_several(value: Any) -> Any:
+    """Return the name of one series as it is, and names of several as a tuple."""
+    names = as_names(value) or None
+    return names[0] if isinstance(names, tuple) and len(names) == 1 else names
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(as_names)]
+Series = Annotated[str | tuple[str, ...] | None, BeforeValidator(_one_or_several)]
+
+# What says nothing of one series alone.
+_OF_PANELS = ("series_column", "wide", "leave_out", "short", "least")
 
 
 class Reading(StrictModel):
-    """How data are read: the arguments of :func:`read_series`, which a study stores."""
+    """How data are read: the arguments of :func:`read_series` or :func:`read_panel`.
+
+    A study stores them.
+    """
 
     time: str | None = None
     target: str | None = None
@@ -47,7 +60,17 @@ class Reading(StrictModel):
     day_first: bool | None = None
     decimal: Literal[".", ","] | None = None
     columns: dict[str, str] = Field(default_factory=dict)
-    series: str | None = None
+    series: Series = None
+    series_column: str | None = None
+    wide: bool = False
+    leave_out: Names = ()
+    short: Literal["raise", "drop"] = "raise"
+    least: int | None = Field(default=None, ge=1)
+
+    @property
+    def of_panel(self) -> bool:
+        """Whether several series are to be read."""
+        return self.wide or self.series_column is not None or isinstance(self.series, tuple)
 
     def given(self) -> dict[str, Any]:
         """Return the arguments that are not at their defaults."""
@@ -75,7 +98,16 @@ def as_series(data: Any, target: str | None = None, **reading: Any) -> "TimeSeri
         >>> as_series("sp500", "close")
         TimeSeries('sp500', 13594 rows, sessions (Monday to Friday), 1962-01-02 to 2015-12-31)
     """
+    from foretune.datasets.panel import Panel
+
     how = Reading(target=target, **reading)
+    _require_one(how)
+    if isinstance(data, Panel):
+        names = ", ".join(data.names[:3]) + ", ..." * (len(data.names) > 3)
+        raise DataError(
+            f"data must be one series, but {data.name} is a panel of {len(data.names)}: {names}; "
+            f"panel[{data.names[0]!r}] is one of them"
+        )
     series = _series(data, how)
     known = {**series.reading, **how.given()}
     return series if known == series.reading else replace(series, reading=known)
@@ -87,7 +119,9 @@ def as_data(data: Any, target: str | None = None, **reading: Any) -> "TimeSeries
     Args:
         data: a Panel, or as for :func:`as_series`.
         target: the column or the price to forecast; None to find it.
-        **reading: as for :func:`as_series`.
+        **reading: as for :func:`as_series`. Files and DataFrames are read as a panel, with the
+            arguments of :func:`read_panel`, where ``series_column``, ``wide`` or several ``series``
+            are given.
 
     Raises:
         DataError: ``data`` is nothing of that kind, or cannot be read.
@@ -98,15 +132,46 @@ def as_data(data: Any, target: str | None = None, **reading: Any) -> "TimeSeries
     """
     from foretune.datasets.panel import Panel
 
-    if not isinstance(data, Panel):
-        return as_series(data, target, **reading)
     how = Reading(target=target, **reading)
+    if not isinstance(data, Panel):
+        return _panel(data, how) if how.of_panel else as_series(data, target, **reading)
     _require_nothing_to_read(how, data.name)
     if how.target not in (None, data.target_name):
         raise ConfigError(
             f"target of {data.name} must be {data.target_name!r}, but got {how.target!r}"
         )
     return data
+
+
+def _panel(data: Any, how: Reading) -> "Panel":
+    import pandas as pd
+
+    from foretune.datasets.sources.readers import panel_of_frame, read_panel
+
+    if isinstance(data, str | os.PathLike):
+        if _by_word(os.fspath(data)) is None:
+            return read_panel(data, **how.given())
+    elif isinstance(data, pd.DataFrame):
+        return panel_of_frame(data, **how.given())
+    raise DataError(
+        "a panel must be read from a DataFrame or a file, but got "
+        + (str(data) if isinstance(data, str | os.PathLike) else type(data).__name__)
+        + "; Panel(series=[...]) makes one of several series"
+    )
+
+
+def _require_one(how: Reading) -> None:
+    """Refuse arguments that say how to read several series."""
+    given = how.given()
+    wrong = [name for name in _OF_PANELS if name in given]
+    if how.of_panel:
+        what = " and ".join(wrong) or f"series={list(how.series or ())!r}"
+        raise ConfigError(f"{what} must not be given for one series; as_data reads several")
+    if wrong:
+        raise ConfigError(
+            f"{' and '.join(wrong)} must not be given for one series; series_column= "
+            "(--series-column) or wide=True (--wide) reads several"
+        )
 
 
 def _series(data: Any, how: Reading) -> "TimeSeries":

@@ -74,11 +74,25 @@ _READING = (
         metavar="PRICE=NAME",
         help="Column of a price, such as open=Apertura; may be given again.",
     ),
-    click.option("--series", help="Which series, where a column names several; or store=1."),
+    click.option(
+        "--series",
+        multiple=True,
+        help="Which series, where a column names several; or store=1. May be given again.",
+    ),
+    click.option("--series-column", help="Column that names the series, of which all are read."),
+    click.option("--wide", is_flag=True, default=None, help="Each column of numbers is a series."),
+    click.option("--leave-out", multiple=True, help="Series to leave out; may be given again."),
+    click.option(
+        "--short",
+        type=click.Choice(["raise", "drop"]),
+        help="What to do with series of fewer values than --least (raise).",
+    ),
+    click.option("--least", type=POSITIVE, help="Values that a series must have."),
 )
 _NAMES = (
     *("time", "target", "past", "future", "freq", "seasonality", "missing"),
     *("day_first", "decimal", "columns", "series"),
+    *("series_column", "wide", "leave_out", "short", "least"),
 )
 
 

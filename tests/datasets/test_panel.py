@@ -100,11 +100,11 @@ def test_short_series_are_counted_and_named() -> None:
     table = long({"a": 90, "b": 5, "c": 4, "d": 3, "e": 2})
     with pytest.raises(
         DataError,
-        match=r"4 series have fewer than 10 rows: b \(5\), c \(4\), d \(3\), \.\.\.; leave",
+        match=r"4 of 5 series have fewer than 10 rows: b \(5\), c \(4\), d \(3\), \.\.\.; leave",
     ):
         Panel.from_frame(table, target="y", least=10)
     with pytest.warns(
-        DataWarning, match=r"4 series have fewer than 10 rows: .*; they were left out"
+        DataWarning, match=r"4 of 5 series have fewer than 10 rows: .*; they were left out"
     ):
         panel = Panel.from_frame(table, target="y", least=10, short="drop")
     assert panel.names == ("a",)
