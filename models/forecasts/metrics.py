@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,15 +85,19 @@ class Metric:
         Example:
             >>> METRICS["mae"].value(changes, came)
         """
-        return float(np.mean([np.mean(own) / unit for own, unit in self._by_series(changes, came)]))
+        return float(np.mean(self.by_series(changes, came)))
+
+    def by_series(self, changes: Growth, came: Outcomes) -> NDArray[np.float64]:
+        """Return the same of each series [S], whose mean is the metric."""
+        return np.array([np.mean(own) / unit for own, unit in self._of_each(changes, came)])
 
     def by_origin(self, changes: Growth, came: Outcomes) -> NDArray[np.float64]:
         """Return the same of each origin [O], whose mean is the metric."""
-        of_series = [np.mean(own, axis=1) / unit for own, unit in self._by_series(changes, came)]
+        of_series = [np.mean(own, axis=1) / unit for own, unit in self._of_each(changes, came)]
         errors: NDArray[np.float64] = np.mean(of_series, axis=0)
         return errors
 
-    def _by_series(self, changes: Growth, came: Outcomes) -> list[tuple[Growth, float]]:
+    def _of_each(self, changes: Growth, came: Outcomes) -> list[tuple[Growth, float]]:
         return list(zip(self.errors(changes, came), self.units(came), strict=True))
 
 
@@ -142,12 +147,17 @@ def direction_hits(forecast: Growth, actual: Growth) -> tuple[int, int]:
     """Count the forecasts of the right sign, and those that have a sign to be right about.
 
     Args:
-        forecast: forecast changes [O].
-        actual: actual changes [O].
+        forecast: forecast changes [O], or of several series [S, O].
+        actual: actual changes, of the same shape.
     """
-    directed = (forecast != 0) & (actual != 0)
+    directed = _directed(forecast, actual)
     hits = directed & (np.sign(forecast) == np.sign(actual))
     return int(hits.sum()), int(directed.sum())
+
+
+def _directed(forecast: Growth, actual: Growth) -> NDArray[np.bool_]:
+    both: NDArray[np.bool_] = (forecast != 0) & (actual != 0)
+    return both
 
 
 def sign_overlap(overlap: int) -> float:
@@ -171,7 +181,12 @@ def sign_overlap(overlap: int) -> float:
 
 
 def proportion_interval(
-    hits: int, count: int, overlap: int = 1, *, confidence: float = 0.95
+    hits: int,
+    count: int,
+    overlap: int = 1,
+    *,
+    origins: int | None = None,
+    confidence: float = 0.95,
 ) -> tuple[float, float]:
     """Return Wilson's interval (1927) of a proportion of right signs.
 
@@ -180,12 +195,14 @@ def proportion_interval(
         count: how many there are, at least 1.
         overlap: origins in a row that have steps in common: the interval is that of ``count`` /
             :func:`sign_overlap` independent ones with the same proportion, and of 1 at least.
+        origins: how many origins these are of, where several series have one each at a time: what
+            moves one may move all, so they say no more than one series would. None for ``count``.
         confidence: share of such intervals that cover the true proportion.
 
     Example:
         >>> low, high = proportion_interval(60, 100)
     """
-    independent = max(count / sign_overlap(overlap), 1.0)
+    independent = max((count if origins is None else origins) / sign_overlap(overlap), 1.0)
     share, squared = hits / count, float(ndtri((1 + confidence) / 2)) ** 2 / independent
     middle = share + squared / 2
     spread = float(np.sqrt(squared * (share * (1 - share) + squared / 4)))
@@ -200,21 +217,45 @@ def direction_p_value(forecast: Growth, actual: Growth, overlap: int = 1) -> flo
     directions is compared with the one that forecasts and outcomes of these shares of ups would
     have if they were independent. One-sided: small where more are right.
 
+    Of several series each is compared with its own ups and downs, because a forecast that knows
+    only which of them rise knows nothing of when. Their differences are averaged, and their
+    standard errors too, as if all moved as one: that is never too small, whatever they have in
+    common, and more series alone are no more evidence.
+
     Args:
-        forecast: forecast changes [O]; those of 0, or with an actual one of 0, are left out.
-        actual: actual changes [O].
+        forecast: forecast changes [O], or of several series [S, O]; those of 0, or with an actual
+            one of 0, are left out.
+        actual: actual changes, of the same shape.
         overlap: origins in a row that have steps in common, as in :func:`proportion_interval`.
 
     Returns:
-        None where all forecasts or all outcomes have one sign, or where so few origins leave the
-        difference no variance: that is no evidence at all.
+        None where, in every series, all forecasts or all outcomes have one sign, or so few origins
+        leave the difference no variance: that is no evidence at all.
 
     Source: Pesaran & Timmermann 1992, "A simple nonparametric test of predictive performance".
     """
-    hits, count = direction_hits(forecast, actual)
-    directed = (forecast != 0) & (actual != 0)
-    if count == 0:
+    found = [
+        _direction_gain(*own, overlap)
+        for own in zip(np.atleast_2d(forecast), np.atleast_2d(actual), strict=True)
+    ]
+    known = [(count, gain, error) for count, gain, error in found if error > 0]
+    if not known:
         return None
+    counts, gains, errors = np.array(known).T
+    weights = counts / np.sum(counts)
+    return float(ndtr(-np.sum(weights * gains) / np.sum(weights * errors)))
+
+
+def _direction_gain(forecast: Growth, actual: Growth, overlap: int) -> tuple[int, float, float]:
+    """Return of one series [O] how many changes have a direction, and how many more are right.
+
+    That is as a share, less the one that is expected, with its standard error; 0 where there is
+    none.
+    """
+    hits, count = direction_hits(forecast, actual)
+    directed = _directed(forecast, actual)
+    if count == 0:
+        return 0, 0.0, 0.0
     x, y = float(np.mean(forecast[directed] > 0)), float(np.mean(actual[directed] > 0))
     independent = max(count / sign_overlap(overlap), 1.0)
     expected = x * y + (1 - x) * (1 - y)
@@ -225,21 +266,22 @@ def direction_p_value(forecast: Growth, actual: Growth, overlap: int = 1) -> flo
         + 4 * x * y * (1 - x) * (1 - y) / independent
     ) / independent
     if x in (0, 1) or y in (0, 1) or not of_share > of_expected:
-        return None
-    statistic = (hits / count - expected) / np.sqrt(of_share - of_expected)
-    return float(ndtr(-statistic))
+        return count, 0.0, 0.0
+    return count, hits / count - expected, float(np.sqrt(of_share - of_expected))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
     """The numbers that rank forecasts; errors are in the data's error space.
 
-    All are means over the series. ``relative_mse`` is the mean over folds of MSE divided by
-    persistence's. ``mae`` is the mean absolute error (of log prices 0.01 is about 1 %); ``mase`` is
-    the same in units of :func:`seasonal_naive_error`, None where that is 0. ``smape`` is the
-    symmetric mean absolute percentage error of the values, from 0 to 200.
+    All are means over the series, and directions are counted in all of them. ``relative_mse`` is
+    the mean over folds of MSE divided by persistence's. ``mae`` is the mean absolute error (of log
+    prices 0.01 is about 1 %); ``mase`` is the same in units of :func:`seasonal_naive_error`, None
+    where that is 0. ``smape`` is the symmetric mean absolute percentage error of the values, from 0
+    to 200.
     ``directional_accuracy`` is the share of origins where the value ended on the forecast side of
-    the origin's, with a 95 % interval; None where nothing has a direction, as in persistence.
+    the origin's, with a 95 % interval, for which the series at one origin count as one; None where
+    nothing has a direction, as in persistence.
     ``directional_p_value`` says whether that is more than the ups and downs alone give
     (:func:`direction_p_value`).
     """
@@ -320,9 +362,12 @@ def assess(
     made, moves = np.concatenate(forecasts, axis=1), np.concatenate(actuals, axis=1)
     whole = Outcomes(actual=moves, now=np.concatenate(now, axis=1), units=units, spaces=spaces)
     error = made - moves
-    ends = made[..., -1].ravel(), moves[..., -1].ravel()
+    ends = made[..., -1], moves[..., -1]
     hits, directed = direction_hits(*ends)
-    low, high = proportion_interval(hits, directed, overlap) if directed else (None, None)
+    times = int(np.any(_directed(*ends), axis=0).sum())
+    low, high = (
+        proportion_interval(hits, directed, overlap, origins=times) if directed else (None, None)
+    )
     horizon, by_origin = error.shape[-1], METRICS[metric].by_origin
     losses = np.concatenate([by_origin(*pair) for pair in pairs])
     still = np.concatenate([by_origin(np.zeros_like(own.actual), own) for own in came])
@@ -348,6 +393,37 @@ def assess(
     )
 
 
+def assess_each(
+    forecasts: Sequence[Growth],
+    actuals: Sequence[Growth],
+    *,
+    now: Sequence[NDArray[np.float64]],
+    units: Sequence[float],
+    overlap: int,
+    spaces: Sequence[ErrorSpace] = (LOG,),
+) -> list[Metrics]:
+    """Assess each series by itself, as :func:`assess` does all of them.
+
+    Example:
+        >>> [own.mae for own in assess_each([forecast], [actual], now=[now], units=u, overlap=5)]
+    """
+
+    def one(arrays: Sequence[Growth], number: int) -> list[Growth]:
+        return [array[number : number + 1] for array in arrays]
+
+    return [
+        assess(
+            one(forecasts, number),
+            one(actuals, number),
+            now=one(now, number),
+            units=[unit],
+            overlap=overlap,
+            spaces=[space],
+        ).metrics
+        for number, (unit, space) in enumerate(zip(units, spaces, strict=True))
+    ]
+
+
 def assess_folds(
     folds: Sequence[DevelopmentData],
     forecasts: Sequence[Growth],
@@ -359,16 +435,34 @@ def assess_folds(
     Raises:
         DataError: the values stood still after every origin of a fold.
     """
+    return assess(forecasts, metric=metric, **on_validation(folds))
+
+
+def errors_by_series(
+    folds: Sequence[DevelopmentData], forecasts: Sequence[Growth], metric: MetricName
+) -> NDArray[np.float64]:
+    """Return a metric of validation forecasts for each series [S], as a mean over the folds."""
+    came = on_validation(folds)
+    of_folds = [
+        METRICS[metric].by_series(
+            changes, Outcomes(actual=actual, now=now, units=came["units"], spaces=came["spaces"])
+        )
+        for changes, actual, now in zip(forecasts, came["actuals"], came["now"], strict=True)
+    ]
+    errors: NDArray[np.float64] = np.mean(of_folds, axis=0)
+    return errors
+
+
+def on_validation(folds: Sequence[DevelopmentData]) -> dict[str, Any]:
+    """Return what :func:`assess` and :func:`assess_each` take of the validation parts of folds."""
     first = folds[0]
-    return assess(
-        forecasts,
-        [validation_growth(fold) for fold in folds],
-        now=[fold.values[:, fold.split.validation_origins] for fold in folds],
-        units=_mase_units(first),
-        overlap=first.split.overlap,
-        spaces=first.spaces,
-        metric=metric,
-    )
+    return {
+        "actuals": [validation_growth(fold) for fold in folds],
+        "now": [fold.values[:, fold.split.validation_origins] for fold in folds],
+        "units": _mase_units(first),
+        "overlap": first.split.overlap,
+        "spaces": first.spaces,
+    }
 
 
 def _mase_units(first: DevelopmentData) -> list[float]:

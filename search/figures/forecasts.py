@@ -54,6 +54,22 @@ class Label:
 PRICES = Label()
 
 
+def to_show(errors: NDArray[np.float64]) -> dict[int, str]:
+    """Return which of several series a figure shows, and what they are by their errors [S].
+
+    Example:
+        >>> to_show(np.array([0.3, 0.9, 0.5, 0.7]))
+        {1: 'the worst', 2: 'the median', 0: 'the best'}
+        >>> to_show(np.array([0.3]))
+        {0: 'the only one'}
+    """
+    order = np.argsort(errors, kind="stable").tolist()
+    if len(order) == 1:
+        return {0: "the only one"}
+    places = {order[-1]: "the worst", order[(len(order) - 1) // 2]: "the median"}
+    return places | {order[0]: "the best"}
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ForecastWindow:
     """The last of many forecasts, and the values from the first to the end of the last.

@@ -35,8 +35,10 @@ def plan_line(spec: StudySpec, series: "TimeSeries | Panel", *, by_default: bool
         f"{split.test_stop - split.test_start:,} test",
     )
     scaling, kind = format_dimension(spec.space.scaling)
+    several = f"{count:,} series; " if (count := len(series.members)) > 1 else ""
     return (
-        f"horizon {split.horizon} {step}{'s' * (split.horizon != 1)}{why}, stride {split.stride}, "
+        f"{several}horizon {split.horizon} {step}{'s' * (split.horizon != 1)}{why}, "
+        f"stride {split.stride}, "
         f"gap {split.gap}{folds}; {', '.join(parts)}; scaling "
         f"{scaling if kind == 'fixed' else f'is one of {scaling}'}{_reads(spec, series)}"
     )

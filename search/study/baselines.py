@@ -9,7 +9,7 @@ from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import levels_of
 from foretune.models.config import MetricName
 from foretune.models.forecasts.baselines import baseline_changes
-from foretune.models.forecasts.metrics import Assessment, assess_folds
+from foretune.models.forecasts.metrics import Assessment, Growth, assess_folds
 from foretune.models.forecasts.ridge import Regressors, Ridge, choose_ridge
 from foretune.search.study.losses import load_baseline_losses, save_baseline_losses
 from foretune.search.study.spec import OBJECTIVE_NAME, study_metric
@@ -19,9 +19,13 @@ _ATTRIBUTE = "foretune_baselines"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AssessedBaselines:
-    """Every baseline by name, assessed on validation; and the regression of each fold."""
+    """Every baseline by name, assessed on validation; and the regression of each fold.
+
+    ``changes`` are what they forecast, of each fold [S, O, H].
+    """
 
     models: dict[str, Assessment]
+    changes: dict[str, list[Growth]]
     ridges: tuple[Ridge, ...]
 
 
@@ -46,7 +50,7 @@ def assess_baselines(
     models = {
         name: assess_folds(folds, forecasts, metric=metric) for name, forecasts in changes.items()
     }
-    return AssessedBaselines(models=models, ridges=ridges)
+    return AssessedBaselines(models=models, changes=changes, ridges=ridges)
 
 
 def stored_baselines(

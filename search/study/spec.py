@@ -62,6 +62,9 @@ class PricesSpec(StrictModel):
     unit: str | None = Field(default=None, description="of the target")
     reading: dict[str, Any] = Field(default_factory=dict, description="how they were read")
     series_count: int = Field(default=1, ge=1, le=MAX_DAYS, description="series of a panel")
+    shortest: int | None = Field(
+        default=None, ge=1, le=MAX_DAYS, description="rows of its shortest one, where they differ"
+    )
 
     @classmethod
     def of(cls, data: Any) -> Self:
@@ -71,8 +74,10 @@ class PricesSpec(StrictModel):
 
         series = data.series() if isinstance(data, PriceSeries) else data
         known: dict[str, Any] = {}
+        if (shortest := min(map(len, series.members))) < len(series):
+            known["shortest"] = shortest
         if series.error_space != "log" or series.target_name != "mid price":
-            known = {"calendar": str(series.calendar), "unit": series.unit}
+            known |= {"calendar": str(series.calendar), "unit": series.unit}
         return cls(
             name=series.name,
             source=series.source,
@@ -134,6 +139,14 @@ class PricesSpec(StrictModel):
     def what(self) -> str:
         """What messages call the data: "prices" or "data"."""
         return "prices" if self.space == "log" else "data"
+
+    @property
+    def size(self) -> str:
+        """How many rows there are: "17,544 hours", "414 series of 700 to 960 hours"."""
+        rows = f"{self.days:,} {self.step}s"
+        if self.shortest is not None:
+            rows = f"{self.shortest:,} to {rows}"
+        return rows if self.series_count == 1 else f"{self.series_count:,} series of {rows}"
 
     @property
     def in_words(self) -> str:

@@ -278,14 +278,14 @@ def test_adaptive_widths_are_those_of_a_plain_loop(
     )
     expected = adaptive_by_loop(errors, origins, volatility, overlap, coverage)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
-    # Several series at a time, each by itself.
+    # Several at a time, each by itself: panels of one series.
     two = adaptive_widths(
-        np.stack([errors, errors[::-1]]),
+        np.stack([errors, errors[::-1]])[:, None],
         np.array(origins),
-        np.stack([volatility, volatility[::-1]]),
+        np.stack([volatility, volatility[::-1]])[:, None],
         overlap=overlap,
         coverage=coverage,
-    )
+    )[:, 0]
     assert two[0].tobytes() == found.tobytes()
     expected = adaptive_by_loop(errors[::-1], origins, volatility[::-1], overlap, coverage)
     np.testing.assert_allclose(two[1], expected, rtol=1e-9)
@@ -325,10 +325,10 @@ def test_exchangeable_outcomes_are_covered_with_the_promised_probability(
     known: int, expected: float, numbers: np.random.Generator
 ) -> None:
     # As of split-conformal widths above; here of 20 000 series at a time.
-    errors = np.abs(numbers.standard_t(3, (20_000, known + 1, 1)))
-    volatility = np.full(errors.shape[:2], 3.0)
+    errors = np.abs(numbers.standard_t(3, (20_000, 1, known + 1, 1)))
+    volatility = np.full(errors.shape[:3], 3.0)
     widths = adaptive_widths(errors, np.arange(known + 1), volatility, overlap=1, rate=0)
-    assert np.mean(errors[:, -1] <= widths[:, -1]) == pytest.approx(expected, abs=0.01)
+    assert np.mean(errors[:, 0, -1] <= widths[:, 0, -1]) == pytest.approx(expected, abs=0.01)
 
 
 def garch(count: int, numbers: np.random.Generator) -> Array:

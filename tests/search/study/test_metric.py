@@ -163,7 +163,7 @@ def test_a_report_judges_by_it_on_the_opened_test_too(
     test, outcome = made.test, made.finding.test
     assert test is not None
     assert outcome is not None
-    errors = np.abs(test.growth - test.actual)
+    errors = np.abs(test.growth[0] - test.actual[0])
     winner, *_ = test.models.values()
     unit = np.abs(test.actual).mean()
     np.testing.assert_allclose(winner.losses, errors.mean(axis=1) / unit, rtol=1e-12)
