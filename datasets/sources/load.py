@@ -251,8 +251,8 @@ def as_newer_panel(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSerie
     """Return newer data of some series of a panel, read with their target and their covariates.
 
     Args:
-        data: a Panel, a series, or a DataFrame with a column ``unique_id``; or as for
-            :func:`as_data`, with ``reading``.
+        data: a Panel, a series, or a DataFrame or a file as for :func:`as_data`. Its column
+            ``unique_id`` names the series, or ``series_column``; or it is ``wide``.
         known: the earlier rows of any of the series.
         **reading: further arguments, as for :func:`as_data`; those given here count.
 
@@ -263,8 +263,6 @@ def as_newer_panel(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSerie
     Warns:
         DataWarning: what was left out, filled or decided.
     """
-    import pandas as pd
-
     from foretune.datasets.frames import ID
     from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
@@ -272,16 +270,17 @@ def as_newer_panel(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSerie
     if isinstance(data, TimeSeries | PriceSeries | Panel):
         return as_data(data, **reading)
     columns: dict[str, Any] = {
-        "target": known.target_name,
+        "target": None if reading.get("wide") else known.target_name,
         "past": [*known.past],
         "future": [*known.future],
         "static": [*known.static],
         # A few rows do not tell it.
         "freq": known.calendar.frequency,
         "seasonality": known.calendar.seasonality,
+        "least": 1,
     }
-    if isinstance(data, pd.DataFrame) and ID in (*data.columns, *data.index.names):
-        return Panel.from_frame(data, least=1, **columns | reading)
+    if not reading.get("wide"):
+        columns["series_column"] = ID
     return as_data(data, **columns | reading)
 
 

@@ -348,13 +348,14 @@ def calibrated_widths(
         first = calibrations[numbers[0]]
         horizon, origins = first.errors.shape[1], known[numbers[0]][1]
         volatility = np.stack([running_volatility(levels[n])[known[n][1]] for n in numbers])
+        # Each as a panel of one: what is known of others may change, and be more or less.
         own = adaptive_widths(
-            np.stack([known[n][0] for n in numbers]),
+            np.stack([known[n][0] for n in numbers])[:, None],
             origins,
-            volatility,
+            volatility[:, None],
             overlap=-(-horizon // first.stride),
             coverage=coverage,
-        )[:, -1]
+        )[:, 0, -1]
         if pooled is not None:
             count = np.searchsorted(origins, origins[-1] - np.arange(horizon) - 1, side="right")
             few = count < _enough(coverage)
@@ -442,11 +443,6 @@ def coverage_by_volatility(
     ordered = np.take_along_axis(inside, np.argsort(volatility, axis=-1, kind="stable"), axis=-1)
     thirds = np.array_split(ordered, 3, axis=-1)
     return np.stack([np.mean(third, axis=-1) for third in thirds], axis=-1)
-
-
-def _enough(coverage: float) -> int:
-    """Return how many errors a quantile takes whose rank is no more than their number."""
-    return math.ceil(coverage / (1 - coverage) - _ROUNDING)
 
 
 def _require_share(coverage: float) -> None:
