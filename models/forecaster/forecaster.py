@@ -334,6 +334,18 @@ class Forecaster:
         ahead = {name: values[:, :steps].ravel() for name, values in columns.items()}
         return pd.DataFrame(named | ahead)
 
+    def read_newer(self, data: Any, **reading: Any) -> TimeSeries | Panel:
+        """Read data for :meth:`with_data`: their target and covariates are the model's.
+
+        Args:
+            data: as for :meth:`with_data`.
+            **reading: how they are read, as for :func:`as_data`.
+        """
+        known = self.members[0].history.series
+        if self.panel is None:
+            return as_newer_series(data, known, **reading)
+        return as_newer_panel(data, known, **reading)
+
     def with_data(self, data: Any) -> Self:
         """Return this forecaster with newer rows; nothing is trained and no scaling is fitted.
 
@@ -368,9 +380,9 @@ class Forecaster:
             >>> forecaster.with_data("acme-today.csv").forecast()
         """
         if self.panel is None:
-            newer, new = {0: as_newer_series(data, self.history.series)}, list[TimeSeries]()
+            newer, new = {0: self.read_newer(data).members[0]}, list[TimeSeries]()
         else:
-            newer, new = self._newer_of_panel(data)
+            newer, new = self._newer_of_panel(self.read_newer(data).members)
         moved = {number: self._continued(number, series) for number, series in newer.items()}
         members = tuple(moved.get(number, member) for number, member in enumerate(self.members))
         self = replace(self, members=members)
@@ -580,9 +592,10 @@ class Forecaster:
                 scaling = replace(scaling, mean=scaling.mean + float(np.log(factor)))
         return replace(member, history=history.continued(series), scaling=scaling)
 
-    def _newer_of_panel(self, data: Any) -> tuple[dict[int, TimeSeries], list[TimeSeries]]:
+    def _newer_of_panel(
+        self, given: Sequence[TimeSeries]
+    ) -> tuple[dict[int, TimeSeries], list[TimeSeries]]:
         """Return newer rows of known series by their numbers, and series that are new."""
-        given = as_newer_panel(data, self.members[0].history.series).members
         numbers = {name: number for number, name in enumerate(self.names)}
         newer = {numbers[one.name]: one for one in given if one.name in numbers}
         new = [one for one in given if one.name not in numbers]
