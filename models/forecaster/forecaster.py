@@ -601,7 +601,10 @@ class Forecaster:
         new = [one for one in given if one.name not in numbers]
         still = [name for name, number in numbers.items() if number not in newer]
         said = (
-            (still, f"of {len(numbers)} known series have no newer rows, and stay as they are"),
+            (
+                still if newer else [],
+                f"of {len(numbers)} known series have no newer rows, and stay as they are",
+            ),
             (
                 [one.name for one in new],
                 "series are new: each is scaled on its own rows, and forecast by what those of "
