@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,19 @@ from numpy.typing import NDArray
 
 from foretune.datasets.calendar import Calendar, zone_name
 from foretune.datasets.common.errors import DataError, DataWarning
-from foretune.datasets.frames import Missing
+from foretune.datasets.common.html_table import html_table
+from foretune.datasets.frames import ID, Missing
 from foretune.datasets.panel_frames import PanelColumns, Short, read_panel_frame
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.transforms import SpaceName
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Of many series that cannot be used, a message names so many.
 _NAMED = 3
+# And a table so many of all.
+_LISTED = 10
 
 _GROUPS = ("past", "future", "static")
 
@@ -63,6 +69,12 @@ class Panel:
     file: str | None = None
 
     def __post_init__(self) -> None:
+        for one in self.series:
+            if not isinstance(one, TimeSeries):
+                raise DataError(
+                    f"{self.name}: series must be TimeSeries, but got {type(one).__name__}; "
+                    "prices.series('close') makes one of prices"
+                )
         series = tuple(sorted(self.series, key=lambda one: one.name))
         if not series:
             raise DataError(f"{self.name} must have at least 1 series, but has none")
@@ -185,9 +197,29 @@ class Panel:
         raise DataError(f"{self.name} has no series {name!r}; its {len(self.names)} are {first}")
 
     def __repr__(self) -> str:
+        return f"Panel({self.name!r}, {len(self.series)} series of {self._rows}, {self.calendar})"
+
+    def _repr_html_(self) -> str:
+        names = ", ".join(self.names[:_LISTED]) + ", ..." * (len(self.names) > _LISTED)
+        last = "all end together" if self.is_aligned else "counted from the end of each"
+        rows = [
+            ("series", f"{len(self.series)}: {names}"),
+            ("rows", f"{self._rows}, {last}"),
+            ("calendar", str(self.calendar)),
+            ("target", f"{self.target_name} [{self.unit}]" if self.unit else self.target_name),
+            *(
+                (f"{group} covariates", ", ".join(getattr(self.series[0], group)))
+                for group in _GROUPS
+            ),
+            ("source", self.source),
+            *(("remark", remark) for remark in self.remarks),
+        ]
+        return html_table([row for row in rows if row[1]], caption=self.name)
+
+    @property
+    def _rows(self) -> str:
         shortest, longest = min(map(len, self.series)), len(self)
-        rows = f"{longest} rows" if shortest == longest else f"{shortest} to {longest} rows"
-        return f"Panel({self.name!r}, {len(self.series)} series of {rows}, {self.calendar})"
+        return f"{longest} rows" if shortest == longest else f"{shortest} to {longest} rows"
 
     @property
     def members(self) -> tuple[TimeSeries, ...]:
@@ -250,6 +282,27 @@ class Panel:
         for one in self.series:
             content.update(f"{one.name!r} {one.digest}\n".encode())
         return content.hexdigest()
+
+    def to_frame(self) -> pd.DataFrame:
+        """Copy into a long DataFrame that ``from_frame`` reads back.
+
+        Returns:
+            A row for each series and time, by series: its name as "unique_id", the time, and what
+            :meth:`TimeSeries.to_frame` has.
+        """
+        parts = {one.name: one.to_frame() for one in self.series}
+        return pd.concat(parts, names=[ID]).reset_index()
+
+    def plot(self, *names: str) -> "Figure":
+        """Draw series one below another: those of these names, or the first few."""
+        from matplotlib import pyplot as plt
+
+        shown = [self[name] for name in names] or self.series[:_NAMED]
+        size = (9, 2 + 2 * len(shown))
+        figure, axes = plt.subplots(len(shown), squeeze=False, figsize=size, layout="constrained")
+        for ax, one in zip(axes.flat, shown, strict=True):
+            one.plot(ax)
+        return figure
 
     def before(self, row: int) -> Self:
         """Take the rows before ``row`` of every series, as :meth:`TimeSeries.before` does.

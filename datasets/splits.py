@@ -547,20 +547,29 @@ def _development(series: "TimeSeries | Panel", split: Split) -> DevelopmentData:
     stop = split.validation_stop
     seen = series.before(stop)
     members, values, firsts = seen.members, seen.values.copy(), seen.firsts
-    spaces = []
+    spaces, still = list[ErrorSpace](), list[str]()
     for one, own, first in zip(members, values, firsts, strict=True):
         train = own[first : split.train_stop]
+        problem = ""
         if not len(train) or np.ptp(train) == 0:
-            raise DataError(
-                f"the {len(train)} training values of {one.name} must change, but stand still"
-            )
-        space = ErrorSpace.fit(series.error_space, train)
-        if not np.any(space.changes(own, split.validation_origins, split.horizon)):
-            raise DataError(
-                f"the validation values of {one.name}, rows {split.validation_start} to "
-                f"{stop - 1}, must change after some forecast origin, but stand still"
-            )
-        spaces.append(space)
+            problem = f"the {len(train)} training values of {one.name} must change"
+        else:
+            spaces.append(ErrorSpace.fit(series.error_space, train))
+            if not np.any(spaces[-1].changes(own, split.validation_origins, split.horizon)):
+                problem = (
+                    f"the validation values of {one.name}, rows {split.validation_start} to "
+                    f"{stop - 1}, must change after some forecast origin"
+                )
+        if problem and len(members) == 1:
+            raise DataError(f"{problem}, but stand still")
+        if problem:
+            still.append(one.name)
+    if still:
+        raise DataError(
+            f"the values of {len(still)} of {len(members)} series stand still in all their "
+            "training rows, or after every validation origin, where nothing can be measured; leave "
+            f"them out by leave_out={still} (--leave-out, once for each)"
+        )
     begin = [int(first) for first in firsts]
     encoding = CovariateEncoding.fit(members, [split.train_stop - first for first in begin])
     return DevelopmentData(

@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 from optuna.study import StudyDirection
 
-from foretune.datasets.common.errors import ConfigError
+from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.covariates import covariate_names
 from foretune.datasets.sources.load import as_data
 from foretune.datasets.splits import default_horizon, parts_of
@@ -23,6 +23,9 @@ from foretune.search.study.spec import OBJECTIVE_NAME, PricesSpec, SplitSpec, St
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
+
+# Of many series that cannot be used, a message names so many.
+_NAMED = 3
 
 _PARTS = ("split", "train_end", "validation_end", "test_end")
 
@@ -70,6 +73,7 @@ def agreed_spec(
     if stored is None:
         agreed = agreed.replace(shared_epoch=agreed.folds > 1)
     if parts:
+        _require_one_time_a_row(series, parts)
         gap = agreed.horizon if agreed.gap is None else agreed.gap
         agreed = agreed.replace(**parts_of(time, gap, **parts))
     default = stored.space if stored else default_space(series, agreed)
@@ -84,6 +88,7 @@ def agreed_spec(
         versions=versions("optuna"),
     )
     if stored is None:
+        _require_training_rows(spec, series)
         _require_positive(spec, series)
         _require_groups(spec.space, series)
         _require_next_label(spec.space)
@@ -102,6 +107,45 @@ def agreed_spec(
 def default_space(data: "TimeSeries | Panel", split: SplitSpec) -> SearchSpace:
     """Return what a study searches where nothing is said; see :func:`space_for`."""
     return space_for(data, split.split(len(data), history=2))
+
+
+def _require_one_time_a_row(data: "TimeSeries | Panel", parts: Mapping[str, Any]) -> None:
+    """Refuse times that end a part, where a row of a panel is no one time."""
+    from foretune.datasets.panel import is_aligned
+
+    given = [name for name in _PARTS if name in parts and name != "split"]
+    if given and not is_aligned([one.time for one in data.members]):
+        raise ConfigError(
+            f"{given[0]} must not be given for {data.name}, whose series end at different times or "
+            "lack rows: their rows are counted from the end; give rows as split=('rest', 48, 48) "
+            "(--split rest,48,48)"
+        )
+
+
+def _require_training_rows(spec: StudySpec, data: "TimeSeries | Panel") -> None:
+    """Refuse series that hold no window to train on where others do; count and name them."""
+    space, train_stop = spec.space, spec.whole_split.train_stop
+    # As in training: a direct head and a linear skip need all steps ahead of a window.
+    ahead = "direct" in ends(space.head) or "linear" in ends(space.skip)
+    needed = space.history + (spec.split.horizon if ahead else 2)
+    rows = train_stop - data.firsts
+    short = [
+        (one.name, int(count))
+        for one, count in zip(data.members, rows, strict=True)
+        if count < needed
+    ]
+    if not short or len(short) == len(rows):  # then the space is too large for all
+        return
+    some = ", ".join(f"{name} ({max(count, 0)})" for name, count in short[:_NAMED])
+    least = needed + len(data) - train_stop
+    raise DataError(
+        f"{len(short)} of {len(rows)} series have fewer than the {needed} training rows of a "
+        f"window, {space.history} rows and what follows them: {some}"
+        + ", ..."
+        * (len(short) > _NAMED)
+        + f"; leave them out with short='drop', least={least} (--short drop --least {least}), or "
+        "give a shorter unroll_length"
+    )
 
 
 def _require_positive(spec: StudySpec, data: "TimeSeries | Panel") -> None:
