@@ -153,7 +153,7 @@ class ForecastWindow:
         # Every forecast begins at the value that is known, from which nothing has changed yet.
         growth = np.pad(self.growth, ((0, 0), (1, 0)))
         ends: tuple[NDArray[np.float64], ...] = ()
-        if self.widths is not None:
+        if self.widths is not None and np.any(np.isfinite(self.widths)):
             widths = np.broadcast_to(self.widths, self.growth.shape)
             ends = interval(growth, np.pad(widths, ((0, 0), (1, 0))))
         lines = [self.space.after(end, self.origins, self.values) for end in (growth, *ends)]

@@ -30,6 +30,9 @@ _CAPTIONS = {
     "history": "Every trial's value on validation.",
 }
 
+# Of the forecasts of several series.
+_OF_FEW = " The series are the worst, the median and the best one in the order of the table above."
+
 
 def markdown(report: Report) -> str:
     """Return the report as Markdown, which shows the figures of its folder."""
@@ -38,7 +41,7 @@ def markdown(report: Report) -> str:
         f"**{plain(report.verdict)}**",
         _models(report),
         *_series(report),
-        _figure("forecasts"),
+        _figure("forecasts", _OF_FEW if len(report.names) > 1 else ""),
         "## Error by step ahead",
         _figure("errors_by_step"),
         "## How sure this is",
@@ -71,8 +74,9 @@ def html(document: str, title: str, images: Mapping[str, bytes]) -> str:
     return _PAGE.format(title=escape(title), style=_STYLE, body=page)
 
 
-def _figure(name: str) -> str:
-    return f"![{_CAPTIONS[name]}]({FOLDER}/{name}.png)\n\n*{_CAPTIONS[name]}*"
+def _figure(name: str, more: str = "") -> str:
+    caption = _CAPTIONS[name] + more
+    return f"![{caption}]({FOLDER}/{name}.png)\n\n*{caption}*"
 
 
 def _models(report: Report) -> str:

@@ -63,7 +63,7 @@ def forecasts_with_intervals(report: Report) -> Figure:
         ).draw(axes)
         whose = f"{literal(part.names[series])}, {place}, on {part.name}" if is_panel else part.name
         axes.set_title(f"{whose}: the last forecasts that do not overlap")
-    legend_below(figure, rows[0])
+    legend_below(figure, rows[-1])  # the first forecasts may have no interval yet
     figure.suptitle(f"{literal(report.spec.prices.name)}: trial {report.winner.trial.number}")
     return figure
 

@@ -236,15 +236,13 @@ class Verdict:
         if self.claim or skill.independent >= _MANY_ORIGINS:
             return ""
         if skill.origins < 2 * skill.block:
-            few, be = counted(skill.origins, "validation origin"), "is"
-            together = ""
+            few, together = [counted(skill.origins, "validation origin")], ""
             if self.series > 1:
                 together = f": what moves one of {self.series} series at a time may move all"
                 if self.test is not None and self.test.origins < 2 * skill.block:
-                    few, be = f"{few} and {counted(self.test.origins, 'test origin')}", "are"
-            if skill.origins > 1:
-                be = "are"
-            return f"{few} {be} too few to claim anything{together}."
+                    few.append(counted(self.test.origins, "test origin"))
+            be = "is" if few == ["1 validation origin"] else "are"
+            return f"{' and '.join(few)} {be} too few to claim anything{together}."
         return (
             f"With {skill.independent} validation origins that do not overlap, a small gain would "
             "go unnoticed."
