@@ -268,7 +268,7 @@ def as_newer_panel(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSerie
     from foretune.datasets.series import TimeSeries
 
     if isinstance(data, TimeSeries | PriceSeries | Panel):
-        return as_data(data, **reading)
+        return as_data(data, **{"target": known.target_name} | reading)
     columns: dict[str, Any] = {
         "target": None if reading.get("wide") else known.target_name,
         "past": [*known.past],

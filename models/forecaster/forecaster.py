@@ -22,7 +22,7 @@ from foretune.datasets.panel import Panel, like
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.sources.load import as_data, as_newer_panel, as_newer_series
 from foretune.datasets.splits import Split, default_horizon, development, split_without_test
-from foretune.datasets.transforms import ErrorSpace, Scaling, StandardisedLogs, fit_scaling
+from foretune.datasets.transforms import ErrorSpace, Scaling, fit_scaling
 from foretune.models.config import MetricName, TrialConfig
 from foretune.models.forecaster.arrays import weights_digest
 from foretune.models.forecaster.document import (
@@ -383,7 +383,9 @@ class Forecaster:
             newer, new = {0: self.read_newer(data).members[0]}, list[TimeSeries]()
         else:
             newer, new = self._newer_of_panel(self.read_newer(data).members)
-        moved = {number: self._continued(number, series) for number, series in newer.items()}
+        moved, with_factor = dict[int, SeriesState](), self._ignores_factors
+        for number, one in newer.items():
+            moved[number] = self.members[number].continued(one, with_factor=with_factor)
         members = tuple(moved.get(number, member) for number, member in enumerate(self.members))
         self = replace(self, members=members)
         calibrated = {n: m.calibration for n, m in moved.items() if m.calibration is not None}
@@ -545,9 +547,9 @@ class Forecaster:
             )
         return self.members[0]
 
-    def _when(self, history: History) -> str:
-        """Say what a forecast begins after."""
-        return history.last + f" of {history.name}" * (self.panel is not None)
+    def _when(self, history: History, row: int = -1) -> str:
+        """Say when a row is; of a panel, in which series."""
+        return f"{moment(history.time, row)}" + f" of {history.name}" * (self.panel is not None)
 
     def _chosen(self, series: str | Sequence[str] | None) -> list[int]:
         """Return the numbers of the series of these names, in the order of all."""
@@ -575,23 +577,6 @@ class Forecaster:
             and not self.encoding.past
         )
 
-    def _continued(self, number: int, series: TimeSeries) -> SeriesState:
-        """Return a series with newer rows; its widths are still those before them."""
-        member = self.members[number]
-        history, scaling = member.history, member.scaling
-        factor = history.adjustment(series) if self._ignores_factors else 1.0
-        if factor != 1:
-            warnings.warn(
-                f"{series.source}: prices up to {history.last} are those known of {history.name} "
-                f"times {factor:.6g}, so they were adjusted again; forecasts are in the new prices",
-                DataWarning,
-                stacklevel=4,
-            )
-            history = history.adjusted(factor)
-            if isinstance(scaling, StandardisedLogs):  # all are higher by as much as their mean
-                scaling = replace(scaling, mean=scaling.mean + float(np.log(factor)))
-        return replace(member, history=history.continued(series), scaling=scaling)
-
     def _newer_of_panel(
         self, given: Sequence[TimeSeries]
     ) -> tuple[dict[int, TimeSeries], list[TimeSeries]]:
@@ -618,40 +603,20 @@ class Forecaster:
 
     def _with_new(self, new: Sequence[TimeSeries]) -> Self:
         """Return the same model with series that it was not trained on."""
-        first, config = self.members[0].history.series, self.config
+        known, skip = self.members[0], self.skip
+        assert known.calibration is not None  # of every panel
+        least = max(self.config.rows_read + known.scaling.lag, skip.history if skip else 0)
         made = list[SeriesState]()
         for one in new:
-            series = like(one, first, str(self.panel))
-            least = config.rows_read + self.members[0].scaling.lag
-            least = max(least, 2, 0 if self.skip is None else self.skip.history)
+            series = like(one, known.history.series, str(self.panel))
             if len(series) < least:
                 raise DataError(
                     f"{one.name} must have at least {least} rows, which the model reads before a "
                     f"forecast, but has {len(one)}; leave it out"
                 )
-            try:
-                self.encoding.encode(series)
-                scaling = fit_scaling(config.scaling, series.target, window=config.scaling_window)
-                space = ErrorSpace.fit(series.error_space, series.target)
-            except DataError as error:
-                raise DataError(f"{one.name}: {error}") from None
-            known = self.members[0].calibration
-            assert known is not None  # of every panel
-            made.append(
-                SeriesState(
-                    history=History(series=series),
-                    scaling=scaling,
-                    space=space,
-                    widths=np.zeros(self.horizon),
-                    calibration=Calibration(
-                        errors=np.empty((0, self.horizon)),
-                        first=0,
-                        stride=known.stride,
-                        since=len(series) - 1,
-                    ),
-                )
-            )
-        count, members, skip = len(self.members), [*self.members, *made], self.skip
+            self.encoding.encode(series)
+            made.append(SeriesState.of_new(series, self.config, self.horizon, known.calibration))
+        count, members = len(self.members), [*self.members, *made]
         order = sorted(range(len(members)), key=lambda number: members[number].history.name)
         if skip is not None:
             unit = 1.0 if skip.log else self.members[0].space.unit / skip.scales[0]
@@ -716,7 +681,7 @@ class Forecaster:
                 origins=rows,
                 covariates=self.encoding.encode(history.series, ahead=ahead),
                 scale=1.0 if self.skip is None else self.skip.scales[number],
-                when=partial(self._row_of, history),
+                when=partial(self._when, history),
             )
             for number, history, rows in zip(numbers, histories, origins, strict=True)
         ]
@@ -728,10 +693,6 @@ class Forecaster:
             skip=self.skip,
             together=1 if len(self.members) == 1 else _TOGETHER,
         )
-
-    def _row_of(self, history: History, row: int) -> str:
-        """Say when a row is."""
-        return f"{moment(history.time, row)}" + f" of {history.name}" * (self.panel is not None)
 
     def _ahead(
         self, numbers: Sequence[int], histories: Sequence[History]
