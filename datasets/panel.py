@@ -81,14 +81,8 @@ class Panel:
         twice = [name for name, count in Counter(one.name for one in series).items() if count > 1]
         if twice:
             raise DataError(f"{self.name}: {twice[0]!r} must be one series, but is several")
-        first = series[0]
         for other in series[1:]:
-            for what, mine, theirs in _kinds(first, other):
-                if mine != theirs:
-                    raise DataError(
-                        f"{self.name}: all series must have the same {what}, but {first.name} has "
-                        f"{mine} and {other.name} has {theirs}"
-                    )
+            _require_kind(series[0], other, self.name)
         object.__setattr__(self, "series", series)
         object.__setattr__(self, "remarks", tuple(self.remarks))
 
@@ -352,6 +346,34 @@ def common_time(times: Sequence[pd.Index]) -> pd.Index:
     """
     longest = max(times, key=len)
     return longest if is_aligned(times) else pd.RangeIndex(len(longest), name="row")
+
+
+def like(series: TimeSeries, first: TimeSeries, name: str) -> TimeSeries:
+    """Return ``series`` with the covariates that the first one of a panel has, and no others.
+
+    Raises:
+        DataError: it is of another kind, or lacks one of them; the panel is called ``name``.
+    """
+    groups: dict[str, Any] = {
+        group: {
+            column: getattr(series, group)[column]
+            for column in getattr(first, group)
+            if column in getattr(series, group)
+        }
+        for group in _GROUPS
+    }
+    own = replace(series, **groups, data_digest=series.digest)
+    _require_kind(first, own, name)
+    return own
+
+
+def _require_kind(first: TimeSeries, other: TimeSeries, name: str) -> None:
+    for what, mine, theirs in _kinds(first, other):
+        if mine != theirs:
+            raise DataError(
+                f"{name}: all series must have the same {what}, but {first.name} has {mine} and "
+                f"{other.name} has {theirs}"
+            )
 
 
 def _kinds(one: TimeSeries, other: TimeSeries) -> Iterator[tuple[str, object, object]]:

@@ -247,6 +247,43 @@ def as_newer_series(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSeri
     return as_series(data, **{"target": known.target_name} | columns | reading)
 
 
+def as_newer_panel(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSeries | Panel":
+    """Return newer data of some series of a panel, read with their target and their covariates.
+
+    Args:
+        data: a Panel, a series, or a DataFrame or a file as for :func:`as_data`. Its column
+            ``unique_id`` names the series, or ``series_column``; or it is ``wide``.
+        known: the earlier rows of any of the series.
+        **reading: further arguments, as for :func:`as_data`; those given here count.
+
+    Raises:
+        DataError: ``data`` cannot be read, or a column is not there.
+        ConfigError: an argument is none of its values, or says nothing of such data.
+
+    Warns:
+        DataWarning: what was left out, filled or decided.
+    """
+    from foretune.datasets.frames import ID
+    from foretune.datasets.panel import Panel
+    from foretune.datasets.series import TimeSeries
+
+    if isinstance(data, TimeSeries | PriceSeries | Panel):
+        return as_data(data, **{"target": known.target_name} | reading)
+    columns: dict[str, Any] = {
+        "target": None if reading.get("wide") else known.target_name,
+        "past": [*known.past],
+        "future": [*known.future],
+        "static": [*known.static],
+        # A few rows do not tell it.
+        "freq": known.calendar.frequency,
+        "seasonality": known.calendar.seasonality,
+        "least": 1,
+    }
+    if not reading.get("wide"):
+        columns["series_column"] = ID
+    return as_data(data, **columns | reading)
+
+
 def what_was_read(data: "TimeSeries | Panel", time: "pd.Index | None" = None) -> str:
     """Say in one line what data are: rows, first and last time, calendar and target.
 

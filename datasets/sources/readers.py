@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foretune.datasets.calendar import STEPS
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
-from foretune.datasets.frames import Missing, filled_rows, in_order, read_frame
+from foretune.datasets.frames import ID, Missing, filled_rows, in_order, read_frame
 from foretune.datasets.panel import Panel, series_of
 from foretune.datasets.panel_frames import (
     VALUE,
@@ -346,6 +346,7 @@ def read_future(
     time: str | None = None,
     day_first: bool | None = None,
     decimal: Decimal | None = None,
+    of_panel: bool = False,
 ) -> pd.DataFrame:
     """Read values of future covariates for the steps after a known series from a text file.
 
@@ -355,9 +356,11 @@ def read_future(
         time: the column of times; None for the one called as in ``known``, or to find it.
         day_first: whether 01/02/2024 is in February; None to find out.
         decimal: "." or ",", what stands before the decimals; None to find out.
+        of_panel: whether a column ``unique_id`` says which series a row is of.
 
     Returns:
-        A row a step, by time where the file has times: the future covariates that are there.
+        A row a step, by time where the file has times: the future covariates that are there, and
+        the column ``unique_id`` of a panel.
 
     Raises:
         DataError: names file, line, column and value that cannot be used.
@@ -374,6 +377,8 @@ def read_future(
             for name, values in known.future.items()
             if name in table.columns
         }
+        if of_panel and ID in table.columns:
+            columns[ID] = _text(table, ID)
         frame = pd.DataFrame(columns, index=range(len(table.lines)))
         if times:
             frequency = known.calendar.frequency

@@ -10,6 +10,7 @@ Shapes: ``S`` series, ``N`` rows, ``O`` origins, ``H`` steps; all functions work
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -295,30 +296,98 @@ class Calibration:
         """Return the origins after ``since`` whose first outcome is among ``rows`` known rows."""
         return np.arange(self.since, rows - 1, self.stride)
 
-    def widths(self, levels: Growth, forecasts: Growth, *, coverage: float) -> Growth:
-        """Return the half-widths of the intervals after the last known row [H].
+    def outcomes(self, levels: Growth, forecasts: Growth) -> tuple[Growth, NDArray[np.integer]]:
+        """Return all errors [O, H] with the rows of their origins [O]; the last are not known yet.
 
         Args:
             levels: known values in the error space [N].
             forecasts: changes forecast since each of :meth:`origins`, or the first ones [O, H].
-            coverage: share of outcomes to cover.
         """
-        count, horizon = self.errors.shape
+        horizon = self.errors.shape[1]
         rows, later = len(levels), self.origins(len(levels))[: len(forecasts)]
         # What is not known yet is not read, whatever stands in its place.
         ahead = np.minimum(later[:, None] + np.arange(1, horizon + 1), rows - 1)
         errors = np.abs(levels[ahead] - levels[later][:, None] - forecasts)
         unknown = np.full((1, horizon), np.nan)
-        earlier = self.first + self.stride * np.arange(count)
-        origins = np.concatenate([earlier, later, [rows - 1]])
-        widths: Growth = adaptive_widths(
-            np.concatenate([self.errors, errors, unknown]),
+        origins = np.concatenate([self.earlier, later, [rows - 1]])
+        return np.concatenate([self.errors, errors, unknown]), origins
+
+    @property
+    def earlier(self) -> NDArray[np.int64]:
+        """The rows of the validation origins [O]."""
+        return self.first + self.stride * np.arange(len(self.errors))
+
+
+def calibrated_widths(
+    calibrations: Sequence[Calibration],
+    levels: Sequence[Growth],
+    forecasts: Sequence[Growth],
+    *,
+    coverage: float,
+    pooled: Growth | None = None,
+) -> list[Growth]:
+    """Return the half-widths of the intervals after the last known row of each series [H].
+
+    They come from the errors of its own. Where fewer of them are known than the quantile takes (9
+    for 90 %), or none, they are :func:`pooled_errors`, times the usual volatility of the series.
+    Such an interval holds for about ``coverage`` of the series, not as often for each of them.
+
+    Args:
+        calibrations: of each series.
+        levels: known values in the error space [N], of each.
+        forecasts: changes forecast since the first of its origins [O, H], of each.
+        coverage: share of outcomes to cover.
+        pooled: of all series of a panel; None of a single series, which has only its own.
+    """
+    widths: list[Growth] = [np.empty(0)] * len(calibrations)
+    alike = dict[tuple[int, ...], list[int]]()
+    known = [c.outcomes(*own) for c, *own in zip(calibrations, levels, forecasts, strict=True)]
+    for number, (_, origins) in enumerate(known):  # those with the same origins at once
+        alike.setdefault(tuple((origins - origins[-1]).tolist()), []).append(number)
+    for numbers in alike.values():
+        first = calibrations[numbers[0]]
+        horizon, origins = first.errors.shape[1], known[numbers[0]][1]
+        volatility = np.stack([running_volatility(levels[n])[known[n][1]] for n in numbers])
+        # Each as a panel of one: what is known of others may change, and be more or less.
+        own = adaptive_widths(
+            np.stack([known[n][0] for n in numbers])[:, None],
             origins,
-            running_volatility(levels)[origins],
-            overlap=-(-horizon // self.stride),
+            volatility[:, None],
+            overlap=-(-horizon // first.stride),
             coverage=coverage,
-        )[-1]
-        return widths
+        )[:, 0, -1]
+        if pooled is not None:
+            count = np.searchsorted(origins, origins[-1] - np.arange(horizon) - 1, side="right")
+            few = count < _enough(coverage)
+            own[:, few] = pooled[few] * volatility.mean(axis=1)[:, None]
+        for number, width in zip(numbers, own, strict=True):
+            widths[number] = width
+    return widths
+
+
+def pooled_errors(
+    calibrations: Sequence[Calibration], levels: Sequence[Growth], *, coverage: float
+) -> Growth:
+    """Return the quantile of the validation errors of all series [H].
+
+    Each is divided by the usual volatility of its series: the mean of its running volatility at the
+    origins.
+
+    Args:
+        calibrations: of each series; those without errors have no part in it.
+        levels: known values in the error space [N], of each.
+        coverage: the level of the quantile.
+    """
+    scores = np.concatenate(
+        [
+            each.errors / _positive(running_volatility(own)[each.earlier].mean())
+            for each, own in zip(calibrations, levels, strict=True)
+            if len(each.errors)
+        ]
+    )
+    rank = math.ceil(coverage * (len(scores) + 1) - _ROUNDING)
+    quantile: Growth = np.sort(scores, axis=0)[min(rank, len(scores)) - 1]
+    return quantile
 
 
 def _share_that_follows(

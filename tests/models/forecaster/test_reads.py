@@ -144,7 +144,8 @@ def test_past_covariates_are_read_up_to_the_last_row(
 
     def after(load: Any) -> bytes:
         history = History.of(make(past={"load": load}))
-        return bits(dataclasses.replace(ours, history=history), future=plan())
+        member = dataclasses.replace(ours.members[0], history=history)
+        return bits(dataclasses.replace(ours, members=(member,)), future=plan())
 
     other = LOAD[:ROWS].copy()
     other[-1] += 1
