@@ -88,12 +88,13 @@ def read_panel_frame(
     groups = [as_list(names) for names in (past, future, static)]
     chosen = [name for names in groups for name in names] + as_list(time)
     require_columns(table, chosen)
-    key = None if wide else _find_id(table, id or level, chosen)
+    key, own = None, table
     if wide:
         _require_wide(table, id or level, target)
-    elif key is not None:
+    else:
+        key = _find_id(table, id or level, chosen)
         require_rows_of_times(table[key], where)
-    own = table if key is None else table.drop(columns=key)
+        own = table.drop(columns=key)
     remarks: list[str] = []
     when = time or find_time(own, chosen, index, remarks)
     if when not in table:  # rows are counted, those of each series from 0
@@ -118,8 +119,7 @@ def read_panel_frame(
         require_columns(table, [goal])
         table = table.assign(**{goal: to_numbers(table[goal], where)})
         rows_of = _rows_by_name(table[key], table[when], remarks, where)
-        kept_columns = list(dict.fromkeys([when, goal, *chosen]))
-        table = table[kept_columns]
+        table = table[list(dict.fromkeys([when, goal, *chosen]))]
         parts = {
             name: (rows_of[name], table.take(rows_of[name]))
             for name in _choose([*rows_of], series, leave_out)
