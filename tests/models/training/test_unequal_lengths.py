@@ -33,9 +33,7 @@ def with_other_rows_before(fold: DevelopmentData, numbers: np.random.Generator) 
 def folds(mixed: SimpleNamespace) -> tuple[DevelopmentData, ...]:
     whole = mixed.series
     series = tuple(
-        replace(
-            whole[first:], name=f"from {first:02d}", target=(1 + number) * whole.target[first:]
-        )
+        replace(whole[first:], name=f"from {first:02d}", target=(1 + number) * whole.target[first:])
         for number, first in enumerate(BEGIN)
     )
     panel = Panel(name="unequal", series=series, source="simulated")

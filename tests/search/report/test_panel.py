@@ -215,6 +215,32 @@ def test_of_two_series_a_trials_figure_is_of_the_best(
     assert title.endswith(f"\n{made.names[int(np.argmin(errors))]}, the best series")
 
 
+def test_a_series_that_stands_still_on_the_test_does_not_spoil_it(
+    panel: Panel, tiny_space: SearchSpace
+) -> None:
+    first, second, third = panel.series[:3]
+    still = second.target.copy()
+    still[-35:] = 7.0  # the test has 30 rows
+    study = run(
+        replace(panel, series=(first, replace(second, target=still), third)),
+        tiny_space.fix(scaling="differences"),
+    )
+    made = make_report(study, open_test=True, top=1)
+    assert made.test is not None
+    winner = made._compared[0]
+    errors = made.test.errors(winner, "relative_mse")
+    assert np.isnan(errors).tolist() == [False, True, False]
+    assert made.test.models[winner].metrics.relative_mse == pytest.approx(np.nanmean(errors))
+    assert made.finding.test is not None
+    assert "of 2 series on test." in made.series_better
+    text = markdown(made)
+    assert "The mean relative MSE on test leaves out shop 01 (1 of 3 series), which" in text
+    assert "on validation leaves out" not in text
+    header, rows = made.series_table
+    cells = {row[0]: row[header.index(f"test: relative MSE of {winner}")] for row in rows}
+    assert [name for name, cell in cells.items() if cell == "none"] == ["shop 01"]
+
+
 def test_words_say_how_many_series(report: Report, study: optuna.Study, tmp_path: Path) -> None:
     files = {file.name for file in write_report(report, tmp_path)}
     assert "series.csv" in files
