@@ -186,6 +186,10 @@ class Panel:
     def __iter__(self) -> Iterator[TimeSeries]:
         return iter(self.series)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether a series is called so."""
+        return name in self.names
+
     def __getitem__(self, name: str) -> TimeSeries:
         """Return the series of this name.
 

@@ -362,14 +362,14 @@ def _training_data(
         furthest = horizon
     needed = config.context + furthest
     if train_length - latest < needed:
+        there = f"there are {train_length - latest}"
+        if len(data.names) > 1:
+            there += f" of {data.names[int(data.firsts.argmax())]}, the shortest series"
         raise DataError(
-            f"unroll_length and label_offset need {needed} scaled training values, but there are "
-            f"{train_length - latest}"
+            f"unroll_length and label_offset need {needed} scaled training values, but {there}"
             if furthest == config.label_offset
             else f"a context of {config.context} rows and {furthest} rows after it need {needed} "
-            f"training rows, but there are {train_length - latest}{_after_lags(skip)}; give a "
-            "shorter "
-            "unroll_length"
+            f"training rows, but {there}{_after_lags(skip)}; give a shorter unroll_length"
         )
     first = int(data.split.validation_origins[0]) - given.start - latest + 1
     if first < config.rows_read:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from foretune.datasets import Panel
+from foretune.datasets import DataError, Panel
 from foretune.datasets.splits import DevelopmentData, development_folds
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.metrics import require_mase_units
@@ -81,3 +81,12 @@ def test_of_baselines_and_units(
         for fold, again in zip(changes, same[name], strict=True):
             np.testing.assert_array_equal(fold, again)
     assert require_mase_units(folds[0]) == require_mase_units(others[0])
+
+
+def test_the_series_that_is_too_short_is_named(
+    mixed: SimpleNamespace, folds: tuple[DevelopmentData, ...]
+) -> None:
+    config = mixed.configs["direct"].replace(skip="none", unroll_length=100)
+    stop = folds[0].split.train_stop
+    with pytest.raises(DataError, match=f"but there are {stop - 61} of from 61, the shortest ser"):
+        next(fit(config, folds[0]))
