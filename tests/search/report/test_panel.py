@@ -241,6 +241,27 @@ def test_a_series_that_stands_still_on_the_test_does_not_spoil_it(
     assert [name for name, cell in cells.items() if cell == "none"] == ["shop 01"]
 
 
+def test_what_stands_before_the_first_row_of_a_series_is_read_by_nothing(
+    report: Report, panel: Panel, tiny_space: SearchSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_other_rows_before(self: Panel) -> NDArray[np.float64]:
+        numbers, longest = np.random.default_rng(1), len(self)
+        rows = [np.exp(3 * numbers.normal(size=longest - len(one))) for one in self.members]
+        return np.stack(
+            [np.append(row, one.target) for row, one in zip(rows, self.members, strict=True)]
+        )
+
+    monkeypatch.setattr(Panel, "values", property(with_other_rows_before))
+    made = make_report(run(panel, tiny_space), open_test=True, top=2)
+    for table in (forecasts_table, metrics_table, series_table):
+        pd.testing.assert_frame_equal(table(made), table(report), check_exact=True)
+    windows = [
+        load_artifact(storage_of(each.study), each.winner.trial, "forecasts.png")
+        for each in (made, report)
+    ]
+    assert windows[0] == windows[1]
+
+
 def test_words_say_how_many_series(report: Report, study: optuna.Study, tmp_path: Path) -> None:
     files = {file.name for file in write_report(report, tmp_path)}
     assert "series.csv" in files
