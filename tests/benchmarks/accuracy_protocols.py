@@ -187,7 +187,7 @@ PROTOCOLS = {
             arguments={
                 "horizon": 48,
                 "split": ("rest", 48, 48),
-                "metric": "mase",
+                "metric": "smape",
                 **_EVERY_ROW,
             },
             season=24,
