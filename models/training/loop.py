@@ -43,8 +43,9 @@ from foretune.models.training.results import EpochResult, NonFiniteLossError, Sn
 # What the numbers that a network reads depend on.
 _READ = ("scaling", "scaling_window", "smoothing", "head", "skip", *COVARIATE_OPTIONS.values())
 
-# How many kinds of such numbers are remembered: trainings of one kind share them.
-_KINDS = 8
+# How many kinds of such numbers are remembered, which trainings of one kind share. Of many series
+# they are large.
+_KINDS = 2
 
 
 class TrainingRun:
