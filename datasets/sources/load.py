@@ -295,17 +295,21 @@ def what_was_read(data: "TimeSeries | Panel", time: "pd.Index | None" = None) ->
         >>> what_was_read(as_series("sp500", "close"))
         'sp500: 13,594 rows, 1962-01-02 to 2015-12-31, sessions (Monday to Friday), close price'
     """
+    from foretune.datasets.panel import is_aligned
+
     one, *others = data.members
     covariates = [*one.past, *one.future, *one.static]
     beside = f", with {', '.join(covariates)}" if covariates else ""
     time = data.time if time is None else time
     first, last = (str(when).removesuffix(" 00:00:00") for when in time[[0, -1]])
-    rows = f"{len(time):,} rows"
+    when, rows = f"{first} to {last}", f"{len(time):,} rows"
     if others:
         shortest = len(time) - int(data.firsts.max())
         several = f"{shortest:,} to {rows}" if shortest < len(time) else rows
         rows = f"{len(data.members):,} series of {several}"
-    return f"{data.source}: {rows}, {first} to {last}, {data.calendar}, {data.target_name}{beside}"
+        if not is_aligned([one.time for one in data.members]):
+            when = "counted from the end of each"
+    return f"{data.source}: {rows}, {when}, {data.calendar}, {data.target_name}{beside}"
 
 
 def _by_word(word: str) -> "PriceSeries | TimeSeries | None":

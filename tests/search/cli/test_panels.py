@@ -95,6 +95,18 @@ def test_a_wide_file_is_searched_without_being_stored(run: Run, tmp_path: Path) 
     assert code == 0, err
 
 
+def test_what_does_not_change_in_a_series_is_read_from_a_long_file(run: Run) -> None:
+    kinds = {"H1": "east", "H2": "west"}
+    table = long().query("unique_id != 'H3'")
+    table.assign(kind=table["unique_id"].map(kinds)).to_csv("kinds.csv", index=False)
+    several = ("--data", "kinds.csv", "--series-column", "unique_id", "--static", "kind")
+    code, _, err = run("run", *several, *SMALL, *SPLIT, "--study", "k")
+    assert code == 0, err
+    assert prices_of("k").reading == {"series_column": "unique_id", "static": ["kind"]}
+    assert "2 series of 100 to 120 rows, counted from the end of each, whole numbers, " in err
+    assert ", y, with kind; " in err
+
+
 def test_several_series_are_refused_where_one_is_meant(run: Run) -> None:
     for reading, message in (
         ((), "or read all as a panel by series_column='unique_id' (--series-column)"),
