@@ -90,3 +90,22 @@ def test_the_series_that_is_too_short_is_named(
     stop = folds[0].split.train_stop
     with pytest.raises(DataError, match=f"but there are {stop - 61} of from 61, the shortest ser"):
         next(fit(config, folds[0]))
+
+
+def test_the_regression_leaves_a_window_of_the_shortest_series(
+    mixed: SimpleNamespace, folds: tuple[DevelopmentData, ...]
+) -> None:
+    config, stop = mixed.configs["direct"], folds[0].split.train_stop
+    most = 6
+    room = stop - BEGIN[-1] - folds[0].split.horizon - (most - 1)
+    chosen, fewer = (
+        choose_skips(config.replace(unroll_length=length), folds) for length in (6, room)
+    )
+    assert chosen[0] is not None
+    assert fewer[0] is not None
+    assert chosen[0].history > most
+    assert fewer[0].history in (2, 6)
+    assert [skip and skip.history for skip in fewer] == [fewer[0].history] * 2
+    assert np.isfinite(
+        [*fit(config.replace(unroll_length=room, epochs=1), folds[0])][-1].forecasts
+    ).all()
