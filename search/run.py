@@ -122,7 +122,8 @@ def run_study(
             have 0.
         split: which rows train, validate and test: three shares that add up to 1, three counts such
             as (8640, 2880, 2880), or ("rest", 48, 48); rows after the third count are left out.
-            None for the study's own, or shares of 0.6, 0.2 and 0.2.
+            None for the study's own, or shares of 0.6, 0.2 and 0.2; where series are of
+            different lengths, a fifth of the median one's rows validates and as many test.
         train_end: the last time that trains, in place of ``split``; a day is meant whole.
         validation_end: the last time that validates.
         test_end: the last time of the test; None for the last of all.

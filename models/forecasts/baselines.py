@@ -240,7 +240,8 @@ def baseline_changes(
 
     They are fitted to the training rows of each fold, the drift to each series by itself and the
     ridge to all of them; its lags and penalty are chosen on validation. The seasonal naive and the
-    ridge are left out where the rows are too few for them.
+    ridge are left out where the rows are too few for them: those of the median series, and of the
+    shortest one. A shorter series without a season repeats its last value in the seasonal naive.
 
     Args:
         levels: values in the error space, such as log prices [S, N]: up to the last validation row,
@@ -265,9 +266,9 @@ def baseline_changes(
     read = Regressors(levels=levels, past=past, future=future, firsts=firsts)
     ridges = choose_ridge(read, folds) if ridges is None else ridges
     closes = [None] * len(levels) if close is None else [*close]
-    latest = max(first for *_, first in read.each())
-    # A season that one series lacks is no baseline of all.
-    season = seasonality if 1 < (seasonality or 0) <= folds[0].validation_start - latest else None
+    begin = folds[0].validation_start
+    typical = int(np.median([first for *_, first in read.each()]))
+    season = seasonality if 1 < (seasonality or 0) <= begin - typical else None
     of_series = [
         _changes_of_one(*own, folds, test, season, close, ridges)
         for own, close in zip(read.each(), closes, strict=True)
@@ -297,9 +298,13 @@ def _changes_of_one(
         origins = split.test_origins if test else split.validation_origins
         now = levels[origins][:, None]
         rules: list[Baseline] = [Persistence(), Drift.fit(levels[first : split.train_stop])]
-        if seasonality is not None:
-            rules.append(SeasonalNaive(season=seasonality))
         changes = {rule.name: rule.forecast(levels, origins, horizon) - now for rule in rules}
+        if seasonality is not None:
+            naive = SeasonalNaive(season=seasonality)
+            # A series that has no season yet repeats its last value, as persistence does.
+            has_season = seasonality <= folds[0].validation_start - first
+            rule = naive if has_season else Persistence()
+            changes[naive.name] = rule.forecast(levels, origins, horizon) - now
         if close is not None:
             changes["last close"] = Persistence().forecast(close, origins, horizon) - now
         if ridge is not None:

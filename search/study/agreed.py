@@ -29,6 +29,9 @@ _NAMED = 3
 
 _PARTS = ("split", "train_end", "validation_end", "test_end")
 
+# Where series are of different lengths: of the median one's rows, what validates, and what tests.
+_SHARE_OF_MEDIAN = 0.2
+
 
 def agreed_spec(
     study: optuna.Study | None,
@@ -72,6 +75,11 @@ def agreed_spec(
     agreed = SplitSpec(**before | given)
     if stored is None:
         agreed = agreed.replace(shared_epoch=agreed.folds > 1)
+        if not parts and agreed.rows is None and series.firsts.any():
+            # Shares of the longest series may leave shorter ones nothing to train on.
+            length = int(np.median([len(one) for one in series.members]))
+            fifth = max(round(_SHARE_OF_MEDIAN * length), agreed.horizon)
+            parts = {"split": ("rest", fifth, fifth)}
     if parts:
         _require_one_time_a_row(series, parts)
         gap = agreed.horizon if agreed.gap is None else agreed.gap

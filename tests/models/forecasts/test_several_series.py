@@ -200,3 +200,21 @@ def test_one_network_is_trained_on_all_and_forecasts_each_from_its_own_rows(
     assert first.train_loss == later.train_loss
     changed[1, : split.train_stop] = changed[0, : split.train_stop]
     assert next(fit(config, replace(both, values=changed))).train_loss != first.train_loss
+
+
+def test_a_series_without_a_season_yet_repeats_its_last_value_in_the_seasonal_naive() -> None:
+    levels = np.random.default_rng(8).normal(size=(3, 200))
+    first = SPLIT.validation_start - 6
+    firsts = np.array([0, 0, first], np.int32)
+    ridges = choose_ridge(Regressors(levels=levels), [SPLIT])
+    found = baseline_changes(levels, [SPLIT], seasonality=7, firsts=firsts, ridges=ridges)
+    (changes,) = found["seasonal naive 7"]
+    origins = SPLIT.validation_origins
+    for step in range(HORIZON):
+        now = levels[:2, origins]
+        np.testing.assert_allclose(changes[:2, :, step], levels[:2, origins + step - 6] - now)
+    assert not changes[2].any()
+    # Of most series it is none, and then there is no such baseline.
+    late = np.array([0, first, first], np.int32)
+    found = baseline_changes(levels, [SPLIT], seasonality=7, firsts=late, ridges=ridges)
+    assert "seasonal naive 7" not in found

@@ -135,3 +135,11 @@ def test_shares_are_a_panel_with_errors_of_logarithms(tiny_space: SearchSpace) -
     assert replay(study, 0).is_identical
     with pytest.raises(DataError, match=r"must be TimeSeries, but got PriceSeries; prices\.series"):
         Panel(name="walks", series=tuple(walks), source="simulated")  # type: ignore[arg-type]
+
+
+def test_where_lengths_differ_parts_are_counted_from_the_end(tiny_space: SearchSpace) -> None:
+    panel = Panel.from_frame(table(a=600, b=220, c=200))
+    spec = spec_of(panel, tiny_space, gap=0)
+    assert spec.split.rows == (512, 44, 44)  # a fifth of 220 rows each
+    same = spec_of(Panel.from_frame(table(a=200, b=200)), tiny_space, gap=0)
+    assert (same.split.rows, same.split.train_fraction) == (None, 0.6)
