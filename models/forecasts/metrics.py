@@ -41,16 +41,17 @@ def relative_mse(forecast: Growth, actual: Growth) -> float:
     Raises:
         DataError: the values stood still after every origin: persistence was never wrong.
     """
-    return mean_squared_error(forecast, actual) / _positive_persistence_mse(actual)
+    _require_moving(actual)
+    return mean_squared_error(forecast, actual) / persistence_mse(actual)
 
 
-def _positive_persistence_mse(actual: Growth) -> float:
-    persistence = persistence_mse(actual)
-    if persistence == 0:
+def _require_moving(actual: Growth) -> None:
+    """Refuse actual growth [..., O, H] of which persistence is never wrong."""
+    if persistence_mse(actual) == 0:
         raise DataError(
-            f"values must change after some of the {len(actual)} forecast origins, but stand still"
+            f"values must change after some of the {actual.shape[-2]} forecast origins, but stand "
+            "still"
         )
-    return persistence
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -72,7 +73,8 @@ class Metric:
     """What a study may choose its epochs and trials by: the mean error, lower is better.
 
     ``label`` is what people call it. ``errors`` are those of forecast changes at each origin and
-    step [S, O, H], and ``units`` what the errors of each series are divided by [S].
+    step [S, O, H], and ``units`` what the errors of each series are divided by [S]. A series whose
+    unit is 0 has no such error and is in no mean: persistence is never wrong where it stands still.
     """
 
     label: str
@@ -82,18 +84,23 @@ class Metric:
     def value(self, changes: Growth, came: Outcomes) -> float:
         """Return the metric of forecast changes [S, O, H]: the mean over the series.
 
+        NaN where no series has one.
+
         Example:
             >>> METRICS["mae"].value(changes, came)
         """
-        return float(np.mean(self.by_series(changes, came)))
+        known = [np.mean(own) / unit for own, unit in self._of_each(changes, came) if unit > 0]
+        return float(np.mean(known)) if known else np.nan
 
     def by_series(self, changes: Growth, came: Outcomes) -> NDArray[np.float64]:
-        """Return the same of each series [S], whose mean is the metric."""
-        return np.array([np.mean(own) / unit for own, unit in self._of_each(changes, came)])
+        """Return the same of each series [S], whose mean is the metric; NaN where it has none."""
+        of_each = self._of_each(changes, came)
+        return np.array([np.mean(own) / unit if unit > 0 else np.nan for own, unit in of_each])
 
     def by_origin(self, changes: Growth, came: Outcomes) -> NDArray[np.float64]:
         """Return the same of each origin [O], whose mean is the metric."""
-        of_series = [np.mean(own, axis=1) / unit for own, unit in self._of_each(changes, came)]
+        of_each = self._of_each(changes, came)
+        of_series = [np.mean(own, axis=1) / unit for own, unit in of_each if unit > 0]
         errors: NDArray[np.float64] = np.mean(of_series, axis=0)
         return errors
 
@@ -127,7 +134,7 @@ def _symmetric_errors_of(
 
 
 def _persistence_units(came: Outcomes) -> list[float]:
-    return [_positive_persistence_mse(own) for own in came.actual]
+    return [persistence_mse(own) for own in came.actual]
 
 
 def _no_units(came: Outcomes) -> list[float]:
@@ -275,7 +282,8 @@ class Metrics:
     """The numbers that rank forecasts; errors are in the data's error space.
 
     All are means over the series, and directions are counted in all of them. ``relative_mse`` is
-    the mean over folds of MSE divided by persistence's. ``mae`` is the mean absolute error (of log
+    the mean over folds of MSE divided by persistence's; NaN of one series that stands still.
+    ``mae`` is the mean absolute error (of log
     prices 0.01 is about 1 %); ``mase`` is the same in units of :func:`seasonal_naive_error`, None
     where that is 0. ``smape`` is the symmetric mean absolute percentage error of the values, from 0
     to 200.
@@ -353,43 +361,65 @@ def assess(
     Example:
         >>> assess([forecast], [actual], now=[now], units=[0.007], overlap=5).metrics.mase
     """
-    came = [
-        Outcomes(actual=actual, now=at, units=units, spaces=spaces)
-        for actual, at in zip(actuals, now, strict=True)
-    ]
+    for actual in actuals:
+        _require_moving(actual)
+    came = _outcomes(actuals, now, units, spaces)
     pairs = list(zip(forecasts, came, strict=True))
-    relative = [METRICS["relative_mse"].value(*pair) for pair in pairs]
-    made, moves = np.concatenate(forecasts, axis=1), np.concatenate(actuals, axis=1)
-    whole = Outcomes(actual=moves, now=np.concatenate(now, axis=1), units=units, spaces=spaces)
-    error = made - moves
-    ends = made[..., -1], moves[..., -1]
-    hits, directed = direction_hits(*ends)
-    times = int(np.any(_directed(*ends), axis=0).sum())
-    low, high = (
-        proportion_interval(hits, directed, overlap, origins=times) if directed else (None, None)
-    )
+    error = np.concatenate(forecasts, axis=1) - np.concatenate(actuals, axis=1)
+    moves = np.concatenate(actuals, axis=1)
     horizon, by_origin = error.shape[-1], METRICS[metric].by_origin
     losses = np.concatenate([by_origin(*pair) for pair in pairs])
     still = np.concatenate([by_origin(np.zeros_like(own.actual), own) for own in came])
     persistence = 1.0 if metric == "relative_mse" else float(np.mean(still))
     return Assessment(
-        metrics=Metrics(
-            relative_mse=float(np.mean(relative)),
-            mse=METRICS["mse"].value(made, whole),
-            mae=METRICS["mae"].value(made, whole),
-            mase=METRICS["mase"].value(made, whole) if min(units) > 0 else None,
-            smape=METRICS["smape"].value(made, whole),
-            directional_accuracy=hits / directed if directed else None,
-            directional_low=low,
-            directional_high=high,
-            directional_p_value=direction_p_value(*ends, overlap),
-        ),
+        metrics=_metrics(forecasts, came, overlap),
         persistence=persistence,
         losses=losses / persistence,
         persistence_losses=still / persistence,
         mse_by_step=np.mean(error.reshape(-1, horizon) ** 2, axis=0),
         persistence_mse_by_step=np.mean(moves.reshape(-1, horizon) ** 2, axis=0),
         mae_by_step=np.mean(np.abs(error.reshape(-1, horizon)), axis=0),
+    )
+
+
+def _outcomes(
+    actuals: Sequence[Growth],
+    now: Sequence[NDArray[np.float64]],
+    units: Sequence[float],
+    spaces: Sequence[ErrorSpace],
+) -> list[Outcomes]:
+    return [
+        Outcomes(actual=actual, now=at, units=units, spaces=spaces)
+        for actual, at in zip(actuals, now, strict=True)
+    ]
+
+
+def _metrics(forecasts: Sequence[Growth], came: Sequence[Outcomes], overlap: int) -> Metrics:
+    pairs = zip(forecasts, came, strict=True)
+    relative = [METRICS["relative_mse"].value(*pair) for pair in pairs]
+    made, units = np.concatenate(forecasts, axis=1), came[0].units
+    whole = Outcomes(
+        actual=np.concatenate([own.actual for own in came], axis=1),
+        now=np.concatenate([own.now for own in came], axis=1),
+        units=units,
+        spaces=came[0].spaces,
+    )
+    ends = made[..., -1], whole.actual[..., -1]
+    hits, directed = direction_hits(*ends)
+    times = int(np.any(_directed(*ends), axis=0).sum())
+    low, high = (
+        proportion_interval(hits, directed, overlap, origins=times) if directed else (None, None)
+    )
+    return Metrics(
+        relative_mse=float(np.mean(relative)),
+        mse=METRICS["mse"].value(made, whole),
+        mae=METRICS["mae"].value(made, whole),
+        mase=METRICS["mase"].value(made, whole) if min(units) > 0 else None,
+        smape=METRICS["smape"].value(made, whole),
+        directional_accuracy=hits / directed if directed else None,
+        directional_low=low,
+        directional_high=high,
+        directional_p_value=direction_p_value(*ends, overlap),
     )
 
 
@@ -404,6 +434,8 @@ def assess_each(
 ) -> list[Metrics]:
     """Assess each series by itself, as :func:`assess` does all of them.
 
+    The relative MSE of a series that stands still in a fold is NaN.
+
     Example:
         >>> [own.mae for own in assess_each([forecast], [actual], now=[now], units=u, overlap=5)]
     """
@@ -412,14 +444,11 @@ def assess_each(
         return [array[number : number + 1] for array in arrays]
 
     return [
-        assess(
+        _metrics(
             one(forecasts, number),
-            one(actuals, number),
-            now=one(now, number),
-            units=[unit],
-            overlap=overlap,
-            spaces=[space],
-        ).metrics
+            _outcomes(one(actuals, number), one(now, number), [unit], [space]),
+            overlap,
+        )
         for number, (unit, space) in enumerate(zip(units, spaces, strict=True))
     ]
 

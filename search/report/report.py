@@ -227,8 +227,9 @@ class Report:
         winner, baseline, *_ = self._compared
         metric, counts = self.spec.metric, []
         for part in self.parts:
-            better = part.errors(winner, metric) < part.errors(baseline, metric)
-            counts.append(f"{np.sum(better)} of {len(better)} series on {part.name}")
+            own, other = part.errors(winner, metric), part.errors(baseline, metric)
+            known = np.sum(~np.isnan(own))
+            counts.append(f"{np.sum(own < other)} of {known} series on {part.name}")
         label, where = METRICS[metric].label, " and ".join(counts)
         return f"By {label}, {winner} is better than {baseline} on {where}."
 
@@ -564,6 +565,11 @@ def _outcome(test: EvaluationSet, evidence: Evidence, metric: MetricName) -> Out
         ahead={
             name: score for name, score in scores.items() if name != benchmark and score < value
         },
+        unscored=tuple(
+            name
+            for name, error in zip(test.names, test.errors(benchmark, OBJECTIVE_NAME), strict=True)
+            if np.isnan(error)
+        ),
     )
 
 

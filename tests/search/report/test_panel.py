@@ -29,7 +29,7 @@ def weekly(number: int, rows: int) -> TimeSeries:
     """Days from a day of its own on: a week, of its own size, and a random walk."""
     rng = np.random.default_rng(number)
     walk = 0.3 * rng.normal(size=rows).cumsum()
-    values = 10.0 ** (number % 3) * (9 + np.sin(np.arange(rows) * 2 * np.pi / 7) + walk)
+    values = 10.0 ** (number % 3) * (20 + np.sin(np.arange(rows) * 2 * np.pi / 7) + walk)
     first = pd.Timestamp("2024-01-01") + pd.Timedelta(days=3 * number)
     days = pd.date_range(first, periods=rows)
     return TimeSeries.from_frame(
@@ -102,6 +102,33 @@ def test_series_csv_and_the_mean_over_it_are_those_of_the_forecasts(
         for name in others:
             each = by_series[(by_series["part"] == part) & (by_series["forecast"] == name)]
             assert means.loc[(part, name), "mae"] == pytest.approx(each["mae"].mean())
+
+
+def test_a_series_that_stands_still_in_the_test_alone_is_in_no_mean_there(
+    panel: Panel, tiny_space: SearchSpace
+) -> None:
+    shut, *others = panel.members[:3]
+    target = shut.target.copy()
+    target[-40:] = target[-40]  # the last 31 of 160 rows are the test, the 5 before them the gap
+    few = replace(panel, series=(replace(shut, target=target), *others))
+    report = make_report(run(few, tiny_space), open_test=True)
+    table = series_table(report).query("part == 'test'").set_index(["forecast", "series"])
+    means = metrics_table(report).query("part == 'test'").set_index("forecast")
+    assert report.test is not None
+    for name in report.test.models:
+        of_each = table.loc[name]
+        assert of_each["relative_mse"].isna().tolist() == [True, False, False]
+        assert means.loc[name, "relative_mse"] == pytest.approx(of_each["relative_mse"].mean())
+        assert means.loc[name, "mae"] == pytest.approx(of_each["mae"].sum() / 3)
+        losses = report.test.models[name].losses
+        assert losses.mean() == pytest.approx(means.loc[name, "relative_mse"])
+    said = f"1 of 3 series stand still in the test and have no relative MSE there ({shut.name})."
+    assert said in report.verdict
+    assert "of 3 series on validation" in report.series_better
+    assert "of 2 series on test" in report.series_better
+    assert [row[0] for row in report.series_table[1] if "none" in row] == [shut.name]
+    assert report.finding.document()["test"]["unscored"] == [shut.name]
+    assert said in markdown(report)
 
 
 def test_coverage_is_that_of_all_series(report: Report) -> None:
