@@ -510,12 +510,16 @@ def require_mase_units(first: DevelopmentData) -> list[float]:
         ConfigError: one of them is 0.
     """
     units = _mase_units(first)
-    if min(units) == 0:
+    without = [name for name, unit in zip(first.names, units, strict=True) if unit == 0]
+    if without:
         season = mase_season(first.seasonality, first.split.validation_start)
+        one = len(units) == 1
+        which = "this series" if one else f"{len(without)} of {len(units)} series"
         raise ConfigError(
-            f"metric must not be 'mase' for this series: it has no unit, because every value "
-            f"before validation is the one {season} rows earlier; give relative_mse, mse, mae or "
-            "smape"
+            f"metric must not be 'mase' for {which}: it has no unit where every value before "
+            f"validation is the one {season} rows earlier; give relative_mse, mse, mae or smape"
+            + f", or leave them out by leave_out={without} (--leave-out, once for each)"
+            * (not one)
         )
     return units
 

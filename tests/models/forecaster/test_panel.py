@@ -230,7 +230,7 @@ def test_the_network_is_called_for_many_series_at_once(
 
 def test_future_covariates_are_of_each_series_or_of_all() -> None:
     ours = train(panel(beyond=0))
-    with pytest.raises(DataError, match=r"wind must be known up to .*, 4 hours ahead"):
+    with pytest.raises(DataError, match=r"^a: wind must be known up to .*, 4 hours ahead"):
         ours.forecast()
     wind = {name: one(name).future["wind"][-HORIZON:] for name in ours.names}
     long = pd.DataFrame(
@@ -331,8 +331,9 @@ def test_new_series_of_another_kind_or_too_short_are_refused(forecaster: Forecas
     assert skip is not None
     least = max(CONFIG.rows_read, skip.history)
     assert refused(forecaster, one("new", length=least - 1)) == (
-        f"new must have at least {least} rows, which the model reads before a forecast, but has "
-        f"{least - 1}; leave it out"
+        f"new, which is new, must have at least {least} rows, which the model reads before a "
+        f"forecast, but has {least - 1}; leave it out by leave_out='new' (--leave-out), or all "
+        f"like it by short='drop', least={least} (--short drop --least {least})"
     )
     with pytest.warns(DataWarning):
         assert len(forecaster.with_data(one("new", length=least)).names) == 5
@@ -346,7 +347,9 @@ def test_new_series_of_another_kind_or_too_short_are_refused(forecaster: Forecas
         forecaster, other
     )
     flat = dataclasses.replace(wave, target=np.ones(ROWS))
-    assert refused(forecaster, flat).startswith("new: the 200 training values must vary")
+    said = refused(forecaster, flat)
+    assert said.startswith("new, which is new: the 200 training values must vary")
+    assert said.endswith("; leave it out by leave_out='new' (--leave-out)")
 
 
 def test_of_one_origin_the_intervals_come_from_all_series() -> None:

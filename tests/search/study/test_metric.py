@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from foretune.datasets import ConfigError, TimeSeries, as_series
+from foretune.datasets import ConfigError, Panel, TimeSeries, as_series
 from foretune.datasets.splits import DevelopmentData
 from foretune.models import EpochResult, Forecaster, fit
 from foretune.models.forecasts.metrics import METRICS, validation_growth
@@ -226,6 +227,11 @@ def test_mase_without_a_unit_is_refused_before_there_is_a_study(tiny_space: Sear
     weeks = as_series(pd.DataFrame({"y": values}, index=days), seasonality=7)
     with pytest.raises(ConfigError, match="every value before validation is the one 7 rows earl"):
         run("s", weeks, tiny_space, metric="mase", storage=storage)
+    noise = np.random.default_rng(0).normal(size=400)
+    several = (replace(weeks, name="repeats"), replace(weeks, name="moves", target=values + noise))
+    panel = Panel(name="shops", series=several, source="a DataFrame")
+    with pytest.raises(ConfigError, match=r"'mase' for 1 of 2 series: .*leave_out=\['repeats'\]"):
+        run("s", panel, tiny_space, metric="mase", storage=storage)
     assert optuna.get_all_study_summaries(storage) == []
 
 
