@@ -51,6 +51,9 @@ def space_for(data: "TimeSeries | Panel", rows: Split) -> SearchSpace:
     known, cut = (_CONTEXTS_OF_PANEL, _SEGMENTS_OF_PANEL) if is_panel else (_CONTEXTS, _SEGMENTS)
     contexts = tuple(length for length in known if length <= most) or (most,)
     parts = tuple(length for length in cut if length <= contexts[0]) or (1,)
+    if is_panel and contexts == (most,):
+        # Whole segments, because rounded up to them half of the rows may be nearly all.
+        contexts = (most - most % parts[-1],)
     windows = int((rows.train_stop - data.firsts).sum())
     batch = 256 if is_panel and windows >= 256 * _FEWEST_STEPS else 64
     return SearchSpace(

@@ -135,3 +135,13 @@ def test_shares_are_a_panel_with_errors_of_logarithms(tiny_space: SearchSpace) -
     assert replay(study, 0).is_identical
     with pytest.raises(DataError, match=r"must be TimeSeries, but got PriceSeries; prices\.series"):
         Panel(name="walks", series=tuple(walks), source="simulated")  # type: ignore[arg-type]
+
+
+def test_the_default_context_of_a_short_panel_is_whole_segments() -> None:
+    """Rounded up to segments of 24 rows, 25 would be 48: more than 64 rows and 12 lags leave."""
+    panel = Panel.from_frame(table(a=120, b=120))
+    spec = spec_of(panel, SearchSpace(), horizon=7)
+    assert spec.whole_split.train_stop == 64
+    assert spec.space.segment_length == (12, 24)
+    # Half of the rows train for 7 steps from 64 // 2 - 7 = 25 rows, of which 24 are whole segments.
+    assert spec.space.history == 24
