@@ -321,8 +321,8 @@ def _one_series(table: pd.DataFrame, series: str | None) -> pd.DataFrame:
         more = ", ..." * (len(known) > 5)
         raise DataError(
             f"{ID} must be one series, but there are {len(known)}: {', '.join(known[:5])}{more}; "
-            f"choose one, as by series={known[0]!r}, or read all as a panel with "
-            f"series_column={ID!r}"
+            f"choose one, as by series={known[0]!r}, or read all as a panel by "
+            f"Panel.from_frame(df, id={ID!r})"
         )
     if series is not None and str(series) not in known:
         raise DataError(f"series must be one of {', '.join(known[:10])}, but got {series!r}")

@@ -207,7 +207,8 @@ def _series(data: Any, how: Reading) -> "TimeSeries":
     raise DataError(
         "data must be a TimeSeries, a PriceSeries, a DataFrame, a pandas Series by date, a path or "
         f"a sample's name, but got {type(data).__name__}{of}{by}; "
-        "pd.DataFrame({'y': values}, index=times) makes one of values and their times"
+        "pd.DataFrame({'y': values}, index=times) makes one of values and their times, and "
+        "Panel(name=..., series=[...]) a panel of several series"
     )
 
 
@@ -298,17 +299,22 @@ def what_was_read(data: "TimeSeries | Panel", time: "pd.Index | None" = None) ->
         >>> what_was_read(as_series("sp500", "close"))
         'sp500: 13,594 rows, 1962-01-02 to 2015-12-31, sessions (Monday to Friday), close price'
     """
+    from foretune.datasets.panel import is_aligned
+
     one, *others = data.members
     covariates = [*one.past, *one.future, *one.static]
     beside = f", with {', '.join(covariates)}" if covariates else ""
     time = data.time if time is None else time
     first, last = (str(when).removesuffix(" 00:00:00") for when in time[[0, -1]])
+    span = f"{first} to {last}"
     rows = f"{len(time):,} rows"
     if others:
         shortest = len(time) - int(data.firsts.max())
         several = f"{shortest:,} to {rows}" if shortest < len(time) else rows
         rows = f"{len(data.members):,} series of {several}"
-    return f"{data.source}: {rows}, {first} to {last}, {data.calendar}, {data.target_name}{beside}"
+        if not is_aligned([one.time for one in data.members]):
+            span = "which end at different times or lack rows: counted from the end of each"
+    return f"{data.source}: {rows}, {span}, {data.calendar}, {data.target_name}{beside}"
 
 
 def _by_word(word: str) -> "PriceSeries | TimeSeries | None":

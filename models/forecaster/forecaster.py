@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.common.checks import given_data, require_whole_number
+from foretune.datasets.common.checks import as_names, given_data, require_whole_number
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.common.html_table import html_table
 from foretune.datasets.covariates import GROUPS, CovariateEncoding, Covariates
@@ -554,7 +554,7 @@ class Forecaster:
         """Return the numbers of the series of these names, in the order of all."""
         if series is None:
             return list(range(len(self.members)))
-        names, known = [series] if isinstance(series, str) else [*series], self.names
+        names, known = as_names(series), self.names
         absent = sorted({*names} - {*known})
         if absent or not names:
             raise ConfigError(

@@ -320,6 +320,14 @@ def test_a_new_series_counts_its_own_outcomes_later(forecaster: Forecaster) -> N
     assert not np.array_equal(member.widths, more.members[-1].widths)
 
 
+def test_series_that_are_numbers_are_chosen_as_numbers(forecaster: Forecaster) -> None:
+    with pytest.warns(DataWarning):
+        more = forecaster.with_data(one("7", length=60))
+    chosen: Any
+    for chosen in (7, [7], np.array([7]), pd.Index(["7"])):
+        assert set(more.forecast(series=chosen)["unique_id"]) == {"7"}
+
+
 def refused(forecaster: Forecaster, series: TimeSeries) -> str:
     with pytest.warns(DataWarning), pytest.raises(DataError) as caught:
         forecaster.with_data(series)
