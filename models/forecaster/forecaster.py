@@ -384,7 +384,10 @@ class Forecaster:
             newer, new = self._newer_of_panel(self.read_newer(data).members)
         moved, with_factor = dict[int, SeriesState](), self._ignores_factors
         for number, one in newer.items():
-            moved[number] = self.members[number].continued(one, with_factor=with_factor)
+            state = self.members[number].continued(one, with_factor=with_factor)
+            with self._errors_naming(state.history):
+                state.scaling.transform(state.history.values)  # newer ones may have no logarithm
+            moved[number] = state
         members = tuple(moved.get(number, member) for number, member in enumerate(self.members))
         self = replace(self, members=members)
         calibrated = {n: m.calibration for n, m in moved.items() if m.calibration is not None}

@@ -328,6 +328,15 @@ def test_series_that_are_numbers_are_chosen_as_numbers(forecaster: Forecaster) -
         assert set(more.forecast(series=chosen)["unique_id"]) == {"7"}
 
 
+def test_a_newer_value_without_a_logarithm_is_refused_by_the_name_of_its_series() -> None:
+    above = [dataclasses.replace(x, target=np.abs(x.target) + 1) for x in panel().members]
+    config = CONFIG.replace(scaling="log", epochs=1)
+    positive = Panel(name="demo", series=tuple(above), source="made up")
+    ours = Forecaster.train(config, positive, split=parts())
+    more = dataclasses.replace(one("b", ROWS + 1), target=np.append(above[1].target, 0.0))
+    assert refused(ours, more).startswith("b: scaling 'log' needs values above 0, but row 160 is ")
+
+
 def refused(forecaster: Forecaster, series: TimeSeries) -> str:
     with pytest.warns(DataWarning), pytest.raises(DataError) as caught:
         forecaster.with_data(series)
