@@ -390,7 +390,8 @@ def find_target(table: pd.DataFrame, taken: Sequence[str]) -> str:
             f"no column of numbers is left of {', '.join(_columns(table))}; give target="
         )
     raise DataError(
-        f"the target may be {' or '.join(found)}; choose one, as by target={found[0]!r}"
+        f"the target may be {' or '.join(found[:10])}{', ...' * (len(found) > 10)}; choose one, as "
+        f"by target={found[0]!r}, or give Panel.from_frame(wide=True) where each column is a series"
     )
 
 

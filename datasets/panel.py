@@ -39,14 +39,15 @@ class Panel:
     """Series of one calendar and one target, in the order of their names.
 
     Rows are counted from the end: the last row of every series is the last one of the panel, and
-    shorter ones begin later. Where all end at the same time, a row of the panel is one time.
+    shorter ones begin later. Where all end at the same time, a row of the panel is one time; where
+    they end apart, rows that test one series may be earlier than rows that train another.
 
     Args:
         name: a short label, such as "m4_hourly".
         series: the series; each is called as its id.
         source: where they come from.
         remarks: what reading left out, filled or decided; not part of the digest.
-        reading: the arguments with which :func:`as_series` read it from its source.
+        reading: the arguments with which :func:`as_data` read it from its source.
         file: the path of the file that it was read from, if any.
 
     Raises:
@@ -185,6 +186,10 @@ class Panel:
 
     def __iter__(self) -> Iterator[TimeSeries]:
         return iter(self.series)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a series is called so."""
+        return name in self.names
 
     def __getitem__(self, name: str) -> TimeSeries:
         """Return the series of this name.

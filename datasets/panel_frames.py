@@ -358,12 +358,12 @@ def _long_enough(
     what = f"{len(too_short)} of {len(parts)} series have fewer than {needed} rows: "
     what += ", ".join(f"{name} ({count})" for name, count in [*too_short.items()][:_NAMED])
     what += ", ..." * (len(too_short) > _NAMED)
-    if short == "raise" or len(too_short) == len(parts):
+    if len(too_short) == len(parts):
+        raise DataError(what)
+    if short == "raise":
         raise DataError(
             f"{what}; leave them out with short='drop', least={needed} (--short drop --least "
             f"{needed})"
-            * (len(too_short) < len(parts))
-            or what
         )
     remarks.append(f"{what}; they were left out")
     return {name: part for name, part in parts.items() if name not in too_short}

@@ -547,11 +547,20 @@ def _development(series: "TimeSeries | Panel", split: Split) -> DevelopmentData:
     stop = split.validation_stop
     seen = series.before(stop)
     members, values, firsts = seen.members, seen.values.copy(), seen.firsts
+    late = [
+        one.name for one, first in zip(members, firsts, strict=True) if first >= split.train_stop
+    ]
+    if late:
+        raise DataError(
+            f"{len(late)} of {len(members)} series begin after the training rows, which end before "
+            f"row {split.train_stop}; leave them out by leave_out={late} (--leave-out, once for "
+            "each)"
+        )
     spaces, still = list[ErrorSpace](), list[str]()
     for one, own, first in zip(members, values, firsts, strict=True):
         train = own[first : split.train_stop]
         problem = ""
-        if not len(train) or np.ptp(train) == 0:
+        if np.ptp(train) == 0:
             problem = f"the {len(train)} training values of {one.name} must change"
         else:
             spaces.append(ErrorSpace.fit(series.error_space, train))

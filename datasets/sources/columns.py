@@ -142,7 +142,8 @@ def target_column(
     found = named or [name for name in numbers if name not in counts] or numbers
     if not found:
         raise _not_found(table, "numbers to forecast", "target= (--target)")
-    return _only(table, found, "the target", "target= (--target)")
+    wide = "or give wide=True (--wide) where each column is a series"
+    return _only(table, found, "the target", f"target= (--target), {wide}")
 
 
 def price_columns(

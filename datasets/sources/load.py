@@ -306,15 +306,14 @@ def what_was_read(data: "TimeSeries | Panel", time: "pd.Index | None" = None) ->
     beside = f", with {', '.join(covariates)}" if covariates else ""
     time = data.time if time is None else time
     first, last = (str(when).removesuffix(" 00:00:00") for when in time[[0, -1]])
-    span = f"{first} to {last}"
-    rows = f"{len(time):,} rows"
+    when, rows = f"{first} to {last}", f"{len(time):,} rows"
     if others:
         shortest = len(time) - int(data.firsts.max())
         several = f"{shortest:,} to {rows}" if shortest < len(time) else rows
         rows = f"{len(data.members):,} series of {several}"
         if not is_aligned([one.time for one in data.members]):
-            span = "which end at different times or lack rows: counted from the end of each"
-    return f"{data.source}: {rows}, {span}, {data.calendar}, {data.target_name}{beside}"
+            when = "counted from the end of each"
+    return f"{data.source}: {rows}, {when}, {data.calendar}, {data.target_name}{beside}"
 
 
 def _by_word(word: str) -> "PriceSeries | TimeSeries | None":

@@ -68,7 +68,7 @@ _TOGETHER = 64
 class Forecaster:
     """A trained model, its scaling, the rows it knows, and how wide its intervals are.
 
-    Made by :meth:`train`, :meth:`load` and :meth:`with_prices`. Nothing in it changes.
+    Made by :meth:`train`, :meth:`load` and :meth:`with_data`. Nothing in it changes.
 
     Args:
         config: what was trained.
@@ -88,6 +88,8 @@ class Forecaster:
         49 2024-03-08      51.3   44.8   58.7
         >>> forecaster.save("model")
         >>> Forecaster.load("model").with_prices(read_prices("acme-new.csv")).forecast(steps=5)
+        >>> of_panel = Forecaster.train(config, read_panel("shops.csv"))
+        >>> of_panel.forecast(steps=7, series=["shop 01", "shop 13"])    # a long table
     """
 
     config: TrialConfig

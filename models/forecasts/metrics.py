@@ -1,7 +1,7 @@
 """How wrong forecasts are: metrics, error curves and losses, by NumPy in float64 on the host."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,9 @@ from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import LOG, ErrorSpace, changes_of, levels_of
 from foretune.models.config import MetricName
+
+# Of many series without a unit, a message names so many.
+_NAMED = 3
 
 # Changes since an origin, log growth of prices: of several series [S, O, H], of one [O, H], or a
 # path [H] of one origin.
@@ -41,17 +44,12 @@ def relative_mse(forecast: Growth, actual: Growth) -> float:
     Raises:
         DataError: the values stood still after every origin: persistence was never wrong.
     """
-    _require_moving(actual)
-    return mean_squared_error(forecast, actual) / persistence_mse(actual)
-
-
-def _require_moving(actual: Growth) -> None:
-    """Refuse actual growth [..., O, H] of which persistence is never wrong."""
-    if persistence_mse(actual) == 0:
+    persistence = persistence_mse(actual)
+    if persistence == 0:
         raise DataError(
-            f"values must change after some of the {actual.shape[-2]} forecast origins, but stand "
-            "still"
+            f"values must change after some of the {len(actual)} forecast origins, but stand still"
         )
+    return mean_squared_error(forecast, actual) / persistence
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,7 +72,7 @@ class Metric:
 
     ``label`` is what people call it. ``errors`` are those of forecast changes at each origin and
     step [S, O, H], and ``units`` what the errors of each series are divided by [S]. A series whose
-    unit is 0 has no such error and is in no mean: persistence is never wrong where it stands still.
+    unit is 0 has no such metric, and no part in the mean over the others.
     """
 
     label: str
@@ -84,28 +82,35 @@ class Metric:
     def value(self, changes: Growth, came: Outcomes) -> float:
         """Return the metric of forecast changes [S, O, H]: the mean over the series.
 
-        NaN where no series has one.
+        Raises:
+            DataError: no series has a unit.
 
         Example:
             >>> METRICS["mae"].value(changes, came)
         """
-        known = [np.mean(own) / unit for own, unit in self._of_each(changes, came) if unit > 0]
-        return float(np.mean(known)) if known else np.nan
+        return float(np.mean([np.mean(own) / unit for own, unit in self._of_each(changes, came)]))
 
     def by_series(self, changes: Growth, came: Outcomes) -> NDArray[np.float64]:
-        """Return the same of each series [S], whose mean is the metric; NaN where it has none."""
-        of_each = self._of_each(changes, came)
-        return np.array([np.mean(own) / unit if unit > 0 else np.nan for own, unit in of_each])
+        """Return the same of each series [S], NaN of one without a unit."""
+        each = zip(self.errors(changes, came), self.units(came), strict=True)
+        return np.array([np.mean(own) / unit if unit > 0 else np.nan for own, unit in each])
 
     def by_origin(self, changes: Growth, came: Outcomes) -> NDArray[np.float64]:
         """Return the same of each origin [O], whose mean is the metric."""
-        of_each = self._of_each(changes, came)
-        of_series = [np.mean(own, axis=1) / unit for own, unit in of_each if unit > 0]
+        of_series = [np.mean(own, axis=1) / unit for own, unit in self._of_each(changes, came)]
         errors: NDArray[np.float64] = np.mean(of_series, axis=0)
         return errors
 
     def _of_each(self, changes: Growth, came: Outcomes) -> list[tuple[Growth, float]]:
-        return list(zip(self.errors(changes, came), self.units(came), strict=True))
+        """Return the errors of each series that has a unit, and that unit."""
+        each = zip(self.errors(changes, came), self.units(came), strict=True)
+        known = [(own, unit) for own, unit in each if unit > 0]
+        if not known:
+            raise DataError(
+                f"values must change after some of the {came.actual.shape[1]} forecast origins, "
+                "but stand still"
+            )
+        return known
 
 
 def _squared_errors(changes: Growth, came: Outcomes) -> Growth:
@@ -282,11 +287,12 @@ class Metrics:
     """The numbers that rank forecasts; errors are in the data's error space.
 
     All are means over the series, and directions are counted in all of them. ``relative_mse`` is
-    the mean over folds of MSE divided by persistence's; NaN of one series that stands still.
-    ``mae`` is the mean absolute error (of log
-    prices 0.01 is about 1 %); ``mase`` is the same in units of :func:`seasonal_naive_error`, None
-    where that is 0. ``smape`` is the symmetric mean absolute percentage error of the values, from 0
-    to 200.
+    the mean over folds of MSE divided by persistence's, over the series that do not stand still;
+    NaN of one that does.
+    ``mae`` is the mean absolute error (of log prices 0.01 is about 1 %); ``mase`` is the same in
+    units of :func:`seasonal_naive_error`, over the series where that is not 0, and None where it
+    is 0 in all. ``smape`` is the symmetric mean absolute percentage error of the values, from 0 to
+    200.
     ``directional_accuracy`` is the share of origins where the value ended on the forecast side of
     the origin's, with a 95 % interval, for which the series at one origin count as one; None where
     nothing has a direction, as in persistence.
@@ -361,18 +367,21 @@ def assess(
     Example:
         >>> assess([forecast], [actual], now=[now], units=[0.007], overlap=5).metrics.mase
     """
-    for actual in actuals:
-        _require_moving(actual)
-    came = _outcomes(actuals, now, units, spaces)
+    came = [
+        Outcomes(actual=actual, now=at, units=units, spaces=spaces)
+        for actual, at in zip(actuals, now, strict=True)
+    ]
     pairs = list(zip(forecasts, came, strict=True))
-    error = np.concatenate(forecasts, axis=1) - np.concatenate(actuals, axis=1)
-    moves = np.concatenate(actuals, axis=1)
+    relative = [METRICS["relative_mse"].value(*pair) for pair in pairs]
+    made, whole = np.concatenate(forecasts, axis=1), _joined(came)
+    moves = whole.actual
+    error = made - moves
     horizon, by_origin = error.shape[-1], METRICS[metric].by_origin
     losses = np.concatenate([by_origin(*pair) for pair in pairs])
     still = np.concatenate([by_origin(np.zeros_like(own.actual), own) for own in came])
     persistence = 1.0 if metric == "relative_mse" else float(np.mean(still))
     return Assessment(
-        metrics=_metrics(forecasts, came, overlap),
+        metrics=_metrics(float(np.mean(relative)), made, whole, overlap),
         persistence=persistence,
         losses=losses / persistence,
         persistence_losses=still / persistence,
@@ -382,40 +391,26 @@ def assess(
     )
 
 
-def _outcomes(
-    actuals: Sequence[Growth],
-    now: Sequence[NDArray[np.float64]],
-    units: Sequence[float],
-    spaces: Sequence[ErrorSpace],
-) -> list[Outcomes]:
-    return [
-        Outcomes(actual=actual, now=at, units=units, spaces=spaces)
-        for actual, at in zip(actuals, now, strict=True)
-    ]
+def _joined(folds: Sequence[Outcomes]) -> Outcomes:
+    """Return the outcomes of all folds, which have the units and spaces of the first one."""
+    actual, now = ([getattr(fold, name) for fold in folds] for name in ("actual", "now"))
+    return replace(folds[0], actual=np.concatenate(actual, axis=1), now=np.concatenate(now, axis=1))
 
 
-def _metrics(forecasts: Sequence[Growth], came: Sequence[Outcomes], overlap: int) -> Metrics:
-    pairs = zip(forecasts, came, strict=True)
-    relative = [METRICS["relative_mse"].value(*pair) for pair in pairs]
-    made, units = np.concatenate(forecasts, axis=1), came[0].units
-    whole = Outcomes(
-        actual=np.concatenate([own.actual for own in came], axis=1),
-        now=np.concatenate([own.now for own in came], axis=1),
-        units=units,
-        spaces=came[0].spaces,
-    )
-    ends = made[..., -1], whole.actual[..., -1]
+def _metrics(relative_mse: float, made: Growth, came: Outcomes, overlap: int) -> Metrics:
+    """Return the numbers of forecast changes [S, O, H], whose relative MSE is known."""
+    ends = made[..., -1], came.actual[..., -1]
     hits, directed = direction_hits(*ends)
     times = int(np.any(_directed(*ends), axis=0).sum())
     low, high = (
         proportion_interval(hits, directed, overlap, origins=times) if directed else (None, None)
     )
     return Metrics(
-        relative_mse=float(np.mean(relative)),
-        mse=METRICS["mse"].value(made, whole),
-        mae=METRICS["mae"].value(made, whole),
-        mase=METRICS["mase"].value(made, whole) if min(units) > 0 else None,
-        smape=METRICS["smape"].value(made, whole),
+        relative_mse=relative_mse,
+        mse=METRICS["mse"].value(made, came),
+        mae=METRICS["mae"].value(made, came),
+        mase=METRICS["mase"].value(made, came) if max(came.units) > 0 else None,
+        smape=METRICS["smape"].value(made, came),
         directional_accuracy=hits / directed if directed else None,
         directional_low=low,
         directional_high=high,
@@ -434,19 +429,28 @@ def assess_each(
 ) -> list[Metrics]:
     """Assess each series by itself, as :func:`assess` does all of them.
 
-    The relative MSE of a series that stands still in a fold is NaN.
+    One that stands still after every origin has a relative MSE of NaN.
 
     Example:
         >>> [own.mae for own in assess_each([forecast], [actual], now=[now], units=u, overlap=5)]
     """
-
-    def one(arrays: Sequence[Growth], number: int) -> list[Growth]:
-        return [array[number : number + 1] for array in arrays]
-
+    came = [
+        Outcomes(actual=actual, now=at, units=units, spaces=spaces)
+        for actual, at in zip(actuals, now, strict=True)
+    ]
+    pairs = zip(forecasts, came, strict=True)
+    relative = np.mean([METRICS["relative_mse"].by_series(*pair) for pair in pairs], axis=0)
+    made, whole = np.concatenate(forecasts, axis=1), _joined(came)
     return [
         _metrics(
-            one(forecasts, number),
-            _outcomes(one(actuals, number), one(now, number), [unit], [space]),
+            float(relative[number]),
+            made[number : number + 1],
+            Outcomes(
+                actual=whole.actual[number : number + 1],
+                now=whole.now[number : number + 1],
+                units=[unit],
+                spaces=[space],
+            ),
             overlap,
         )
         for number, (unit, space) in enumerate(zip(units, spaces, strict=True))
@@ -488,19 +492,33 @@ def on_validation(folds: Sequence[DevelopmentData]) -> dict[str, Any]:
     return {
         "actuals": [validation_growth(fold) for fold in folds],
         "now": [fold.values[:, fold.split.validation_origins] for fold in folds],
-        "units": _mase_units(first),
+        "units": _units_of(first),
         "overlap": first.split.overlap,
         "spaces": first.spaces,
     }
 
 
-def _mase_units(first: DevelopmentData) -> list[float]:
-    """Return the units of MASE, one a series, of all folds: those of the rows before the first."""
-    before = levels_of(first.spaces, first.values[:, : first.split.validation_start])
+def mase_units(
+    levels: Growth, firsts: NDArray[np.int32], stop: int, season: int | None
+) -> list[float]:
+    """Return the unit of MASE of each series [S, N]: :func:`seasonal_naive_error` before ``stop``.
+
+    Args:
+        levels: of each series in its error space.
+        firsts: the first row of each [S].
+        stop: the first row that is not read.
+        season: steps in a season.
+    """
     return [
-        seasonal_naive_error(levels[start:], first.seasonality)
-        for levels, start in zip(before, first.firsts, strict=True)
+        seasonal_naive_error(own[first:stop], season)
+        for own, first in zip(levels, firsts, strict=True)
     ]
+
+
+def _units_of(first: DevelopmentData) -> list[float]:
+    """Return the units of MASE, one a series, of all folds: those of the rows before the first."""
+    levels = levels_of(first.spaces, first.values)
+    return mase_units(levels, first.firsts, first.split.validation_start, first.seasonality)
 
 
 def require_mase_units(first: DevelopmentData) -> list[float]:
@@ -509,17 +527,16 @@ def require_mase_units(first: DevelopmentData) -> list[float]:
     Raises:
         ConfigError: one of them is 0.
     """
-    units = _mase_units(first)
-    without = [name for name, unit in zip(first.names, units, strict=True) if unit == 0]
-    if without:
+    units = _units_of(first)
+    if min(units) == 0:
         season = mase_season(first.seasonality, first.split.validation_start)
-        one = len(units) == 1
-        which = "this series" if one else f"{len(without)} of {len(units)} series"
+        names = [name for name, unit in zip(first.names, units, strict=True) if unit == 0]
+        some = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
         raise ConfigError(
-            f"metric must not be 'mase' for {which}: it has no unit where every value before "
-            f"validation is the one {season} rows earlier; give relative_mse, mse, mae or smape"
-            + f", or leave them out by leave_out={without} (--leave-out, once for each)"
-            * (not one)
+            f"metric must not be 'mase' for {some}, without a unit: every value before validation "
+            f"is the one {season} rows earlier; give relative_mse, mse, mae or smape"
+            + f", or leave_out={names} (--leave-out, once for each)"
+            * (len(units) > len(names))
         )
     return units
 

@@ -138,7 +138,9 @@ def fit_ridge(
     return fitted
 
 
-def choose_ridge(read: Regressors, folds: Sequence[Split]) -> tuple[Ridge, ...]:
+def choose_ridge(
+    read: Regressors, folds: Sequence[Split], *, most: int = LAGS[-1]
+) -> tuple[Ridge, ...]:
     """Fit the regression to each fold, with the lags and the penalty that are best on validation.
 
     They are the same in all folds: those of the lowest mean relative MSE over folds and series,
@@ -148,6 +150,7 @@ def choose_ridge(read: Regressors, folds: Sequence[Split]) -> tuple[Ridge, ...]:
     Args:
         read: levels, up to the last validation row at least, and covariates; no later row is read.
         folds: where the training and validation rows lie.
+        most: lags at most.
 
     Returns:
         One regression a fold; none where the training rows are too few for any lags.
@@ -168,7 +171,7 @@ def choose_ridge(read: Regressors, folds: Sequence[Split]) -> tuple[Ridge, ...]:
     for lags in LAGS:
         windows = sum(stop - first - horizon - lags + 1 for first in firsts)
         few = lags > _LONG and windows < lags * _WINDOWS_A_LAG
-        if few or lags > shortest - horizon - lags + 1:
+        if few or lags > min(most, shortest - horizon - lags + 1):
             break
         of_folds = [_fits(read, fold.train_stop, horizon, lags, PENALTIES) for fold in folds]
         errors = np.zeros(len(PENALTIES))

@@ -76,8 +76,8 @@ def scale(
     targets = np.stack([s.transform(own) for s, own in zip(scalings, values, strict=True)])
     inputs = targets.copy()
     if config.smoothing:
-        for own in inputs[:, : train_stop - scalings[0].lag]:
-            own[:] = exponential_moving_average(own, config.smoothing)
+        for own, first in zip(inputs[:, : train_stop - scalings[0].lag], firsts, strict=True):
+            own[first:] = exponential_moving_average(own[first:], config.smoothing)
     return ScaledSeries(scalings, inputs, targets)
 
 

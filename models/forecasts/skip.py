@@ -17,7 +17,7 @@ from foretune.datasets.covariates import Covariates
 from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import LOGARITHMS, Scaling
 from foretune.models.config import COVARIATE_OPTIONS, TrialConfig
-from foretune.models.forecasts.ridge import Regressors, Ridge, choose_ridge, fit_ridge
+from foretune.models.forecasts.ridge import LAGS, Regressors, Ridge, choose_ridge, fit_ridge
 
 Array = NDArray[np.float64]
 
@@ -161,27 +161,44 @@ def choose_skips(
 ) -> tuple[LinearSkip | None, ...]:
     """Fit the skip of ``config`` to each fold; None for each where it has none.
 
-    Lags and penalty are chosen on validation, the same in all folds. What was chosen last is
-    remembered: trials of a study differ in little that it depends on.
+    Lags and penalty are chosen on validation, the same in all folds; where so many lags leave the
+    network no window of the shortest series, from fewer. What was chosen last is remembered: trials
+    of a study differ in little that it depends on.
 
     Raises:
         DataError: the training rows are too few for any regression.
     """
     if config.skip == "none":
         return (None,) * len(folds)
-    return _choose(config.scaling in LOGARITHMS, Groups.of(config), tuple(folds))
+    of = config.scaling in LOGARITHMS, Groups.of(config), tuple(folds)
+    skips, most = _choose(*of), _most_lags(config, folds)
+    return _choose(*of, max(most, LAGS[0])) if most < skips[0].history else skips
+
+
+def _most_lags(config: TrialConfig, folds: Sequence[DevelopmentData]) -> int:
+    """Return how many lags leave every series a window to train on and one to forecast from.
+
+    A network beside a regression reads no row that has fewer lags before it.
+    """
+    split = min((fold.split for fold in folds), key=lambda split: split.train_stop)
+    first = int(folds[0].firsts.max())
+    rows = (
+        split.train_stop - config.context - split.horizon,
+        split.validation_start - config.rows_read,
+    )
+    return min(rows) - first + 1
 
 
 @lru_cache(maxsize=16)
 def _choose(
-    log: bool, groups: Groups, folds: tuple[DevelopmentData, ...]
+    log: bool, groups: Groups, folds: tuple[DevelopmentData, ...], most: int = LAGS[-1]
 ) -> tuple[LinearSkip, ...]:
     splits, last = [fold.split for fold in folds], folds[-1]
     # Logarithms have no unit. Of one series the scale is 1.
     units = [1.0 if log else space.unit for space in last.spaces]
     scales = tuple(unit / units[0] for unit in units)
     read = groups.read(last.values, last.covariates, log=log, scales=scales, firsts=last.firsts)
-    ridges = choose_ridge(read, splits)
+    ridges = choose_ridge(read, splits, most=most)
     if not ridges:
         raise DataError(
             f"{splits[0].train_stop} training rows are too few for a ridge regression over a "

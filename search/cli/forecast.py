@@ -127,7 +127,7 @@ def fit(
 @click.argument("model", metavar="MODEL", type=click.Path())
 @data_options(
     "Newer data of the same series, which continue its own; the model knows its columns.",
-    without=("past", "future"),
+    without=("past", "future", "static"),
 )
 @click.option(
     "--future",

@@ -57,6 +57,9 @@ _READING = (
     click.option("--past", multiple=True, help="Column known up to now; may be given again."),
     click.option("--future", multiple=True, help="Column known ahead too; may be given again."),
     click.option(
+        "--static", multiple=True, help="Column of one value a series; may be given again."
+    ),
+    click.option(
         "--freq", help="Step from row to row: h, 15min, D, B, W, MS, sessions, XNYS, steps."
     ),
     click.option("--seasonality", type=POSITIVE, help="Steps in a season."),
@@ -90,7 +93,7 @@ _READING = (
     click.option("--least", type=POSITIVE, help="Values that a series must have."),
 )
 _NAMES = (
-    *("time", "target", "past", "future", "freq", "seasonality", "missing"),
+    *("time", "target", "past", "future", "static", "freq", "seasonality", "missing"),
     *("day_first", "decimal", "columns", "series"),
     *("series_column", "wide", "leave_out", "short", "least"),
 )

@@ -112,7 +112,7 @@ def _series(report: Report) -> list[str]:
     few = "the worst and the best few" if len(rows) < len(report.names) else "the worst first"
     return [
         "## By series",
-        plain(report.series_better),
+        plain(" ".join(report.of_series)),
         markdown_table([[plain(cell) for cell in row] for row in rows], list(map(plain, header))),
         f"Ordered by the winner's error on {report.parts[-1].name} in units of that of "
         f"{plain(report.evidence.benchmark)}: {few}. All of them, by every metric, are in "

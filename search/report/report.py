@@ -35,8 +35,8 @@ from foretune.models.forecasts.metrics import (
     assess,
     assess_each,
     mase_season,
+    mase_units,
     on_validation,
-    seasonal_naive_error,
 )
 from foretune.models.forecasts.predict import evaluate
 from foretune.models.forecasts.ridge import Ridge
@@ -64,6 +64,9 @@ _ENOUGH_TRIALS = 5
 
 # Of many series a table has so many of the worst, and of the best.
 _FEW_SERIES = 5
+
+# Of many series that a mean leaves out, so many are named.
+_NAMED = 3
 
 # How a forecast of the regression that a winner's network starts at is called.
 _RIDGE = ", its ridge alone"
@@ -227,7 +230,7 @@ class Report:
         winner, baseline, *_ = self._compared
         metric, counts = self.spec.metric, []
         for part in self.parts:
-            own, other = part.errors(winner, metric), part.errors(baseline, metric)
+            own, other = (part.errors(model, metric) for model in (winner, baseline))
             known = np.sum(~np.isnan(own))
             counts.append(f"{np.sum(own < other)} of {known} series on {part.name}")
         label, where = METRICS[metric].label, " and ".join(counts)
@@ -246,19 +249,34 @@ class Report:
     def __repr__(self) -> str:
         header, rows = self.model_table
         narrow = [name.replace(": ", ":\n").replace(" (", "\n(") for name in header]
-        said = [self.verdict, *self._of_series]
+        said = [self.verdict, *self.of_series]
         return as_text(rich_table(self._title, rows, header=narrow), *said, width=115)
 
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
         header, rows = self.model_table
         table = html_table(rows, header=header, caption=self._title)
-        said = "".join(f"<p>{escape(text)}</p>" for text in self._of_series)
+        said = "".join(f"<p>{escape(text)}</p>" for text in self.of_series)
         return f"<p><b>{escape(self.verdict)}</b></p>{table}{said}"
 
     @property
-    def _of_series(self) -> list[str]:
-        return [self.series_better] if len(self.names) > 1 else []
+    def of_series(self) -> list[str]:
+        """What is said of several series: where the winner is better, and what means leave out."""
+        if len(self.names) == 1:
+            return []
+        said, winner = [self.series_better], self._compared[0]
+        for part in self.parts:
+            for metric in _columns(self.spec.metric):
+                absent = np.flatnonzero(np.isnan(part.errors(winner, metric)))
+                if len(absent):
+                    some = ", ".join(part.names[series] for series in absent[:_NAMED])
+                    said.append(
+                        f"The mean {METRICS[metric].label} on {part.name} leaves out {some}"
+                        + ", ..." * (len(absent) > _NAMED)
+                        + f" ({len(absent)} of {len(part.names)} series), which stand still or "
+                        "repeat, so that it has no unit."
+                    )
+        return said
 
     @property
     def _title(self) -> str:
@@ -491,15 +509,10 @@ def _test_part(
         firsts=last.firsts,
         ridges=ridges,
     )
-    before = zip(levels, last.firsts, strict=True)
-    units = [
-        seasonal_naive_error(own[first : test.split.test_start], last.seasonality)
-        for own, first in before
-    ]
     came: dict[str, Any] = {
         "actuals": [test.actual],
         "now": [test.values[:, test.origins]],
-        "units": units,
+        "units": mase_units(levels, last.firsts, test.split.test_start, last.seasonality),
         "overlap": test.split.overlap,
         "spaces": test.spaces,
     }
@@ -565,11 +578,6 @@ def _outcome(test: EvaluationSet, evidence: Evidence, metric: MetricName) -> Out
         ahead={
             name: score for name, score in scores.items() if name != benchmark and score < value
         },
-        unscored=tuple(
-            name
-            for name, error in zip(test.names, test.errors(benchmark, OBJECTIVE_NAME), strict=True)
-            if np.isnan(error)
-        ),
     )
 
 

@@ -34,9 +34,6 @@ _MANY_ORIGINS = 50
 
 _MEAN_LOSS = "mean_loss"
 
-# Of many series the verdict names so many.
-_NAMED = 3
-
 
 def _shown(value: float, score: str) -> str:
     return format_value(value, score, _fewest_digits(score))
@@ -63,8 +60,7 @@ class OutcomeOnTest:
     ``against_benchmark`` is Diebold and Mariano's test, one-sided, of its losses and those of the
     baseline that was the best one on validation; ``relative_mse`` and ``benchmark_relative_mse``
     are theirs, and ``scores`` those by the metric of the study, ``score``, where it is another.
-    ``ahead`` are other baselines that are better than the winner there, with theirs. ``unscored``
-    are the series that stand still there, so that they are in no mean of the relative MSE.
+    ``ahead`` are other baselines that are better than the winner there, with theirs.
     """
 
     origins: int
@@ -74,7 +70,6 @@ class OutcomeOnTest:
     ahead: Mapping[str, float]
     score: MetricName = OBJECTIVE_NAME
     scores: tuple[float, float] | None = None
-    unscored: tuple[str, ...] = ()
 
     @property
     def value(self) -> float:
@@ -97,8 +92,6 @@ class OutcomeOnTest:
         beside: dict[str, Any] = {}
         if self.scores is not None:
             beside = {self.score: self.value, f"benchmark_{self.score}": self.benchmark_value}
-        if self.unscored:
-            beside["unscored"] = list(self.unscored)
         return {
             "claim": self.claim,
             "p_value": found.p_value,
@@ -236,12 +229,6 @@ class Verdict:
         if test.ahead:
             ahead = min(test.ahead, key=test.ahead.__getitem__)
             text += f" There {ahead} is ahead of it with {_shown(test.ahead[ahead], test.score)}."
-        if test.unscored:
-            some = ", ".join(test.unscored[:_NAMED]) + ", ..." * (len(test.unscored) > _NAMED)
-            text += (
-                f" {len(test.unscored)} of {self.series} series stand still in the test and have "
-                f"no relative MSE there ({some})."
-            )
         return text
 
     def _on_power(self) -> str:

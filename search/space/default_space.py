@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from foretune.datasets.covariates import covariate_names
 from foretune.datasets.splits import Split
 from foretune.datasets.transforms import ScalingName
@@ -30,19 +32,19 @@ def space_for(data: "TimeSeries | Panel", rows: Split) -> SearchSpace:
     """Return what a study of ``data`` searches where nothing is said.
 
     It depends on sign, length, number of series, calendar and covariates alone. History and horizon
-    take at most a third of the training rows, of several series half of the shortest one's. Of
+    take at most a third of the training rows, of several series half of the median one's. Of
     prices a recursive network reads log returns. Of all else a direct head is searched beside a
     ridge regression, with the covariates and the features of the calendar; but a recursive one
     alone where the training rows hold hardly a window.
     """
     is_panel = len(data.members) > 1
-    shortest = rows.train_stop - int(data.firsts.max())
-    most = max(shortest // (2 if is_panel else 3) - rows.horizon, 2)
+    typical = rows.train_stop - int(np.median(data.firsts))
+    most = max(typical // (2 if is_panel else 3) - rows.horizon, 2)
     scalings: tuple[ScalingName, ...] = ("standard", "differences")
     if (data.values[:, : rows.validation_stop] > 0).all():
         scalings = (*scalings, "log")
     is_price = data.error_space == "log"
-    if is_price or shortest < rows.horizon + _FEWEST_WINDOWS:
+    if is_price or typical < rows.horizon + _FEWEST_WINDOWS:
         space = SearchSpace() if is_price else SearchSpace(scaling=scalings)
         if space.history > most:
             space = space.fix(unroll_length=_short_unrolls(most))

@@ -49,10 +49,10 @@ def save_trial_files(
     curves: dict[str, Any] = {"title": title, "folds": _curves(history, best)}
     if metric != OBJECTIVE_NAME:
         curves |= {"label": label, "persistence": assessment.persistence}
-    # A figure of one series has room enough for its forecasts.
-    places = to_show(errors_by_series(folds, [result.forecasts for result in best], metric))
-    shown = next((one for one, place in places.items() if place == "the median"), 0)
-    whose = f"\n{folds[-1].names[shown]}, the median series" if len(places) > 1 else ""
+    # A figure has room for the forecasts of one series: of three places, the median.
+    places = [*to_show(errors_by_series(folds, [r.forecasts for r in best], metric)).items()]
+    shown, place = places[len(places) // 2]
+    whose = f"\n{folds[-1].names[shown]}, {place} series" if len(places) > 1 else ""
     save_artifacts(
         trial.storage,
         trial,

@@ -115,6 +115,16 @@ def test_short_series_are_counted_and_named() -> None:
         Panel.from_frame(table, target="y", short="skip")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="has no series 'z'; its 1 are a"):
         print(panel["z"])
+    assert "a" in panel
+    assert "b" not in panel
+
+
+def test_series_that_begin_after_the_training_rows_are_named() -> None:
+    split = chronological_split(300, horizon=4, history=8)
+    rows = 300 - split.train_stop
+    panel = Panel.from_frame(long({"a": 300, "b": rows + 2, "c": rows, "d": rows - 4}), target="y")
+    with pytest.raises(DataError, match=r"2 of 4 series begin after the .*leave_out=\['c', 'd'\]"):
+        development(panel, split)
 
 
 def test_a_panel_of_one_is_the_series_bit_for_bit() -> None:

@@ -195,7 +195,8 @@ ERRORS = {
     "two targets": (
         "date,load,wind\n2020-01-01,1,2\n2020-01-02,2,3\n",
         lambda t: target_column(t, ("date",), times_of(t)),
-        "f.csv: the target may be in the columns 'load', 'wind'; name one by target= (--target)",
+        "f.csv: the target may be in the columns 'load', 'wind'; name one by target= (--target), "
+        "or give wide=True (--wide) where each column is a series",
     ),
     "no target": (
         "date,wind\n2020-01-01,strong\n2020-01-02,weak\n",

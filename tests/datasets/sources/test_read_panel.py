@@ -13,6 +13,7 @@ import pytest
 
 from foretune.datasets import Panel, as_data, as_series, read_panel
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
+from foretune.datasets.sources.load import what_was_read
 
 ROWS = {"BE": 48, "AT": 60, "CH": 30}
 
@@ -221,6 +222,15 @@ def test_covariates_of_each_series_come_along(tmp_path: Path) -> None:
     assert [one.beyond for one in panel] == [3, 3, 3]
     np.testing.assert_array_equal(panel["BE"].future["plan"], np.arange(48.0))
     assert panel["CH"].static == {"zone": "CET"}
+
+
+def test_series_that_end_apart_are_said_to_be_counted_from_their_ends() -> None:
+    together = "a DataFrame: 3 series of 30 to 60 rows, 2024-03-28 12:00:00 to 2024-03-30 23:00:00"
+    assert what_was_read(expected()) == f"{together}, hourly, y"
+    apart = Panel.from_frame(long().iloc[:-1])  # the last hour of CH
+    assert what_was_read(apart) == (
+        "a DataFrame: 3 series of 29 to 60 rows, counted from the end of each, hourly, y"
+    )
 
 
 def test_a_file_of_shares_is_of_prices(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
+from foretune.datasets.common.errors import DataError
 from foretune.datasets.transforms import LOG, ErrorSpace
 from foretune.models.forecasts.metrics import (
     Metrics,
@@ -253,7 +254,35 @@ def test_each_series_by_itself_and_their_mean(numbers: np.random.Generator) -> N
         mase = np.mean(np.abs(f - a)) / unit if unit else None
         assert own.mase == (None if mase is None else pytest.approx(mase, rel=1e-12))
     whole = assess([forecast], [actual], units=units, **given).metrics
-    assert whole.mase is None
-    for name in ("relative_mse", "mse", "mae", "smape"):
-        mean = np.mean([getattr(own, name) for own in found])
+    for name in ("relative_mse", "mse", "mae", "mase", "smape"):
+        mean = np.mean([own.known()[name] for own in found if name in own.known()])
         assert getattr(whole, name) == pytest.approx(mean, rel=1e-12)
+    assert assess([forecast], [actual], units=[0.0] * 3, **given).metrics.mase is None
+
+
+def test_a_series_that_stands_still_has_no_relative_mse_and_no_part_in_the_mean(
+    numbers: np.random.Generator,
+) -> None:
+    forecast, actual = numbers.standard_normal((2, 3, 10, 4))
+    actual[1] = 0.0
+    given: dict[str, Any] = {
+        "now": [np.ones((3, 10))],
+        "overlap": 2,
+        "spaces": [ErrorSpace(name="value", unit=1.0)] * 3,
+        "units": [0.5, 1.0, 2.0],
+    }
+    found = assess([forecast], [actual], **given)
+    others = [
+        np.mean((f - a) ** 2, axis=1) / np.mean(a**2)
+        for f, a in zip(forecast, actual, strict=True)
+        if a.any()
+    ]
+    assert found.metrics.relative_mse == pytest.approx(np.mean(others), rel=1e-12)
+    np.testing.assert_allclose(found.losses, np.mean(others, axis=0), rtol=1e-12)
+    assert found.persistence_losses.mean() == pytest.approx(1, rel=1e-12)
+    # It counts in all that has no such unit.
+    assert found.metrics.mse == pytest.approx(np.mean((forecast - actual) ** 2), rel=1e-12)
+    alone = assess_each([forecast], [actual], **given)
+    assert [np.isnan(own.relative_mse) for own in alone] == [False, True, False]
+    with pytest.raises(DataError, match="values must change after some of the 10 forecast"):
+        assess([forecast], [np.zeros_like(actual)], **given)

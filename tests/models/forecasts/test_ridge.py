@@ -18,7 +18,14 @@ from foretune.datasets.sources.samples import ar1, ar1_best_relative_mse, random
 from foretune.datasets.splits import Split, chronological_split, walk_forward
 from foretune.models.forecasts import ridge as module
 from foretune.models.forecasts.metrics import relative_mse
-from foretune.models.forecasts.ridge import LAGS, PENALTIES, Ridge, choose_ridge, fit_ridge
+from foretune.models.forecasts.ridge import (
+    LAGS,
+    PENALTIES,
+    Regressors,
+    Ridge,
+    choose_ridge,
+    fit_ridge,
+)
 
 Array = NDArray[np.float64]
 
@@ -216,6 +223,20 @@ def test_the_choice_is_that_of_a_loop_over_all_candidates() -> None:
             scores[lags, penalty] = float(np.mean((forecast - came) ** 2))
     assert (chosen.lags, chosen.penalty) == min(scores, key=scores.__getitem__)
     assert max(lags for lags, _ in scores) == 96  # of 234 training rows
+
+
+def test_long_lags_are_tried_where_all_series_have_windows_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LAGS", (2, 24))
+    monkeypatch.setattr(module, "_LONG", 12)
+    rng = np.random.default_rng(5)
+    levels = np.tile(rng.normal(size=24), 20)[:400] + 0.01 * rng.normal(size=(6, 400))
+    split = chronological_split(400, horizon=5, history=24)
+    # 24 lags need 1,200 windows: 234 training rows have 206 each.
+    for count, lags in ((5, 2), (6, 24)):
+        (chosen,) = choose_ridge(Regressors(levels=levels[:count]), [split])
+        assert chosen.lags == lags, count
 
 
 def test_folds_share_lags_and_penalty_and_no_test_row_is_read() -> None:

@@ -347,9 +347,7 @@ def test_without_a_carried_state_windows_are_drawn_at_random(mixed: SimpleNamesp
 def test_what_the_rows_cannot_hold_is_refused(mixed: SimpleNamespace) -> None:
     config, data = mixed.configs["recursive"], mixed.data
     first = int(data.split.validation_origins[0])
-    skip = fit(config, data).skip
-    assert skip is not None
-    most = first + 1 - (skip.history - 1)
+    most = first  # with the fewest lags, 2
     with pytest.raises(
         DataError,
         match=f"^warm_up must be at most {most} rows, those before the first validation origin, "
@@ -363,8 +361,8 @@ def test_what_the_rows_cannot_hold_is_refused(mixed: SimpleNamespace) -> None:
     ):
         fit(config.replace(segment_length=5), data)
     fit(config.replace(segment_length=5, skip="none"), data)  # alone it may
-    rows = data.split.train_stop - (skip.history - 1)
+    rows = data.split.train_stop - 1
     for context in (rows, rows + 2):
-        why = rf"need \d+ training rows, but there are {rows} after the \d+ lags of its ridge"
+        why = rf"need \d+ training rows, but there are {rows} after the 2 lags of its ridge"
         with pytest.raises(DataError, match=why):
             fit(config.replace(unroll_length=context, warm_up=8), data)

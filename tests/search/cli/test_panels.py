@@ -64,8 +64,7 @@ def test_a_long_file_is_searched_reported_and_read_again(run: Run, tmp_path: Pat
     assert code == 0, err
     assert err.count("1 of 3 series have fewer than 50 rows: H3 (30); they were left out") == 1
     # H1 ends at 120 and H2 at 100.
-    said = "2 series of 100 to 120 rows, which end at different times or lack rows: counted from"
-    assert said in err
+    assert "2 series of 100 to 120 rows, counted from the end of each, whole numbers" in err
     known = prices_of("s")
     assert (known.series_count, known.days) == (2, 120)
     assert known.reading == {"series_column": "unique_id", "short": "drop", "least": 50}
@@ -96,6 +95,18 @@ def test_a_wide_file_is_searched_without_being_stored(run: Run, tmp_path: Path) 
     same = ("--data", "loads.csv", "--wide", "--series", "x", "--series", "y")
     code, out, err = run("replay", "--study", "w", "--trial", "0", *same)
     assert code == 0, err
+
+
+def test_what_does_not_change_in_a_series_is_read_from_a_long_file(run: Run) -> None:
+    kinds = {"H1": "east", "H2": "west"}
+    table = long().query("unique_id != 'H3'")
+    table.assign(kind=table["unique_id"].map(kinds)).to_csv("kinds.csv", index=False)
+    several = ("--data", "kinds.csv", "--series-column", "unique_id", "--static", "kind")
+    code, _, err = run("run", *several, *SMALL, *SPLIT, "--study", "k")
+    assert code == 0, err
+    assert prices_of("k").reading == {"series_column": "unique_id", "static": ["kind"]}
+    assert "2 series of 100 to 120 rows, counted from the end of each, whole numbers, " in err
+    assert ", y, with kind; " in err
 
 
 def test_several_series_are_refused_where_one_is_meant(run: Run) -> None:
