@@ -21,6 +21,7 @@ from foretune.datasets.calendar import (
     shown,
 )
 from foretune.datasets.column_names import PERHAPS_TIMES, TARGETS, TIMES, plain
+from foretune.datasets.common.checks import as_names
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.text_dates import agree, is_time, read_times
 
@@ -73,10 +74,10 @@ def read_frame(
     """
     if missing not in get_args(Missing):
         raise ConfigError(f"missing must be one of {get_args(Missing)}, but got {missing!r}")
-    past, future, static = as_list(past), as_list(future), as_list(static)
+    past, future, static = as_names(past), as_names(future), as_names(static)
     table, index = flat_table(df)
     table = _one_series(table, series)  # its index stays the number of the row in ``df``
-    chosen = [*past, *future, *static, *as_list(target), *as_list(time)]
+    chosen = [*past, *future, *static, *as_names(target), *as_names(time)]
     require_columns(table, chosen)
     remarks: list[str] = []
     time = time or find_time(table, chosen, index, remarks)
@@ -257,11 +258,6 @@ def _digits(column: Column) -> Column:
     return pd.Series(texts, index=column.dropna().index, name=column.name, dtype=object)
 
 
-def as_list(names: str | Sequence[str] | None) -> list[str]:
-    """Return names, of which one may stand alone."""
-    return [names] if isinstance(names, str) else [*(names or ())]
-
-
 def _columns(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in table.columns]
 
@@ -325,8 +321,8 @@ def _one_series(table: pd.DataFrame, series: str | None) -> pd.DataFrame:
         more = ", ..." * (len(known) > 5)
         raise DataError(
             f"{ID} must be one series, but there are {len(known)}: {', '.join(known[:5])}{more}; "
-            f"choose one, as by series={known[0]!r}, or read all as a panel with "
-            f"series_column={ID!r}"
+            f"choose one, as by series={known[0]!r}, or read all as a panel by "
+            f"Panel.from_frame(df, id={ID!r})"
         )
     if series is not None and str(series) not in known:
         raise DataError(f"series must be one of {', '.join(known[:10])}, but got {series!r}")

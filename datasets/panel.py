@@ -378,6 +378,8 @@ def _require_kind(first: TimeSeries, other: TimeSeries, name: str) -> None:
             raise DataError(
                 f"{name}: all series must have the same {what}, but {first.name} has {mine} and "
                 f"{other.name} has {theirs}"
+                + "; freq= (--freq) is one for all, as 'sessions' of days on which some are closed"
+                * (what == "calendar")
             )
 
 

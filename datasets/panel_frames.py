@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from foretune.datasets.calendar import Calendar, row_number
 from foretune.datasets.column_names import IDS, plain
+from foretune.datasets.common.checks import as_names
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.frames import (
     ID,
     Columns,
-    as_list,
     counts_time,
     find_target,
     find_time,
@@ -85,8 +85,8 @@ def read_panel_frame(
     """
     check_arguments(short, least)
     table, index, level = _flat(df, id, wide)
-    groups = [as_list(names) for names in (past, future, static)]
-    chosen = [name for names in groups for name in names] + as_list(time)
+    groups = [as_names(names) for names in (past, future, static)]
+    chosen = [name for names in groups for name in names] + [*as_names(time)]
     require_columns(table, chosen)
     key, own = None, table
     if wide:
@@ -107,7 +107,7 @@ def read_panel_frame(
     remarks += decided
     if key is None:
         goal, taken = VALUE, list(dict.fromkeys([*chosen, when]))
-        columns = _wide_columns(table, taken, remarks, as_list(series))
+        columns = _wide_columns(table, taken, remarks, as_names(series))
         parts = {
             name: _of_column(table, name, taken) for name in _choose(columns, series, leave_out)
         }
@@ -331,7 +331,7 @@ def _choose(
     names: Sequence[str], series: str | Sequence[str] | None, leave_out: str | Sequence[str]
 ) -> list[str]:
     """Return the names of the series that are asked for, in order."""
-    asked, without = as_list(series), as_list(leave_out)
+    asked, without = as_names(series), as_names(leave_out)
     for option, given in (("series", asked), ("leave_out", without)):
         for name in given:
             if name not in names:

@@ -379,4 +379,6 @@ class TimeSeries:
         clock = time.tz_localize(None) if isinstance(time, pd.DatetimeIndex) else time
         ax.plot(clock.to_numpy(), self.target, linewidth=1)
         ax.set(title=self.name, xlabel=str(time.name or "time"), ylabel=self._label)
+        for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
+            text.set_parse_math(False)  # dollar signs are no mathematics
         return ax

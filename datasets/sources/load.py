@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from foretune.datasets.common.checks import as_names
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
-from foretune.datasets.common.records import StrictModel, list_to_tuple
+from foretune.datasets.common.records import StrictModel
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.alpha_vantage import PREFIX, download_prices
 from foretune.datasets.sources.samples import SAMPLES, load_sample, load_simulated
@@ -25,15 +26,10 @@ if TYPE_CHECKING:  # pandas is half of what a command that only reads a study wo
 NOT_FROM_A_FILE = "a DataFrame"
 
 
-def as_names(value: Any) -> Any:
-    """Return a name or a list of names as a tuple."""
-    return (value,) if isinstance(value, str) else list_to_tuple(value)
-
-
 def _one_or_several(value: Any) -> Any:
     """Return the name of one series as it is, and names of several as a tuple."""
-    names = as_names(value) or None
-    return names[0] if isinstance(names, tuple) and len(names) == 1 else names
+    names = as_names(value)
+    return names[0] if len(names) == 1 else names or None
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(as_names)]
@@ -211,7 +207,8 @@ def _series(data: Any, how: Reading) -> "TimeSeries":
     raise DataError(
         "data must be a TimeSeries, a PriceSeries, a DataFrame, a pandas Series by date, a path or "
         f"a sample's name, but got {type(data).__name__}{of}{by}; "
-        "pd.DataFrame({'y': values}, index=times) makes one of values and their times"
+        "pd.DataFrame({'y': values}, index=times) makes one of values and their times, and "
+        "Panel(name=..., series=[...]) a panel of several series"
     )
 
 
@@ -252,7 +249,8 @@ def as_newer_panel(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSerie
 
     Args:
         data: a Panel, a series, or a DataFrame or a file as for :func:`as_data`. Its column
-            ``unique_id`` names the series, or ``series_column``; or it is ``wide``.
+            ``unique_id`` names the series, or ``series_column``; or it is ``wide``, whichever the
+            known rows were: what was read is called as their target.
         known: the earlier rows of any of the series.
         **reading: further arguments, as for :func:`as_data`; those given here count.
 
@@ -265,12 +263,15 @@ def as_newer_panel(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSerie
     """
     from foretune.datasets.frames import ID
     from foretune.datasets.panel import Panel
+    from foretune.datasets.panel_frames import VALUE
     from foretune.datasets.series import TimeSeries
 
     if isinstance(data, TimeSeries | PriceSeries | Panel):
         return as_data(data, **{"target": known.target_name} | reading)
+    # Columns of a wide table are called as their series, and the target by no name of its own.
+    unnamed = reading.get("wide") or known.target_name == VALUE
     columns: dict[str, Any] = {
-        "target": None if reading.get("wide") else known.target_name,
+        "target": None if unnamed else known.target_name,
         "past": [*known.past],
         "future": [*known.future],
         "static": [*known.static],
@@ -281,7 +282,10 @@ def as_newer_panel(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSerie
     }
     if not reading.get("wide"):
         columns["series_column"] = ID
-    return as_data(data, **columns | reading)
+    read = as_data(data, **columns | reading)
+    assert isinstance(read, Panel)  # as series_column or wide asks for
+    renamed = (replace(one, target_name=known.target_name) for one in read)
+    return replace(read, series=tuple(renamed))
 
 
 def what_was_read(data: "TimeSeries | Panel", time: "pd.Index | None" = None) -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from foretune.datasets.calendar import STEPS
+from foretune.datasets.common.checks import as_names
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.frames import ID, Missing, filled_rows, in_order, read_frame
 from foretune.datasets.panel import Panel, series_of
@@ -50,7 +51,7 @@ from foretune.datasets.sources.columns import (
     time_columns,
 )
 from foretune.datasets.sources.dates import to_times
-from foretune.datasets.sources.load import Reading, as_names
+from foretune.datasets.sources.load import Reading
 from foretune.datasets.sources.text_table import Table, is_missing, read_text_table, short
 from foretune.datasets.sources.values import Decimal, mostly_numbers, to_numbers
 
@@ -210,7 +211,7 @@ def read_panel(
         day_first=day_first,
         decimal=decimal,
         columns=dict(columns or {}),
-        series=as_names(series or ()),
+        series=as_names(series),
         series_column=series_column,
         wide=wide,
         leave_out=as_names(leave_out),
@@ -612,7 +613,7 @@ def _series_columns(
             f"{how.target!r}; series= (--series) chooses some of them"
         )
     left_out = [named_column(table, name, "leave_out= (--leave-out)") for name in how.leave_out]
-    asked = [named_column(table, name, "series= (--series)") for name in as_names(how.series or ())]
+    asked = [named_column(table, name, "series= (--series)") for name in as_names(how.series)]
     used = {*times, *taken, *left_out}
     free = asked or [name for name in table.columns if name not in other_times(table, times, index)]
     return [name for name in free if name not in used]

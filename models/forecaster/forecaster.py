@@ -2,7 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Self
@@ -12,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from foretune.datasets.common.checks import given_data, require_whole_number
+from foretune.datasets.common.checks import as_names, given_data, require_whole_number
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
 from foretune.datasets.common.html_table import html_table
-from foretune.datasets.covariates import GROUPS, CovariateEncoding
+from foretune.datasets.covariates import GROUPS, CovariateEncoding, Covariates
 from foretune.datasets.frames import ID
 from foretune.datasets.history import History, moment
 from foretune.datasets.panel import Panel, like
@@ -312,9 +313,7 @@ class Forecaster:
         chosen = self._chosen(series)
         histories = [self.members[number].history for number in chosen]
         if future is not None:
-            histories = [
-                _with_future(history, future, self.panel is not None) for history in histories
-            ]
+            histories = [self._with_future(history, future) for history in histories]
         # Numbers that are too large are refused below.
         with np.errstate(over="ignore", invalid="ignore"):
             columns = self._ahead(chosen, histories)
@@ -387,7 +386,10 @@ class Forecaster:
             newer, new = self._newer_of_panel(self.read_newer(data).members)
         moved, with_factor = dict[int, SeriesState](), self._ignores_factors
         for number, one in newer.items():
-            moved[number] = self.members[number].continued(one, with_factor=with_factor)
+            state = self.members[number].continued(one, with_factor=with_factor)
+            with self._errors_naming(state.history):
+                state.scaling.transform(state.history.values)  # newer ones may have no logarithm
+            moved[number] = state
         members = tuple(moved.get(number, member) for number, member in enumerate(self.members))
         self = replace(self, members=members)
         calibrated = {n: m.calibration for n, m in moved.items() if m.calibration is not None}
@@ -557,7 +559,7 @@ class Forecaster:
         """Return the numbers of the series of these names, in the order of all."""
         if series is None:
             return list(range(len(self.members)))
-        names, known = [series] if isinstance(series, str) else [*series], self.names
+        names, known = as_names(series), self.names
         absent = sorted({*names} - {*known})
         if absent or not names:
             raise ConfigError(
@@ -613,8 +615,10 @@ class Forecaster:
             series = like(one, known.history.series, str(self.panel))
             if len(series) < least:
                 raise DataError(
-                    f"{one.name} must have at least {least} rows, which the model reads before a "
-                    f"forecast, but has {len(one)}; leave it out"
+                    f"{one.name}, which is new, must have at least {least} rows, which the model "
+                    f"reads before a forecast, but has {len(one)}; leave it out by "
+                    f"leave_out={one.name!r} (--leave-out), or all like it by short='drop', "
+                    f"least={least} (--short drop --least {least})"
                 )
             self.encoding.encode(series)
             made.append(SeriesState.of_new(series, self.config, self.horizon, known.calibration))
@@ -681,7 +685,7 @@ class Forecaster:
                 scaling=self.members[number].scaling,
                 space=self.members[number].space,
                 origins=rows,
-                covariates=self.encoding.encode(history.series, ahead=ahead),
+                covariates=self._covariates(history, ahead),
                 scale=1.0 if self.skip is None else self.skip.scales[number],
                 when=partial(self._when, history),
             )
@@ -695,6 +699,29 @@ class Forecaster:
             skip=self.skip,
             together=1 if len(self.members) == 1 else _TOGETHER,
         )
+
+    def _covariates(self, history: History, ahead: int) -> Covariates:
+        with self._errors_naming(history):
+            return self.encoding.encode(history.series, ahead=ahead)
+
+    def _with_future(self, history: History, future: pd.DataFrame | Mapping[str, Any]) -> History:
+        """Append future covariates of one series, which may be among those of others."""
+        if self.panel is not None and isinstance(future, pd.DataFrame):
+            table = future.reset_index() if ID in future.index.names else future
+            if ID in table:
+                own = table[table[ID].astype(str) == history.name].drop(columns=ID)
+                future = own.reset_index(drop=True)
+        with self._errors_naming(history):
+            return history.with_future(future)
+
+    @contextmanager
+    def _errors_naming(self, history: History) -> Iterator[None]:
+        """Say of which series of a panel an error is."""
+        try:
+            yield
+        except DataError as error:
+            of = f"{history.name}: " if self.panel is not None else ""
+            raise DataError(f"{of}{error}") from None
 
     def _ahead(
         self, numbers: Sequence[int], histories: Sequence[History]
@@ -712,15 +739,3 @@ class Forecaster:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
-
-
-def _with_future(
-    history: History, future: pd.DataFrame | Mapping[str, Any], is_panel: bool
-) -> History:
-    """Append future covariates of one series, which may be among those of others."""
-    if is_panel and isinstance(future, pd.DataFrame):
-        table = future.reset_index() if ID in future.index.names else future
-        if ID in table:
-            own = table[table[ID].astype(str) == history.name].drop(columns=ID)
-            future = own.reset_index(drop=True)
-    return history.with_future(future)

@@ -54,7 +54,10 @@ class SeriesState:
             scaling = fit_scaling(config.scaling, series.target, window=config.scaling_window)
             space = ErrorSpace.fit(series.error_space, series.target)
         except DataError as error:
-            raise DataError(f"{series.name}: {error}") from None
+            raise DataError(
+                f"{series.name}, which is new: {error}; leave it out by "
+                f"leave_out={series.name!r} (--leave-out)"
+            ) from None
         since = len(series) - 1
         return cls(
             history=History(series=series),

@@ -92,6 +92,9 @@ def space_for(data: "TimeSeries | Panel", rows: Split) -> SearchSpace:
     groups = covariate_names(data)
     contexts = tuple(length for length in sizes.contexts if length <= most) or (most,)
     parts = tuple(length for length in sizes.segments if length <= contexts[0]) or (1,)
+    if is_panel and contexts == (most,):
+        # Whole segments, because rounded up to them half of the rows may be nearly all.
+        contexts = (most - most % parts[-1],)
     return SearchSpace(
         layers=1,
         units=sizes.units,

@@ -75,7 +75,10 @@ def test_series_that_end_apart_are_counted_from_their_ends() -> None:
     ("change", "message"),
     [
         ({"ds": pd.Timedelta(minutes=30)}, None),
-        ("daily", "must have the same calendar, but a has hourly and b has daily"),
+        (
+            "daily",
+            r"but a has hourly and b has daily; freq= \(--freq\) is one for all",
+        ),
         ("twice", "b: row .*: time must increase from row to row, but .* is there twice"),
         ("nobody", "row 5: unique_id must name a series, but is missing"),
     ],

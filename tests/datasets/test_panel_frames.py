@@ -222,6 +222,17 @@ def test_arguments_that_do_not_fit_are_refused(
         Panel.from_frame(nixtla(), **reading)
 
 
+@pytest.mark.parametrize("kind", [list, tuple, np.array, pd.Index, pd.Series])
+def test_series_are_asked_for_by_numbers_where_these_are_their_ids(kind: Any) -> None:
+    table = nixtla(a=40, b=50, c=60).replace({"unique_id": {"a": 1, "b": 2, "c": 10}})
+    asked: Any = kind([1, 10])
+    assert Panel.from_frame(table, series=asked).names == ("1", "10")
+    assert Panel.from_frame(table, leave_out=asked).names == ("2",)
+    read: Any = as_data(table, series_column="unique_id", series=asked)
+    assert read.names == ("1", "10")
+    assert Panel.from_frame(table, leave_out=2).names == ("1", "10")  # type: ignore[arg-type]
+
+
 def test_one_series_is_asked_for_as_one_and_several_as_a_panel() -> None:
     table = nixtla()
     several = as_data(table, series_column="unique_id")
@@ -238,7 +249,7 @@ def test_one_series_is_asked_for_as_one_and_several_as_a_panel() -> None:
     assert again.members[0].digest == one.digest
     for panel in (Panel.from_frame(table, series="a"), Panel.from_frame(table.set_index("ds"))):
         assert as_data(table, **panel.reading).digest == several.digest
-    with pytest.raises(DataError, match=r"choose one, as by series='b', or read all as a panel"):
+    with pytest.raises(DataError, match=r"one, as by series='b', or .* Panel\.from_frame\(df, id"):
         as_series(table)
     with pytest.raises(DataError, match=r"panel is a panel of 3: a, b, c; panel\['a'\] is one"):
         as_series(several)

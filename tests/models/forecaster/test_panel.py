@@ -230,7 +230,7 @@ def test_the_network_is_called_for_many_series_at_once(
 
 def test_future_covariates_are_of_each_series_or_of_all() -> None:
     ours = train(panel(beyond=0))
-    with pytest.raises(DataError, match=r"wind must be known up to .*, 4 hours ahead"):
+    with pytest.raises(DataError, match=r"^a: wind must be known up to .*, 4 hours ahead"):
         ours.forecast()
     wind = {name: one(name).future["wind"][-HORIZON:] for name in ours.names}
     long = pd.DataFrame(
@@ -320,6 +320,23 @@ def test_a_new_series_counts_its_own_outcomes_later(forecaster: Forecaster) -> N
     assert not np.array_equal(member.widths, more.members[-1].widths)
 
 
+def test_series_that_are_numbers_are_chosen_as_numbers(forecaster: Forecaster) -> None:
+    with pytest.warns(DataWarning):
+        more = forecaster.with_data(one("7", length=60))
+    chosen: Any
+    for chosen in (7, [7], np.array([7]), pd.Index(["7"])):
+        assert set(more.forecast(series=chosen)["unique_id"]) == {"7"}
+
+
+def test_a_newer_value_without_a_logarithm_is_refused_by_the_name_of_its_series() -> None:
+    above = [dataclasses.replace(x, target=np.abs(x.target) + 1) for x in panel().members]
+    config = CONFIG.replace(scaling="log", epochs=1)
+    positive = Panel(name="demo", series=tuple(above), source="made up")
+    ours = Forecaster.train(config, positive, split=parts())
+    more = dataclasses.replace(one("b", ROWS + 1), target=np.append(above[1].target, 0.0))
+    assert refused(ours, more).startswith("b: scaling 'log' needs values above 0, but row 160 is ")
+
+
 def refused(forecaster: Forecaster, series: TimeSeries) -> str:
     with pytest.warns(DataWarning), pytest.raises(DataError) as caught:
         forecaster.with_data(series)
@@ -331,8 +348,9 @@ def test_new_series_of_another_kind_or_too_short_are_refused(forecaster: Forecas
     assert skip is not None
     least = max(CONFIG.rows_read, skip.history)
     assert refused(forecaster, one("new", length=least - 1)) == (
-        f"new must have at least {least} rows, which the model reads before a forecast, but has "
-        f"{least - 1}; leave it out"
+        f"new, which is new, must have at least {least} rows, which the model reads before a "
+        f"forecast, but has {least - 1}; leave it out by leave_out='new' (--leave-out), or all "
+        f"like it by short='drop', least={least} (--short drop --least {least})"
     )
     with pytest.warns(DataWarning):
         assert len(forecaster.with_data(one("new", length=least)).names) == 5
@@ -346,7 +364,9 @@ def test_new_series_of_another_kind_or_too_short_are_refused(forecaster: Forecas
         forecaster, other
     )
     flat = dataclasses.replace(wave, target=np.ones(ROWS))
-    assert refused(forecaster, flat).startswith("new: the 200 training values must vary")
+    said = refused(forecaster, flat)
+    assert said.startswith("new, which is new: the 200 training values must vary")
+    assert said.endswith("; leave it out by leave_out='new' (--leave-out)")
 
 
 def test_of_one_origin_the_intervals_come_from_all_series() -> None:

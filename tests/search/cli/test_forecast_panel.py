@@ -95,6 +95,14 @@ def test_fit_and_forecast_a_panel(run: Run) -> None:
     assert written["unique_id"].tolist() == ["east"] * 2 + ["west"] * 2
     assert written["ds"].tolist() == [*TIME[ROWS : ROWS + 2], *TIME[ROWS + 5 : ROWS + 7]]
 
+    # The same rows, wide: no column says what the target is called.
+    wide = pd.read_csv("newer.csv").pivot_table("y", "ds", "unique_id")
+    wide.to_csv("wide.csv")
+    again = ("--data", "wide.csv", "--wide", "--steps", "2")
+    code, out, err = run("forecast", "model", *again, *chosen, "--csv", "h.csv")
+    assert code == 0, err
+    assert Path("h.csv").read_text() == Path("g.csv").read_text()
+
     code, out, err = run("forecast", "model", "--series", "nowhere")
     assert (code, out) == (2, "")
     assert err == (

@@ -63,6 +63,8 @@ def test_a_long_file_is_searched_reported_and_read_again(run: Run, tmp_path: Pat
     code, out, err = run("run", *long_file, *SMALL, *SPLIT, *short, "--study", "s")
     assert code == 0, err
     assert err.count("1 of 3 series have fewer than 50 rows: H3 (30); they were left out") == 1
+    # H1 ends at 120 and H2 at 100.
+    assert "2 series of 100 to 120 rows, counted from the end of each, whole numbers" in err
     known = prices_of("s")
     assert (known.series_count, known.days) == (2, 120)
     assert known.reading == {"series_column": "unique_id", "short": "drop", "least": 50}

@@ -143,3 +143,13 @@ def test_where_lengths_differ_parts_are_counted_from_the_end(tiny_space: SearchS
     assert spec.split.rows == (512, 44, 44)  # a fifth of 220 rows each
     same = spec_of(Panel.from_frame(table(a=200, b=200)), tiny_space, gap=0)
     assert (same.split.rows, same.split.train_fraction) == (None, 0.6)
+
+
+def test_the_default_context_of_a_short_panel_is_whole_segments() -> None:
+    """Rounded up to segments of 24 rows, 25 would be 48: more than 64 rows and 12 lags leave."""
+    panel = Panel.from_frame(table(**{f"s{number}": 120 for number in range(20)}))
+    spec = spec_of(panel, SearchSpace(), horizon=7)
+    assert spec.whole_split.train_stop == 64
+    assert spec.space.segment_length == 24
+    # Half of the rows train for 7 steps from 64 // 2 - 7 = 25 rows, of which 24 are whole segments.
+    assert spec.space.history == 24
