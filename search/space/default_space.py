@@ -34,7 +34,7 @@ class _Sizes:
     segments: tuple[int, ...]
     units: int | tuple[int, ...]
     dropout: tuple[float, ...]
-    loss: LossName | tuple[LossName, ...]
+    loss: LossName
     scaling: tuple[ScalingName, ...]
     batch_size: int
 
@@ -55,7 +55,7 @@ _OF_PANEL = _Sizes(
     segments=(24, 48),
     units=128,
     dropout=(0.0, 0.1, 0.2, 0.3),
-    loss=("mse", "mae"),
+    loss="mae",
     scaling=("standard",),
     batch_size=256,
 )

@@ -245,7 +245,7 @@ def test_the_default_space_of_a_panel_follows_its_median_series() -> None:
     # (864 - 48) / 2 rows and more for the context: half of the median series' training rows.
     assert long.unroll_length == (96, 168, 336)
     assert (long.batch_size, long.steps_per_epoch) == (256, 9)  # 2,332 windows
-    assert long.loss == ("mse", "mae")
+    assert (long.loss, long.units) == ("mae", 128)
     short = default_space(panel(960, 500, 500), split)  # 404 rows train
     assert short.unroll_length == (96,) or short.unroll_length == 96
     one = default_space(panel(960).series[0], split)
