@@ -70,7 +70,7 @@ def test_series_without_a_window_to_train_on_are_counted_and_named(
 
 
 def test_a_direct_head_needs_all_steps_ahead(tiny_space: SearchSpace) -> None:
-    space = tiny_space.fix(head="direct", scaling="standard")
+    space = tiny_space.fix(head="direct", scaling="standard", segment_length=1)
     with pytest.raises(
         DataError, match=r"the 13 training rows of a window.*: b \(12\); .* least=63 "
     ):
