@@ -15,6 +15,7 @@ from foretune.datasets.common.errors import DataError
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     from foretune.datasets.calendar import Calendar
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 GROUPS = ("past", "future", "static")
@@ -155,7 +156,7 @@ class CovariateEncoding:
         calendar: names of calendar features.
 
     Example:
-        >>> encoding = CovariateEncoding.fit(series, 100)  # doctest: +SKIP
+        >>> encoding = CovariateEncoding.fit([series], [100])  # doctest: +SKIP
         >>> encoding.encode(series, ahead=24).future.shape  # doctest: +SKIP
         (1, 524, 3)
     """
@@ -168,17 +169,47 @@ class CovariateEncoding:
     calendar: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, series: "TimeSeries", train_stop: int) -> Self:
-        """Fit to the first ``train_stop`` rows; no later row has a part in it."""
-        past, future = (
-            tuple(Column.fit(name, values[:train_stop]) for name, values in columns.items())
-            for columns in (series.past, series.future)
-        )
+    def fit(cls, series: "Sequence[TimeSeries]", stops: Sequence[int]) -> Self:
+        """Fit to the rows of each series before its stop; no later row has a part in it."""
+        first, pairs = series[0], list(zip(series, stops, strict=True))
+
+        def fitted(group: str) -> tuple[Column, ...]:
+            return tuple(
+                Column.fit(name, np.concatenate([getattr(s, group)[name][:n] for s, n in pairs]))
+                for name in getattr(first, group)
+            )
+
         return cls(
-            past=past,
-            future=future,
-            static=tuple(Column.fit(name, np.array([v])) for name, v in series.static.items()),
-            calendar=series.calendar.default_features(),
+            past=fitted("past"),
+            future=fitted("future"),
+            static=tuple(
+                Column.fit(name, np.array([one.static[name] for one in series]))
+                for name in first.static
+            ),
+            calendar=first.calendar.default_features(),
+        )
+
+    def encode_all(self, series: "Sequence[TimeSeries]", firsts: Sequence[int]) -> Covariates:
+        """Return the covariates of several series, which end at one row, as numbers.
+
+        Args:
+            series: as for :meth:`encode`.
+            firsts: the first row of each; the rows before it repeat it.
+        """
+        every = [self.encode(one) for one in series]
+
+        def joined(group: int) -> NDArray[np.float64]:
+            padded = (
+                np.pad(one.arrays[group], ((0, 0), (first, 0), (0, 0)), mode="edge")
+                for one, first in zip(every, firsts, strict=True)
+            )
+            return np.concatenate(list(padded))
+
+        return Covariates(
+            past=joined(0),
+            future=joined(1),
+            calendar=joined(2),
+            static=np.concatenate([one.static for one in every]),
         )
 
     def encode(self, series: "TimeSeries", ahead: int = 0) -> Covariates:
@@ -224,10 +255,10 @@ class CovariateEncoding:
         )
 
 
-def covariate_names(series: "TimeSeries") -> dict[str, tuple[str, ...]]:
-    """Return what each group of a series holds: past, future, static, and calendar features."""
-    groups = {group: tuple(getattr(series, group)) for group in GROUPS}
-    return groups | {"calendar": series.calendar.default_features()}
+def covariate_names(data: "TimeSeries | Panel") -> dict[str, tuple[str, ...]]:
+    """Return what each group holds, of all series: past, future, static, and of the calendar."""
+    groups = {group: tuple(getattr(data.members[0], group)) for group in GROUPS}
+    return groups | {"calendar": data.calendar.default_features()}
 
 
 def require_known_ahead(

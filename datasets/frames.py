@@ -21,6 +21,7 @@ from foretune.datasets.calendar import (
     shown,
 )
 from foretune.datasets.column_names import PERHAPS_TIMES, TARGETS, TIMES, plain
+from foretune.datasets.common.checks import as_names
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.text_dates import agree, is_time, read_times
 
@@ -57,11 +58,15 @@ def read_frame(
     missing: Missing = "raise",
     series: str | None = None,
     day_first: bool | None = None,
+    calendar: Calendar | None = None,
+    has_times: bool = False,
     where: Callable[[int], str] = row_number,
 ) -> Columns:
     """Find time, target and covariates in a table, with the arguments of `TimeSeries.from_frame`.
 
-    ``where`` says how a message calls a row of ``df``, counted from 0.
+    ``calendar`` is what the times must follow, where other series say so; ``has_times`` says that
+    the column ``time`` has been read already. ``where`` says how a message calls a row of ``df``,
+    counted from 0.
 
     Raises:
         DataError: names row, column and value, or lists the columns that come into question.
@@ -69,22 +74,24 @@ def read_frame(
     """
     if missing not in get_args(Missing):
         raise ConfigError(f"missing must be one of {get_args(Missing)}, but got {missing!r}")
-    past, future, static = _names(past), _names(future), _names(static)
-    table, index = _flat(df)
+    past, future, static = as_names(past), as_names(future), as_names(static)
+    table, index = flat_table(df)
     table = _one_series(table, series)  # its index stays the number of the row in ``df``
-    chosen = [*past, *future, *static, *_names(target), *_names(time)]
-    _require(table, chosen)
+    chosen = [*past, *future, *static, *as_names(target), *as_names(time)]
+    require_columns(table, chosen)
     remarks: list[str] = []
-    time = time or _find_time(table, chosen, index, remarks)
-    target = target or _find_target(table, [*chosen, time])
-    data = pd.DataFrame({target: _numbers(table[target], where)})
+    time = time or find_time(table, chosen, index, remarks)
+    target = target or find_target(table, [*chosen, time])
+    data = pd.DataFrame({target: to_numbers(table[target], where)})
     for name in [*past, *future]:
         data[name] = _values(table[name])
     gaps = missing in ("ffill", "interpolate")
-    data[time], decided = parse_times(
-        table[time], freq=freq, gaps=gaps, day_first=day_first, where=where
-    )
-    remarks += decided
+    data[time] = table[time]
+    if not has_times:
+        data[time], decided = parse_times(
+            table[time], freq=freq, gaps=gaps, day_first=day_first, where=where
+        )
+        remarks += decided
     data = in_order(data, time, where, remarks)
     known = data[target].notna().to_numpy()
     beyond = int(known[::-1].argmax()) if future and known.any() else 0  # rows without a target
@@ -99,9 +106,14 @@ def read_frame(
         data, beyond = filled_rows(data, time, beyond, 1 + len(past), missing, freq, where, remarks)
     rows = data.index
     when = _index(data[time])
-    calendar = infer_calendar(
-        when, frequency=freq, seasonality=seasonality, where=lambda row: where(rows[row])
-    )
+    if calendar is None:
+        calendar = infer_calendar(
+            when, frequency=freq, seasonality=seasonality, where=lambda row: where(rows[row])
+        )
+    else:
+        calendar.check(
+            checked_time(when, lambda row: where(rows[row])), lambda row: where(rows[row])
+        )
     length = len(data) - beyond
     if calendar.exchange is not None:
         # Rows beyond the target are the next steps, one after the other.
@@ -157,7 +169,7 @@ def future_table(
             ) from None
     if future.empty:
         return future, None
-    table, index = _flat(future)
+    table, index = flat_table(future)
     is_dates = isinstance(known, pd.DatetimeIndex)
     free = [name for name in _columns(table) if name not in names]
     found = [name for name in free if name == known.name] or (
@@ -170,7 +182,7 @@ def future_table(
     times = None
     if found:
         column = table[found[0]]
-        if is_dates or not _is_number(column):  # else 2020 is a number as good as any
+        if is_dates or not is_number(column):  # else 2020 is a number as good as any
             column, _ = parse_times(column)
         if column.isna().any():
             raise DataError(
@@ -215,7 +227,7 @@ def parse_times(
         return pd.Series(column.dt.to_timestamp()), ()
     if column.dtype.kind == "M":
         return column, ()
-    text = _digits(column) if _is_number(column) else _text(column)
+    text = _digits(column) if is_number(column) else _text(column)
     text = text[text != ""]
     if text.empty:
         return text.astype("datetime64[ns]").reindex(column.index), ()
@@ -246,15 +258,12 @@ def _digits(column: Column) -> Column:
     return pd.Series(texts, index=column.dropna().index, name=column.name, dtype=object)
 
 
-def _names(names: Sequence[str] | None) -> list[str]:
-    return [names] if isinstance(names, str) else [*(names or ())]
-
-
 def _columns(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in table.columns]
 
 
-def _is_number(column: Column) -> bool:
+def is_number(column: Column) -> bool:
+    """Whether a column holds numbers."""
     return is_numeric_dtype(column.dtype) and column.dtype.kind not in "bc"
 
 
@@ -267,7 +276,8 @@ def _first(rows: Column) -> int:
     return int(rows.index[int(rows.to_numpy().argmax())])
 
 
-def _require(table: pd.DataFrame, names: Sequence[str]) -> None:
+def require_columns(table: pd.DataFrame, names: Sequence[str]) -> None:
+    """Refuse names that are no columns, or are used twice."""
     for name in names:
         if name not in table:
             raise DataError(
@@ -277,7 +287,7 @@ def _require(table: pd.DataFrame, names: Sequence[str]) -> None:
             raise DataError(f"{name!r} must be used once, but is named {names.count(name)} times")
 
 
-def _flat(df: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def flat_table(df: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Return a table with the index among its columns, unless it counts rows, and its names."""
     if not isinstance(df, pd.DataFrame) or df.columns.nlevels > 1:
         raise DataError(
@@ -311,14 +321,15 @@ def _one_series(table: pd.DataFrame, series: str | None) -> pd.DataFrame:
         more = ", ..." * (len(known) > 5)
         raise DataError(
             f"{ID} must be one series, but there are {len(known)}: {', '.join(known[:5])}{more}; "
-            f"choose one, as by series={known[0]!r}"
+            f"choose one, as by series={known[0]!r}, or read all as a panel by "
+            f"Panel.from_frame(df, id={ID!r})"
         )
     if series is not None and str(series) not in known:
         raise DataError(f"series must be one of {', '.join(known[:10])}, but got {series!r}")
     return (table if series is None else table[ids == str(series)]).drop(columns=ID)
 
 
-def _find_time(
+def find_time(
     table: pd.DataFrame, taken: Sequence[str], index: Sequence[str], remarks: list[str]
 ) -> str:
     """Return the column of times: an index of dates, or by name, or the only one of dates."""
@@ -358,18 +369,20 @@ def _may_be_dates(column: Column) -> bool:
     """Whether the first value is a date that needs no guessing."""
     if column.dtype.kind == "M" or isinstance(column.dtype, pd.PeriodDtype):
         return True
+    if is_numeric_dtype(column.dtype):
+        return False
     first = _text(column.dropna().head(1))
-    if is_numeric_dtype(column.dtype) or first.empty:
+    if first.empty:
         return False
     return is_time(first.iloc[0])
 
 
-def _find_target(table: pd.DataFrame, taken: Sequence[str]) -> str:
+def find_target(table: pd.DataFrame, taken: Sequence[str]) -> str:
     """Return the target by its name, or the only column of numbers."""
-    numbers = [n for n in _columns(table) if n not in taken and _is_number(table[n])]
+    numbers = [n for n in _columns(table) if n not in taken and is_number(table[n])]
     known = [name for name in numbers if table[name].notna().any()]
     named = [name for name in numbers if plain(name) in TARGETS]
-    found = named or [name for name in known if not _counts_time(table[name])] or known
+    found = named or [name for name in known if not counts_time(table[name])] or known
     if len(found) == 1:
         return found[0]
     if not found:
@@ -377,23 +390,25 @@ def _find_target(table: pd.DataFrame, taken: Sequence[str]) -> str:
             f"no column of numbers is left of {', '.join(_columns(table))}; give target="
         )
     raise DataError(
-        f"the target may be {' or '.join(found)}; choose one, as by target={found[0]!r}"
+        f"the target may be {' or '.join(found[:10])}{', ...' * (len(found) > 10)}; choose one, as "
+        f"by target={found[0]!r}, or give Panel.from_frame(wide=True) where each column is a series"
     )
 
 
-def _counts_time(column: Column) -> bool:
+def counts_time(column: Column) -> bool:
     """Whether a column holds the year, the month or the number of each row, by its name."""
     return plain(str(column.name)) in TIMES | PERHAPS_TIMES and column.dtype.kind in "iu"
 
 
 def _values(column: Column) -> Column:
     """Return a covariate as numbers or text; what is missing stays so."""
-    if _is_number(column):
+    if is_number(column):
         return column.astype("float64")
     return column.astype(object).map(str, na_action="ignore")
 
 
-def _numbers(column: Column, where: Callable[[int], str]) -> Column:
+def to_numbers(column: Column, where: Callable[[int], str]) -> Column:
+    """Return numbers, NaN where one is missing; refuse the first that is none."""
     numbers = pd.to_numeric(column, errors="coerce").astype("float64")
     wrong = numbers.isna() & column.notna()
     if wrong.any():

@@ -186,9 +186,9 @@ class History:
             '2015-12-31'
         """
         series = data.series(self.target_name) if isinstance(data, PriceSeries) else data
-        if type(series.time) is not type(self.time) or zone_name(series.time) != zone_name(
-            self.time
-        ):
+        # Dates or whole numbers: these may be a range, or not.
+        kinds = {isinstance(time, pd.DatetimeIndex) for time in (series.time, self.time)}
+        if len(kinds) > 1 or zone_name(series.time) != zone_name(self.time):
             raise DataError(
                 f"time of {series.name} must be of the kind and the zone of {self.name}, "
                 f"{self.time.dtype}, but is {series.time.dtype}"

@@ -237,6 +237,21 @@ class TimeSeries:
         return local_clock(self.time)
 
     @property
+    def members(self) -> tuple[Self, ...]:
+        """The series alone, as a panel has several."""
+        return (self,)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The target as a panel has it [1, N]."""
+        return self.target[None]
+
+    @property
+    def firsts(self) -> NDArray[np.int32]:
+        """The first row of each series [1], as a panel has them."""
+        return np.zeros(1, np.int32)
+
+    @property
     def beyond(self) -> int:
         """K, the number of rows after the last one for which future covariates are known."""
         return len(next(iter(self.future.values()), self.target)) - len(self)
@@ -364,4 +379,6 @@ class TimeSeries:
         clock = time.tz_localize(None) if isinstance(time, pd.DatetimeIndex) else time
         ax.plot(clock.to_numpy(), self.target, linewidth=1)
         ax.set(title=self.name, xlabel=str(time.name or "time"), ylabel=self._label)
+        for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
+            text.set_parse_math(False)  # dollar signs are no mathematics
         return ax

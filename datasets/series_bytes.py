@@ -1,4 +1,4 @@
-"""A series as bytes in two parts: the rows before its test, and the rest, which stays sealed.
+"""A series or a panel as bytes in two parts: the rows before its test, and the rest, sealed.
 
 The first part depends on no value of the second: only the times of all rows are in it. Both are
 compressed arrays with a table in JSON; nothing is pickled, and reading them runs nothing.
@@ -6,9 +6,9 @@ compressed arrays with a table in JSON; nothing is pickled, and reading them run
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from pydantic import BeforeValidator, Field
 from foretune.datasets.calendar import Calendar, time_index, time_numbers, zone_name
 from foretune.datasets.common.errors import DataError, ForetuneError
 from foretune.datasets.common.records import StrictModel, list_to_tuple
+from foretune.datasets.panel import Panel, common_time
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.transforms import SpaceName
 
@@ -53,7 +54,23 @@ class _Rest(StrictModel):
     digest: str | None
 
 
-def encode_series(series: TimeSeries, stop: int) -> tuple[bytes, bytes]:
+class _PanelFirst(StrictModel):
+    """What is known of a panel beside the rows of its series."""
+
+    name: str
+    source: str
+    reading: dict[str, Any]
+    series: Annotated[tuple[dict[str, Any], ...], BeforeValidator(list_to_tuple)]
+
+
+class _PanelRest(StrictModel):
+    """What may tell something of the rows after that."""
+
+    remarks: Texts
+    series: Annotated[tuple[dict[str, Any], ...], BeforeValidator(list_to_tuple)]
+
+
+def encode_series(data: TimeSeries | Panel, stop: int) -> tuple[bytes, bytes]:
     """Return the first ``stop`` rows with the times of all rows, and all other values.
 
     Example:
@@ -61,7 +78,59 @@ def encode_series(series: TimeSeries, stop: int) -> tuple[bytes, bytes]:
         >>> decode_series(first, rest).digest == series.digest
         True
     """
-    first = _First(
+    if isinstance(data, TimeSeries):
+        first, rest = _first(data, stop), _rest(data)
+        rows, later = _columns(data, slice(stop)), _columns(data, slice(stop, None))
+        return _bytes(first, rows | {"time": time_numbers(data.time)}), _bytes(rest, later)
+    firsts, rests, rows, later = list[Any](), list[Any](), dict[str, Any](), dict[str, Any]()
+    for number, (one, begin) in enumerate(zip(data.members, data.firsts, strict=True)):
+        own = stop - int(begin)
+        firsts.append(_first(one, own).model_dump(mode="json"))
+        rests.append(_rest(one).model_dump(mode="json"))
+        rows |= _numbered(number, _columns(one, slice(own)) | {"time": time_numbers(one.time)})
+        later |= _numbered(number, _columns(one, slice(own, None)))
+    about = _PanelFirst(
+        name=data.name, source=data.source, reading=dict(data.reading), series=tuple(firsts)
+    )
+    sealed = _PanelRest(remarks=data.remarks, series=tuple(rests))
+    return _bytes(about, rows), _bytes(sealed, later)
+
+
+def decode_first(content: bytes) -> tuple[TimeSeries | Panel, pd.Index]:
+    """Return the rows before the test, and the times of all rows.
+
+    Raises:
+        DataError: it is nothing that :func:`encode_series` wrote.
+    """
+    table, arrays = _read(content)
+    with _refusing():
+        if "series" not in table:
+            return _decoded_first(table, arrays)
+        about = _PanelFirst(**table)
+        pairs = [_decoded_first(*own) for own in _each(about.series, arrays)]
+        return _panel(about, [one for one, _ in pairs]), common_time([time for _, time in pairs])
+
+
+def decode_series(first: bytes, rest: bytes) -> TimeSeries | Panel:
+    """Return the whole of its two parts.
+
+    Raises:
+        DataError: they are nothing that :func:`encode_series` wrote.
+    """
+    (table, arrays), (later_table, later) = _read(first), _read(rest)
+    if {name for name in arrays if name.rpartition(".")[2] != "time"} != later.keys():
+        raise DataError("both parts of a stored series must have the same columns, but have not")
+    with _refusing():
+        if "series" not in table:
+            return _decoded(table, arrays, later_table, later)
+        about, sealed = _PanelFirst(**table), _PanelRest(**later_table)
+        parts = zip(_each(about.series, arrays), _each(sealed.series, later), strict=True)
+        whole = [_decoded(*own, *others) for own, others in parts]
+        return replace(_panel(about, whole), remarks=sealed.remarks)
+
+
+def _first(series: TimeSeries, stop: int) -> _First:
+    return _First(
         name=series.name,
         source=series.source,
         target=series.target_name,
@@ -76,43 +145,54 @@ def encode_series(series: TimeSeries, stop: int) -> tuple[bytes, bytes]:
         static=dict(series.static),
         reading=dict(series.reading),
     )
-    rest = _Rest(remarks=series.remarks, digest=series.data_digest)
-    rows, later = _columns(series, slice(stop)), _columns(series, slice(stop, None))
-    return _bytes(first, rows | {"time": time_numbers(series.time)}), _bytes(rest, later)
 
 
-def decode_first(content: bytes) -> tuple[TimeSeries, pd.Index]:
-    """Return the rows before the test, and the times of all rows.
-
-    Raises:
-        DataError: it is nothing that :func:`encode_series` wrote.
-    """
-    table, arrays = _read(content)
-    with _refusing():
-        first = _First(**table)
-        time = _times(first, arrays)
-        return _series(first, time[: first.stop], arrays), time
+def _rest(series: TimeSeries) -> _Rest:
+    return _Rest(remarks=series.remarks, digest=series.data_digest)
 
 
-def decode_series(first: bytes, rest: bytes) -> TimeSeries:
-    """Return the whole series of its two parts.
+def _numbered(number: int, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {f"{number}.{name}": values for name, values in arrays.items()}
 
-    Raises:
-        DataError: they are nothing that :func:`encode_series` wrote.
-    """
-    (table, arrays), (later_table, later) = _read(first), _read(rest)
-    if arrays.keys() - {"time"} != later.keys():
-        raise DataError("both parts of a stored series must have the same columns, but have not")
-    with _refusing():
-        about, sealed = _First(**table), _Rest(**later_table)
-        joined = {name: np.concatenate([arrays[name], values]) for name, values in later.items()}
-        return _series(
-            about,
-            _times(about, arrays),
-            joined,
-            remarks=sealed.remarks,
-            data_digest=sealed.digest,
-        )
+
+def _each(
+    tables: Sequence[dict[str, Any]], arrays: Mapping[str, NDArray[Any]]
+) -> Iterator[tuple[dict[str, Any], dict[str, NDArray[Any]]]]:
+    """Return table and arrays of each series of a panel."""
+    of_series: list[dict[str, NDArray[Any]]] = [{} for _ in tables]
+    for name, values in arrays.items():
+        number, _, column = name.partition(".")
+        of_series[int(number)][column] = values
+    return zip(tables, of_series, strict=True)
+
+
+def _panel(about: _PanelFirst, series: Sequence[TimeSeries]) -> Panel:
+    return Panel(name=about.name, series=tuple(series), source=about.source, reading=about.reading)
+
+
+def _decoded_first(
+    table: dict[str, Any], arrays: Mapping[str, NDArray[Any]]
+) -> tuple[TimeSeries, pd.Index]:
+    first = _First(**table)
+    time = _times(first, arrays)
+    return _series(first, time[: first.stop], arrays), time
+
+
+def _decoded(
+    table: dict[str, Any],
+    arrays: Mapping[str, NDArray[Any]],
+    later_table: dict[str, Any],
+    later: Mapping[str, NDArray[Any]],
+) -> TimeSeries:
+    about, sealed = _First(**table), _Rest(**later_table)
+    joined = {name: np.concatenate([arrays[name], values]) for name, values in later.items()}
+    return _series(
+        about,
+        _times(about, arrays),
+        joined,
+        remarks=sealed.remarks,
+        data_digest=sealed.digest,
+    )
 
 
 def _times(first: _First, arrays: Mapping[str, NDArray[Any]]) -> pd.Index:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # pandas is half of what a command that only reads a study wo
     import pandas as pd
 
     from foretune.datasets.calendar import Calendar
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 
@@ -344,11 +345,11 @@ def split_without_test(
     )
 
 
-def default_horizon(data: "TimeSeries") -> int:
+def default_horizon(data: "TimeSeries | Panel") -> int:
     """Return how many steps ahead to forecast where nothing is said.
 
     50 of prices; else one season, or 50 where the calendar knows none, but of no more than a
-    twelfth of the rows.
+    twelfth of the rows of the shortest series.
 
     Example:
         >>> default_horizon(series)    # hourly
@@ -356,7 +357,7 @@ def default_horizon(data: "TimeSeries") -> int:
     """
     if data.error_space == "log":
         return 50
-    return min(data.calendar.seasonality or 50, max(len(data) // 12, 1))
+    return min(data.calendar.seasonality or 50, max(min(map(len, data.members)) // 12, 1))
 
 
 def default_stride(horizon: int) -> int:
@@ -431,7 +432,7 @@ def walk_forward(split: Split, folds: int) -> tuple[Split, ...]:
 class DevelopmentData:
     """The rows that trials may see: train, gap and validation. The test rows are not in it.
 
-    Arrays have one entry a series, S; there is one so far.
+    Arrays have one entry a series, S.
 
     Args:
         time: when each row is [validation_stop].
@@ -443,10 +444,13 @@ class DevelopmentData:
         covariates: numbers known beside the target, scaled on the training rows; N is
             validation_stop, and K 0.
         encoding: how they became numbers.
+        starts: the first row of each series [S]; before it stands its first value, which nothing
+            reads. None where all begin at row 0.
         close: last price of each day [S, validation_stop], where the target is the mid price.
         calendar: which the times follow.
         target_name: what figures call the target.
         unit: of the target.
+        names: what the series are called [S].
     """
 
     time: "pd.Index"
@@ -456,10 +460,17 @@ class DevelopmentData:
     spaces: tuple[ErrorSpace, ...] = (LOG,)
     covariates: Covariates = field(default_factory=Covariates)
     encoding: CovariateEncoding = field(default_factory=CovariateEncoding)
+    starts: NDArray[np.int32] | None = None
     close: NDArray[np.float64] | None = None
     calendar: "Calendar | None" = None
     target_name: str = "mid price"
     unit: str | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def firsts(self) -> NDArray[np.int32]:
+        """The first row of each series [S]."""
+        return np.zeros(len(self.values), np.int32) if self.starts is None else self.starts
 
     @property
     def past(self) -> NDArray[np.float64]:
@@ -489,7 +500,7 @@ Development = DevelopmentData
 
 
 def development_folds(
-    data: "TimeSeries | PriceSeries", split: Split, folds: int
+    data: "TimeSeries | PriceSeries | Panel", split: Split, folds: int
 ) -> tuple[DevelopmentData, ...]:
     """Return what trials may see in each fold of :func:`walk_forward`, oldest fold first.
 
@@ -507,7 +518,7 @@ def development_folds(
     )
 
 
-def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentData:
+def development(data: "TimeSeries | PriceSeries | Panel", split: Split) -> DevelopmentData:
     """Return the part of ``data`` before the test: copies, so that no view reaches the test.
 
     Args:
@@ -523,7 +534,7 @@ def development(data: "TimeSeries | PriceSeries", split: Split) -> DevelopmentDa
     return _development(_series_of(data, split), split)
 
 
-def _series_of(data: "TimeSeries | PriceSeries", split: Split) -> "TimeSeries":
+def _series_of(data: "TimeSeries | PriceSeries | Panel", split: Split) -> "TimeSeries | Panel":
     """Return a series of the rows that ``split`` was made for, or of those before its test."""
     if len(data) not in (split.length, split.validation_stop):
         raise ConfigError(
@@ -532,38 +543,69 @@ def _series_of(data: "TimeSeries | PriceSeries", split: Split) -> "TimeSeries":
     return data.series() if isinstance(data, PriceSeries) else data
 
 
-def _development(series: "TimeSeries", split: Split) -> DevelopmentData:
+def _development(series: "TimeSeries | Panel", split: Split) -> DevelopmentData:
     stop = split.validation_stop
-    values = series.target[:stop].copy()
-    if np.ptp(values[: split.train_stop]) == 0:
-        raise DataError(
-            f"the {split.train_stop} training values of {series.name} must change, but stand still"
-        )
-    space = ErrorSpace.fit(series.error_space, values[: split.train_stop])
-    if not np.any(space.changes(values, split.validation_origins, split.horizon)):
-        raise DataError(
-            f"the validation values of {series.name}, rows {split.validation_start} to {stop - 1}, "
-            "must change after some forecast origin, but stand still"
-        )
     seen = series.before(stop)
-    close = last_close(seen)
-    encoding = CovariateEncoding.fit(seen, split.train_stop)
+    members, values, firsts = seen.members, seen.values.copy(), seen.firsts
+    late = [
+        one.name for one, first in zip(members, firsts, strict=True) if first >= split.train_stop
+    ]
+    if late:
+        raise DataError(
+            f"{len(late)} of {len(members)} series begin after the training rows, which end before "
+            f"row {split.train_stop}; leave them out by leave_out={late} (--leave-out, once for "
+            "each)"
+        )
+    spaces, still = list[ErrorSpace](), list[str]()
+    for one, own, first in zip(members, values, firsts, strict=True):
+        train = own[first : split.train_stop]
+        problem = ""
+        if np.ptp(train) == 0:
+            problem = f"the {len(train)} training values of {one.name} must change"
+        else:
+            spaces.append(ErrorSpace.fit(series.error_space, train))
+            if not np.any(spaces[-1].changes(own, split.validation_origins, split.horizon)):
+                problem = (
+                    f"the validation values of {one.name}, rows {split.validation_start} to "
+                    f"{stop - 1}, must change after some forecast origin"
+                )
+        if problem and len(members) == 1:
+            raise DataError(f"{problem}, but stand still")
+        if problem:
+            still.append(one.name)
+    if still:
+        raise DataError(
+            f"the values of {len(still)} of {len(members)} series stand still in all their "
+            "training rows, or after every validation origin, where nothing can be measured; leave "
+            f"them out by leave_out={still} (--leave-out, once for each)"
+        )
+    begin = [int(first) for first in firsts]
+    encoding = CovariateEncoding.fit(members, [split.train_stop - first for first in begin])
     return DevelopmentData(
         time=series.time[:stop].copy(),
-        values=values[None],
+        values=values,
         split=split,
         capacity=stop,
-        spaces=(space,),
-        covariates=encoding.encode(seen),
+        spaces=tuple(spaces),
+        covariates=encoding.encode_all(members, begin),
         encoding=encoding,
-        close=None if close is None else close[None],
+        starts=firsts if firsts.any() else None,
+        close=last_closes(seen),
         calendar=series.calendar,
         target_name=series.target_name,
         unit=series.unit,
+        names=tuple(one.name for one in members),
     )
 
 
-def last_close(series: "TimeSeries") -> NDArray[np.float64] | None:
-    """Return the last price of each day, where ``series`` is of mid prices."""
-    is_mid = series.error_space == "log" and series.target_name == "mid price"
-    return series.past.get("close") if is_mid else None
+def last_closes(data: "TimeSeries | Panel") -> NDArray[np.float64] | None:
+    """Return the last price of each day [S, N], where the target is the mid price.
+
+    Before the first row of a series stands its first one.
+    """
+    if data.error_space != "log" or data.target_name != "mid price":
+        return None
+    if any("close" not in one.past for one in data.members):
+        return None
+    begin = zip(data.members, data.firsts, strict=True)
+    return np.stack([np.pad(one.past["close"], (int(own), 0), mode="edge") for one, own in begin])

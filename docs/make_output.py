@@ -15,7 +15,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "docs/your-own-data.md", "docs/reuse.md", "docs/any-study.md")
+PAGES = (
+    "README.md",
+    "docs/your-own-data.md",
+    "docs/panels.md",
+    "docs/reuse.md",
+    "docs/any-study.md",
+)
 
 BLOCK = re.compile(
     r"^```(?P<kind>python|sh)\n(?P<code>.*?)^```\n(?:\n^```text\n(?P<output>.*?)^```\n)?",

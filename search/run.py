@@ -102,8 +102,10 @@ def run_study(
 
     Args:
         name: the study's name in the storage.
-        data: a TimeSeries, prices, a DataFrame, the path of a file or a sample's name; which rows
-            train, validate and test is decided by the split. None for those of a study that exists.
+        data: a TimeSeries, a Panel, prices, a DataFrame, the path of a file or a sample's name;
+            which rows train, validate and test is decided by the split. Of a panel, one network
+            learns all series, and a trial's value is the mean over them. None for those of a study
+            that exists.
         prices: the same, as ``data`` was first called.
         target: what to forecast of prices (close, adj_close, mid, open, ...) or of a table; None
             for the study's own, or the default.
@@ -120,7 +122,8 @@ def run_study(
             have 0.
         split: which rows train, validate and test: three shares that add up to 1, three counts such
             as (8640, 2880, 2880), or ("rest", 48, 48); rows after the third count are left out.
-            None for the study's own, or shares of 0.6, 0.2 and 0.2.
+            None for the study's own, or shares of 0.6, 0.2 and 0.2; where series are of
+            different lengths, a fifth of the median one's rows validates and as many test.
         train_end: the last time that trains, in place of ``split``; a day is meant whole.
         validation_end: the last time that validates.
         test_end: the last time of the test; None for the last of all.
@@ -160,6 +163,7 @@ def run_study(
     Example:
         >>> study = run_study("sp500", "sp500", n_trials=30)
         >>> study.best_value, best_config(study)
+        >>> run_study("shops", read_panel("shops.csv"), split="rest,84,84")
     """
     _require_valid(name, n_trials, workers)
     require_whole_number("lanes", lanes if lanes != "auto" else 1)

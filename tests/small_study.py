@@ -7,7 +7,7 @@ import optuna
 import pandas as pd
 import pytest
 
-from foretune.datasets import PriceSeries, TimeSeries, load_sample
+from foretune.datasets import Panel, PriceSeries, TimeSeries, load_sample
 from foretune.datasets.splits import DevelopmentData, chronological_split, development
 from foretune.search import FloatRange, SearchSpace, run_study
 from foretune.search.study.data import StudyData
@@ -41,7 +41,7 @@ def tiny_data(walk: PriceSeries) -> DevelopmentData:
     )
 
 
-def data_of(series: TimeSeries, stop: int) -> StudyData:
+def data_of(series: TimeSeries | Panel, stop: int) -> StudyData:
     """Data as a study has them, whose first ``stop`` rows trials may see."""
     return StudyData(
         development=series.before(stop),

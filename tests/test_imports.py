@@ -21,7 +21,7 @@ ROOMS = {
         exchange
         calendar column_names plausibility transforms
         text_dates
-        series frames panel prices
+        series frames panel panel_frames prices
         covariates series_bytes
         splits history
         sources
@@ -48,7 +48,7 @@ ROOMS = {
     """,
 }
 # A series is made of a frame and back; the panel holds series.
-TOGETHER = {"series", "frames", "panel", "prices"}
+TOGETHER = {"series", "frames", "panel", "panel_frames", "prices"}
 
 
 def imported(file: Path) -> set[str]:

@@ -85,7 +85,7 @@ def test_pictures_are_shown_and_are_small_and_say_what_they_show() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page",
-    [README, ROOT / "docs/your-own-data.md", ROOT / "docs/any-study.md"],
+    [README, *(ROOT / "docs" / name for name in ("your-own-data.md", "panels.md", "any-study.md"))],
     ids=lambda page: page.name,
 )
 def test_the_output_of_a_page_is_what_its_code_prints(page: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Checks of what a user gives that more than one function makes."""
 
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
 
@@ -35,6 +36,23 @@ def require_whole_number(
     if not whole or value < least or (most is not None and value > most):  # type: ignore[operator]
         allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
         raise error(f"{name} must be a whole number {allowed}, but got {value!r}")
+
+
+def as_names(names: Any) -> tuple[str, ...]:
+    """Return names as text; one may stand alone, or they may be numbers, as the ids of stores are.
+
+    Args:
+        names: of columns or series: one, or any of NumPy's and pandas's lists of them; None for
+            none.
+
+    Example:
+        >>> as_names(np.array([1, 2]))
+        ('1', '2')
+    """
+    if names is None:
+        return ()
+    alone = isinstance(names, str) or not isinstance(names, Iterable)
+    return tuple(str(name) for name in ([names] if alone else names))
 
 
 def given_data(data: Any, prices: Any) -> Any:

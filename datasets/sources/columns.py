@@ -142,7 +142,8 @@ def target_column(
     found = named or [name for name in numbers if name not in counts] or numbers
     if not found:
         raise _not_found(table, "numbers to forecast", "target= (--target)")
-    return _only(table, found, "the target", "target= (--target)")
+    wide = "or give wide=True (--wide) where each column is a series"
+    return _only(table, found, "the target", f"target= (--target), {wide}")
 
 
 def price_columns(
@@ -177,6 +178,25 @@ def price_columns(
     return found
 
 
+def id_column(table: Table, name: str | None = None) -> str:
+    """Find the column that names the series of a long file.
+
+    Args:
+        table: the file.
+        name: the column, where it is given.
+
+    Raises:
+        DataError: there is no such column, or there are several.
+    """
+    option = "series_column= (--series-column)"
+    if name is not None:
+        return named_column(table, name, option)
+    found = [name for name in table.columns if plain(name) in IDS]
+    if not found:
+        raise _not_found(table, "the names of series", f"{option}, or give wide=True (--wide)")
+    return _only(table, found, "the name of the series", option)
+
+
 def select_series(table: Table, series: str | None = None) -> Table:
     """Return the rows of one series of a long file, of which a column names the series.
 
@@ -198,7 +218,8 @@ def select_series(table: Table, series: str | None = None) -> Table:
         if series is None and plain(name) in IDS and len(known) > 1:
             raise DataError(
                 f"{table.label}: column {short(name)} must name one series, but names "
-                f"{len(known)}: {_listed(known)}; choose one by series= (--series)"
+                f"{len(known)}: {_listed(known)}; choose one by series= (--series), or "
+                f"read all as a panel by series_column={name!r} (--series-column)"
             )
     if series is None:
         return table
@@ -246,7 +267,7 @@ def require_one_series(table: Table, times: Sequence[str], index: pd.Index) -> N
             raise DataError(
                 f"{table.where(row, times[0])}: the time is there twice; if column {short(name)} "
                 f"names {len(known)} series, choose one by series={f'{name}={known[0]}'!r} "
-                "(--series)"
+                f"(--series), or read all as a panel by series_column={name!r} (--series-column)"
             )
 
 

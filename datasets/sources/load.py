@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from foretune.datasets.common.checks import as_names
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
-from foretune.datasets.common.records import StrictModel, list_to_tuple
+from foretune.datasets.common.records import StrictModel
 from foretune.datasets.prices import PriceSeries
 from foretune.datasets.sources.alpha_vantage import PREFIX, download_prices
 from foretune.datasets.sources.samples import SAMPLES, load_sample, load_simulated
@@ -17,6 +18,7 @@ from foretune.datasets.sources.samples import SAMPLES, load_sample, load_simulat
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     import pandas as pd
 
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 
@@ -24,16 +26,24 @@ if TYPE_CHECKING:  # pandas is half of what a command that only reads a study wo
 NOT_FROM_A_FILE = "a DataFrame"
 
 
-def as_names(value: Any) -> Any:
-    """Return a name or a list of names as a tuple."""
-    return (value,) if isinstance(value, str) else list_to_tuple(value)
+def _one_or_several(value: Any) -> Any:
+    """Return the name of one series as it is, and names of several as a tuple."""
+    names = as_names(value)
+    return names[0] if len(names) == 1 else names or None
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(as_names)]
+Series = Annotated[str | tuple[str, ...] | None, BeforeValidator(_one_or_several)]
+
+# What says nothing of one series alone.
+_OF_PANELS = ("series_column", "wide", "leave_out", "short", "least")
 
 
 class Reading(StrictModel):
-    """How data are read: the arguments of :func:`read_series`, which a study stores."""
+    """How data are read: the arguments of :func:`read_series` or :func:`read_panel`.
+
+    A study stores them.
+    """
 
     time: str | None = None
     target: str | None = None
@@ -46,7 +56,17 @@ class Reading(StrictModel):
     day_first: bool | None = None
     decimal: Literal[".", ","] | None = None
     columns: dict[str, str] = Field(default_factory=dict)
-    series: str | None = None
+    series: Series = None
+    series_column: str | None = None
+    wide: bool = False
+    leave_out: Names = ()
+    short: Literal["raise", "drop"] = "raise"
+    least: int | None = Field(default=None, ge=1)
+
+    @property
+    def of_panel(self) -> bool:
+        """Whether several series are to be read."""
+        return self.wide or self.series_column is not None or isinstance(self.series, tuple)
 
     def given(self) -> dict[str, Any]:
         """Return the arguments that are not at their defaults."""
@@ -74,10 +94,80 @@ def as_series(data: Any, target: str | None = None, **reading: Any) -> "TimeSeri
         >>> as_series("sp500", "close")
         TimeSeries('sp500', 13594 rows, sessions (Monday to Friday), 1962-01-02 to 2015-12-31)
     """
+    from foretune.datasets.panel import Panel
+
     how = Reading(target=target, **reading)
+    _require_one(how)
+    if isinstance(data, Panel):
+        names = ", ".join(data.names[:3]) + ", ..." * (len(data.names) > 3)
+        raise DataError(
+            f"data must be one series, but {data.name} is a panel of {len(data.names)}: {names}; "
+            f"panel[{data.names[0]!r}] is one of them"
+        )
     series = _series(data, how)
     known = {**series.reading, **how.given()}
     return series if known == series.reading else replace(series, reading=known)
+
+
+def as_data(data: Any, target: str | None = None, **reading: Any) -> "TimeSeries | Panel":
+    """Return data of any kind as a series, or several as a panel.
+
+    Args:
+        data: a Panel, or as for :func:`as_series`.
+        target: the column or the price to forecast; None to find it.
+        **reading: as for :func:`as_series`. Files and DataFrames are read as a panel, with the
+            arguments of :func:`read_panel`, where ``series_column``, ``wide`` or several ``series``
+            are given.
+
+    Raises:
+        DataError: ``data`` is nothing of that kind, or cannot be read.
+        ConfigError: an argument is none of its values, or says nothing of such data.
+
+    Warns:
+        DataWarning: what was left out, filled or decided; also in ``remarks``.
+    """
+    from foretune.datasets.panel import Panel
+
+    how = Reading(target=target, **reading)
+    if not isinstance(data, Panel):
+        return _panel(data, how) if how.of_panel else as_series(data, target, **reading)
+    _require_nothing_to_read(how, data.name)
+    if how.target not in (None, data.target_name):
+        raise ConfigError(
+            f"target of {data.name} must be {data.target_name!r}, but got {how.target!r}"
+        )
+    return data
+
+
+def _panel(data: Any, how: Reading) -> "Panel":
+    import pandas as pd
+
+    from foretune.datasets.sources.readers import panel_of_frame, read_panel
+
+    if isinstance(data, str | os.PathLike):
+        if _by_word(os.fspath(data)) is None:
+            return read_panel(data, **how.given())
+    elif isinstance(data, pd.DataFrame):
+        return panel_of_frame(data, **how.given())
+    raise DataError(
+        "a panel must be read from a DataFrame or a file, but got "
+        + (str(data) if isinstance(data, str | os.PathLike) else type(data).__name__)
+        + "; Panel(series=[...]) makes one of several series"
+    )
+
+
+def _require_one(how: Reading) -> None:
+    """Refuse arguments that say how to read several series."""
+    given = how.given()
+    wrong = [name for name in _OF_PANELS if name in given]
+    if how.of_panel:
+        what = " and ".join(wrong) or f"series={list(how.series or ())!r}"
+        raise ConfigError(f"{what} must not be given for one series; as_data reads several")
+    if wrong:
+        raise ConfigError(
+            f"{' and '.join(wrong)} must not be given for one series; series_column= "
+            "(--series-column) or wide=True (--wide) reads several"
+        )
 
 
 def _series(data: Any, how: Reading) -> "TimeSeries":
@@ -117,7 +207,8 @@ def _series(data: Any, how: Reading) -> "TimeSeries":
     raise DataError(
         "data must be a TimeSeries, a PriceSeries, a DataFrame, a pandas Series by date, a path or "
         f"a sample's name, but got {type(data).__name__}{of}{by}; "
-        "pd.DataFrame({'y': values}, index=times) makes one of values and their times"
+        "pd.DataFrame({'y': values}, index=times) makes one of values and their times, and "
+        "Panel(name=..., series=[...]) a panel of several series"
     )
 
 
@@ -153,25 +244,76 @@ def as_newer_series(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSeri
     return as_series(data, **{"target": known.target_name} | columns | reading)
 
 
-def what_was_read(series: "TimeSeries", time: "pd.Index | None" = None) -> str:
-    """Say in one line what a series is: rows, first and last time, calendar and target.
+def as_newer_panel(data: Any, known: "TimeSeries", **reading: Any) -> "TimeSeries | Panel":
+    """Return newer data of some series of a panel, read with their target and their covariates.
 
     Args:
-        series: all its rows, or the first ones.
+        data: a Panel, a series, or a DataFrame or a file as for :func:`as_data`. Its column
+            ``unique_id`` names the series, or ``series_column``; or it is ``wide``, whichever the
+            known rows were: what was read is called as their target.
+        known: the earlier rows of any of the series.
+        **reading: further arguments, as for :func:`as_data`; those given here count.
+
+    Raises:
+        DataError: ``data`` cannot be read, or a column is not there.
+        ConfigError: an argument is none of its values, or says nothing of such data.
+
+    Warns:
+        DataWarning: what was left out, filled or decided.
+    """
+    from foretune.datasets.frames import ID
+    from foretune.datasets.panel import Panel
+    from foretune.datasets.panel_frames import VALUE
+    from foretune.datasets.series import TimeSeries
+
+    if isinstance(data, TimeSeries | PriceSeries | Panel):
+        return as_data(data, **{"target": known.target_name} | reading)
+    # Columns of a wide table are called as their series, and the target by no name of its own.
+    unnamed = reading.get("wide") or known.target_name == VALUE
+    columns: dict[str, Any] = {
+        "target": None if unnamed else known.target_name,
+        "past": [*known.past],
+        "future": [*known.future],
+        "static": [*known.static],
+        # A few rows do not tell it.
+        "freq": known.calendar.frequency,
+        "seasonality": known.calendar.seasonality,
+        "least": 1,
+    }
+    if not reading.get("wide"):
+        columns["series_column"] = ID
+    read = as_data(data, **columns | reading)
+    assert isinstance(read, Panel)  # as series_column or wide asks for
+    renamed = (replace(one, target_name=known.target_name) for one in read)
+    return replace(read, series=tuple(renamed))
+
+
+def what_was_read(data: "TimeSeries | Panel", time: "pd.Index | None" = None) -> str:
+    """Say in one line what data are: rows, first and last time, calendar and target.
+
+    Args:
+        data: all rows, or the first ones.
         time: of all rows; None for those of ``series``.
 
     Example:
         >>> what_was_read(as_series("sp500", "close"))
         'sp500: 13,594 rows, 1962-01-02 to 2015-12-31, sessions (Monday to Friday), close price'
     """
-    covariates = [*series.past, *series.future, *series.static]
+    from foretune.datasets.panel import is_aligned
+
+    one, *others = data.members
+    covariates = [*one.past, *one.future, *one.static]
     beside = f", with {', '.join(covariates)}" if covariates else ""
-    time = series.time if time is None else time
+    time = data.time if time is None else time
     first, last = (str(when).removesuffix(" 00:00:00") for when in time[[0, -1]])
-    return (
-        f"{series.source}: {len(time):,} rows, {first} to {last}, {series.calendar}, "
-        f"{series.target_name}{beside}"
-    )
+    when, rows = f"{first} to {last}", f"{len(time):,} rows"
+    if others:
+        shortest = len(time) - int(data.firsts.max())
+        several = f"{shortest:,} to {rows}" if shortest < len(time) else rows
+        rows = f"{len(data.members):,} series of {several}"
+        if not is_aligned([one.time for one in data.members]):
+            when = "counted from the end of each"
+    return f"{data.source}: {rows}, {when}, {data.calendar}, {data.target_name}{beside}"
 
 
 def _by_word(word: str) -> "PriceSeries | TimeSeries | None":
@@ -240,7 +382,7 @@ def is_download(where: str) -> bool:
 
 def load_series_of(
     study: str, source: str, file: str | None = None, **reading: Any
-) -> "TimeSeries":
+) -> "TimeSeries | Panel":
     """Load the data of a study from where it knows them to be, and read them as it did.
 
     What that leaves out, fills or decides was said when the study was made: it stands in
@@ -264,7 +406,7 @@ def load_series_of(
     try:
         with warnings.catch_warnings(action="ignore", category=DataWarning):
             known = file is not None and Path(file).is_file()
-            return as_series(file if known else require_name(source), **reading)
+            return as_data(file if known else require_name(source), **reading)
     except DataError as error:
         gone = "" if file is None or known else f"{file} is gone, and "
         raise DataError(

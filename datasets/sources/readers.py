@@ -1,4 +1,4 @@
-"""``read_series`` and ``read_prices``: from the files of many sources to what can be forecast.
+"""``read_series``, ``read_panel`` and ``read_prices``: from files to what can be forecast.
 
 A table of cells goes in, checked columns come out; the first cell that cannot be accepted is named.
 """
@@ -16,8 +16,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from foretune.datasets.calendar import STEPS
+from foretune.datasets.common.checks import as_names
 from foretune.datasets.common.errors import ConfigError, DataError, DataWarning
-from foretune.datasets.frames import Missing, filled_rows, in_order, read_frame
+from foretune.datasets.frames import ID, Missing, filled_rows, in_order, read_frame
+from foretune.datasets.panel import Panel, series_of
+from foretune.datasets.panel_frames import (
+    VALUE,
+    Short,
+    merged_remarks,
+    read_panel_frame,
+    require_rows_of_times,
+)
 from foretune.datasets.plausibility import jump_remarks
 from foretune.datasets.prices import (
     FIRST_YEAR,
@@ -32,7 +41,9 @@ from foretune.datasets.prices import (
 )
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.sources.columns import (
+    id_column,
     named_column,
+    other_times,
     price_columns,
     require_one_series,
     select_series,
@@ -40,7 +51,7 @@ from foretune.datasets.sources.columns import (
     time_columns,
 )
 from foretune.datasets.sources.dates import to_times
-from foretune.datasets.sources.load import Reading, as_names
+from foretune.datasets.sources.load import Reading
 from foretune.datasets.sources.text_table import Table, is_missing, read_text_table, short
 from foretune.datasets.sources.values import Decimal, mostly_numbers, to_numbers
 
@@ -123,6 +134,93 @@ def read_series(
     label = _label(path)
     with _errors_named(label):
         made = _series(select_series(read_text_table(label, path), series), how, name)
+    _warn(made.source, made.remarks)
+    return replace(made, file=os.path.realpath(path))
+
+
+def read_panel(
+    path: str | os.PathLike[str],
+    *,
+    series_column: str | None = None,
+    wide: bool = False,
+    series: str | Sequence[str] | None = None,
+    leave_out: str | Sequence[str] = (),
+    short: Short = "raise",
+    least: int | None = None,
+    time: str | None = None,
+    target: str | None = None,
+    past: Sequence[str] = (),
+    future: Sequence[str] = (),
+    static: Sequence[str] = (),
+    freq: str | None = None,
+    seasonality: int | None = None,
+    missing: Missing = "raise",
+    day_first: bool | None = None,
+    decimal: Decimal | None = None,
+    columns: Mapping[str, str] | None = None,
+    name: str | None = None,
+) -> Panel:
+    """Read several series from a file of any kind that :func:`read_series` reads.
+
+    A long file has a row for each series and time, a wide one a column for each series.
+
+    Args:
+        path: the file.
+        series_column: the column that names the series; None to find it.
+        wide: every column of numbers that is nothing else is a series, which begins at its first
+            value. Covariates are those of all, and the target is called "value".
+        series: names of the series to take; None for all.
+        leave_out: names of series to leave out.
+        short: what to do with series of fewer than ``least`` values: "raise" an error, or "drop"
+            them, which is said.
+        least: values that a series must have.
+        time: as for :func:`read_series`, and all that follow.
+        target: a column, and of prices one of the four.
+        past: columns known up to the origin of a forecast.
+        future: columns known beyond it.
+        static: columns with one value a series.
+        freq: what the next step is.
+        seasonality: steps in a season.
+        missing: what to do with missing values.
+        day_first: whether 01/02/2024 is in February.
+        decimal: what stands before the decimals.
+        columns: which columns the prices are.
+        name: label of the panel; by default the name of the file without its suffix.
+
+    Raises:
+        DataError: names file, series, line, column and value that cannot be used, and the option
+            that helps.
+        ConfigError: an argument is none of its values.
+
+    Warns:
+        DataWarning: what was left out, filled or decided; also in ``remarks``.
+
+    Example:
+        >>> read_panel("m4_hourly.csv", series_column="unique_id")  # doctest: +SKIP
+        Panel('m4_hourly', 414 series of 700 to 960 rows, hourly)
+    """
+    how = Reading(
+        time=time,
+        target=target,
+        past=as_names(past),
+        future=as_names(future),
+        static=as_names(static),
+        freq=freq,
+        seasonality=seasonality,
+        missing=missing,
+        day_first=day_first,
+        decimal=decimal,
+        columns=dict(columns or {}),
+        series=as_names(series),
+        series_column=series_column,
+        wide=wide,
+        leave_out=as_names(leave_out),
+        short=short,
+        least=least,
+    )
+    label = _label(path)
+    with _errors_named(label):
+        made = _panel(read_text_table(label, path), how, name)
     _warn(made.source, made.remarks)
     return replace(made, file=os.path.realpath(path))
 
@@ -249,6 +347,7 @@ def read_future(
     time: str | None = None,
     day_first: bool | None = None,
     decimal: Decimal | None = None,
+    of_panel: bool = False,
 ) -> pd.DataFrame:
     """Read values of future covariates for the steps after a known series from a text file.
 
@@ -258,9 +357,11 @@ def read_future(
         time: the column of times; None for the one called as in ``known``, or to find it.
         day_first: whether 01/02/2024 is in February; None to find out.
         decimal: "." or ",", what stands before the decimals; None to find out.
+        of_panel: whether a column ``unique_id`` says which series a row is of.
 
     Returns:
-        A row a step, by time where the file has times: the future covariates that are there.
+        A row a step, by time where the file has times: the future covariates that are there, and
+        the column ``unique_id`` of a panel.
 
     Raises:
         DataError: names file, line, column and value that cannot be used.
@@ -277,6 +378,8 @@ def read_future(
             for name, values in known.future.items()
             if name in table.columns
         }
+        if of_panel and ID in table.columns:
+            columns[ID] = _text(table, ID)
         frame = pd.DataFrame(columns, index=range(len(table.lines)))
         if times:
             frequency = known.calendar.frequency
@@ -288,6 +391,47 @@ def read_future(
 def _label(path: str | os.PathLike[str]) -> str:
     """Return what messages call a file; a name that is not Unicode could not be printed."""
     return os.fspath(path).encode(errors="replace").decode()
+
+
+def panel_of_frame(df: pd.DataFrame, **reading: Any) -> Panel:
+    """Read a DataFrame as a file of the same columns is read, with :func:`read_panel`'s arguments.
+
+    Raises:
+        DataError: names series, row, column and value that cannot be used.
+        ConfigError: ``decimal`` is given, which numbers do not have.
+
+    Warns:
+        DataWarning: what was left out, filled or decided.
+    """
+    how = Reading(**reading)
+    if how.decimal is not None:
+        raise ConfigError("decimal must not be given for a DataFrame, which holds numbers")
+    given = how.given()
+    columns, target = given.pop("columns", None), given.pop("target", None)
+    names = tuple(map(str, df.columns))
+    table = Table("a DataFrame", names, np.empty((0, len(names)), object), np.empty(0, np.int64))
+    found = {} if how.wide else price_columns(table, PRICE_FIELDS if columns else (), columns)
+    price = price_target(table, found, target)
+    if price is not None and price not in found:
+        raise DataError(
+            f"the target {price!r} must be a column, where there are several series; give another "
+            "by target="
+        )
+    with warnings.catch_warnings(action="ignore", category=DataWarning):
+        made = Panel.from_frame(
+            df,
+            id=given.pop("series_column", None),
+            target=found[price] if price else target,
+            **given,
+        )
+    remarks, series = [*made.remarks], made.series
+    if price is not None:
+        series = tuple(_as_prices(one, price) for one in series)
+        remarks += merged_remarks({one.name: one.remarks for one in series})
+        series = tuple(replace(one, remarks=()) for one in series)
+    _warn(made.source, remarks, 4)
+    reading = {**how.given(), **made.reading}
+    return replace(made, series=series, remarks=tuple(remarks), reading=reading)
 
 
 def _name(label: str, name: str | None) -> str:
@@ -334,32 +478,23 @@ def _series(table: Table, how: Reading, name: str | None) -> TimeSeries:
     times = time_columns(table, how.time)
     if how.missing == "drop":
         table = _without_missing(table, times, len(times), "drop", remarks)
-    frame = pd.DataFrame(index=range(len(table.lines)))
-    when, index = None, pd.Index(frame.index)
+    when = None
+    index: pd.Index = pd.RangeIndex(len(table.lines))
     if times:
         index, decided = _times(table, times, how)
         remarks += decided
-        when = "time" if times[0].startswith("column ") else times[0]
-    past, future, static = (
-        [named_column(table, column, f"{option}= (--{option})") for column in names]
-        for option, names in (("past", how.past), ("future", how.future), ("static", how.static))
-    )
-    taken = [*past, *future, *static]
+        when = _time_name(times)
+    covariates = _covariate_names(table, how)
+    taken = [name for names in covariates.values() for name in names]
     goal = found[price] if price else target_column(table, times, index, how.target, taken)
-    frame[goal], decided = to_numbers(table, goal, decimal=how.decimal)
-    remarks += decided
-    for column in taken:
-        frame[column], decided = _covariate(table, column, how.decimal)
-        remarks += decided
+    frame = _frame(table, [goal], taken, how, remarks)
     if when is not None:
         frame[when] = index
     read = read_frame(
         frame,
         time=when,
         target=goal,
-        past=past,
-        future=future,
-        static=static,
+        **covariates,
         freq=how.freq,
         seasonality=how.seasonality,
         missing=how.missing,
@@ -371,6 +506,147 @@ def _series(table: Table, how: Reading, name: str | None) -> TimeSeries:
     source = PurePath(table.label).name
     made = TimeSeries(name=_name(table.label, name), source=source, reading=how.given(), **given)
     return made if price is None else _as_prices(made, price)
+
+
+def _panel(table: Table, how: Reading, name: str | None) -> Panel:
+    """Read all series of a file."""
+
+    def where(row: int) -> str:
+        return f"{table.label}, line {table.lines[row]}"
+
+    remarks, key = [*table.remarks], None
+    if not how.wide:
+        key = id_column(table, how.series_column)
+        ids = pd.Series(table.column(key), name=key)
+        require_rows_of_times(ids.mask(is_missing(table.column(key))), where)
+    rest = table if key is None else table.without(key)
+    times = time_columns(rest, how.time)
+    if how.missing == "drop":
+        table = _without_missing(table, times, len(times), "drop", remarks)
+        rest = table if key is None else table.without(key)
+    when = None
+    index: pd.Index = pd.RangeIndex(len(table.lines))
+    if times:
+        index, decided = _times_once(table, times, how)
+        remarks += decided
+        when = _time_name(times)
+    covariates = _covariate_names(rest, how)
+    taken = [name for names in covariates.values() for name in names]
+    price = None
+    if key is None:
+        goal, numbers = None, _series_columns(table, times, index, how, taken)
+    else:
+        found = price_columns(rest, PRICE_FIELDS if how.columns else (), how.columns)
+        price = price_target(rest, found, how.target)
+        if price is not None and price not in found:
+            raise DataError(
+                f"the target {price!r} must be a column, where there are several series; give "
+                "another by target= (--target)"
+            )
+        goal = found[price] if price else target_column(rest, times, index, how.target, taken)
+        numbers = [goal]
+    frame = _frame(table, numbers, taken, how, remarks)
+    if key is not None:
+        frame[key] = table.column(key)
+    if when is not None:
+        frame[when] = index
+    read = read_panel_frame(
+        frame,
+        id=key,
+        time=when,
+        target=goal,
+        **covariates,
+        wide=how.wide,
+        series=None if how.wide else how.series,
+        leave_out=() if how.wide else how.leave_out,
+        short=how.short,
+        least=how.least,
+        freq=how.freq,
+        seasonality=how.seasonality,
+        missing=how.missing,
+        where=where,
+    )
+    remarks += [remark.replace(f"{table.label}, line", "line") for remark in read.remarks]
+    source = PurePath(table.label).name
+    series = [*series_of(read, source)]
+    if price is not None:
+        series = [_as_prices(one, price) for one in series]
+        remarks += merged_remarks({one.name: one.remarks for one in series})
+    return Panel(
+        name=_name(table.label, name),
+        series=tuple(replace(one, remarks=()) for one in series),
+        source=source,
+        remarks=tuple(remarks),
+        # A column that was found is named, so that the file is read as a panel again.
+        reading=how.given() if key is None else {**how.given(), "series_column": key},
+    )
+
+
+def _times_once(
+    table: Table, times: Sequence[str], how: Reading
+) -> tuple[pd.Index, tuple[str, ...]]:
+    """Read times [R], each of them once, whichever series has it."""
+    cells = table.column(times[0])
+    for name in times[1:]:
+        cells = cells + "\0" + table.column(name)
+    codes = pd.factorize(cells)[0]
+    first = np.unique(codes, return_index=True)[1]
+    if len(times) == 1 and all(map(str.isdecimal, cells[first])):  # whose order says what they are
+        order = np.argsort([int(cell) for cell in cells[first]], kind="stable")
+        first, codes = first[order], np.argsort(order)[codes]
+    gaps = how.missing in ("ffill", "interpolate")
+    index, remarks = to_times(
+        table.rows(first), times, day_first=how.day_first, freq=how.freq, gaps=gaps
+    )
+    return index.take(codes), remarks
+
+
+def _series_columns(
+    table: Table, times: Sequence[str], index: pd.Index, how: Reading, taken: Sequence[str]
+) -> list[str]:
+    """Return the columns of a wide file that are series, or may be."""
+    if how.columns:
+        raise ConfigError("columns must not be given for a wide file, whose columns are series")
+    if how.target not in (None, VALUE):
+        raise ConfigError(
+            f"target must not be given for a wide file, in which each column is a series, but got "
+            f"{how.target!r}; series= (--series) chooses some of them"
+        )
+    left_out = [named_column(table, name, "leave_out= (--leave-out)") for name in how.leave_out]
+    asked = [named_column(table, name, "series= (--series)") for name in as_names(how.series)]
+    used = {*times, *taken, *left_out}
+    free = asked or [name for name in table.columns if name not in other_times(table, times, index)]
+    return [name for name in free if name not in used]
+
+
+def _time_name(times: Sequence[str]) -> str:
+    return "time" if times[0].startswith("column ") else times[0]
+
+
+def _covariate_names(table: Table, how: Reading) -> dict[str, Any]:
+    """Return the columns of each group of covariates."""
+    return {
+        group: [named_column(table, name, f"{group}= (--{group})") for name in getattr(how, group)]
+        for group in ("past", "future", "static")
+    }
+
+
+def _frame(
+    table: Table,
+    numbers: Sequence[str],
+    covariates: Sequence[str],
+    how: Reading,
+    remarks: list[str],
+) -> pd.DataFrame:
+    """Read columns that must be numbers, and covariates; of a wide file the first may be text."""
+    columns: dict[str, Any] = {}
+    for name in dict.fromkeys([*numbers, *covariates]):
+        if name in numbers and (not how.wide or mostly_numbers(table, name)):
+            columns[name], decided = to_numbers(table, name, decimal=how.decimal)
+        else:
+            columns[name], decided = _covariate(table, name, how.decimal)
+        remarks += decided
+    return pd.DataFrame(columns, index=range(len(table.lines)))
 
 
 def _as_prices(series: TimeSeries, price: str, warn: str | None = None) -> TimeSeries:

@@ -76,9 +76,15 @@ class Table:
         cells: NDArray[np.object_] = self.cells[:, self.columns.index(name)]
         return cells
 
-    def rows(self, which: NDArray[np.bool_]) -> Self:
-        """Return the rows where ``which`` [R] is true."""
+    def rows(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Self:
+        """Return the rows where ``which`` [R] is true, or those of these numbers."""
         return dataclasses.replace(self, cells=self.cells[which], lines=self.lines[which])
+
+    def without(self, column: str) -> Self:
+        """Return the table without a column."""
+        number = self.columns.index(column)
+        columns = (*self.columns[:number], *self.columns[number + 1 :])
+        return dataclasses.replace(self, columns=columns, cells=np.delete(self.cells, number, 1))
 
     def where(self, row: int, column: str) -> str:
         """Say where a cell stands in the file."""

@@ -21,8 +21,15 @@ from numpy.typing import NDArray
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.files import write_atomically
 from foretune.models.forecaster.arrays import decode_arrays, encode_arrays, first_line, read_orbax
-from foretune.models.forecaster.document import DOCUMENT, ForecasterDocument
+from foretune.models.forecaster.document import (
+    DOCUMENT,
+    ForecasterDocument,
+    PanelDocument,
+    read_document,
+)
 from foretune.models.forecaster.stored import Stored, days_of_format_1
+
+Document = ForecasterDocument | PanelDocument
 
 # What a save that was killed leaves beside the document.
 _LEFT = re.compile(r"arrays-[0-9a-f]{12}\.npz|\.writing-\w+")
@@ -65,9 +72,7 @@ def require_model_place(folder: str | os.PathLike[str]) -> Path:
     return place
 
 
-def save_model(
-    folder: str | os.PathLike[str], document: ForecasterDocument, stored: Stored
-) -> None:
+def save_model(folder: str | os.PathLike[str], document: Document, stored: Stored) -> None:
     """Write a model folder, whole or not at all; an older model in it is replaced.
 
     Raises:
@@ -77,7 +82,7 @@ def save_model(
     is_new = not place.exists()
     # Random bytes, so that no save removes the file of another one that holds the same.
     save = {_SAVE: np.frombuffer(os.urandom(16) + _digest(document.to_toml()), np.uint8)}
-    content = encode_arrays(stored.arrays() | save)
+    content = encode_arrays(stored.arrays(is_panel=isinstance(document, PanelDocument)) | save)
     document = document.replace(arrays=hashlib.sha256(content).hexdigest())
     new = place / _arrays_of(document)
     try:
@@ -104,7 +109,7 @@ def save_model(
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Stored]:
+def load_model(folder: str | os.PathLike[str]) -> tuple[Document, Stored]:
     """Read a model folder.
 
     Raises:
@@ -113,18 +118,18 @@ def load_model(folder: str | os.PathLike[str]) -> tuple[ForecasterDocument, Stor
     folder = Path(folder)
     if not os.path.exists(folder / DOCUMENT):  # for a path that is too long, too
         raise ConfigError(f"{folder} must be a folder of a saved forecaster, with a {DOCUMENT}")
-    document = ForecasterDocument.load(folder / DOCUMENT)
+    document = read_document(folder / DOCUMENT)
     while True:
         try:
             return document, _read(folder, document)
         except ConfigError:
             # Another process may have saved since then, and removed what this document names.
-            read, document = document, ForecasterDocument.load(folder / DOCUMENT)
+            read, document = document, read_document(folder / DOCUMENT)
             if document == read:
                 raise
 
 
-def _read(folder: Path, document: ForecasterDocument) -> Stored:
+def _read(folder: Path, document: Document) -> Stored:
     """Read the arrays that ``document`` names."""
     place, days, save = folder / _arrays_of(document), None, b""
     if document.format == 1:
@@ -140,21 +145,26 @@ def _read(folder: Path, document: ForecasterDocument) -> Stored:
     stored = Stored.of(place, document, arrays, days)
     _require_rows(folder / DOCUMENT, document, stored)
     text = (folder / DOCUMENT).read_text(encoding="utf-8-sig")
-    if document.format == 2 and save[16:] != _digest(text):
+    if document.format > 1 and save[16:] != _digest(text):
         raise ConfigError(f"{folder / DOCUMENT} is damaged: it must be as it was saved")
     return stored
 
 
-def _require_rows(place: Path, document: ForecasterDocument, stored: Stored) -> None:
+def _require_rows(place: Path, document: Document, stored: Stored) -> None:
     """Refuse a config that reads more rows than are known."""
-    config, rows = document.config, len(stored.history)
-    most = rows - document.scaling.fitted().lag
-    if config.rows_read > most:
-        field = "warm_up" if config.warm_up else "unroll_length"
-        raise ConfigError(
-            f"{place}: config.{field} must be at most {most - most % config.segment_length}, what "
-            f"the {rows} known rows give, but got {getattr(config, field)}"
-        )
+    config = document.config
+    is_panel = isinstance(document, PanelDocument)
+    for member in stored.members:
+        rows = len(member.history)
+        most = rows - member.scaling.lag
+        of = f" of {member.history.name}" * is_panel
+        if config.rows_read > most:
+            field = "warm_up" if config.warm_up else "unroll_length"
+            raise ConfigError(
+                f"{place}: config.{field} must be at most {most - most % config.segment_length}, "
+                f"what the {rows} known rows{of} give, but got "
+                f"{getattr(config, field)}"
+            )
 
 
 def _digest(document: str) -> bytes:
@@ -162,14 +172,14 @@ def _digest(document: str) -> bytes:
     return hashlib.sha256(re.sub("(?m)^arrays = .*\n", "", document).encode()).digest()
 
 
-def _arrays_of(document: ForecasterDocument) -> str:
+def _arrays_of(document: Document) -> str:
     return _WEIGHTS_1 if document.arrays is None else f"arrays-{document.arrays[:12]}.npz"
 
 
 def _names_of_arrays(place: Path) -> set[str]:
     """Return the names beside the document in ``place`` that go with it, all written here."""
     try:
-        document = ForecasterDocument.load(place / DOCUMENT)
+        document = read_document(place / DOCUMENT)
     except ConfigError:
         return set()
     of_format_1 = {_HISTORY_1, _SUMS_1} if document.format == 1 else set()

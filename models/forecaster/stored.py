@@ -3,6 +3,7 @@
 Covariates are numbered as the document's encoding lists them, and named there.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,19 @@ from foretune.datasets.common.errors import ConfigError, DataError, ForetuneErro
 from foretune.datasets.covariates import GROUPS, Column, CovariateEncoding, Covariates
 from foretune.datasets.history import History, moment
 from foretune.datasets.series import TimeSeries
+from foretune.datasets.transforms import LOG, ErrorSpace
 from foretune.models.forecaster.arrays import weights_digest
 from foretune.models.forecaster.document import (
     DOCUMENT,
     ForecasterDocument,
     HistoryDocument,
-    SeriesDocument,
+    KindDocument,
+    PanelDocument,
+    ScalingDocument,
 )
+from foretune.models.forecaster.state import SeriesState
 from foretune.models.forecasts.inputs import architecture_of
+from foretune.models.forecasts.intervals import Calibration
 from foretune.models.forecasts.ridge import Ridge, column_count
 from foretune.models.forecasts.skip import Groups, LinearSkip
 from foretune.models.networks.params import (
@@ -34,7 +40,7 @@ from foretune.models.networks.params import (
 )
 
 _TIME, _VALUES = "history.time", "history.values"
-_ERRORS = "intervals.errors"
+_ERRORS, _WIDTHS = "intervals.errors", "intervals.widths"
 _SKIP = ("skip.weights", "skip.intercept")
 # Format 1 kept the days in a file of their own.
 _DAY_1 = np.dtype([("date", "<M8[D]"), ("mid", "<f8")])
@@ -46,39 +52,33 @@ class Stored:
 
     Args:
         params: the weights.
-        history: the known rows.
+        members: its series.
         encoding: how their covariates become numbers.
-        errors: those of the intervals' calibration [O, H], if they have one.
         skip: the regression beside the network, if there is one.
     """
 
     params: Params
-    history: History
+    members: tuple[SeriesState, ...]
     encoding: CovariateEncoding
-    errors: NDArray[np.float64] | None
     skip: LinearSkip | None
 
-    def arrays(self) -> Arrays:
-        """Return all of it by name."""
-        series = self.history.series
+    def arrays(self, *, is_panel: bool) -> Arrays:
+        """Return all of it by name; those of a panel's series are numbered."""
         arrays = named_arrays(self.params)
-        arrays |= {_TIME: time_numbers(series.time), _VALUES: series.target}
-        for group in GROUPS:
-            values = getattr(series, group)
-            for number, column in enumerate(getattr(self.encoding, group)):
-                arrays[_covariate(group, number)] = np.atleast_1d(values[column.name])
-        if self.errors is not None:
-            arrays[_ERRORS] = self.errors
+        for number, member in enumerate(self.members):
+            own = _arrays_of(member, self.encoding)
+            if is_panel:
+                own[_WIDTHS] = member.widths
+            arrays |= {_numbered(number, is_panel) + name: array for name, array in own.items()}
         if self.skip is not None:
-            (ridge,) = self.skip.ridges
-            arrays |= dict(zip(_SKIP, (ridge.weights, ridge.intercept), strict=True))
+            arrays[_SKIP[0]], arrays[_SKIP[1]] = self.skip.ridge.weights, self.skip.ridge.intercept
         return arrays
 
     @classmethod
     def of(
         cls,
         place: Path,
-        document: ForecasterDocument,
+        document: ForecasterDocument | PanelDocument,
         arrays: Arrays,
         days: tuple[Path, NDArray[np.void]] | None = None,
     ) -> "Stored":
@@ -93,27 +93,123 @@ class Stored:
         Raises:
             ConfigError: one is missing, of another kind or shape, or not what ``document`` says.
         """
-        arrays = dict(arrays)
-        errors, encoding = arrays.pop(_ERRORS, None), document.encoding or CovariateEncoding()
-        if days is None:
-            if missing := {_TIME, _VALUES} - set(arrays):
-                raise ConfigError(f"{place} must hold {min(missing)}, but does not")
-            history = _checked_history(place, document, arrays)
-            _require_errors(place, errors, document)
-        else:
-            of_days = {_TIME: days[1]["date"], _VALUES: days[1]["mid"]}
-            history = _checked_history(days[0], document, of_days)
+        arrays, encoding = dict(arrays), document.encoding or CovariateEncoding()
+        members = list[SeriesState]()
+        for number, said in enumerate(_described(document)):
+            prefix = _numbered(number, isinstance(document, PanelDocument))
+            own = arrays if not prefix else _taken(prefix, arrays)
+            if days is not None:
+                own |= {_TIME: days[1]["date"], _VALUES: days[1]["mid"]}
+            members.append(_member(place if days is None else days[0], said, encoding, own))
+            if prefix and own:
+                raise ConfigError(f"{place} must not hold {prefix}{min(own)}, but does")
         try:
-            covariates = _one_row(encoding, history)
+            covariates = _one_row(encoding, members[0].history)
         except ForetuneError as error:
             raise ConfigError(f"{place}: {error}") from None
         return cls(
             skip=_skip(place, document, covariates, arrays),
             params=_params(place, document, covariates, arrays),
-            history=history,
+            members=tuple(members),
             encoding=encoding,
-            errors=errors,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Said:
+    """What a document says of one series."""
+
+    about: KindDocument | None
+    history: HistoryDocument
+    scaling: ScalingDocument
+    space: ErrorSpace
+    horizon: int
+    widths: tuple[float, ...] | None  # None where they are among the arrays
+    first: int | None
+    stride: int | None
+    since: int | None
+    fewest: int  # origins that errors come from
+
+
+def _described(document: ForecasterDocument | PanelDocument) -> Iterator[_Said]:
+    """Return what ``document`` says of each of its series."""
+    if isinstance(document, PanelDocument):
+        for member in document.members:
+            yield _Said(
+                about=document.series,
+                history=member.history,
+                scaling=member.scaling,
+                space=document.error_space(member),
+                horizon=document.horizon,
+                widths=None,
+                first=member.first,
+                stride=document.stride,
+                since=member.since,
+                fewest=0,  # a series that is new has none
+            )
+        return
+    intervals, about = document.intervals, document.series
+    yield _Said(
+        about=about,
+        history=document.history,
+        scaling=document.scaling,
+        space=LOG if about is None else about.error_space(),
+        horizon=document.horizon,
+        widths=intervals.widths,
+        first=intervals.first,
+        stride=intervals.stride,
+        since=intervals.since,
+        fewest=1,
+    )
+
+
+def _numbered(number: int, is_panel: bool) -> str:
+    return f"{number}." if is_panel else ""
+
+
+def _taken(prefix: str, arrays: Arrays) -> Arrays:
+    """Take those whose names begin so out of ``arrays``, by the rest of their names."""
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in names}
+
+
+def _arrays_of(member: SeriesState, encoding: CovariateEncoding) -> Arrays:
+    """Return rows, covariates and errors of one series by name."""
+    series = member.history.series
+    arrays: Arrays = {_TIME: time_numbers(series.time), _VALUES: series.target}
+    for group in GROUPS:
+        values = getattr(series, group)
+        for number, column in enumerate(getattr(encoding, group)):
+            arrays[_covariate(group, number)] = np.atleast_1d(values[column.name])
+    if member.calibration is not None:
+        arrays[_ERRORS] = member.calibration.errors
+    return arrays
+
+
+def _member(place: Path, said: _Said, encoding: CovariateEncoding, arrays: Arrays) -> SeriesState:
+    """Take one series out of ``arrays``."""
+    if missing := {_TIME, _VALUES} - set(arrays):
+        raise ConfigError(f"{place} must hold {min(missing)}, but does not")
+    errors, widths = arrays.pop(_ERRORS, None), said.widths
+    history = _checked_history(place, said, encoding, arrays)
+    calibration = None
+    if errors is not None or said.about is not None:
+        calibration = _calibration(place, errors, said)
+    if widths is None:
+        found = arrays.pop(_WIDTHS, np.empty(0))
+        if found.dtype != np.float64 or found.shape != (said.horizon,) or not _are_sizes(found):
+            raise ConfigError(
+                f"{place} must hold {_WIDTHS}, finite numbers of at least 0 [{said.horizon}], but "
+                f"has {found.dtype} {list(found.shape)}"
+            )
+        widths = tuple(found.tolist())
+    return SeriesState(
+        history=history,
+        scaling=said.scaling.fitted(),
+        space=said.space,
+        widths=np.array(widths),
+        calibration=calibration,
+    )
 
 
 def days_of_format_1(file: Path, days: NDArray[Any]) -> NDArray[np.void]:
@@ -140,7 +236,10 @@ def _one_row(encoding: CovariateEncoding, history: History) -> Covariates:
 
 
 def _params(
-    place: Path, document: ForecasterDocument, covariates: Covariates, arrays: Arrays
+    place: Path,
+    document: ForecasterDocument | PanelDocument,
+    covariates: Covariates,
+    arrays: Arrays,
 ) -> Params:
     """Return the weights, which are all that is left of ``arrays``."""
     architecture = architecture_of(document.config, covariates, document.horizon)
@@ -163,7 +262,10 @@ def _params(
 
 
 def _skip(
-    place: Path, document: ForecasterDocument, covariates: Covariates, arrays: Arrays
+    place: Path,
+    document: ForecasterDocument | PanelDocument,
+    covariates: Covariates,
+    arrays: Arrays,
 ) -> LinearSkip | None:
     """Take the regression out of ``arrays``."""
     said, horizon = document.skip, document.horizon
@@ -187,38 +289,47 @@ def _skip(
         found.append(array)
     weights, intercept = found
     ridge = Ridge(lags=said.lags, penalty=said.penalty, weights=weights, intercept=intercept)
-    return LinearSkip(ridges=(ridge,), log=said.log, groups=groups)
+    scales: tuple[float, ...] = (1.0,)
+    if isinstance(document, PanelDocument):
+        scales = tuple(member.scale for member in document.members)
+    return LinearSkip(ridge=ridge, log=said.log, groups=groups, scales=scales)
 
 
-def _require_errors(place: Path, errors: NDArray[Any] | None, document: ForecasterDocument) -> None:
-    """Refuse errors that the intervals which ``document`` describes cannot come from."""
-    about, horizon = document.intervals, document.horizon
-    if about.first is None or about.stride is None or about.since is None:
-        wrong = errors is not None
-    else:
-        wrong = (
-            errors is None
-            or errors.dtype != np.float64
-            or errors.ndim != 2
-            or len(errors) == 0
-            or errors.shape[1] != horizon
-            or not np.all(np.isfinite(errors) & (errors >= 0))
-            or about.first + about.stride * (len(errors) - 1) + horizon > about.since
-            or about.since >= document.history.days
-        )
-    if wrong:
-        raise ConfigError(
-            f"{place} must hold {_ERRORS}, finite numbers of at least 0 [O, {horizon}] that were "
-            f"known at intervals.since, a known row, if {DOCUMENT} has that; and else none"
-        )
+def _are_sizes(values: NDArray[np.float64]) -> bool:
+    return bool(np.all(np.isfinite(values) & (values >= 0)))
 
 
-def _checked_history(place: Path, document: ForecasterDocument, arrays: Arrays) -> History:
+def _calibration(place: Path, errors: NDArray[Any] | None, said: _Said) -> Calibration | None:
+    """Refuse errors that the intervals which a document describes cannot come from."""
+    first, stride, since = said.first, said.stride, said.since
+    if first is None or stride is None or since is None:
+        if errors is None:
+            return None
+    elif (
+        errors is not None
+        and errors.dtype == np.float64
+        and errors.ndim == 2
+        and len(errors) >= said.fewest
+        and errors.shape[1] == said.horizon
+        and _are_sizes(errors)
+        and (not len(errors) or first + stride * (len(errors) - 1) + said.horizon <= since)
+        and since < said.history.days
+    ):
+        return Calibration(errors=errors, first=first, stride=stride, since=since)
+    raise ConfigError(
+        f"{place} must hold {_ERRORS}, finite numbers of at least 0 [O, {said.horizon}] that were "
+        f"known at intervals.since, a known row, if {DOCUMENT} has that; and else none"
+    )
+
+
+def _checked_history(
+    place: Path, document: _Said, encoding: CovariateEncoding, arrays: Arrays
+) -> History:
     """Take the known rows out of ``arrays``."""
-    said, encoding = document.history, document.encoding or CovariateEncoding()
+    said = document.history
     time, values = arrays.pop(_TIME), arrays.pop(_VALUES)
     try:
-        if document.series is None:
+        if document.about is None:
             history = History.of_mid_prices(
                 name=said.name, digest=said.digest, dates=time, values=values
             )
@@ -226,7 +337,7 @@ def _checked_history(place: Path, document: ForecasterDocument, arrays: Arrays) 
             covariates: dict[str, Any] = {
                 group: _covariates(group, getattr(encoding, group), arrays) for group in GROUPS
             }
-            history = _history(said, document.series, time, values, covariates)
+            history = _history(said, document.about, time, values, covariates)
     except ForetuneError as error:
         raise ConfigError(f"{place}: {error}") from None
     last = moment(history.time, -1)
@@ -240,7 +351,7 @@ def _checked_history(place: Path, document: ForecasterDocument, arrays: Arrays) 
 
 def _history(
     said: HistoryDocument,
-    about: SeriesDocument,
+    about: KindDocument,
     time: NDArray[Any],
     values: NDArray[np.float64],
     covariates: dict[str, Any],

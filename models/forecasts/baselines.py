@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.splits import Split
 from foretune.datasets.transforms import exponential_moving_average
-from foretune.models.forecasts.ridge import Ridge, choose_ridge
+from foretune.models.forecasts.ridge import Regressors, Ridge, choose_ridge
 
 Levels = NDArray[np.float64]
 Days = NDArray[np.int32]
@@ -233,12 +233,15 @@ def baseline_changes(
     past: Levels | None = None,
     future: Levels | None = None,
     close: Levels | None = None,
-    ridges: Sequence[Sequence[Ridge]] | None = None,
+    firsts: NDArray[np.int32] | None = None,
+    ridges: Sequence[Ridge] | None = None,
 ) -> dict[str, list[Levels]]:
-    """Forecast with every baseline of a study, in its error space, each series by itself.
+    """Forecast with every baseline of a study, in its error space.
 
-    They are fitted to the training rows of each fold; lags and penalty of the ridge are chosen on
-    validation. The seasonal naive and the ridge are left out where the rows are too few for them.
+    They are fitted to the training rows of each fold, the drift to each series by itself and the
+    ridge to all of them; its lags and penalty are chosen on validation. The seasonal naive and the
+    ridge are left out where the rows are too few for them: those of the median series, and of the
+    shortest one. A shorter series without a season repeats its last value in the seasonal naive.
 
     Args:
         levels: values in the error space, such as log prices [S, N]: up to the last validation row,
@@ -249,8 +252,8 @@ def baseline_changes(
         past: covariates known up to an origin [S, N, P], for the ridge.
         future: covariates known beyond it too [S, N, F] or longer, for the ridge.
         close: levels of the last price of each day [S, N], where ``levels`` are those of another.
-        ridges: what :func:`choose_ridge` returned of each series for the same folds; None to choose
-            here.
+        firsts: the first row of each series [S]; None for row 0.
+        ridges: what :func:`choose_ridge` returned for the same folds; None to choose here.
 
     Returns:
         By name, the changes since each origin [S, O, H]: one array a fold, or with ``test`` one.
@@ -260,11 +263,16 @@ def baseline_changes(
         >>> list(baseline_changes(levels, [split], close=close))
         ['persistence', 'drift', 'last close', 'ridge on lags']
     """
-    of_series = []
-    for number, own in enumerate(levels):
-        p, f, c = (None if every is None else every[number] for every in (past, future, close))
-        chosen = choose_ridge(own, folds, past=p, future=f) if ridges is None else ridges[number]
-        of_series.append(_changes_of_one(own, folds, test, seasonality, p, f, c, chosen))
+    read = Regressors(levels=levels, past=past, future=future, firsts=firsts)
+    ridges = choose_ridge(read, folds) if ridges is None else ridges
+    closes = [None] * len(levels) if close is None else [*close]
+    begin = folds[0].validation_start
+    typical = int(np.median([first for *_, first in read.each()]))
+    season = seasonality if 1 < (seasonality or 0) <= begin - typical else None
+    of_series = [
+        _changes_of_one(*own, folds, test, season, close, ridges)
+        for own, close in zip(read.each(), closes, strict=True)
+    ]
     return {
         name: [np.stack(fold) for fold in zip(*(one[name] for one in of_series), strict=True)]
         for name in of_series[0]
@@ -273,25 +281,30 @@ def baseline_changes(
 
 def _changes_of_one(
     levels: Levels,
+    past: Levels | None,
+    future: Levels | None,
+    first: int,
     folds: Sequence[Split],
     test: bool,
     seasonality: int | None,
-    past: Levels | None,
-    future: Levels | None,
     close: Levels | None,
     ridges: Sequence[Ridge],
 ) -> dict[str, list[Levels]]:
     """Forecast one series [N] as :func:`baseline_changes`: changes [O, H]."""
-    horizon, first = folds[0].horizon, folds[0].validation_start
+    horizon = folds[0].horizon
     found: dict[str, list[Levels]] = {}
     fitted = zip(folds, ridges or (None,) * len(folds), strict=True)
     for split, ridge in list(fitted)[-1 if test else 0 :]:
         origins = split.test_origins if test else split.validation_origins
         now = levels[origins][:, None]
-        rules: list[Baseline] = [Persistence(), Drift.fit(levels[: split.train_stop])]
-        if seasonality is not None and 1 < seasonality <= first:
-            rules.append(SeasonalNaive(season=seasonality))
+        rules: list[Baseline] = [Persistence(), Drift.fit(levels[first : split.train_stop])]
         changes = {rule.name: rule.forecast(levels, origins, horizon) - now for rule in rules}
+        if seasonality is not None:
+            naive = SeasonalNaive(season=seasonality)
+            # A series that has no season yet repeats its last value, as persistence does.
+            has_season = seasonality <= folds[0].validation_start - first
+            rule = naive if has_season else Persistence()
+            changes[naive.name] = rule.forecast(levels, origins, horizon) - now
         if close is not None:
             changes["last close"] = Persistence().forecast(close, origins, horizon) - now
         if ridge is not None:

@@ -43,6 +43,7 @@ def network_inputs(
     covariates: Covariates,
     skip: LinearSkip | None,
     horizon: int,
+    capacity: int = 0,
 ) -> NetworkInputs:
     """Return what the network of ``config`` reads.
 
@@ -55,6 +56,7 @@ def network_inputs(
         covariates: of the same rows; of ``horizon`` more where forecasts begin after the last one.
         skip: the regression, where ``config`` has one.
         horizon: steps forecast, H.
+        capacity: rows that the arrays have at least; those at the end are zeros.
 
     Raises:
         ConfigError: ``skip`` is not there and ``config`` has one, or the other way round.
@@ -67,7 +69,7 @@ def network_inputs(
     )
     count, rows = inputs.shape
     # Forecasts after the last row read what is known of later ones; nothing else is there.
-    length = rows if known is None else max(rows, known.shape[1])
+    length = max(rows, capacity, 0 if known is None else known.shape[1])
     parts = [part for part in (known, up_to) if part is not None]
     columns = [_filled_up(part, length) for part in (*parts, np.empty((count, rows, 0)))]
     paths = None
@@ -78,7 +80,9 @@ def network_inputs(
         # Where rows end too early for their future covariates, nothing is forecast.
         stop = start + rows if ahead is None else min(start + rows, ahead.shape[1] - horizon)
         origins = np.arange(start, stop, dtype=np.int32)
-        paths[:, : len(origins)] = skip.scaled_paths(scaled.scalings, values, covariates, origins)
+        made = skip.scaled_paths(scaled.scalings, values, covariates, origins)
+        for own, path in zip(paths, made, strict=True):
+            own[: len(origins)] = path
     data = NetworkData(_filled_up(inputs, length), np.concatenate(columns, axis=-1), paths)
     return NetworkInputs(data=data, start=start)
 

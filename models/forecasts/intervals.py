@@ -6,10 +6,11 @@ assume that the errors to come are like those that set the widths (exchangeable)
 only roughly true. :func:`adaptive_widths` does not: its intervals follow the volatility as far as
 the errors do, and their level follows how often they held.
 
-Shapes: ``N`` rows, ``O`` origins, ``H`` steps; all functions work on the last axes.
+Shapes: ``S`` series, ``N`` rows, ``O`` origins, ``H`` steps; all functions work on the last axes.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -34,6 +35,10 @@ _OVERLAP = 5
 
 # Of a rank, so that 90.00000000000001 is the 90th.
 _ROUNDING = 1e-9
+
+# Numbers that are sorted at once: series are taken in groups, or a thousand of them would fill the
+# memory.
+_ROOM = 2**20
 
 # Errors are never taken to follow the volatility wholly: where a series stands still, its intervals
 # keep a width.
@@ -108,6 +113,21 @@ def running_volatility(levels: Growth) -> Growth:
     return np.concatenate([volatility[:1], volatility])
 
 
+def volatility_by_series(levels: Growth, firsts: NDArray[np.integer]) -> Growth:
+    """Return the :func:`running_volatility` of several series, each from its first row on [S, N].
+
+    Args:
+        levels: of each series [S, N].
+        firsts: its first row [S]; those before have the volatility of that one.
+    """
+    return np.stack(
+        [
+            np.pad(running_volatility(own[first:]), (first, 0), mode="edge")
+            for own, first in zip(levels, firsts.tolist(), strict=True)
+        ]
+    )
+
+
 def adaptive_widths(
     errors: Growth,
     origins: NDArray[np.integer],
@@ -116,6 +136,7 @@ def adaptive_widths(
     overlap: int,
     coverage: float = COVERAGE,
     rate: float = _RATE,
+    only: slice = slice(None),
 ) -> Growth:
     """Return the half-width of each interval, from what was known at its origin.
 
@@ -136,17 +157,26 @@ def adaptive_widths(
     is larger than all before it, as of a model that a trend leaves behind, intervals hold less
     often than they should.
 
+    Each of several series has its own share, level and errors. Only where fewer of them are known
+    than a quantile takes (9 for 90 %; all series have the same origins) is it one of all series'
+    errors, each in its own unit. Such an interval holds for about ``coverage`` of the series, not
+    as often for each of them, and as far as the origins to come are like the few that are known: at
+    one time all series may err together.
+
     Args:
-        errors: absolute errors [..., O, H]; what is not known yet is not read, and may be NaN.
+        errors: absolute errors of one series [O, H], or of several [..., S, O, H]; what is not
+            known yet is not read, and may be NaN.
         origins: the row of each [O], in order.
-        volatility: at each origin [..., O].
+        volatility: at each origin, [O] or [..., S, O].
         overlap: origins in a row that have rows in common. Of more than 5, more set a width, and
             each moves the level less.
         coverage: share of outcomes to cover, above 0 and below 1.
         rate: how far an outcome moves the level; 0 leaves it.
+        only: of which series the widths are returned; the others are read where few errors are
+            known.
 
     Returns:
-        [..., O, H], in the unit of the errors; NaN where no outcome of that step is known yet.
+        Like the errors, and in their unit; NaN where no outcome of that step is known yet.
 
     Raises:
         ConfigError: ``coverage`` is out of range.
@@ -160,39 +190,89 @@ def adaptive_widths(
         >>> widths = adaptive_widths(np.abs(forecast - actual), origins, volatility, overlap=5)
     """
     _require_share(coverage)
+    if errors.ndim == 2:
+        one = errors[None], origins, volatility[None]
+        own: Growth = adaptive_widths(*one, overlap=overlap, coverage=coverage, rate=rate)[0]
+        return own
     alike = max(overlap / _OVERLAP, 1.0)
     trailing, rate = round(_TRAILING * alike), rate / alike
     count, horizon = errors.shape[-2:]
     steps = np.arange(horizon)
     # How many origins' outcomes are known at each origin [O, H].
     known = np.searchsorted(origins, origins[:, None] - steps - 1, side="right")
-    follows = _share_that_follows(errors, known, volatility)
+    enough = _enough(coverage)
+    follows = np.concatenate(
+        [
+            _share_that_follows(errors[..., some, :, :], known, volatility[..., some, :])
+            for some in _groups(errors.shape[-3], errors[0].size)
+        ],
+        axis=-2,
+    )
     usual = np.cumsum(volatility, axis=-1) / np.arange(1, count + 1)
-    widths: Growth = np.full(errors.shape, np.nan)
-    outside = np.full((*errors.shape[:-2], horizon), 1 - coverage)  # 1 - level
+    chosen = errors[..., only, :, :]
+    widths: Growth = np.full(chosen.shape, np.nan)
+    outside = np.full((*chosen.shape[:-2], horizon), 1 - coverage)  # 1 - level
     heard = np.zeros(horizon, np.int64)
     for origin in range(count):
         while (new := heard < known[origin]).any():
             last = np.minimum(heard, count - 1)
-            width, error = widths[..., last, steps], errors[..., last, steps]
+            width, error = widths[..., last, steps], chosen[..., last, steps]
             moved = outside + rate * (1 - coverage - (error > width))
             outside = np.where(new & ~np.isnan(width), np.clip(moved, 0, 1), outside)
             heard += new
         held = np.minimum(known[origin], trailing)
-        if held.max() == 0:
-            continue
         share, mean = follows[..., origin, None], usual[..., origin, None]
         unit = share * volatility[..., : origin + 1] + (1 - share) * mean
-        # Those of a step with fewer known outcomes come last, and are never taken.
-        rows = known[origin] - np.arange(held.max(), 0, -1)[:, None]
-        scores = errors[..., rows, steps] / _positive(unit[..., rows])
-        scores = np.sort(np.where(rows >= 0, scores, np.inf), axis=-2)
-        rank = np.ceil((1 - outside) * (held + 1) - _ROUNDING).astype(np.int64)
-        rank = np.minimum(rank, held)
-        chosen = np.take_along_axis(scores, np.maximum(rank - 1, 0)[..., None, :], axis=-2)
-        width = np.where(rank > 0, chosen[..., 0, :] * unit[..., -1:], 0.0)
-        widths[..., origin, :] = np.where(held > 0, width, np.nan)
+        own = unit[..., only, :]
+        of_all, of_each = steps[(held > 0) & (held < enough)], steps[held >= enough]
+        if len(of_all):
+            scores = _scores(errors, unit, known[origin], held, of_all)
+            pool = scores.reshape(*scores.shape[:-3], 1, -1, len(of_all))
+            found = _quantile(pool, outside[..., of_all], held[of_all] * errors.shape[-3])
+            widths[..., origin, of_all] = found * own[..., -1:]
+        for some in _groups(chosen.shape[-3], horizon * held.max()) if len(of_each) else ():
+            scores = _scores(
+                chosen[..., some, :, :], own[..., some, :], known[origin], held, of_each
+            )
+            found = _quantile(scores, outside[..., some, of_each], held[of_each])
+            widths[..., some, origin, of_each] = found * own[..., some, -1:]
     return widths
+
+
+def _enough(coverage: float) -> int:
+    """Return how many errors a quantile takes whose rank is no more than their number."""
+    return math.ceil(coverage / (1 - coverage) - _ROUNDING)
+
+
+def _groups(count: int, size: int) -> list[slice]:
+    """Return groups of ``count`` series, each of which has ``size`` numbers to sort."""
+    most = max(_ROOM // max(size, 1), 1)
+    return [slice(first, first + most) for first in range(0, count, most)]
+
+
+def _scores(
+    errors: Growth,
+    unit: Growth,
+    known: NDArray[np.integer],
+    held: NDArray[np.integer],
+    steps: NDArray[np.integer],
+) -> Growth:
+    """Return the last ``held`` [H] of the ``known`` [H] errors [..., O, H] of some steps.
+
+    They are in units [..., O]: [..., R, steps]. Those of a step that holds fewer than another are
+    infinite where it has none: they come last, and are never taken.
+    """
+    rows = known[steps] - np.arange(held[steps].max(), 0, -1)[:, None]
+    return np.where(rows >= 0, errors[..., rows, steps] / _positive(unit[..., rows]), np.inf)
+
+
+def _quantile(scores: Growth, outside: Growth, held: NDArray[np.integer]) -> Growth:
+    """Return the quantile of ``held`` [C] scores [..., R, C] whose level is 1 less ``outside``."""
+    rank = np.ceil((1 - outside) * (held + 1) - _ROUNDING).astype(np.int64)
+    rank = np.minimum(rank, held)
+    at = np.maximum(rank - 1, 0)[..., None, :]
+    chosen = np.take_along_axis(np.sort(scores, axis=-2), at, axis=-2)[..., 0, :]
+    return np.where(rank > 0, chosen, 0.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -216,30 +296,98 @@ class Calibration:
         """Return the origins after ``since`` whose first outcome is among ``rows`` known rows."""
         return np.arange(self.since, rows - 1, self.stride)
 
-    def widths(self, levels: Growth, forecasts: Growth, *, coverage: float) -> Growth:
-        """Return the half-widths of the intervals after the last known row [H].
+    def outcomes(self, levels: Growth, forecasts: Growth) -> tuple[Growth, NDArray[np.integer]]:
+        """Return all errors [O, H] with the rows of their origins [O]; the last are not known yet.
 
         Args:
             levels: known values in the error space [N].
             forecasts: changes forecast since each of :meth:`origins`, or the first ones [O, H].
-            coverage: share of outcomes to cover.
         """
-        count, horizon = self.errors.shape
+        horizon = self.errors.shape[1]
         rows, later = len(levels), self.origins(len(levels))[: len(forecasts)]
         # What is not known yet is not read, whatever stands in its place.
         ahead = np.minimum(later[:, None] + np.arange(1, horizon + 1), rows - 1)
         errors = np.abs(levels[ahead] - levels[later][:, None] - forecasts)
         unknown = np.full((1, horizon), np.nan)
-        earlier = self.first + self.stride * np.arange(count)
-        origins = np.concatenate([earlier, later, [rows - 1]])
-        widths: Growth = adaptive_widths(
-            np.concatenate([self.errors, errors, unknown]),
+        origins = np.concatenate([self.earlier, later, [rows - 1]])
+        return np.concatenate([self.errors, errors, unknown]), origins
+
+    @property
+    def earlier(self) -> NDArray[np.int64]:
+        """The rows of the validation origins [O]."""
+        return self.first + self.stride * np.arange(len(self.errors))
+
+
+def calibrated_widths(
+    calibrations: Sequence[Calibration],
+    levels: Sequence[Growth],
+    forecasts: Sequence[Growth],
+    *,
+    coverage: float,
+    pooled: Growth | None = None,
+) -> list[Growth]:
+    """Return the half-widths of the intervals after the last known row of each series [H].
+
+    They come from the errors of its own. Where fewer of them are known than the quantile takes (9
+    for 90 %), or none, they are :func:`pooled_errors`, times the usual volatility of the series.
+    Such an interval holds for about ``coverage`` of the series, not as often for each of them.
+
+    Args:
+        calibrations: of each series.
+        levels: known values in the error space [N], of each.
+        forecasts: changes forecast since the first of its origins [O, H], of each.
+        coverage: share of outcomes to cover.
+        pooled: of all series of a panel; None of a single series, which has only its own.
+    """
+    widths: list[Growth] = [np.empty(0)] * len(calibrations)
+    alike = dict[tuple[int, ...], list[int]]()
+    known = [c.outcomes(*own) for c, *own in zip(calibrations, levels, forecasts, strict=True)]
+    for number, (_, origins) in enumerate(known):  # those with the same origins at once
+        alike.setdefault(tuple((origins - origins[-1]).tolist()), []).append(number)
+    for numbers in alike.values():
+        first = calibrations[numbers[0]]
+        horizon, origins = first.errors.shape[1], known[numbers[0]][1]
+        volatility = np.stack([running_volatility(levels[n])[known[n][1]] for n in numbers])
+        # Each as a panel of one: what is known of others may change, and be more or less.
+        own = adaptive_widths(
+            np.stack([known[n][0] for n in numbers])[:, None],
             origins,
-            running_volatility(levels)[origins],
-            overlap=-(-horizon // self.stride),
+            volatility[:, None],
+            overlap=-(-horizon // first.stride),
             coverage=coverage,
-        )[-1]
-        return widths
+        )[:, 0, -1]
+        if pooled is not None:
+            count = np.searchsorted(origins, origins[-1] - np.arange(horizon) - 1, side="right")
+            few = count < _enough(coverage)
+            own[:, few] = pooled[few] * volatility.mean(axis=1)[:, None]
+        for number, width in zip(numbers, own, strict=True):
+            widths[number] = width
+    return widths
+
+
+def pooled_errors(
+    calibrations: Sequence[Calibration], levels: Sequence[Growth], *, coverage: float
+) -> Growth:
+    """Return the quantile of the validation errors of all series [H].
+
+    Each is divided by the usual volatility of its series: the mean of its running volatility at the
+    origins.
+
+    Args:
+        calibrations: of each series; those without errors have no part in it.
+        levels: known values in the error space [N], of each.
+        coverage: the level of the quantile.
+    """
+    scores = np.concatenate(
+        [
+            each.errors / _positive(running_volatility(own)[each.earlier].mean())
+            for each, own in zip(calibrations, levels, strict=True)
+            if len(each.errors)
+        ]
+    )
+    rank = math.ceil(coverage * (len(scores) + 1) - _ROUNDING)
+    quantile: Growth = np.sort(scores, axis=0)[min(rank, len(scores)) - 1]
+    return quantile
 
 
 def _share_that_follows(
@@ -280,17 +428,21 @@ def coverage_by_step(forecast: Growth, actual: Growth, widths: Growth) -> NDArra
 def coverage_by_volatility(
     forecast: Growth, actual: Growth, widths: Growth, volatility: Growth
 ) -> NDArray[np.float64]:
-    """Return the same over all steps, by thirds of the origins: low, middle, high volatility [3].
+    """Return the same over all steps, by thirds of the origins: low, middle, high volatility.
 
     Args:
-        forecast: forecast changes [O, H], of at least 3 origins.
-        actual: actual changes [O, H].
-        widths: half-widths [O, H].
-        volatility: at each origin [O].
+        forecast: forecast changes [..., O, H], of at least 3 origins.
+        actual: actual changes, of the same shape.
+        widths: half-widths of the same shape.
+        volatility: at each origin [..., O].
+
+    Returns:
+        [..., 3]: of several series, by the thirds of each.
     """
-    inside = np.abs(actual - forecast) <= widths
-    thirds = np.array_split(np.argsort(volatility, kind="stable"), 3)
-    return np.array([np.mean(inside[third]) for third in thirds])
+    inside = np.mean(np.abs(actual - forecast) <= widths, axis=-1)
+    ordered = np.take_along_axis(inside, np.argsort(volatility, axis=-1, kind="stable"), axis=-1)
+    thirds = np.array_split(ordered, 3, axis=-1)
+    return np.stack([np.mean(third, axis=-1) for third in thirds], axis=-1)
 
 
 def _require_share(coverage: float) -> None:

@@ -1,7 +1,8 @@
 """How wrong forecasts are: metrics, error curves and losses, by NumPy in float64 on the host."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import LOG, ErrorSpace, changes_of, levels_of
 from foretune.models.config import MetricName
+
+# Of many series without a unit, a message names so many.
+_NAMED = 3
 
 # Changes since an origin, log growth of prices: of several series [S, O, H], of one [O, H], or a
 # path [H] of one origin.
@@ -40,16 +44,12 @@ def relative_mse(forecast: Growth, actual: Growth) -> float:
     Raises:
         DataError: the values stood still after every origin: persistence was never wrong.
     """
-    return mean_squared_error(forecast, actual) / _positive_persistence_mse(actual)
-
-
-def _positive_persistence_mse(actual: Growth) -> float:
     persistence = persistence_mse(actual)
     if persistence == 0:
         raise DataError(
             f"values must change after some of the {len(actual)} forecast origins, but stand still"
         )
-    return persistence
+    return mean_squared_error(forecast, actual) / persistence
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,7 +71,8 @@ class Metric:
     """What a study may choose its epochs and trials by: the mean error, lower is better.
 
     ``label`` is what people call it. ``errors`` are those of forecast changes at each origin and
-    step [S, O, H], and ``units`` what the errors of each series are divided by [S].
+    step [S, O, H], and ``units`` what the errors of each series are divided by [S]. A series whose
+    unit is 0 has no such metric, and no part in the mean over the others.
     """
 
     label: str
@@ -81,19 +82,35 @@ class Metric:
     def value(self, changes: Growth, came: Outcomes) -> float:
         """Return the metric of forecast changes [S, O, H]: the mean over the series.
 
+        Raises:
+            DataError: no series has a unit.
+
         Example:
             >>> METRICS["mae"].value(changes, came)
         """
-        return float(np.mean([np.mean(own) / unit for own, unit in self._by_series(changes, came)]))
+        return float(np.mean([np.mean(own) / unit for own, unit in self._of_each(changes, came)]))
+
+    def by_series(self, changes: Growth, came: Outcomes) -> NDArray[np.float64]:
+        """Return the same of each series [S], NaN of one without a unit."""
+        each = zip(self.errors(changes, came), self.units(came), strict=True)
+        return np.array([np.mean(own) / unit if unit > 0 else np.nan for own, unit in each])
 
     def by_origin(self, changes: Growth, came: Outcomes) -> NDArray[np.float64]:
         """Return the same of each origin [O], whose mean is the metric."""
-        of_series = [np.mean(own, axis=1) / unit for own, unit in self._by_series(changes, came)]
+        of_series = [np.mean(own, axis=1) / unit for own, unit in self._of_each(changes, came)]
         errors: NDArray[np.float64] = np.mean(of_series, axis=0)
         return errors
 
-    def _by_series(self, changes: Growth, came: Outcomes) -> list[tuple[Growth, float]]:
-        return list(zip(self.errors(changes, came), self.units(came), strict=True))
+    def _of_each(self, changes: Growth, came: Outcomes) -> list[tuple[Growth, float]]:
+        """Return the errors of each series that has a unit, and that unit."""
+        each = zip(self.errors(changes, came), self.units(came), strict=True)
+        known = [(own, unit) for own, unit in each if unit > 0]
+        if not known:
+            raise DataError(
+                f"values must change after some of the {came.actual.shape[1]} forecast origins, "
+                "but stand still"
+            )
+        return known
 
 
 def _squared_errors(changes: Growth, came: Outcomes) -> Growth:
@@ -122,7 +139,7 @@ def _symmetric_errors_of(
 
 
 def _persistence_units(came: Outcomes) -> list[float]:
-    return [_positive_persistence_mse(own) for own in came.actual]
+    return [persistence_mse(own) for own in came.actual]
 
 
 def _no_units(came: Outcomes) -> list[float]:
@@ -142,12 +159,17 @@ def direction_hits(forecast: Growth, actual: Growth) -> tuple[int, int]:
     """Count the forecasts of the right sign, and those that have a sign to be right about.
 
     Args:
-        forecast: forecast changes [O].
-        actual: actual changes [O].
+        forecast: forecast changes [O], or of several series [S, O].
+        actual: actual changes, of the same shape.
     """
-    directed = (forecast != 0) & (actual != 0)
+    directed = _directed(forecast, actual)
     hits = directed & (np.sign(forecast) == np.sign(actual))
     return int(hits.sum()), int(directed.sum())
+
+
+def _directed(forecast: Growth, actual: Growth) -> NDArray[np.bool_]:
+    both: NDArray[np.bool_] = (forecast != 0) & (actual != 0)
+    return both
 
 
 def sign_overlap(overlap: int) -> float:
@@ -171,7 +193,12 @@ def sign_overlap(overlap: int) -> float:
 
 
 def proportion_interval(
-    hits: int, count: int, overlap: int = 1, *, confidence: float = 0.95
+    hits: int,
+    count: int,
+    overlap: int = 1,
+    *,
+    origins: int | None = None,
+    confidence: float = 0.95,
 ) -> tuple[float, float]:
     """Return Wilson's interval (1927) of a proportion of right signs.
 
@@ -180,12 +207,14 @@ def proportion_interval(
         count: how many there are, at least 1.
         overlap: origins in a row that have steps in common: the interval is that of ``count`` /
             :func:`sign_overlap` independent ones with the same proportion, and of 1 at least.
+        origins: how many origins these are of, where several series have one each at a time: what
+            moves one may move all, so they say no more than one series would. None for ``count``.
         confidence: share of such intervals that cover the true proportion.
 
     Example:
         >>> low, high = proportion_interval(60, 100)
     """
-    independent = max(count / sign_overlap(overlap), 1.0)
+    independent = max((count if origins is None else origins) / sign_overlap(overlap), 1.0)
     share, squared = hits / count, float(ndtri((1 + confidence) / 2)) ** 2 / independent
     middle = share + squared / 2
     spread = float(np.sqrt(squared * (share * (1 - share) + squared / 4)))
@@ -200,21 +229,45 @@ def direction_p_value(forecast: Growth, actual: Growth, overlap: int = 1) -> flo
     directions is compared with the one that forecasts and outcomes of these shares of ups would
     have if they were independent. One-sided: small where more are right.
 
+    Of several series each is compared with its own ups and downs, because a forecast that knows
+    only which of them rise knows nothing of when. Their differences are averaged, and their
+    standard errors too, as if all moved as one: that is never too small, whatever they have in
+    common, and more series alone are no more evidence.
+
     Args:
-        forecast: forecast changes [O]; those of 0, or with an actual one of 0, are left out.
-        actual: actual changes [O].
+        forecast: forecast changes [O], or of several series [S, O]; those of 0, or with an actual
+            one of 0, are left out.
+        actual: actual changes, of the same shape.
         overlap: origins in a row that have steps in common, as in :func:`proportion_interval`.
 
     Returns:
-        None where all forecasts or all outcomes have one sign, or where so few origins leave the
-        difference no variance: that is no evidence at all.
+        None where, in every series, all forecasts or all outcomes have one sign, or so few origins
+        leave the difference no variance: that is no evidence at all.
 
     Source: Pesaran & Timmermann 1992, "A simple nonparametric test of predictive performance".
     """
-    hits, count = direction_hits(forecast, actual)
-    directed = (forecast != 0) & (actual != 0)
-    if count == 0:
+    found = [
+        _direction_gain(*own, overlap)
+        for own in zip(np.atleast_2d(forecast), np.atleast_2d(actual), strict=True)
+    ]
+    known = [(count, gain, error) for count, gain, error in found if error > 0]
+    if not known:
         return None
+    counts, gains, errors = np.array(known).T
+    weights = counts / np.sum(counts)
+    return float(ndtr(-np.sum(weights * gains) / np.sum(weights * errors)))
+
+
+def _direction_gain(forecast: Growth, actual: Growth, overlap: int) -> tuple[int, float, float]:
+    """Return of one series [O] how many changes have a direction, and how many more are right.
+
+    That is as a share, less the one that is expected, with its standard error; 0 where there is
+    none.
+    """
+    hits, count = direction_hits(forecast, actual)
+    directed = _directed(forecast, actual)
+    if count == 0:
+        return 0, 0.0, 0.0
     x, y = float(np.mean(forecast[directed] > 0)), float(np.mean(actual[directed] > 0))
     independent = max(count / sign_overlap(overlap), 1.0)
     expected = x * y + (1 - x) * (1 - y)
@@ -225,21 +278,24 @@ def direction_p_value(forecast: Growth, actual: Growth, overlap: int = 1) -> flo
         + 4 * x * y * (1 - x) * (1 - y) / independent
     ) / independent
     if x in (0, 1) or y in (0, 1) or not of_share > of_expected:
-        return None
-    statistic = (hits / count - expected) / np.sqrt(of_share - of_expected)
-    return float(ndtr(-statistic))
+        return count, 0.0, 0.0
+    return count, hits / count - expected, float(np.sqrt(of_share - of_expected))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
     """The numbers that rank forecasts; errors are in the data's error space.
 
-    All are means over the series. ``relative_mse`` is the mean over folds of MSE divided by
-    persistence's. ``mae`` is the mean absolute error (of log prices 0.01 is about 1 %); ``mase`` is
-    the same in units of :func:`seasonal_naive_error`, None where that is 0. ``smape`` is the
-    symmetric mean absolute percentage error of the values, from 0 to 200.
+    All are means over the series, and directions are counted in all of them. ``relative_mse`` is
+    the mean over folds of MSE divided by persistence's, over the series that do not stand still;
+    NaN of one that does.
+    ``mae`` is the mean absolute error (of log prices 0.01 is about 1 %); ``mase`` is the same in
+    units of :func:`seasonal_naive_error`, over the series where that is not 0, and None where it
+    is 0 in all. ``smape`` is the symmetric mean absolute percentage error of the values, from 0 to
+    200.
     ``directional_accuracy`` is the share of origins where the value ended on the forecast side of
-    the origin's, with a 95 % interval; None where nothing has a direction, as in persistence.
+    the origin's, with a 95 % interval, for which the series at one origin count as one; None where
+    nothing has a direction, as in persistence.
     ``directional_p_value`` says whether that is more than the ups and downs alone give
     (:func:`direction_p_value`).
     """
@@ -317,28 +373,15 @@ def assess(
     ]
     pairs = list(zip(forecasts, came, strict=True))
     relative = [METRICS["relative_mse"].value(*pair) for pair in pairs]
-    made, moves = np.concatenate(forecasts, axis=1), np.concatenate(actuals, axis=1)
-    whole = Outcomes(actual=moves, now=np.concatenate(now, axis=1), units=units, spaces=spaces)
+    made, whole = np.concatenate(forecasts, axis=1), _joined(came)
+    moves = whole.actual
     error = made - moves
-    ends = made[..., -1].ravel(), moves[..., -1].ravel()
-    hits, directed = direction_hits(*ends)
-    low, high = proportion_interval(hits, directed, overlap) if directed else (None, None)
     horizon, by_origin = error.shape[-1], METRICS[metric].by_origin
     losses = np.concatenate([by_origin(*pair) for pair in pairs])
     still = np.concatenate([by_origin(np.zeros_like(own.actual), own) for own in came])
     persistence = 1.0 if metric == "relative_mse" else float(np.mean(still))
     return Assessment(
-        metrics=Metrics(
-            relative_mse=float(np.mean(relative)),
-            mse=METRICS["mse"].value(made, whole),
-            mae=METRICS["mae"].value(made, whole),
-            mase=METRICS["mase"].value(made, whole) if min(units) > 0 else None,
-            smape=METRICS["smape"].value(made, whole),
-            directional_accuracy=hits / directed if directed else None,
-            directional_low=low,
-            directional_high=high,
-            directional_p_value=direction_p_value(*ends, overlap),
-        ),
+        metrics=_metrics(float(np.mean(relative)), made, whole, overlap),
         persistence=persistence,
         losses=losses / persistence,
         persistence_losses=still / persistence,
@@ -346,6 +389,72 @@ def assess(
         persistence_mse_by_step=np.mean(moves.reshape(-1, horizon) ** 2, axis=0),
         mae_by_step=np.mean(np.abs(error.reshape(-1, horizon)), axis=0),
     )
+
+
+def _joined(folds: Sequence[Outcomes]) -> Outcomes:
+    """Return the outcomes of all folds, which have the units and spaces of the first one."""
+    actual, now = ([getattr(fold, name) for fold in folds] for name in ("actual", "now"))
+    return replace(folds[0], actual=np.concatenate(actual, axis=1), now=np.concatenate(now, axis=1))
+
+
+def _metrics(relative_mse: float, made: Growth, came: Outcomes, overlap: int) -> Metrics:
+    """Return the numbers of forecast changes [S, O, H], whose relative MSE is known."""
+    ends = made[..., -1], came.actual[..., -1]
+    hits, directed = direction_hits(*ends)
+    times = int(np.any(_directed(*ends), axis=0).sum())
+    low, high = (
+        proportion_interval(hits, directed, overlap, origins=times) if directed else (None, None)
+    )
+    return Metrics(
+        relative_mse=relative_mse,
+        mse=METRICS["mse"].value(made, came),
+        mae=METRICS["mae"].value(made, came),
+        mase=METRICS["mase"].value(made, came) if max(came.units) > 0 else None,
+        smape=METRICS["smape"].value(made, came),
+        directional_accuracy=hits / directed if directed else None,
+        directional_low=low,
+        directional_high=high,
+        directional_p_value=direction_p_value(*ends, overlap),
+    )
+
+
+def assess_each(
+    forecasts: Sequence[Growth],
+    actuals: Sequence[Growth],
+    *,
+    now: Sequence[NDArray[np.float64]],
+    units: Sequence[float],
+    overlap: int,
+    spaces: Sequence[ErrorSpace] = (LOG,),
+) -> list[Metrics]:
+    """Assess each series by itself, as :func:`assess` does all of them.
+
+    One that stands still after every origin has a relative MSE of NaN.
+
+    Example:
+        >>> [own.mae for own in assess_each([forecast], [actual], now=[now], units=u, overlap=5)]
+    """
+    came = [
+        Outcomes(actual=actual, now=at, units=units, spaces=spaces)
+        for actual, at in zip(actuals, now, strict=True)
+    ]
+    pairs = zip(forecasts, came, strict=True)
+    relative = np.mean([METRICS["relative_mse"].by_series(*pair) for pair in pairs], axis=0)
+    made, whole = np.concatenate(forecasts, axis=1), _joined(came)
+    return [
+        _metrics(
+            float(relative[number]),
+            made[number : number + 1],
+            Outcomes(
+                actual=whole.actual[number : number + 1],
+                now=whole.now[number : number + 1],
+                units=[unit],
+                spaces=[space],
+            ),
+            overlap,
+        )
+        for number, (unit, space) in enumerate(zip(units, spaces, strict=True))
+    ]
 
 
 def assess_folds(
@@ -359,22 +468,57 @@ def assess_folds(
     Raises:
         DataError: the values stood still after every origin of a fold.
     """
+    return assess(forecasts, metric=metric, **on_validation(folds))
+
+
+def errors_by_series(
+    folds: Sequence[DevelopmentData], forecasts: Sequence[Growth], metric: MetricName
+) -> NDArray[np.float64]:
+    """Return a metric of validation forecasts for each series [S], as a mean over the folds."""
+    came = on_validation(folds)
+    of_folds = [
+        METRICS[metric].by_series(
+            changes, Outcomes(actual=actual, now=now, units=came["units"], spaces=came["spaces"])
+        )
+        for changes, actual, now in zip(forecasts, came["actuals"], came["now"], strict=True)
+    ]
+    errors: NDArray[np.float64] = np.mean(of_folds, axis=0)
+    return errors
+
+
+def on_validation(folds: Sequence[DevelopmentData]) -> dict[str, Any]:
+    """Return what :func:`assess` and :func:`assess_each` take of the validation parts of folds."""
     first = folds[0]
-    return assess(
-        forecasts,
-        [validation_growth(fold) for fold in folds],
-        now=[fold.values[:, fold.split.validation_origins] for fold in folds],
-        units=_mase_units(first),
-        overlap=first.split.overlap,
-        spaces=first.spaces,
-        metric=metric,
-    )
+    return {
+        "actuals": [validation_growth(fold) for fold in folds],
+        "now": [fold.values[:, fold.split.validation_origins] for fold in folds],
+        "units": _units_of(first),
+        "overlap": first.split.overlap,
+        "spaces": first.spaces,
+    }
 
 
-def _mase_units(first: DevelopmentData) -> list[float]:
+def mase_units(
+    levels: Growth, firsts: NDArray[np.int32], stop: int, season: int | None
+) -> list[float]:
+    """Return the unit of MASE of each series [S, N]: :func:`seasonal_naive_error` before ``stop``.
+
+    Args:
+        levels: of each series in its error space.
+        firsts: the first row of each [S].
+        stop: the first row that is not read.
+        season: steps in a season.
+    """
+    return [
+        seasonal_naive_error(own[first:stop], season)
+        for own, first in zip(levels, firsts, strict=True)
+    ]
+
+
+def _units_of(first: DevelopmentData) -> list[float]:
     """Return the units of MASE, one a series, of all folds: those of the rows before the first."""
-    before = levels_of(first.spaces, first.values[:, : first.split.validation_start])
-    return [seasonal_naive_error(levels, first.seasonality) for levels in before]
+    levels = levels_of(first.spaces, first.values)
+    return mase_units(levels, first.firsts, first.split.validation_start, first.seasonality)
 
 
 def require_mase_units(first: DevelopmentData) -> list[float]:
@@ -383,13 +527,16 @@ def require_mase_units(first: DevelopmentData) -> list[float]:
     Raises:
         ConfigError: one of them is 0.
     """
-    units = _mase_units(first)
+    units = _units_of(first)
     if min(units) == 0:
         season = mase_season(first.seasonality, first.split.validation_start)
+        names = [name for name, unit in zip(first.names, units, strict=True) if unit == 0]
+        some = ", ".join(names[:_NAMED]) + ", ..." * (len(names) > _NAMED)
         raise ConfigError(
-            f"metric must not be 'mase' for this series: it has no unit, because every value "
-            f"before validation is the one {season} rows earlier; give relative_mse, mse, mae or "
-            "smape"
+            f"metric must not be 'mase' for {some}, without a unit: every value before validation "
+            f"is the one {season} rows earlier; give relative_mse, mse, mae or smape"
+            + f", or leave_out={names} (--leave-out, once for each)"
+            * (len(units) > len(names))
         )
     return units
 

@@ -1,6 +1,8 @@
 """Forecasts of a network: from any origins at once, scored, and after the last known row."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple
 
 import jax
@@ -183,6 +185,7 @@ def evaluate(
     spaces: Sequence[ErrorSpace] = (LOG,),
     covariates: Covariates | None = None,
     skip: LinearSkip | None = None,
+    firsts: NDArray[np.int32] | None = None,
 ) -> Scores:
     """Forecast from ``origins``, such as those of an opened test, and score the forecasts.
 
@@ -196,6 +199,7 @@ def evaluate(
         spaces: what errors are measured in, one a series.
         covariates: of the same rows, as they were encoded for training; None without any.
         skip: the regression that the network was trained beside, where ``config`` has one.
+        firsts: the first row of each series [S]; None for row 0.
 
     Raises:
         ConfigError: ``skip`` is left out, and ``config`` has one; or the other way round.
@@ -205,10 +209,11 @@ def evaluate(
         >>> evaluate(config, best.params, series.target[None], train_stop=split.train_stop,
         ...          origins=split.test_origins, horizon=split.horizon).relative_mse
     """
-    scaled = scale(config, values, train_stop)
+    scaled = scale(config, values, train_stop, firsts)
     given = Covariates.none(*values.shape) if covariates is None else covariates
     inputs = network_inputs(config, scaled, values, given, skip, horizon)
-    earliest = config.rows_read - 1 + inputs.start
+    latest = 0 if firsts is None else int(firsts.max())
+    earliest = config.rows_read - 1 + inputs.start + latest
     if np.min(origins) < earliest or np.max(origins) + horizon >= values.shape[1]:
         raise DataError(
             f"origins must be rows {earliest} to {values.shape[1] - 1 - horizon}, to have "
@@ -243,61 +248,109 @@ def forecast(
     return np.asarray(forecasts, np.float64)
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Known:
+    """What forecasts of one series are made from.
+
+    Args:
+        values: the known rows [N].
+        scaling: fitted to the rows that trained.
+        space: of the changes that are forecast.
+        origins: rows that forecasts begin after, as indices [O]; the last one by default.
+        covariates: of the known rows, and of H more; None without any.
+        scale: what the regression beside the network divides the levels by.
+        when: what an error calls a row.
+    """
+
+    values: NDArray[np.float64]
+    scaling: Scaling
+    space: ErrorSpace = LOG
+    origins: Sequence[int] = (-1,)
+    covariates: Covariates | None = None
+    scale: float = 1.0
+    when: Callable[[int], object] = "row {}".format
+
+    @property
+    def rows(self) -> NDArray[np.int32]:
+        """The origins, counted from the first row [O]."""
+        return np.arange(len(self.values))[list(self.origins)].astype(np.int32)
+
+    @property
+    def given(self) -> Covariates:
+        """The covariates, of which there may be none."""
+        return self.covariates or Covariates.none(1, len(self.values))
+
+    def windows(
+        self, config: TrialConfig, skip: LinearSkip | None, horizon: int
+    ) -> Iterator[NetworkData]:
+        """Return what a network reads for each origin, each alone."""
+        # Never smoothed, as on validation days.
+        scaled, given, rows = self.scaling.transform(self.values)[None], self.given, self.rows
+        paths = None
+        if skip is not None:
+            own = replace(skip, scales=(self.scale,))
+            (paths,) = own.scaled_paths((self.scaling,), self.values[None], given, rows)
+        for number, row in enumerate(rows):
+            path = None if paths is None else paths[None, number : number + 1]
+            yield window_at(config, scaled, self.scaling.lag, given, path, int(row), horizon)
+
+
 def changes_ahead(
     config: TrialConfig,
     params: Params,
-    scaling: Scaling,
-    values: NDArray[np.float64],
+    series: Sequence[Known],
     *,
     horizon: int,
-    space: ErrorSpace = LOG,
-    origins: Sequence[int] = (-1,),
-    covariates: Covariates | None = None,
     skip: LinearSkip | None = None,
-    when: Callable[[int], object] = "row {}".format,
-) -> Growth:
-    """Forecast changes since the last known row, or since each of some rows [O, H].
+    together: int = 1,
+) -> list[Growth]:
+    """Forecast changes since the last known row of each series, or since each of some rows.
 
     Args:
         config: what was trained.
         params: the weights.
-        scaling: fitted to the rows that trained.
-        values: the known rows [N].
+        series: what is known of each.
         horizon: steps ahead, H.
-        space: of the changes.
-        origins: rows that forecasts begin after, as indices [O].
-        covariates: of the known rows, and of H more; None without any.
         skip: the regression beside the network, where ``config`` has one.
-        when: what an error calls a row.
+        together: windows that the network reads at once: each as if it were alone, up to rounding.
+            Always so many, so that no other number of them compiles, or rounds otherwise.
+
+    Returns:
+        Of each series, its forecasts [O, H].
 
     Raises:
         ConfigError: ``skip`` is left out, and ``config`` has one; or the other way round.
         DataError: the network's output is not finite.
 
     Example:
-        >>> changes_ahead(config, params, scaling, History.of(series).values, horizon=50)[0, -1]
+        >>> known = Known(values=series.target, scaling=scaling)
+        >>> changes_ahead(config, params, [known], horizon=50)[0][0, -1]
         0.0213
     """
     require_skip(config, skip)
-    # Never smoothed, as on validation days.
-    scaled = scaling.transform(values)[None]
-    given = Covariates.none(1, len(values)) if covariates is None else covariates
-    rows = np.arange(len(values))[list(origins)].astype(np.int32)
-    paths = None
-    if skip is not None:
-        paths = skip.scaled_paths((scaling,), values[None], given, rows)
-    architecture = architecture_of(config, given, horizon)
-    forecasts = np.empty((len(rows), horizon))
+    architecture = architecture_of(config, series[0].given, horizon)
     last = np.array([config.rows_read - 1], np.int32)
-    for number, row in enumerate(rows):
-        path = None if paths is None else paths[:, number : number + 1]
-        data = window_at(config, scaled, scaling.lag, given, path, int(row), horizon)
-        made = forecast(config, architecture, params, data, last, horizon)
-        forecasts[number] = made[0, 0]
-        if not np.all(np.isfinite(forecasts[number])):
+    windows = (window for known in series for window in known.windows(config, skip, horizon))
+    made = [np.empty((0, horizon))]
+    while block := list(islice(windows, together)):
+        count = len(block)
+        block += block[-1:] * (together - count)
+        data = NetworkData(
+            *(
+                None if parts[0] is None else np.concatenate(parts)
+                for parts in zip(*block, strict=True)
+            )
+        )
+        made.append(forecast(config, architecture, params, data, last, horizon)[:count, 0])
+    ends = np.cumsum([len(known.origins) for known in series])
+    changes = []
+    for known, scaled in zip(series, np.split(np.concatenate(made), ends[:-1]), strict=True):
+        finite = np.isfinite(scaled).all(axis=1)
+        if not finite.all():
+            row = int(known.rows[(~finite).argmax()])
             raise DataError(
-                f"the forecast after {when(int(row))} must be finite, but the network's output is "
+                f"the forecast after {known.when(row)} must be finite, but the network's output is "
                 "not; train with a smaller learning_rate"
             )
-    changes: Growth = scaling.change(forecasts, rows, values, space)
+        changes.append(known.scaling.change(scaled, known.rows, known.values, known.space))
     return changes

@@ -19,8 +19,9 @@ from foretune.models.runtime.threads import on_one_blas_thread
 Values = NDArray[np.float64]
 Rows = NDArray[np.integer]
 
-# Chosen from, on validation.
-LAGS = (2, 6, 12, 24, 48, 96, 168, 336)
+# Chosen from, on validation; the long ones where all series have so many windows for each lag.
+LAGS = (2, 6, 12, 24, 48, 96, 168, 336, 504, 720)
+_LONG, _WINDOWS_A_LAG = 336, 50
 PENALTIES = (100.0, 10.0, 1.0, 0.1, 0.01, 0.001)
 
 # Covariates are read from so many rows up to the origin on, and make no more columns than this:
@@ -86,80 +87,99 @@ class Ridge:
         return changes
 
 
-def fit_ridge(
-    levels: Values,
-    *,
-    train_stop: int,
-    horizon: int,
-    lags: int,
-    penalty: float,
-    past: Values | None = None,
-    future: Values | None = None,
-) -> Ridge:
-    """Fit the regression to every window of the training rows, by the normal equations.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Regressors:
+    """What a regression reads of several series, which all have one regression.
 
     Args:
-        levels: [N]; rows from ``train_stop`` on are not read.
+        levels: of each series [S, N], on one scale.
+        past: covariates [S, N, P], read on the last rows up to an origin.
+        future: covariates [S, N, F] or longer, read there and at the H target steps.
+        firsts: the first row of each series [S], before which nothing is read; None for row 0.
+    """
+
+    levels: Values
+    past: Values | None = None
+    future: Values | None = None
+    firsts: NDArray[np.int32] | None = None
+
+    def each(self) -> Iterator[tuple[Values, Values | None, Values | None, int]]:
+        """Return levels [N], past [N, P], future [N, F] and first row of each series."""
+        rows = np.zeros(len(self.levels), int) if self.firsts is None else self.firsts
+        for number, (own, first) in enumerate(zip(self.levels, rows, strict=True)):
+            others = (None if x is None else x[number] for x in (self.past, self.future))
+            yield own, *others, int(first)
+
+
+def fit_ridge(
+    read: Regressors, *, train_stop: int, horizon: int, lags: int, penalty: float
+) -> Ridge:
+    """Fit one regression to every window of the training rows, by the normal equations.
+
+    Args:
+        read: levels and covariates; no level from ``train_stop`` on is read.
         train_stop: the row after the training part, in which the targets of each window lie.
         horizon: steps to forecast, H.
         lags: levels up to the origin that it reads, at least 1.
         penalty: above 0; on the squared weights of standardised columns, beside the mean squared
             error.
-        past: covariates [N, P], read on the last rows up to the origin.
-        future: covariates [N, F] or longer, read there and at the H target steps.
 
     Raises:
         DataError: there is no such window.
 
     Example:
         >>> line = np.arange(100.0)
-        >>> ridge = fit_ridge(line, train_stop=80, horizon=3, lags=6, penalty=0.1)
+        >>> read = Regressors(levels=line[None])
+        >>> ridge = fit_ridge(read, train_stop=80, horizon=3, lags=6, penalty=0.1)
         >>> ridge.changes(line, np.array([90])).round(9)
         array([[1., 2., 3.]])
     """
-    (fitted,) = _fits(levels, train_stop, horizon, lags, (penalty,), past, future)
+    (fitted,) = _fits(read, train_stop, horizon, lags, (penalty,))
     return fitted
 
 
 def choose_ridge(
-    levels: Values,
-    folds: Sequence[Split],
-    *,
-    past: Values | None = None,
-    future: Values | None = None,
+    read: Regressors, folds: Sequence[Split], *, most: int = LAGS[-1]
 ) -> tuple[Ridge, ...]:
     """Fit the regression to each fold, with the lags and the penalty that are best on validation.
 
-    They are the same in all folds: those of the lowest mean relative MSE, from :data:`LAGS` as far
-    as there are no more lags than training windows, and from :data:`PENALTIES`.
+    They are the same in all folds: those of the lowest mean relative MSE over folds and series,
+    from :data:`LAGS` as far as there are no more lags than training windows of the shortest series,
+    and 50 windows of all series for each lag beyond 336; and from :data:`PENALTIES`.
 
     Args:
-        levels: [N], up to the last validation row at least; no later row is read.
+        read: levels, up to the last validation row at least, and covariates; no later row is read.
         folds: where the training and validation rows lie.
-        past: as in :func:`fit_ridge`.
-        future: as in :func:`fit_ridge`.
+        most: lags at most.
 
     Returns:
         One regression a fold; none where the training rows are too few for any lags.
 
     Raises:
-        DataError: the levels stand still after every origin of a fold.
+        DataError: the levels of a series stand still after every origin of a fold.
     """
-    horizon, train_stop = folds[0].horizon, min(fold.train_stop for fold in folds)
-    came = [_changes_after(levels, fold.validation_origins, horizon) for fold in folds]
+    series = list(read.each())
+    horizon = folds[0].horizon
+    stop, firsts = min(fold.train_stop for fold in folds), [first for *_, first in series]
+    shortest = stop - max(firsts)
+    came = [
+        [_changes_after(own, fold.validation_origins, horizon) for own, *_ in series]
+        for fold in folds
+    ]
     best = np.inf
     chosen: tuple[Ridge, ...] = ()
     for lags in LAGS:
-        if lags > train_stop - horizon - lags + 1:
+        windows = sum(stop - first - horizon - lags + 1 for first in firsts)
+        few = lags > _LONG and windows < lags * _WINDOWS_A_LAG
+        if few or lags > min(most, shortest - horizon - lags + 1):
             break
-        fitted = (
-            _fits(levels, fold.train_stop, horizon, lags, PENALTIES, past, future) for fold in folds
-        )
-        of_folds = list(fitted)
+        of_folds = [_fits(read, fold.train_stop, horizon, lags, PENALTIES) for fold in folds]
         errors = np.zeros(len(PENALTIES))
-        for ridges, fold, actual in zip(of_folds, folds, came, strict=True):
-            every = _changes_of(ridges, levels, fold.validation_origins, past, future)
-            errors += [relative_mse(changes, actual) / len(folds) for changes in every]
+        for ridges, fold, of_series in zip(of_folds, folds, came, strict=True):
+            for (own, past, future, _), actual in zip(series, of_series, strict=True):
+                every = _changes_of(ridges, own, fold.validation_origins, past, future)
+                count = len(folds) * len(series)
+                errors += [relative_mse(changes, actual) / count for changes in every]
         if np.min(errors) < best:
             best, place = float(np.min(errors)), int(np.argmin(errors))
             chosen = tuple(ridges[place] for ridges in of_folds)
@@ -192,43 +212,44 @@ def _changes_of(
 
 @on_one_blas_thread
 def _fits(
-    levels: Values,
-    train_stop: int,
-    horizon: int,
-    lags: int,
-    penalties: Sequence[float],
-    past: Values | None,
-    future: Values | None,
+    read: Regressors, train_stop: int, horizon: int, lags: int, penalties: Sequence[float]
 ) -> list[Ridge]:
-    """Fit one regression a penalty, from the same sums over the windows."""
-    origins = np.arange(lags - 1, train_stop - horizon)
-    if not len(origins):
+    """Fit one regression a penalty, from the same sums over the windows of all series."""
+    series = list(read.each())
+    shortest = train_stop - max(first for *_, first in series)
+    if shortest < lags + horizon:
         raise DataError(
-            f"{train_stop} training rows must hold a window of {lags} lags and {horizon} steps, "
+            f"{shortest} training rows must hold a window of {lags} lags and {horizon} steps, "
             "but are too few"
         )
 
-    def columns(block: slice) -> Values:
-        return _columns(levels, origins[block], horizon, lags, past, future)
+    def windows() -> Iterator[tuple[Values, Values]]:
+        """Return columns [O, C] and the changes after them [O, H], some windows at a time."""
+        for levels, past, future, first in series:
+            origins = np.arange(first + lags - 1, train_stop - horizon)
+            for block in _blocks(len(origins)):
+                some = origins[block]
+                x = _columns(levels, some, horizon, lags, past, future)
+                yield x, _changes_after(levels, some, horizon)
 
     # Sums of squares lose no digits where columns are near 0.
-    shift = columns(slice(_BLOCK)).mean(axis=0)
-    gram = np.zeros((len(shift), len(shift)))
+    shift = next(windows())[0].mean(axis=0)
+    gram, count = np.zeros((len(shift), len(shift))), 0
     cross, total, target = np.zeros((len(shift), horizon)), np.zeros(len(shift)), np.zeros(horizon)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
-        for block in _blocks(len(origins)):
-            x, y = columns(block) - shift, _changes_after(levels, origins[block], horizon)
+        for x, y in windows():
+            x = x - shift
             gram += x.T @ x
             cross += x.T @ y
             total += x.sum(axis=0)
             target += y.sum(axis=0)
+            count += len(x)
     if not np.isfinite(gram).all():
-        size = float(np.max(np.abs(levels[:train_stop])))
+        size = float(np.max(np.abs(read.levels[:, :train_stop])))
         raise DataError(
             f"values must have squares that a number can hold, but are as large as {size:.3g}; "
             "rescale them"
         )
-    count = len(origins)
     mean, target = total / count, target / count
     gram = gram / count - np.outer(mean, mean)
     cross = cross / count - np.outer(mean, target)

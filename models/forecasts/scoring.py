@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.transforms import (
     LOG,
     ErrorSpace,
@@ -46,17 +47,37 @@ class ScaledSeries:
         return self.scalings[0].lag
 
 
-def scale(config: TrialConfig, values: NDArray[np.float64], train_stop: int) -> ScaledSeries:
-    """Scale values [S, N] as ``config`` asks, fitted to the first ``train_stop`` rows."""
+def scale(
+    config: TrialConfig,
+    values: NDArray[np.float64],
+    train_stop: int,
+    firsts: NDArray[np.int32] | None = None,
+) -> ScaledSeries:
+    """Scale values [S, N] as ``config`` asks, fitted to the rows before ``train_stop``.
+
+    Args:
+        config: names the scaling.
+        values: the target [S, N].
+        train_stop: where the training rows end.
+        firsts: where each series begins [S], after a copy of its first value; None for row 0.
+
+    Raises:
+        ConfigError: the scaling is of windows, and the series begin at different rows.
+    """
+    firsts = np.zeros(len(values), np.int32) if firsts is None else firsts
+    if config.scaling == "windowed_min_max" and firsts.any():
+        raise ConfigError(
+            "scaling must not be 'windowed_min_max' where series are of different lengths"
+        )
     scalings = tuple(
-        fit_scaling(config.scaling, own[:train_stop], window=config.scaling_window)
-        for own in values
+        fit_scaling(config.scaling, own[first:train_stop], window=config.scaling_window)
+        for own, first in zip(values, firsts, strict=True)
     )
     targets = np.stack([s.transform(own) for s, own in zip(scalings, values, strict=True)])
     inputs = targets.copy()
     if config.smoothing:
-        for own in inputs[:, : train_stop - scalings[0].lag]:
-            own[:] = exponential_moving_average(own, config.smoothing)
+        for own, first in zip(inputs[:, : train_stop - scalings[0].lag], firsts, strict=True):
+            own[first:] = exponential_moving_average(own[first:], config.smoothing)
     return ScaledSeries(scalings, inputs, targets)
 
 

@@ -6,7 +6,7 @@ deep neural networks", with the closed form in it.)
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +17,7 @@ from foretune.datasets.covariates import Covariates
 from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import LOGARITHMS, Scaling
 from foretune.models.config import COVARIATE_OPTIONS, TrialConfig
-from foretune.models.forecasts.ridge import Ridge, choose_ridge, fit_ridge
+from foretune.models.forecasts.ridge import LAGS, Regressors, Ridge, choose_ridge, fit_ridge
 
 Array = NDArray[np.float64]
 
@@ -48,50 +48,67 @@ class Groups:
         """Return what is known up to an origin alone [S, N, P], if anything."""
         return covariates.past if self.past and covariates.past.shape[-1] else None
 
-    def each(
-        self, values: Array, covariates: Covariates, log: bool
-    ) -> Iterator[tuple[Array, Array | None, Array | None]]:
-        """Return of each series its levels [N], past [N, P] and future covariates [N + K, C]."""
-        past, ahead = self.known_up_to(covariates), self.known_ahead(covariates)
-        for number, own in enumerate(np.log(values) if log else values):
-            yield own, *(None if every is None else every[number] for every in (past, ahead))
+    def read(
+        self,
+        values: Array,
+        covariates: Covariates,
+        *,
+        log: bool,
+        scales: Sequence[float],
+        firsts: NDArray[np.int32] | None = None,
+    ) -> Regressors:
+        """Return what a regression reads of values [S, N] and of these groups.
+
+        Args:
+            values: the target.
+            covariates: of the same rows, and of more.
+            log: whether it reads logarithms.
+            scales: what the levels of each series are divided by [S].
+            firsts: the first row of each series.
+        """
+        levels = np.log(values) if log else values
+        return Regressors(
+            levels=levels / np.asarray(scales)[:, None],
+            past=self.known_up_to(covariates),
+            future=self.known_ahead(covariates),
+            firsts=firsts,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LinearSkip:
-    """A fitted regression for each series.
+    """A fitted regression, one for all series.
 
     Args:
-        ridges: one a series, on the series' values or their logarithms.
+        ridge: on the series' values or their logarithms, each divided by its scale.
         log: whether it is their logarithms, which a network reads too where its scaling has them.
-        groups: which covariates they read.
+        groups: which covariates it reads.
+        scales: one a series, as multiples of the first one's.
     """
 
-    ridges: tuple[Ridge, ...]
+    ridge: Ridge
     log: bool
     groups: Groups
+    scales: tuple[float, ...] = (1.0,)
 
     @property
     def history(self) -> int:
         """Rows that it needs up to an origin."""
-        return max(ridge.history for ridge in self.ridges)
+        return self.ridge.history
 
     def refitted(self, data: DevelopmentData, train_stop: int) -> "LinearSkip":
-        """Fit the same lags and penalties to the first ``train_stop`` rows of ``data``."""
-        read = self.groups.each(data.values, data.covariates, self.log)
-        ridges = tuple(
-            fit_ridge(
-                own,
-                train_stop=train_stop,
-                horizon=data.split.horizon,
-                lags=ridge.lags,
-                penalty=ridge.penalty,
-                past=p,
-                future=f,
-            )
-            for ridge, (own, p, f) in zip(self.ridges, read, strict=True)
+        """Fit the same lags and penalty to the rows of ``data`` before ``train_stop``."""
+        read = self.groups.read(
+            data.values, data.covariates, log=self.log, scales=self.scales, firsts=data.firsts
         )
-        return LinearSkip(ridges=ridges, log=self.log, groups=self.groups)
+        ridge = fit_ridge(
+            read,
+            train_stop=train_stop,
+            horizon=data.split.horizon,
+            lags=self.ridge.lags,
+            penalty=self.ridge.penalty,
+        )
+        return replace(self, ridge=ridge)
 
     def scaled_paths(
         self,
@@ -99,8 +116,10 @@ class LinearSkip:
         values: Array,
         covariates: Covariates,
         origins: NDArray[np.int32],
-    ) -> Array:
-        """Forecast after each origin [O], scaled as a network's outputs are: [S, O, H].
+    ) -> Iterator[Array]:
+        """Forecast each series after each origin [O], scaled as a network's outputs are: [O, H].
+
+        One after another: of many series they are large together.
 
         Args:
             scalings: of each series.
@@ -111,17 +130,16 @@ class LinearSkip:
         Raises:
             DataError: future covariates end before the steps that are forecast.
         """
-        paths = []
-        read = self.groups.each(values, covariates, self.log)
-        for ridge, scaling, own, (level, p, f) in zip(
-            self.ridges, scalings, values, read, strict=True
+        read = self.groups.read(values, covariates, log=self.log, scales=self.scales)
+        for factor, scaling, own, (level, p, f, _) in zip(
+            self.scales, scalings, values, read.each(), strict=True
         ):
-            ahead = level[origins][:, None] + ridge.changes(level, origins, past=p, future=f)
+            changes = self.ridge.changes(level, origins, past=p, future=f)
+            ahead = (level[origins][:, None] + changes) * factor
             # Beyond what a number holds it is refused as a forecast that is not finite.
             with np.errstate(over="ignore"):
                 path = np.exp(ahead) if self.log else ahead
-            paths.append(scaling.scale_path(path, origins, own))
-        return np.stack(paths)
+            yield scaling.scale_path(path, origins, own)
 
 
 def require_skip(config: TrialConfig, skip: LinearSkip | None) -> None:
@@ -143,34 +161,50 @@ def choose_skips(
 ) -> tuple[LinearSkip | None, ...]:
     """Fit the skip of ``config`` to each fold; None for each where it has none.
 
-    Lags and penalty are chosen on validation, the same in all folds. What was chosen last is
-    remembered: trials of a study differ in little that it depends on.
+    Lags and penalty are chosen on validation, the same in all folds; where so many lags leave the
+    network no window of the shortest series, from fewer. What was chosen last is remembered: trials
+    of a study differ in little that it depends on.
 
     Raises:
         DataError: the training rows are too few for any regression.
     """
     if config.skip == "none":
         return (None,) * len(folds)
-    return _choose(config.scaling in LOGARITHMS, Groups.of(config), tuple(folds))
+    of = config.scaling in LOGARITHMS, Groups.of(config), tuple(folds)
+    skips, most = _choose(*of), _most_lags(config, folds)
+    return _choose(*of, max(most, LAGS[0])) if most < skips[0].history else skips
+
+
+def _most_lags(config: TrialConfig, folds: Sequence[DevelopmentData]) -> int:
+    """Return how many lags leave every series a window to train on and one to forecast from.
+
+    A network beside a regression reads no row that has fewer lags before it.
+    """
+    split = min((fold.split for fold in folds), key=lambda split: split.train_stop)
+    first = int(folds[0].firsts.max())
+    rows = (
+        split.train_stop - config.context - split.horizon,
+        split.validation_start - config.rows_read,
+    )
+    return min(rows) - first + 1
 
 
 @lru_cache(maxsize=16)
 def _choose(
-    log: bool, groups: Groups, folds: tuple[DevelopmentData, ...]
+    log: bool, groups: Groups, folds: tuple[DevelopmentData, ...], most: int = LAGS[-1]
 ) -> tuple[LinearSkip, ...]:
     splits, last = [fold.split for fold in folds], folds[-1]
-    of_series = [
-        choose_ridge(levels, splits, past=past, future=future)
-        for levels, past, future in groups.each(last.values, last.covariates, log)
-    ]
-    if not all(of_series):
+    # Logarithms have no unit. Of one series the scale is 1.
+    units = [1.0 if log else space.unit for space in last.spaces]
+    scales = tuple(unit / units[0] for unit in units)
+    read = groups.read(last.values, last.covariates, log=log, scales=scales, firsts=last.firsts)
+    ridges = choose_ridge(read, splits, most=most)
+    if not ridges:
         raise DataError(
             f"{splits[0].train_stop} training rows are too few for a ridge regression over a "
             f"horizon of {splits[0].horizon}; give skip = 'none', more rows or a shorter horizon"
         )
-    made = [
-        LinearSkip(ridges=ridges, log=log, groups=groups) for ridges in zip(*of_series, strict=True)
-    ]
+    made = [LinearSkip(ridge=ridge, log=log, groups=groups, scales=scales) for ridge in ridges]
     # Each fold has covariates scaled on its own training rows.
     return tuple(
         skip if fold is last else skip.refitted(fold, fold.split.train_stop)

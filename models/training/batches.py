@@ -5,6 +5,8 @@ consecutive values at each cursor as inputs and later values as labels; then eve
 by ``U`` (the tutorial's step 10, [U, B] at once instead of U times [B]).
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,26 +14,58 @@ from numpy.typing import NDArray
 
 from foretune.models.networks.randomness import random_integers
 
+# Of a single series, which begins at its first row.
+_FIRST = np.zeros(1, np.int32)
+
 
 def segment_cursors(
-    length: int, batch_size: int, *, series: int = 1, apart: int = 0
+    length: int, batch_size: int, *, firsts: Sequence[int] = (0,), apart: int = 0
 ) -> NDArray[np.int32]:
     """Return the first cursors [B]: the starts of B equal segments of all training values.
 
     Made on the host: nothing to compile.
 
     Args:
-        length: training values of each series.
+        length: where the training values of each series end.
         batch_size: B.
-        series: how many there are, one after another.
+        firsts: where those of each series begin; the series lie one after another.
         apart: values from the start of one to that of the next.
 
     Example:
         >>> segment_cursors(12, 4)
         array([0, 3, 6, 9], dtype=int32)
     """
-    starts = np.arange(batch_size, dtype=np.int64) * (series * length) // batch_size
-    return (starts // length * apart + starts % length).astype(np.int32)
+    counts = length - np.asarray(firsts, np.int64)
+    starts = np.arange(batch_size, dtype=np.int64) * counts.sum() // batch_size
+    ends = np.cumsum(counts)
+    which = np.searchsorted(ends, starts, side="right")
+    rows: NDArray[np.int64] = which * apart + length - ends[which] + starts
+    return rows.astype(np.int32)
+
+
+def random_rows(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    *,
+    firsts: jax.Array,
+    last: jax.Array | int,
+    apart: int,
+) -> jax.Array:
+    """Draw rows [...] of all series, each from its first to the last one equally likely.
+
+    Args:
+        key: draws them.
+        shape: of what is drawn.
+        firsts: the first row of each series that may be drawn [S].
+        last: the last one; may be traced.
+        apart: rows from the start of one series to that of the next.
+    """
+    counts = jnp.asarray(last, jnp.int32) + 1 - firsts
+    ends = jnp.cumsum(counts)
+    drawn = random_integers(key, shape, ends[-1])
+    which = jnp.searchsorted(ends, drawn, side="right")
+    rows: jax.Array = which * apart + last + 1 - ends[which] + drawn
+    return rows
 
 
 def jump_where_exhausted(
@@ -40,7 +74,7 @@ def jump_where_exhausted(
     length: jax.Array | int,
     reach: jax.Array | int,
     *,
-    series: int = 1,
+    firsts: jax.Array | NDArray[np.int32] = _FIRST,
     apart: int = 2**31 - 1,
     every: jax.Array | bool = False,
 ) -> tuple[jax.Array, jax.Array]:
@@ -53,9 +87,9 @@ def jump_where_exhausted(
     Args:
         cursors: where each cursor stands [B].
         key: draws the new places.
-        length: training values of each series.
+        length: where the training values of each series end.
         reach: unroll length - 1 + largest label offset.
-        series: how many there are, one after another; every place in each is equally likely.
+        firsts: where those of each series begin [S]; every place in each is equally likely.
         apart: values from the start of one to that of the next, at least ``length``.
         every: send all of them, so that every batch reads windows drawn at random.
 
@@ -64,9 +98,9 @@ def jump_where_exhausted(
     """
     last_start = jnp.asarray(length - 1 - reach, jnp.int32)
     jumped = (cursors % apart > last_start) | every
-    places = last_start + 1
-    drawn = random_integers(key, cursors.shape, series * places)
-    fresh = drawn // places * apart + drawn % places
+    fresh = random_rows(
+        key, cursors.shape, firsts=jnp.asarray(firsts), last=last_start, apart=apart
+    )
     return jnp.where(jumped, fresh, cursors), jumped
 
 
@@ -88,27 +122,3 @@ def unrolled_rows(cursors: jax.Array, length: int) -> jax.Array:
                [ 1,  4,  7, 10]], dtype=int32)
     """
     return jnp.arange(length, dtype=jnp.int32)[:, None] + cursors
-
-
-def random_origins(
-    key: jax.Array,
-    count: int,
-    *,
-    first: int,
-    last: jax.Array | int,
-    series: int = 1,
-    apart: int = 0,
-) -> jax.Array:
-    """Draw the last known rows [B] of windows, each row of each series equally likely.
-
-    Args:
-        key: draws them.
-        count: how many, B.
-        first: the first row of a series that may be one.
-        last: the last one; may be traced.
-        series: how many series there are, one after another.
-        apart: rows from the start of one to that of the next.
-    """
-    places = jnp.asarray(last - first + 1, jnp.int32)
-    drawn = random_integers(key, (count,), series * places)
-    return drawn // places * apart + first + drawn % places

@@ -23,7 +23,7 @@ from foretune.models.runtime.compile import jit_for_backend
 from foretune.models.training.batches import (
     jump_where_exhausted,
     label_offsets,
-    random_origins,
+    random_rows,
     unrolled_rows,
 )
 from foretune.models.training.losses import LOSSES
@@ -67,7 +67,8 @@ class TrainingData(NamedTuple):
     """What stays on the device for the whole training."""
 
     inputs: NetworkData  # of training, gap and validation
-    train_length: Array  # how many rows of each series are for training
+    train_length: Array  # where the rows for training end in each series
+    firsts: Array  # where they begin [S]
     origins: Array  # indices into a series of the validation origins [O]
 
 
@@ -117,7 +118,6 @@ def _recursive_gradients(
     """
     jump_key, offset_key, dropout_key = (fold_in(key, purpose) for purpose in range(3))
     inputs, architecture = data.inputs, program.architecture
-    count, length = inputs.series.shape
     segment = architecture.segment_length
     # A label of a linear skip is its error, and its forecasts are there for whole horizons.
     furthest = segment - 1 + hyper.label_offset if inputs.skip is None else program.horizon
@@ -126,8 +126,8 @@ def _recursive_gradients(
         jump_key,
         data.train_length,
         program.unroll_length - 1 + furthest,
-        series=count,
-        apart=length,
+        firsts=data.firsts,
+        apart=inputs.series.shape[1],
         every=~hyper.carry_state,
     )
     shape = program.unroll_length, program.batch_size
@@ -154,12 +154,11 @@ def _direct_gradients(
     """Return loss and gradients of random windows: the mean over windows and steps."""
     origin_key, dropout_key = fold_in(key, 0), fold_in(key, 2)
     inputs = data.inputs
-    origins = random_origins(
+    origins = random_rows(
         origin_key,
-        program.batch_size,
-        first=program.rows_read - 1,
+        (program.batch_size,),
+        firsts=data.firsts + (program.rows_read - 1),
         last=data.train_length - 1 - program.horizon,
-        series=inputs.series.shape[0],
         apart=inputs.series.shape[1],
     )
     steps = origins[:, None] + jnp.arange(1, program.horizon + 1, dtype=origins.dtype)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.splits import DevelopmentData
-from foretune.models.config import TrialConfig
-from foretune.models.forecasts.inputs import architecture_of, network_inputs
+from foretune.models.config import COVARIATE_OPTIONS, TrialConfig
+from foretune.models.forecasts.inputs import NetworkInputs, architecture_of, network_inputs
 from foretune.models.forecasts.metrics import METRICS, require_mase_units
 from foretune.models.forecasts.predict import WindowOptions
 from foretune.models.forecasts.scoring import Criterion, ScaledSeries, Scorer, scale
 from foretune.models.forecasts.skip import LinearSkip, choose_skips
+from foretune.models.forecasts.windows import NetworkData
 from foretune.models.networks.cells import CELLS
 from foretune.models.networks.params import (
     Params,
@@ -37,6 +39,13 @@ from foretune.models.training.losses import LOSSES
 from foretune.models.training.optimizers import initial_optimizer_state
 from foretune.models.training.plateau import Plateau
 from foretune.models.training.results import EpochResult, NonFiniteLossError, Snapshot
+
+# What the numbers that a network reads depend on.
+_READ = ("scaling", "scaling_window", "smoothing", "head", "skip", *COVARIATE_OPTIONS.values())
+
+# How many kinds of such numbers are remembered, which trainings of one kind share. Of many series
+# they are large.
+_KINDS = 2
 
 
 class TrainingRun:
@@ -73,8 +82,9 @@ class TrainingRun:
             rows_read=config.rows_read,
             loss=config.loss,
         )
-        scaled = scale(config, data.values, data.split.train_stop)
-        self.data = _training_data(config, data, scaled, skip)
+        kind = TrialConfig(**{name: getattr(config, name) for name in _READ})
+        scaled, self._given = _inputs_of(kind, data, skip)
+        self.data = _training_data(config, data, self._given, skip)
         self.finished = snapshot is not None and snapshot.finished
         # Beside a linear skip the first epoch is 0, before any training.
         self._epochs = (0 if skip is None else -1) if snapshot is None else snapshot.epochs
@@ -92,6 +102,11 @@ class TrainingRun:
             units=require_mase_units(first or data) if metric == "mase" else (),
         )
 
+    def data_on_device(self) -> TrainingData:
+        """Return what stays on the device for the whole training."""
+        data: TrainingData = jax.device_put(self.data._replace(inputs=_on_device(self._given)))
+        return data
+
     def first_state(self) -> TrainState:
         """Return the state before the next epoch of this run, on the host: nothing to compile."""
         config = self.config
@@ -99,9 +114,11 @@ class TrainingRun:
         padded = resize_params(params, self.architecture, self.program.architecture)
         cursors, zeros = np.empty(0, np.int32), list[Any]()
         if config.head == "recursive":
-            series, rows = self.data.inputs.series.shape
             cursors = segment_cursors(
-                int(self.data.train_length), config.batch_size, series=series, apart=rows
+                int(self.data.train_length),
+                config.batch_size,
+                firsts=self.data.firsts,
+                apart=self.data.inputs.series.shape[1],
             )
             shapes = [(config.batch_size, units) for units in config.padded_units]
             zeros = [np.zeros(shape, np.float32) for shape in shapes]
@@ -162,11 +179,15 @@ class TrainingRun:
         program, inputs = self.program, self.data.inputs
         assert inputs.skip is not None
         steps = program.architecture.steps or program.architecture.segment_length
-        series = inputs.series[:, : int(self.data.train_length)]
         # As in training, from rows that have a whole horizon of training rows after them.
-        labels = sliding_window_view(series, program.horizon, axis=1)[:, 1:, :steps]
-        errors = inputs.skip[:, : labels.shape[1], :steps] - labels
-        mean = float(np.mean(LOSSES[program.loss](errors)))
+        stop = int(self.data.train_length)
+        counts = stop - program.horizon - self.data.firsts
+        weights, mean = counts / counts.sum(), 0.0
+        each = zip(inputs.series, inputs.skip, self.data.firsts, weights, strict=True)
+        for own, path, first, weight in each:  # of many series, all errors at once are large
+            labels = sliding_window_view(own[:stop], program.horizon)[first + 1 :, :steps]
+            errors = path[first : first + len(labels), :steps] - labels
+            mean += float(weight) * float(np.mean(LOSSES[program.loss](errors)))
         return mean if program.architecture.steps else mean * program.unroll_length
 
     def record(self, loss: float, forecasts: NDArray[np.float32], params: Params) -> EpochResult:
@@ -237,7 +258,7 @@ class Training(Iterator[EpochResult]):
     def __init__(self, run: TrainingRun, best: EpochResult | None = None) -> None:
         self._run, self.best = run, best
         # Put, not passed as NumPy: an argument that is on the device already is not copied again.
-        self._state, self._data = jax.device_put((run.first_state(), run.data))
+        self._state, self._data = jax.device_put(run.first_state()), run.data_on_device()
 
     def __next__(self) -> EpochResult:
         """Train for one epoch, and decide on the next one."""
@@ -337,8 +358,30 @@ def _after_lags(skip: LinearSkip | None) -> str:
     return "" if skip is None else f" after the {skip.history} lags of its ridge regression"
 
 
+@lru_cache(maxsize=_KINDS)
+def _inputs_of(
+    kind: TrialConfig, data: DevelopmentData, skip: LinearSkip | None
+) -> tuple[ScaledSeries, NetworkInputs]:
+    """Return what networks of a kind read, filled up at the end, which no origin or cursor reaches.
+
+    So the series of every scaling (some lose the first rows) and every fold has one length, and
+    they share a compiled program. Of many series it is large: a process has one for all trials.
+    """
+    scaled = scale(kind, data.values, data.split.train_stop, data.firsts)
+    given = network_inputs(
+        kind, scaled, data.values, data.covariates, skip, data.split.horizon, data.capacity
+    )
+    return scaled, given
+
+
+@lru_cache(maxsize=_KINDS)
+def _on_device(given: NetworkInputs) -> NetworkData:
+    data: NetworkData = jax.device_put(given.data)
+    return data
+
+
 def _training_data(
-    config: TrialConfig, data: DevelopmentData, scaled: ScaledSeries, skip: LinearSkip | None
+    config: TrialConfig, data: DevelopmentData, given: NetworkInputs, skip: LinearSkip | None
 ) -> TrainingData:
     horizon = data.split.horizon
     if skip is not None and config.head == "recursive" and config.segment_length > horizon:
@@ -346,34 +389,31 @@ def _training_data(
             f"segment_length must be at most the horizon, {horizon}, with a recursive head and a "
             f"linear skip, but is {config.segment_length}"
         )
-    given = network_inputs(config, scaled, data.values, data.covariates, skip, horizon)
     train_length = data.split.train_stop - given.start
+    latest = int(data.firsts.max())
     furthest = config.label_offset + config.segment_length - 1
     if skip is not None or config.head == "direct":
         furthest = horizon
     needed = config.context + furthest
-    if train_length < needed:
+    if train_length - latest < needed:
+        there = f"there are {train_length - latest}"
+        if len(data.names) > 1:
+            there += f" of {data.names[int(data.firsts.argmax())]}, the shortest series"
         raise DataError(
-            f"unroll_length and label_offset need {needed} scaled training values, but there are "
-            f"{train_length}"
+            f"unroll_length and label_offset need {needed} scaled training values, but {there}"
             if furthest == config.label_offset
             else f"a context of {config.context} rows and {furthest} rows after it need {needed} "
-            f"training rows, but there are {train_length}{_after_lags(skip)}; give a shorter "
-            "unroll_length"
+            f"training rows, but {there}{_after_lags(skip)}; give a shorter unroll_length"
         )
-    first = int(data.split.validation_origins[0]) - given.start + 1
+    first = int(data.split.validation_origins[0]) - given.start - latest + 1
     if first < config.rows_read:
         raise DataError(
             f"warm_up must be at most {first} rows, those before the first validation origin, but "
             f"is {config.rows_read}"
         )
-    # Filled up at the end, which no origin and no cursor reaches: so the series of every scaling
-    # (some lose the first rows) and every fold has one length, and they share a compiled program.
-    missing = data.capacity - given.data.series.shape[1]
     return TrainingData(
-        inputs=jax.tree.map(
-            lambda rows: np.pad(rows, [(0, 0), (0, missing), (0, 0)][: rows.ndim]), given.data
-        ),
+        inputs=given.data,
         train_length=np.int32(train_length),
+        firsts=data.firsts,
         origins=data.split.validation_origins - np.int32(given.start),
     )

@@ -37,7 +37,13 @@ class DataRef:
 
         digest = sha256()
         for fold in folds:
-            for array in (time_numbers(fold.time), fold.values, *fold.covariates.arrays):
+            arrays: list[Any] = [
+                time_numbers(fold.time),
+                fold.values,
+                fold.firsts,
+                *fold.covariates.arrays,
+            ]
+            for array in arrays:
                 digest.update(repr(array.shape).encode() + array.tobytes())
             digest.update(repr((fold.split, fold.capacity, fold.spaces)).encode())
         return cls(digest=digest.hexdigest(), folds=tuple(folds))
@@ -133,6 +139,9 @@ Answer = tuple[Progress, ...] | Missing
 # What this process holds: data by digest, and trainings by the token of their state.
 _data: dict[str, tuple[DevelopmentData, ...]] = {}
 _trainings: dict[str, Any] = {}
+# Those of trials that were pruned stay until others take their place, and of many series they are
+# large. One that is gone goes on from its snapshot.
+_MOST_TRAININGS = 4
 _lock = threading.Lock()
 
 
@@ -279,5 +288,5 @@ def _advance_one(
     answer = log.answer([training.progress()])
     after = answer[0].state
     if after is not None and not answer[0].epochs[-1].is_last:
-        _keep(_trainings, str(after.token), training, 32)
+        _keep(_trainings, str(after.token), training, _MOST_TRAININGS)
     return answer

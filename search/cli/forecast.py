@@ -17,8 +17,8 @@ from rich.table import Table
 from foretune.datasets import ConfigError, DataError
 from foretune.datasets.common.errors import DataWarning, printable
 from foretune.datasets.common.files import require_file_place, write_atomically
-from foretune.datasets.history import moment
-from foretune.datasets.sources.load import as_newer_series
+from foretune.datasets.history import History, moment
+from foretune.datasets.panel import common_time
 from foretune.datasets.sources.readers import read_future
 from foretune.models.config import MetricName
 from foretune.models.forecaster.files import require_model_place
@@ -35,7 +35,13 @@ from foretune.search.cli.options import (
     storage_option,
 )
 from foretune.search.engine.signals import StopRequest, stop_on_signal
-from foretune.search.figures.forecasts import PRICES, Label, forecast_figure
+from foretune.search.figures.forecasts import (
+    MOST_SERIES,
+    PRICES,
+    Label,
+    by_series,
+    forecast_figure,
+)
 from foretune.search.figures.style import save_figure
 from foretune.search.review.progress import live_line
 from foretune.search.storage.connect import load_study
@@ -121,7 +127,7 @@ def fit(
 @click.argument("model", metavar="MODEL", type=click.Path())
 @data_options(
     "Newer data of the same series, which continue its own; the model knows its columns.",
-    without=("past", "future"),
+    without=("past", "future", "static"),
 )
 @click.option(
     "--future",
@@ -146,39 +152,52 @@ def forecast(
 
     A model that reads future covariates needs them for the steps ahead: in --future, or in rows of
     --data after the last one with a target. --time, --day-first and --decimal hold for both files.
+    Of a model of several series, --series chooses which are forecast (all); --data names them in a
+    column unique_id or --series-column, or has one column each (--wide), and may have new ones.
     """
     _require_places(model, {"--data": data, "--future": future}, csv, plot)
     forecaster = Forecaster.load(model)
+    chosen = None if forecaster.panel is None else reading.pop("series", None)
     if data is not None:
-        known = forecaster.history.series
-        newer = read_aloud(lambda: as_newer_series(data, known, **reading))
+        newer = read_aloud(lambda: forecaster.read_newer(data, **reading))
         with _remarks_said():
             forecaster = forecaster.with_data(newer)
     ahead = None
     if future is not None:
         how = {name: reading[name] for name in ("time", "day_first", "decimal") if name in reading}
-        ahead = read_future(future, forecaster.history.series, **how)
+        known = forecaster.members[0].history.series
+        ahead = read_future(future, known, **how, of_panel=forecaster.panel is not None)
         if not forecaster.encoding.future:
             click.echo(
                 f"foretune: {model} reads no future covariates, and nothing of {future}", err=True
             )
     use_compile_cache()
     with _remarks_said():
-        frame = forecaster.forecast(steps, ahead)
+        frame = forecaster.forecast(steps, ahead, chosen)
     figure = None if plot is None else forecast_figure(forecaster, frame)
     if csv is not None:
         write_atomically(csv, frame.to_csv(index=False))
     if plot is not None and figure is not None:
         save_figure(Path(plot), figure)
     console = Console()
-    label = Label.of(forecaster.history)
+    parts = by_series(forecaster, frame)
+    label = Label.of(parts[0][0])
     unit = f", in the {label.unit}" if label.unit == PRICES.unit else f" [{label.unit}]"
     _say(
         console,
-        f"{forecaster.history.name}: {label.target}{'s' * label.target.endswith(' price')}"
-        + unit * bool(label.unit),
+        f"{forecaster.panel or parts[0][0].name}: "
+        f"{label.target}{'s' * label.target.endswith(' price')}" + unit * bool(label.unit),
     )
-    console.print(_forecast_table(forecaster, frame))
+    for history, own in parts[:MOST_SERIES]:
+        if forecaster.panel is not None:
+            _say(console, f"{history.name}:")
+        console.print(_forecast_table(history, own, forecaster.coverage))
+    if len(parts) > MOST_SERIES:
+        _say(
+            console,
+            f"these are {MOST_SERIES} of {len(parts)} series; --series shows others, and --csv "
+            "writes all",
+        )
     print_written_files(console, [file for file in (csv, plot) if file is not None])
 
 
@@ -247,14 +266,15 @@ def _say(console: Console, line: str) -> None:
 
 def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
     """Say which rows trained and what validation said."""
-    training, history = forecaster.training, forecaster.history
+    training, members = forecaster.training, forecaster.members
+    time = common_time([member.history.time for member in members])
     result, before = document.result, ""
     of_study = result.relative_mse if result.value is None else result.value
     now = training.relative_mse if training.value is None else training.value
     # With folds the study's value is a mean, and this is the last fold.
     if document.prices.digest == training.digest and document.split.folds == 1:
         before = ", as in the study" if of_study == now else f"; in the study {of_study}"
-    step, trained = history.calendar.step_name, training.days
+    step, trained = members[0].history.calendar.step_name, training.days
     lines = [
         f"validation, {training.validation_first_date} to {training.validation_last_date}, chose "
         f"epoch {training.epochs}: {training.metric} {now}{before}"
@@ -268,25 +288,25 @@ def _outcome(document: BestDocument, forecaster: Forecaster) -> list[str]:
         trained = training.regression_days
         lines.append(
             f"fitted the ridge regression {'beside it' if training.epochs else 'alone'} to "
-            f"{trained} {step}s, up to {moment(history.time, trained - 1)}"
+            f"{trained} {step}s, up to {moment(time, trained - 1)}"
         )
-    left = len(history) - trained
+    left = len(time) - trained
     if left:
         lines.append(
-            f"the {left} {step}s after that, up to {history.last}, are known, but were neither "
+            f"the {left} {step}s after that, up to {moment(time, -1)}, are known, but were neither "
             "trained on nor scored"
         )
     return lines
 
 
-def _forecast_table(forecaster: Forecaster, frame: pd.DataFrame) -> Table:
+def _forecast_table(history: History, frame: pd.DataFrame, coverage: float) -> Table:
     """Return the last known value, and the first and last steps of a forecast."""
-    history, last = forecaster.history, float(forecaster.history.values[-1])
+    last = float(history.values[-1])
     # Four digits at least, of values far below 1 too.
     largest = float(np.max(np.abs([last, *frame["forecast"]]))) or 1.0
     decimals = max(2, 3 - math.floor(math.log10(largest)))
     table = Table(str(frame.columns[0]))
-    for name in ("forecast", f"{forecaster.coverage:.0%} interval: from", "to"):
+    for name in ("forecast", f"{coverage:.0%} interval: from", "to"):
         table.add_column(name, justify="right")
     table.add_row(history.last, f"{last:.{decimals}f} (known)", "", "", end_section=True)
     times = pd.Index(frame.iloc[:, 0])

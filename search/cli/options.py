@@ -16,10 +16,11 @@ from foretune.search.storage.connect import DEFAULT_STORAGE, has_password
 from foretune.search.study.data import StudyData
 
 if TYPE_CHECKING:
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 F = TypeVar("F", bound=Callable[..., Any])
-Read = TypeVar("Read", bound="TimeSeries | StudyData")
+Read = TypeVar("Read", bound="TimeSeries | Panel | StudyData")
 
 POSITIVE = click.IntRange(min=1)
 
@@ -56,6 +57,9 @@ _READING = (
     click.option("--past", multiple=True, help="Column known up to now; may be given again."),
     click.option("--future", multiple=True, help="Column known ahead too; may be given again."),
     click.option(
+        "--static", multiple=True, help="Column of one value a series; may be given again."
+    ),
+    click.option(
         "--freq", help="Step from row to row: h, 15min, D, B, W, MS, sessions, XNYS, steps."
     ),
     click.option("--seasonality", type=POSITIVE, help="Steps in a season."),
@@ -73,11 +77,25 @@ _READING = (
         metavar="PRICE=NAME",
         help="Column of a price, such as open=Apertura; may be given again.",
     ),
-    click.option("--series", help="Which series, where a column names several; or store=1."),
+    click.option(
+        "--series",
+        multiple=True,
+        help="Which series, where a column names several; or store=1. May be given again.",
+    ),
+    click.option("--series-column", help="Column that names the series, of which all are read."),
+    click.option("--wide", is_flag=True, default=None, help="Each column of numbers is a series."),
+    click.option("--leave-out", multiple=True, help="Series to leave out; may be given again."),
+    click.option(
+        "--short",
+        type=click.Choice(["raise", "drop"]),
+        help="What to do with series of fewer values than --least (raise).",
+    ),
+    click.option("--least", type=POSITIVE, help="Values that a series must have."),
 )
 _NAMES = (
-    *("time", "target", "past", "future", "freq", "seasonality", "missing"),
+    *("time", "target", "past", "future", "static", "freq", "seasonality", "missing"),
     *("day_first", "decimal", "columns", "series"),
+    *("series_column", "wide", "leave_out", "short", "least"),
 )
 
 

@@ -57,7 +57,8 @@ def report(
     """Judge a study: is its winner more than luck? With --open-test also on the sealed test.
 
     Trains the best configs once more and writes report.html, report.md, verdict.json, metrics.csv
-    and forecasts.csv. A study of another program is judged by the losses that it has recorded.
+    and forecasts.csv, of a panel also series.csv. A study of another program is judged by the
+    losses that it has recorded.
     """
     if open_test and sealed:
         raise ConfigError("--open-test and --sealed must not both be given")

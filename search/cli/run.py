@@ -7,7 +7,7 @@ from typing import Any, get_args
 import click
 from rich.console import Console
 
-from foretune.datasets import SAMPLES, ConfigError, TimeSeries, as_series
+from foretune.datasets import SAMPLES, ConfigError, Panel, TimeSeries, as_data
 from foretune.datasets.common.files import require_folder_place
 from foretune.models.config import MetricName
 from foretune.search.cli.entry import INTERRUPTED
@@ -171,7 +171,7 @@ def run(
 
 def _data(
     name: str, storage: str, data: str | None, reading: dict[str, Any]
-) -> TimeSeries | StudyData:
+) -> TimeSeries | Panel | StudyData:
     """Return the data of a study that exists, or read those of a new one."""
     try:
         require_database(storage)
@@ -185,6 +185,6 @@ def _data(
                 f"--data must be given for study {name!r}, which is a new one: a file or a sample "
                 f"({', '.join(SAMPLES)})"
             )
-        return as_series(data, **reading)
+        return as_data(data, **reading)
     # Other data than the study's are refused with all that differs.
     return study_data(study, **reading) if data is None else spec.series(data, **reading)

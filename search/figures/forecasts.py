@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from foretune.datasets.calendar import local_clock, zone_name
+from foretune.datasets.history import History
 from foretune.datasets.transforms import LOG, ErrorSpace
 from foretune.models.forecasts.intervals import COVERAGE, interval
 from foretune.search.figures.style import BLACK, BLUE, ORANGE, legend_below, literal, page_figure
@@ -23,6 +24,9 @@ if TYPE_CHECKING:  # it imports JAX, and a driver draws no forecast
 
 # Forecasts that a panel has room for.
 _ROOM = 5
+
+# Series that a figure of forecasts has room for.
+MOST_SERIES = 4
 
 # Known rows shown for each step ahead, and at the least.
 _PAST_PER_STEP, _LEAST_PAST = 3, 60
@@ -52,6 +56,22 @@ class Label:
 
 # As in the first version.
 PRICES = Label()
+
+
+def to_show(errors: NDArray[np.float64]) -> dict[int, str]:
+    """Return which of several series a figure shows, and what they are by their errors [S].
+
+    Example:
+        >>> to_show(np.array([0.3, 0.9, 0.5, 0.7]))
+        {1: 'the worst', 2: 'the median', 0: 'the best'}
+        >>> to_show(np.array([0.3]))
+        {0: 'the only one'}
+    """
+    order = np.argsort(errors, kind="stable").tolist()
+    if len(order) == 1:
+        return {0: "the only one"}
+    places = {order[-1]: "the worst", order[(len(order) - 1) // 2]: "the median"}
+    return places | {order[0]: "the best"}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -133,7 +153,7 @@ class ForecastWindow:
         # Every forecast begins at the value that is known, from which nothing has changed yet.
         growth = np.pad(self.growth, ((0, 0), (1, 0)))
         ends: tuple[NDArray[np.float64], ...] = ()
-        if self.widths is not None:
+        if self.widths is not None and np.any(np.isfinite(self.widths)):
             widths = np.broadcast_to(self.widths, self.growth.shape)
             ends = interval(growth, np.pad(widths, ((0, 0), (1, 0))))
         lines = [self.space.after(end, self.origins, self.values) for end in (growth, *ends)]
@@ -162,14 +182,38 @@ def _read(written: list[Any], zone: str) -> pd.Index:
     return time.tz_localize("UTC").tz_convert(zone) if zone else time
 
 
+def by_series(forecaster: "Forecaster", frame: pd.DataFrame) -> list[tuple[History, pd.DataFrame]]:
+    """Return what is known of each series in ``frame``, and its forecast from time to upper end."""
+    if forecaster.panel is None:
+        return [(forecaster.history, frame)]
+    known = {member.history.name: member.history for member in forecaster.members}
+    parts = frame.groupby(frame.columns[0], sort=False)
+    return [(known[str(name)], own.iloc[:, 1:].reset_index(drop=True)) for name, own in parts]
+
+
 def forecast_figure(forecaster: "Forecaster", frame: pd.DataFrame) -> Figure:
     """Draw ``frame``, a forecast of ``forecaster``, after the last of its known values.
+
+    Of many series, the first :data:`MOST_SERIES` are drawn.
 
     Example:
         >>> forecast_figure(forecaster, forecaster.forecast()).savefig("forecast.png")
     """
-    figure = page_figure(4.2)
-    axes, history = figure.subplots(), forecaster.history
+    every = by_series(forecaster, frame)
+    parts = every[:MOST_SERIES]
+    figure = page_figure(4.2 if len(parts) == 1 else 0.8 + 2.2 * len(parts))
+    for axes, (history, own) in zip(
+        figure.subplots(len(parts), squeeze=False)[:, 0], parts, strict=True
+    ):
+        _draw_after(axes, history, own, forecaster.coverage)
+    if len(parts) < len(every):
+        figure.suptitle(f"{len(parts)} of {len(every)} series of {literal(forecaster.panel or '')}")
+    legend_below(figure, axes)
+    return figure
+
+
+def _draw_after(axes: Axes, history: History, frame: pd.DataFrame, coverage: float) -> None:
+    """Draw the forecast of one series after its known values."""
     label = Label.of(history)
     past = slice(-max(_PAST_PER_STEP * len(frame), _LEAST_PAST), None)
     before, ahead = history.time[past], pd.Index(frame.iloc[:, 0])
@@ -177,11 +221,9 @@ def forecast_figure(forecaster: "Forecaster", frame: pd.DataFrame) -> Figure:
     axes.plot(on_axis(before), values, color=BLACK, linewidth=0.9, label=target)
     times = on_axis(before[-1:].append(ahead))
     paths = (np.append(values[-1], frame[name]) for name in ("forecast", "lower", "upper"))
-    _draw_forecast(axes, times, *paths, label=label, coverage=forecaster.coverage)
+    _draw_forecast(axes, times, *paths, label=label, coverage=coverage)
     _name_axes(axes, before.append(ahead), label)
     axes.set_title(f"{literal(history.name)}: forecast after {history.last}")
-    legend_below(figure, axes)
-    return figure
 
 
 def _draw_forecast(

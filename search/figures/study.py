@@ -1,6 +1,6 @@
 """The figures of a study, for people: labelled axes, units, marked splits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import optuna
@@ -36,33 +36,46 @@ from foretune.search.study.trials import fold_values, steps_are_folds, stored_nu
 _CLOSE = 6
 
 
-def series_figure(data: StudyData, split: Split) -> Figure:
-    """Draw the target with the parts of the split; the sealed test is left blank."""
-    figure = page_figure(4.0)
-    axes = figure.subplots()
+def series_figure(data: StudyData, split: Split, shown: Sequence[int] = (0,)) -> Figure:
+    """Draw the target with the parts of the split; the sealed test is left blank.
+
+    Args:
+        data: of the study.
+        split: where its parts lie.
+        shown: which of several series, one below another.
+    """
     series, is_log = data.development, data.development.error_space == "log"
+    figure = page_figure(4.0 if len(shown) == 1 else 0.8 + 2.2 * len(shown))
+    rows: Sequence[Axes] = np.atleast_1d(figure.subplots(len(shown), 1, sharex=True)).tolist()
     times = on_axis(data.time)
-    axes.plot(times[: len(series)], series.target, color=BLACK, linewidth=0.8)
-    axes.set_yscale("log" if is_log else "linear")
     parts = (
         ("train", 0, split.train_stop, BLUE),
         ("validation", split.validation_start, split.validation_stop, ORANGE),
         ("test (sealed)", split.test_start, split.test_stop, GREY),
     )
-    for name, start, stop, colour in parts:
-        axes.axvspan(times[start], times[stop - 1], color=colour, alpha=0.15, linewidth=0)
-        middle = times[(start + stop - 1) // 2]
-        above = axes.get_xaxis_transform()
-        axes.text(middle, 1.01, name, transform=above, ha="center", va="bottom")
     unit = series.unit or ("currency of the source" if is_log else "")
     words = ", ".join(filter(None, (unit, "log scale" * is_log)))
     label = series.target_name + f" ({words})" * bool(words)
-    name, zone = str(series.time.name or "time"), zone_name(series.time)
-    axes.set(xlabel=literal(name + f", {zone}" * bool(zone)), ylabel=literal(label))
-    date_ticks(axes, data.time)
-    step = series.calendar.step_name
+    for axes, which in zip(rows, shown, strict=True):
+        one, first = series.members[which], series.firsts[which]
+        axes.plot(times[first : len(series)], one.target, color=BLACK, linewidth=0.8)
+        axes.set_yscale("log" if is_log else "linear")
+        for name, start, stop, colour in parts:
+            axes.axvspan(times[start], times[stop - 1], color=colour, alpha=0.15, linewidth=0)
+            if axes is rows[0]:
+                middle = times[(start + stop - 1) // 2]
+                above = axes.get_xaxis_transform()
+                axes.text(middle, 1.01, name, transform=above, ha="center", va="bottom")
+        whose = f"{one.name}\n" if len(shown) > 1 else ""
+        axes.set_ylabel(literal(whose + label))
+    name, zone = str(data.time.name or "time"), zone_name(data.time)
+    rows[-1].set_xlabel(literal(name + f", {zone}" * bool(zone)))
+    date_ticks(rows[-1], data.time)
+    step, count = series.calendar.step_name, len(series.members)
+    many = f"{len(shown)} of {count} series, " if count > 1 else ""
     figure.suptitle(
-        f"{literal(series.name)}: {split.length:,} {step}s; gaps of {split.gap} {step}s between"
+        f"{literal(series.name)}: {many}{split.length:,} {step}s; gaps of {split.gap} {step}s "
+        "between"
     )
     return figure
 
@@ -132,36 +145,51 @@ def learning_curves_figure(study: optuna.Study, best_run: Sequence[EpochResult])
 
 
 def forecasts_figure(
-    data: DevelopmentData, forecasts: NDArray[np.float64], *, title: str, label: Label = PRICES
+    data: DevelopmentData,
+    forecasts: NDArray[np.float64],
+    *,
+    title: str,
+    label: Label = PRICES,
+    shown: Mapping[int, str] | None = None,
 ) -> Figure:
     """Draw validation forecasts over the actual values, and below the last few of them.
 
     Args:
         data: training and validation rows.
-        forecasts: changes since each validation origin [S, O, H]; those of the first series are
-            drawn.
+        forecasts: changes since each validation origin [S, O, H].
         title: what the figure shows.
         label: what the target is called.
+        shown: which of several series, and what they are; the last few forecasts of each are drawn.
     """
-    figure = page_figure(7.0)
-    whole, close = figure.subplots(2, 1)
     every = data.split.overlap  # of overlapping forecasts those that follow one another
-    origins, growth = data.split.validation_origins[::every], forecasts[0, ::every]
-    for axes, count in ((whole, len(origins)), (close, _CLOSE)):
+    origins = data.split.validation_origins[::every]
+    count = min(_CLOSE, len(origins))
+    if shown is None or len(shown) == 1:
+        drawn = [(0, len(origins), title), (0, _CLOSE, f"the last {count} of them")]
+    else:
+        last = f": its last {count}" if count < len(origins) else ""
+        drawn = [
+            (series, _CLOSE, f"{literal(data.names[series])}, {place}{last}")
+            for series, place in shown.items()
+        ]
+    figure = page_figure(3.5 * len(drawn))
+    rows: Sequence[Axes] = figure.subplots(len(drawn), 1).tolist()
+    for axes, (series, many, text) in zip(rows, drawn, strict=True):
         ForecastWindow.of_last(
             data.time,
-            data.values[0],
+            data.values[series],
             origins,
-            growth,
+            forecasts[series, ::every],
             None,
             overlap=1,
-            count=count,
-            space=data.spaces[0],
+            count=many,
+            space=data.spaces[series],
             label=label,
         ).draw(axes)
-    whole.set_title(title)
-    close.set_title(f"the last {min(_CLOSE, len(origins))} of them")
-    legend_below(figure, whole)
+        axes.set_title(text)
+    if drawn[0][2] != title:
+        figure.suptitle(title)
+    legend_below(figure, rows[0])
     return figure
 
 

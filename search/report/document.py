@@ -30,6 +30,9 @@ _CAPTIONS = {
     "history": "Every trial's value on validation.",
 }
 
+# Of the forecasts of several series.
+_OF_FEW = " The series are the worst, the median and the best one in the order of the table above."
+
 
 def markdown(report: Report) -> str:
     """Return the report as Markdown, which shows the figures of its folder."""
@@ -37,7 +40,8 @@ def markdown(report: Report) -> str:
         f"# {plain(report.study.study_name)}: is the winner more than luck?",
         f"**{plain(report.verdict)}**",
         _models(report),
-        _figure("forecasts"),
+        *_series(report),
+        _figure("forecasts", _OF_FEW if len(report.names) > 1 else ""),
         "## Error by step ahead",
         _figure("errors_by_step"),
         "## How sure this is",
@@ -70,8 +74,9 @@ def html(document: str, title: str, images: Mapping[str, bytes]) -> str:
     return _PAGE.format(title=escape(title), style=_STYLE, body=page)
 
 
-def _figure(name: str) -> str:
-    return f"![{_CAPTIONS[name]}]({FOLDER}/{name}.png)\n\n*{_CAPTIONS[name]}*"
+def _figure(name: str, more: str = "") -> str:
+    caption = _CAPTIONS[name] + more
+    return f"![{caption}]({FOLDER}/{name}.png)\n\n*{caption}*"
 
 
 def _models(report: Report) -> str:
@@ -79,7 +84,7 @@ def _models(report: Report) -> str:
     parts = report.parts
     header, rows = report.model_table
     rows[0][0] = f"**{rows[0][0]}** (winner)"
-    split, steps = report.spec.split, report.validation.growth.shape[1]
+    split, steps = report.spec.split, report.validation.growth.shape[-1]
     about = report.spec.prices
     errors = "Errors of log prices" if about.space == "log" else f"Errors of {plain(about.target)}"
     counts = ", ".join(f"{len(part.origins)} on {part.name}" for part in parts)
@@ -99,9 +104,31 @@ def _models(report: Report) -> str:
     )
 
 
+def _series(report: Report) -> list[str]:
+    """Return the table by series, and what it shows, where there are several."""
+    header, rows = report.series_table
+    if len(report.names) == 1:
+        return []
+    few = "the worst and the best few" if len(rows) < len(report.names) else "the worst first"
+    return [
+        "## By series",
+        plain(" ".join(report.of_series)),
+        markdown_table([[plain(cell) for cell in row] for row in rows], list(map(plain, header))),
+        f"Ordered by the winner's error on {report.parts[-1].name} in units of that of "
+        f"{plain(report.evidence.benchmark)}: {few}. All of them, by every metric, are in "
+        "series.csv.",
+    ]
+
+
 def _evidence(report: Report) -> str:
     outcome, why = report.finding.test, report.finding.why_not_scored
-    paragraphs = [*evidence_paragraphs(report.evidence, _not_counted(report)), *_intervals(report)]
+    not_counted = _not_counted(report)
+    if len(report.names) > 1:
+        not_counted += (
+            f" An origin's loss is the mean over the {len(report.names)} series: at one time they "
+            "are not independent, so it is origins that count."
+        )
+    paragraphs = [*evidence_paragraphs(report.evidence, not_counted), *_intervals(report)]
     if why is not None:
         paragraphs.append(f"**On the test.** It was opened, but cannot be scored: {plain(why)}.")
     if outcome is not None:
@@ -109,7 +136,7 @@ def _evidence(report: Report) -> str:
         paragraphs.append(
             f"**On the test.** The winner against {plain(report.evidence.benchmark)}, the best "
             "baseline on validation, by Diebold and Mariano's test with the small-sample "
-            f"correction, one-sided, on {outcome.origins} origins "
+            f"correction, one-sided, on {counted(outcome.origins, 'origin')} "
             f"({-(-outcome.origins // overlap)} that do not overlap): statistic "
             f"{found.statistic:.2f}, {format_p(found.p_value)} (below 0 is better). The weights "
             "were fixed before, which makes it the test of Giacomini and White. The winner's "
@@ -188,6 +215,12 @@ def _intervals(report: Report) -> list[str]:
         f"**Intervals.** {COVERAGE:.0%} intervals, each from the errors that were known at its "
         "origin, in units of the running volatility as far as they follow it (adaptive conformal)."
     )
+    if len(report.names) > 1:
+        text += (
+            " A series' intervals are from its own errors; where too few of them are known, from "
+            "those of all series, each in units of its own volatility: then they hold for a share "
+            "of the series, as far as these origins are like the earlier ones, not for each."
+        )
     if report.validation.coverage is None:
         count = len(report.validation.origins)
         origins = "validation origin is" if count == 1 else "validation origins are"

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from foretune.models.forecasts.metrics import Assessment
-from foretune.search.figures.forecasts import ForecastWindow, Label
+from foretune.search.figures.forecasts import ForecastWindow, Label, to_show
 from foretune.search.figures.study import history_figure
 from foretune.search.figures.style import (
     BLACK,
@@ -41,23 +41,29 @@ def report_figures(report: Report) -> dict[str, Figure]:
 
 
 def forecasts_with_intervals(report: Report) -> Figure:
-    """Draw the winner's last forecasts of each part, with their intervals and what came."""
-    parts = report.parts
-    figure = page_figure(3.6 * len(parts))
-    rows: Sequence[Axes] = np.atleast_1d(figure.subplots(len(parts), 1)).tolist()
-    for axes, part in zip(rows, parts, strict=True):
+    """Draw the winner's last forecasts of each part, with their intervals and what came.
+
+    Of several series those of the worst, the median and the best one, by the winner's error in
+    units of the best baseline's.
+    """
+    shown = [
+        (part, *which) for which in to_show(report.relative_errors).items() for part in report.parts
+    ]
+    is_panel = len(report.names) > 1
+    figure = page_figure((2.8 if is_panel else 3.6) * len(shown))
+    rows: Sequence[Axes] = np.atleast_1d(figure.subplots(len(shown), 1)).tolist()
+    for axes, (part, series, place) in zip(rows, shown, strict=True):
         ForecastWindow.of_last(
-            part.time,
-            part.values,
-            part.origins,
-            part.growth,
-            part.widths,
+            *part.own_rows(series),
+            part.growth[series],
+            part.widths[series],
             overlap=part.overlap,
-            space=part.space,
+            space=part.spaces[series],
             label=Label.of(report.spec.prices),
         ).draw(axes)
-        axes.set_title(f"{part.name}: the last forecasts that do not overlap")
-    legend_below(figure, rows[0])
+        whose = f"{literal(part.names[series])}, {place}, on {part.name}" if is_panel else part.name
+        axes.set_title(f"{whose}: the last forecasts that do not overlap")
+    legend_below(figure, rows[-1])  # the first forecasts may have no interval yet
     figure.suptitle(f"{literal(report.spec.prices.name)}: trial {report.winner.trial.number}")
     return figure
 

@@ -27,6 +27,7 @@ _FILES = (
     "verdict.json",
     "metrics.csv",
     "forecasts.csv",
+    "series.csv",
     *(f"{FOLDER}/{name}.png" for name in FIGURES),
 )
 
@@ -55,7 +56,8 @@ def write_report(report: Report | LossReport, out: str | os.PathLike[str]) -> li
 
     Returns:
         The files: ``report.html`` (which needs no other), ``report.md``, ``verdict.json`` and
-        ``metrics.csv``; of a study that foretune ran also ``forecasts.csv`` and ``figures/*.png``.
+        ``metrics.csv``; of a study that foretune ran also ``forecasts.csv`` and ``figures/*.png``,
+        and of several series ``series.csv``.
 
     Raises:
         ConfigError: a file cannot be written.
@@ -74,6 +76,8 @@ def write_report(report: Report | LossReport, out: str | os.PathLike[str]) -> li
         }
         document = markdown(report)
         tables = {"metrics.csv": metrics_table(report), "forecasts.csv": forecasts_table(report)}
+        if len(report.names) > 1:
+            tables["series.csv"] = series_table(report)
     files: dict[str, str | bytes] = {
         "report.html": html(document, report.study.study_name, images),
         "report.md": document,
@@ -97,25 +101,47 @@ def metrics_table(report: Report) -> pd.DataFrame:
     )
 
 
+def series_table(report: Report) -> pd.DataFrame:
+    """Return one row per part, series and forecast, the winner's first, with every metric."""
+    return pd.DataFrame(
+        [
+            {"part": part.name, "series": series, "forecast": name, **asdict(metrics[number])}
+            for part in report.parts
+            for number, series in enumerate(part.names)
+            for name, metrics in part.by_series.items()
+        ]
+    )
+
+
 def forecasts_table(report: Report) -> pd.DataFrame:
-    """Return the winner's forecasts as values: one row per part, origin and step ahead."""
-    return pd.concat([_forecasts(part) for part in report.parts], ignore_index=True)
+    """Return the winner's forecasts as values: one row per part, origin and step ahead.
+
+    Of several series also one row for each, whose times are its own.
+    """
+    of_each = [
+        _forecasts(part, series) for part in report.parts for series in range(len(part.names))
+    ]
+    table = pd.concat(of_each, ignore_index=True)
+    return table if len(report.names) > 1 else table.drop(columns="series")
 
 
-def _forecasts(part: EvaluationSet) -> pd.DataFrame:
-    count, horizon = part.growth.shape
-    low, high = interval(part.growth, part.widths)
-    rows = part.origins[:, None] + np.arange(1, horizon + 1)
-    columns = {"forecast": part.growth, "lower": low, "upper": high, "actual": part.actual}
+def _forecasts(part: EvaluationSet, series: int) -> pd.DataFrame:
+    growth, widths = part.growth[series], part.widths[series]
+    count, horizon = growth.shape
+    time, values, origins = part.own_rows(series)
+    low, high = interval(growth, widths)
+    rows = origins[:, None] + np.arange(1, horizon + 1)
+    columns = {"forecast": growth, "lower": low, "upper": high, "actual": part.actual[series]}
     return pd.DataFrame(
         {
             "part": part.name,
-            "origin": part.time[np.repeat(part.origins, horizon)],
+            "series": part.names[series],
+            "origin": time[np.repeat(origins, horizon)],
             "step": np.tile(np.arange(1, horizon + 1), count),
-            "date": part.time[rows.ravel()],
+            "date": time[rows.ravel()],
         }
         | {
-            name: part.space.after(growth, part.origins, part.values).ravel()
-            for name, growth in columns.items()
+            name: part.spaces[series].after(changes, origins, values).ravel()
+            for name, changes in columns.items()
         }
     )

@@ -9,8 +9,9 @@ import optuna
 from numpy.typing import NDArray
 
 from foretune.datasets.history import moment
+from foretune.datasets.panel import Panel
 from foretune.datasets.series import TimeSeries
-from foretune.datasets.splits import Split, last_close
+from foretune.datasets.splits import Split, last_closes
 from foretune.datasets.transforms import LOG, ErrorSpace, changes_of
 from foretune.models.config import TrialConfig
 from foretune.search.report.access_log import record_access
@@ -60,7 +61,7 @@ class HeldOutTest:
         return cls(data=data, split=split, spaces=spaces)
 
     @cached_property
-    def series(self) -> TimeSeries:
+    def series(self) -> TimeSeries | Panel:
         """All rows with all that they hold.
 
         Raises:
@@ -71,7 +72,7 @@ class HeldOutTest:
     @property
     def values(self) -> NDArray[np.float64]:
         """The target in all rows [S, N]."""
-        return self.series.target[None]
+        return self.series.values
 
     @property
     def origins(self) -> NDArray[np.int32]:
@@ -86,5 +87,4 @@ class HeldOutTest:
     @property
     def close(self) -> NDArray[np.float64] | None:
         """The last prices [S, N], where the target is the mid price."""
-        close = last_close(self.series)
-        return None if close is None else close[None]
+        return last_closes(self.series)

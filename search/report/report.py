@@ -15,6 +15,8 @@ from foretune.datasets.calendar import local_clock
 from foretune.datasets.common.checks import require_whole_number
 from foretune.datasets.common.errors import ConfigError, ForetuneError
 from foretune.datasets.common.html_table import html_table
+from foretune.datasets.panel import Panel
+from foretune.datasets.series import TimeSeries
 from foretune.datasets.splits import DevelopmentData, walk_forward
 from foretune.datasets.transforms import ErrorSpace, levels_of
 from foretune.models.config import MetricName
@@ -23,7 +25,7 @@ from foretune.models.forecasts.intervals import (
     adaptive_widths,
     coverage_by_step,
     coverage_by_volatility,
-    running_volatility,
+    volatility_by_series,
 )
 from foretune.models.forecasts.metrics import (
     METRICS,
@@ -31,10 +33,10 @@ from foretune.models.forecasts.metrics import (
     Growth,
     Metrics,
     assess,
-    assess_folds,
+    assess_each,
     mase_season,
-    seasonal_naive_error,
-    validation_growth,
+    mase_units,
+    on_validation,
 )
 from foretune.models.forecasts.predict import evaluate
 from foretune.models.forecasts.ridge import Ridge
@@ -46,7 +48,7 @@ from foretune.search.report.replay import RetrainedTrial, best_distinct, ensembl
 from foretune.search.report.significance import diebold_mariano
 from foretune.search.report.tables import as_text, rich_table
 from foretune.search.report.verdict import OutcomeOnTest, Verdict, p_cell, verdict_of
-from foretune.search.study.baselines import assess_baselines
+from foretune.search.study.baselines import AssessedBaselines, assess_baselines
 from foretune.search.study.best import errors_naming
 from foretune.search.study.data import study_data
 from foretune.search.study.spec import (
@@ -60,20 +62,32 @@ from foretune.search.trial.record import OnEpoch
 # Complete trials that it takes to say which parameters matter.
 _ENOUGH_TRIALS = 5
 
+# Of many series a table has so many of the worst, and of the best.
+_FEW_SERIES = 5
+
+# Of many series that a mean leaves out, so many are named.
+_NAMED = 3
+
+# How a forecast of the regression that a winner's network starts at is called.
+_RIDGE = ", its ridge alone"
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EvaluationSet:
     """One part of the rows, validation or test, with every model's forecasts scored on it.
 
-    ``growth`` [O, H] are the winner's forecasts from ``origins`` [O], of which ``overlap`` in a row
-    have target rows in common; ``actual`` [O, H] is what came, both as changes in ``space``. The
-    interval is ``growth`` give or take ``widths`` [O, H], each from what was known at its origin;
-    NaN where nothing was. ``coverage`` [H] is the share of origins where it held at each step, None
-    where there are too few to tell, and ``coverage_by_volatility`` the same by thirds of the
-    origins: low, middle, high [3]. ``models`` are by name, the winner first.
+    ``data`` are all rows up to its end, S series, and ``time`` [N] and ``values`` [S, N] theirs.
+    ``growth`` [S, O, H] are the winner's forecasts from ``origins`` [O], of which ``overlap`` in a
+    row have target rows in common; ``actual`` [S, O, H] is what came, both as changes in
+    ``spaces``, one a series. The interval is ``growth`` give or take ``widths`` [S, O, H], each
+    from what was known at its origin; NaN where nothing was. ``coverage`` [H] is the share of
+    series and origins where it held at each step, None where there are too few to tell, and
+    ``coverage_by_volatility`` the same by thirds of each series' origins: low, middle, high [3].
+    ``models`` are by name, the winner first, and ``by_series`` their metrics of each series [S].
     """
 
     name: str
+    data: TimeSeries | Panel
     time: pd.Index
     values: NDArray[np.float64]
     origins: NDArray[np.int32]
@@ -84,12 +98,27 @@ class EvaluationSet:
     coverage: NDArray[np.float64] | None
     coverage_by_volatility: NDArray[np.float64] | None
     models: dict[str, Assessment]
-    space: ErrorSpace
+    by_series: dict[str, list[Metrics]]
+    spaces: Sequence[ErrorSpace]
+
+    @property
+    def names(self) -> list[str]:
+        """What the series are called [S]."""
+        return [one.name for one in self.data.members]
 
     @property
     def dates(self) -> NDArray[Any]:
         """The times as an array: days, local times, or whole numbers."""
         return local_clock(self.time)
+
+    def own_rows(self, series: int) -> tuple[pd.Index, NDArray[np.float64], NDArray[np.int32]]:
+        """Return the times and values of one series from its first row on, and the origins."""
+        first = self.data.firsts[series]
+        return self.data.members[series].time, self.values[series, first:], self.origins - first
+
+    def errors(self, model: str, metric: MetricName) -> NDArray[np.float64]:
+        """Return a metric of each series [S]; NaN where it has none."""
+        return np.array([own.known().get(metric, np.nan) for own in self.by_series[model]])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -146,16 +175,108 @@ class Report:
             for name in names
         ]
 
+    @property
+    def names(self) -> list[str]:
+        """What the series are called [S]."""
+        return self.validation.names
+
+    @property
+    def relative_errors(self) -> NDArray[np.float64]:
+        """The winner's error of each series [S] in units of the best baseline's.
+
+        On the test, where it is open; else on validation.
+        """
+        part = self.parts[-1]
+        own, baseline = (part.errors(model, self.spec.metric) for model in self._compared[:2])
+        # Of a baseline that is never wrong on a series, nothing is a multiple but no error at all.
+        without = np.where(own > 0, np.inf, 1.0)
+        return np.divide(own, baseline, out=without, where=baseline > 0)
+
+    @property
+    def series_table(self) -> tuple[list[str], list[list[str]]]:
+        """Header, and one row for each series: its errors on every part, the worst first.
+
+        They are the winner's, the best baseline's and, where the winner's network starts at one,
+        its ridge's alone, ordered by the first relative to the second. Of many series there are the
+        worst and the best few, and a row of dots between them.
+        """
+        metric = self.spec.metric
+        header = ["series"] + [
+            f"{part.name}: {METRICS[metric].label} of {model}"
+            if model == self._compared[0]
+            else model
+            for part in self.parts
+            for model in self._compared
+        ]
+        errors = [part.errors(model, metric) for part in self.parts for model in self._compared]
+        order = np.argsort(-self.relative_errors, kind="stable")
+        rows = [
+            [
+                self.names[series],
+                *(
+                    "none" if np.isnan(own[series]) else format_value(own[series], metric, 4)
+                    for own in errors
+                ),
+            ]
+            for series in order
+        ]
+        if len(rows) > 2 * _FEW_SERIES:
+            rows[_FEW_SERIES:-_FEW_SERIES] = [["..."] * len(header)]
+        return header, rows
+
+    @property
+    def series_better(self) -> str:
+        """Say on how many series of each part the winner is better than the best baseline."""
+        winner, baseline, *_ = self._compared
+        metric, counts = self.spec.metric, []
+        for part in self.parts:
+            own, other = (part.errors(model, metric) for model in (winner, baseline))
+            known = np.sum(~np.isnan(own))
+            counts.append(f"{np.sum(own < other)} of {known} series on {part.name}")
+        label, where = METRICS[metric].label, " and ".join(counts)
+        return f"By {label}, {winner} is better than {baseline} on {where}."
+
+    @property
+    def _compared(self) -> list[str]:
+        """The forecasts that a table by series has: the winner, the best baseline, its ridge."""
+        winner, *others = self.validation.models
+        return [
+            winner,
+            self.evidence.benchmark,
+            *(name for name in others if name.endswith(_RIDGE)),
+        ]
+
     def __repr__(self) -> str:
         header, rows = self.model_table
         narrow = [name.replace(": ", ":\n").replace(" (", "\n(") for name in header]
-        return as_text(rich_table(self._title, rows, header=narrow), self.verdict, width=115)
+        said = [self.verdict, *self.of_series]
+        return as_text(rich_table(self._title, rows, header=narrow), *said, width=115)
 
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
         header, rows = self.model_table
         table = html_table(rows, header=header, caption=self._title)
-        return f"<p><b>{escape(self.verdict)}</b></p>{table}"
+        said = "".join(f"<p>{escape(text)}</p>" for text in self.of_series)
+        return f"<p><b>{escape(self.verdict)}</b></p>{table}{said}"
+
+    @property
+    def of_series(self) -> list[str]:
+        """What is said of several series: where the winner is better, and what means leave out."""
+        if len(self.names) == 1:
+            return []
+        said, winner = [self.series_better], self._compared[0]
+        for part in self.parts:
+            for metric in _columns(self.spec.metric):
+                absent = np.flatnonzero(np.isnan(part.errors(winner, metric)))
+                if len(absent):
+                    some = ", ".join(part.names[series] for series in absent[:_NAMED])
+                    said.append(
+                        f"The mean {METRICS[metric].label} on {part.name} leaves out {some}"
+                        + ", ..." * (len(absent) > _NAMED)
+                        + f" ({len(absent)} of {len(part.names)} series), which stand still or "
+                        "repeat, so that it has no unit."
+                    )
+        return said
 
     @property
     def _title(self) -> str:
@@ -246,7 +367,7 @@ def make_report(
             for trial in best_distinct(scored.trials, top)
         ]
     winner = retrained[0]
-    validation = _validation_part(folds, retrained, baselines.models, spec.metric)
+    validation = _validation_part(held.development, folds, retrained, baselines, spec.metric)
     importances = _importances(study, scored)
     test: EvaluationSet | str | None = None
     if open_test:
@@ -298,50 +419,55 @@ def _named(
     """
     named = {f"trial {retrained[0].trial.number}": forecasts[0]}
     if ridge is not None:
-        named[f"trial {retrained[0].trial.number}, its ridge alone"] = ridge
+        named[f"trial {retrained[0].trial.number}{_RIDGE}"] = ridge
     if len(retrained) > 1:
         named[f"ensemble of {len(retrained)}"] = ensemble(forecasts)
     return named
 
 
 def _validation_part(
+    data: TimeSeries | Panel,
     folds: Sequence[DevelopmentData],
     retrained: Sequence[RetrainedTrial],
-    baselines: dict[str, Assessment],
+    baselines: AssessedBaselines,
     metric: MetricName,
 ) -> EvaluationSet:
-    actuals = [validation_growth(fold) for fold in folds]
+    came = on_validation(folds)
     winner = retrained[0]
     ridge = [result.forecasts for result in winner.first] or None
     forecasts = _named(retrained, [member.forecasts for member in retrained], ridge)
-    assessments = {
-        name: assess_folds(folds, model, metric=metric) for name, model in forecasts.items()
-    }
-    # Intervals and figures are of one series, the first.
-    growth, actual = (np.concatenate(c, axis=1)[0] for c in (winner.forecasts, actuals))
+    models = {name: assess(model, metric=metric, **came) for name, model in forecasts.items()}
+    growth, actual = (np.concatenate(c, axis=1) for c in (winner.forecasts, came["actuals"]))
     last = folds[-1]
     origins = np.concatenate([fold.split.validation_origins for fold in folds])
-    overlap, volatility = (
-        last.split.overlap,
-        running_volatility(last.spaces[0].levels(last.values[0])),
-    )
-    widths = adaptive_widths(np.abs(growth - actual), origins, volatility[origins], overlap=overlap)
+    overlap = last.split.overlap
+    levels = levels_of(last.spaces, last.values)
+    volatility = volatility_by_series(levels, last.firsts)[:, origins]
+    widths = adaptive_widths(np.abs(growth - actual), origins, volatility, overlap=overlap)
     # The first intervals rest on few outcomes, and some steps have none yet.
     later = np.arange(len(origins)) >= len(origins) // 2
-    later &= np.all(np.isfinite(widths), axis=1)
+    later &= np.all(np.isfinite(widths), axis=(0, 2))
     return EvaluationSet(
         name="validation",
+        data=data,
         time=last.time,
-        values=last.values[0],
+        values=last.values,
         origins=origins,
         overlap=overlap,
         growth=growth,
         actual=actual,
         widths=widths,
-        **_coverage(growth[later], actual[later], widths[later], volatility[origins[later]]),
-        models=assessments | baselines,
-        space=last.spaces[0],
+        **_coverage(growth[:, later], actual[:, later], widths[:, later], volatility[:, later]),
+        models=models | baselines.models,
+        by_series=_by_series(forecasts | baselines.changes, came),
+        spaces=last.spaces,
     )
+
+
+def _by_series(
+    forecasts: dict[str, list[Growth]], came: dict[str, Any]
+) -> dict[str, list[Metrics]]:
+    return {name: assess_each(model, **came) for name, model in forecasts.items()}
 
 
 def _test_part(
@@ -349,17 +475,18 @@ def _test_part(
     folds: Sequence[DevelopmentData],
     retrained: Sequence[RetrainedTrial],
     validation: EvaluationSet,
-    ridges: Sequence[Sequence[Ridge]],
+    ridges: Sequence[Ridge],
     metric: MetricName,
 ) -> EvaluationSet:
     last = folds[-1]
-    covariates = last.encoding.encode(test.series)
+    covariates = last.encoding.encode_all(test.series.members, last.firsts.tolist())
     places: dict[str, Any] = {
         "train_stop": last.split.train_stop,
         "origins": test.origins,
         "horizon": test.split.horizon,
         "spaces": test.spaces,
         "covariates": covariates,
+        "firsts": last.firsts,
     }
 
     def on_test(member: RetrainedTrial, result: EpochResult) -> Growth:
@@ -379,55 +506,53 @@ def _test_part(
         past=covariates.past,
         future=covariates.future,
         close=None if test.close is None else levels_of(test.spaces, test.close),
+        firsts=last.firsts,
         ridges=ridges,
     )
-    before = levels[:, : test.split.test_start]
-    units = [seasonal_naive_error(own, last.seasonality) for own in before]
-    growth, actual = members[0][0], test.actual[0]
+    came: dict[str, Any] = {
+        "actuals": [test.actual],
+        "now": [test.values[:, test.origins]],
+        "units": mase_units(levels, last.firsts, test.split.test_start, last.seasonality),
+        "overlap": test.split.overlap,
+        "spaces": test.spaces,
+    }
+    growth, actual = members[0], test.actual
     # What validation has taught the intervals goes on.
     earlier, count = np.abs(validation.growth - validation.actual), len(validation.origins)
-    volatility = running_volatility(levels[0])
     origins = np.concatenate([validation.origins, test.origins])
+    volatility = volatility_by_series(levels, last.firsts)
     widths = adaptive_widths(
-        np.concatenate([earlier, np.abs(growth - actual)]),
+        np.concatenate([earlier, np.abs(growth - actual)], axis=1),
         origins,
-        volatility[origins],
+        volatility[:, origins],
         overlap=test.split.overlap,
-    )[count:]
+    )[:, count:]
     return EvaluationSet(
         name="test",
+        data=test.series,
         time=test.series.time,
-        values=test.values[0],
+        values=test.values,
         origins=test.origins,
         overlap=test.split.overlap,
         growth=growth,
         actual=actual,
         widths=widths,
-        **_coverage(growth, actual, widths, volatility[test.origins]),
-        models={
-            name: assess(
-                model,
-                [test.actual],
-                now=[test.values[:, test.origins]],
-                units=units,
-                overlap=test.split.overlap,
-                spaces=test.spaces,
-                metric=metric,
-            )
-            for name, model in forecasts.items()
-        },
-        space=test.spaces[0],
+        **_coverage(growth, actual, widths, volatility[:, test.origins]),
+        models={name: assess(model, metric=metric, **came) for name, model in forecasts.items()},
+        by_series=_by_series(forecasts, came),
+        spaces=test.spaces,
     )
 
 
 def _coverage(
     growth: Growth, actual: Growth, widths: Growth, volatility: Growth
 ) -> dict[str, NDArray[np.float64] | None]:
-    """Count how often intervals held, as far as the origins are enough."""
-    by_step = coverage_by_step(growth, actual, widths) if len(growth) else None
-    thirds = None
-    if len(growth) >= 3:
-        thirds = coverage_by_volatility(growth, actual, widths, volatility)
+    """Count how often intervals of all series held, as far as the origins are enough."""
+    count, by_step, thirds = growth.shape[1], None, None
+    if count:
+        by_step = np.mean(coverage_by_step(growth, actual, widths), axis=0)
+    if count >= 3:
+        thirds = np.mean(coverage_by_volatility(growth, actual, widths, volatility), axis=0)
     return {"coverage": by_step, "coverage_by_volatility": thirds}
 
 

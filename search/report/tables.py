@@ -85,11 +85,13 @@ def provenance_rows(spec: StudySpec) -> list[list[str]]:
     is_hex = re.fullmatch("[0-9a-f]+", prices.digest)
     what, step = "prices" if prices.space == "log" else "data", plain(prices.step)
     unit = f" [{prices.unit}]" if prices.unit else ""
+    # A row of series that begin or end apart is no one time.
+    when = "rows" if prices.series_count > 1 and prices.first_date.isdigit() else "dates"
     return [
-        [what, f"{plain(prices.name)} ({plain(prices.source)}), {prices.days:,} {step}s"],
+        [what, f"{plain(prices.name)} ({plain(prices.source)}), {plain(prices.size)}"],
         ["target", plain(prices.target + unit)],
         *([["calendar", plain(prices.calendar)]] if prices.calendar else []),
-        ["dates", plain(f"{prices.first_date} to {prices.last_date}")],
+        [when, plain(f"{prices.first_date} to {prices.last_date}")],
         [f"digest of the {what}", f"`{prices.digest}`" if is_hex else plain(prices.digest)],
         ["horizon, stride", f"{counted(split.horizon, step)}, {counted(split.stride, step)}"],
         ["folds", str(split.folds)],

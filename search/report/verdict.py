@@ -13,6 +13,7 @@ from foretune.models.forecasts.metrics import METRICS
 from foretune.search.report.access_log import format_access_log, read_access_log
 from foretune.search.report.evidence import Evidence, ScoredTrials, gather_evidence, scored_trials
 from foretune.search.report.significance import DieboldMariano, SPAResult
+from foretune.search.report.tables import counted
 from foretune.search.study.baselines import persistence_value
 from foretune.search.study.best import best_so_far
 from foretune.search.study.losses import load_baseline_losses
@@ -113,7 +114,7 @@ class Verdict:
     these. ``test`` is None where the report left the test closed, or where what it holds cannot be
     scored, for the reason ``why_not_scored``. ``left_out`` says which completed trials are not
     counted, and why, and ``best_by_value`` which trial is the best one by the value of another
-    objective.
+    objective. ``series`` is how many a loss is the mean over.
 
     Example:
         >>> verdict(load_study("sp500")).claim
@@ -130,6 +131,7 @@ class Verdict:
     why_not_scored: str | None = None
     left_out: str = ""
     best_by_value: int | None = None
+    series: int = 1
 
     @property
     def skill(self) -> SPAResult:
@@ -165,6 +167,7 @@ class Verdict:
             "trials": self.trials,
             "origins": self.origins,
             "independent_origins": self.skill.independent,
+            **({"series": self.series} if self.series > 1 else {}),
             "trial": self.trial,
             self.score: self.value,
             f"benchmark_{self.score}": self.benchmark_value,
@@ -233,8 +236,13 @@ class Verdict:
         if self.claim or skill.independent >= _MANY_ORIGINS:
             return ""
         if skill.origins < 2 * skill.block:
-            origins = "origin is" if skill.origins == 1 else "origins are"
-            return f"{skill.origins} validation {origins} too few to claim anything."
+            few, together = [counted(skill.origins, "validation origin")], ""
+            if self.series > 1:
+                together = f": what moves one of {self.series} series at a time may move all"
+                if self.test is not None and self.test.origins < 2 * skill.block:
+                    few.append(counted(self.test.origins, "test origin"))
+            be = "is" if few == ["1 validation origin"] else "are"
+            return f"{' and '.join(few)} {be} too few to claim anything{together}."
         return (
             f"With {skill.independent} validation origins that do not overlap, a small gain would "
             "go unnoticed."
@@ -287,6 +295,7 @@ def verdict_of(
         why_not_scored=why_not_scored,
         left_out=evidence.left_out,
         best_by_value=_best_by_value(study) if spec is None else None,
+        series=1 if spec is None else spec.prices.series_count,
     )
 
 

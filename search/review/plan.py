@@ -8,10 +8,11 @@ from foretune.search.space.dimensions import ends, format_dimension
 from foretune.search.study.spec import StudySpec
 
 if TYPE_CHECKING:
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 
-def plan_line(spec: StudySpec, series: "TimeSeries", *, by_default: bool = False) -> str:
+def plan_line(spec: StudySpec, series: "TimeSeries | Panel", *, by_default: bool = False) -> str:
     """Say how far ahead a study forecasts, how its rows are split, and what a network reads.
 
     Args:
@@ -34,14 +35,16 @@ def plan_line(spec: StudySpec, series: "TimeSeries", *, by_default: bool = False
         f"{split.test_stop - split.test_start:,} test",
     )
     scaling, kind = format_dimension(spec.space.scaling)
+    several = f"{count:,} series; " if (count := len(series.members)) > 1 else ""
     return (
-        f"horizon {split.horizon} {step}{'s' * (split.horizon != 1)}{why}, stride {split.stride}, "
+        f"{several}horizon {split.horizon} {step}{'s' * (split.horizon != 1)}{why}, "
+        f"stride {split.stride}, "
         f"gap {split.gap}{folds}; {', '.join(parts)}; scaling "
         f"{scaling if kind == 'fixed' else f'is one of {scaling}'}{_reads(spec, series)}"
     )
 
 
-def _reads(spec: StudySpec, series: "TimeSeries") -> str:
+def _reads(spec: StudySpec, series: "TimeSeries | Panel") -> str:
     """Say what networks may read beside the target."""
     groups = {group: [*names] for group, names in covariate_names(series).items()}
     if features := ", ".join(name.replace("_", " ") for name in groups["calendar"]):
@@ -58,7 +61,7 @@ def _reads(spec: StudySpec, series: "TimeSeries") -> str:
     return text + (f"; {who} do not read {', '.join(ignored)}" if ignored else "")
 
 
-def _reason(series: "TimeSeries", horizon: int) -> str:
+def _reason(series: "TimeSeries | Panel", horizon: int) -> str:
     """Say why :func:`default_horizon` is ``horizon``."""
     if series.error_space == "log":
         return "the default for prices"

@@ -8,9 +8,9 @@ import optuna
 import pandas as pd
 
 from foretune.datasets.common.files import make_folder, write_atomically
-from foretune.models.forecasts.metrics import METRICS
+from foretune.models.forecasts.metrics import METRICS, errors_by_series
 from foretune.models.training.folds import FoldsTraining
-from foretune.search.figures.forecasts import Label
+from foretune.search.figures.forecasts import Label, to_show
 from foretune.search.figures.study import (
     forecasts_figure,
     history_figure,
@@ -78,12 +78,13 @@ def write_results(
         f"epoch {chosen.epoch}, {METRICS[spec.metric].label} "
         f"{format_value(chosen.value, spec.metric, 4)}"
     )
+    shown = to_show(errors_by_series([part], [chosen.forecasts], spec.metric))
     figure_name = "prices.png" if series.error_space == "log" else "series.png"
     drawn = {
-        figure_name: series_figure(held, spec.whole_split),
+        figure_name: series_figure(held, spec.whole_split, [*shown]),
         "history.png": history_figure(study),
         "validation_forecasts.png": forecasts_figure(
-            part, chosen.forecasts, title=title, label=Label.of(spec.prices)
+            part, chosen.forecasts, title=title, label=Label.of(spec.prices), shown=shown
         ),
         "learning_curves.png": learning_curves_figure(study, run),
     }

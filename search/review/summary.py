@@ -13,7 +13,7 @@ from foretune.search.report.verdict import caveat
 from foretune.search.study.baselines import stored_baselines
 from foretune.search.study.best import best_config, best_trial, rank
 from foretune.search.study.remarks import ridge_value, training_remarks
-from foretune.search.study.spec import OBJECTIVE_NAME, format_value, study_metric
+from foretune.search.study.spec import OBJECTIVE_NAME, StudySpec, format_value, study_metric
 from foretune.search.study.trials import format_states, stored_number, stored_numbers
 
 _NEXT = (
@@ -92,15 +92,18 @@ def _rows(study: optuna.Study) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     compiled, loaded = (int(sum(stored_numbers(study, n))) for n in ("compiles", "cache_hits"))
     ridge = ridge_value(trial)
     best_epoch = stored_number(trial, "best_epoch")
-    metric = study_metric(study)
+    metric, spec = study_metric(study), StudySpec.stored(study)
     baselines = stored_baselines(study, metric)
     if metric == OBJECTIVE_NAME and not baselines:
         baselines = {"persistence": {OBJECTIVE_NAME: 1.0}}
     values = {f"its {metric} (validation)": rank(trial)[0]}
     values |= {} if ridge is None else {"its ridge alone": ridge}
     values |= {name: metrics[metric] for name, metrics in baselines.items()}
+    count = 1 if spec is None else spec.prices.series_count
+    several = (("series, over which values are means", f"{count:,}"),) if count > 1 else ()
     result = (
         ("best trial", str(trial.number)),
+        *several,
         *((name, format_value(value, metric, 6)) for name, value in values.items()),
         ("best epoch", "not stored" if best_epoch is None else f"{best_epoch}"),
         ("trials by state", format_states(study)),

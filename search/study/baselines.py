@@ -9,8 +9,8 @@ from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import levels_of
 from foretune.models.config import MetricName
 from foretune.models.forecasts.baselines import baseline_changes
-from foretune.models.forecasts.metrics import Assessment, assess_folds
-from foretune.models.forecasts.ridge import Ridge, choose_ridge
+from foretune.models.forecasts.metrics import Assessment, Growth, assess_folds
+from foretune.models.forecasts.ridge import Regressors, Ridge, choose_ridge
 from foretune.search.study.losses import load_baseline_losses, save_baseline_losses
 from foretune.search.study.spec import OBJECTIVE_NAME, study_metric
 
@@ -19,10 +19,14 @@ _ATTRIBUTE = "foretune_baselines"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AssessedBaselines:
-    """Every baseline by name, assessed on validation; and each series' regression in each fold."""
+    """Every baseline by name, assessed on validation; and the regression of each fold.
+
+    ``changes`` are what they forecast, of each fold [S, O, H].
+    """
 
     models: dict[str, Assessment]
-    ridges: tuple[tuple[Ridge, ...], ...]
+    changes: dict[str, list[Growth]]
+    ridges: tuple[Ridge, ...]
 
 
 def assess_baselines(
@@ -31,10 +35,8 @@ def assess_baselines(
     """Fit every baseline to each fold, with the covariates of the data, and assess it."""
     last, splits = folds[-1], [fold.split for fold in folds]
     levels = levels_of(last.spaces, last.values)
-    ridges = tuple(
-        choose_ridge(own, splits, past=past, future=future)
-        for own, past, future in zip(levels, last.past, last.future, strict=True)
-    )
+    read = Regressors(levels=levels, past=last.past, future=last.future, firsts=last.firsts)
+    ridges = choose_ridge(read, splits)
     changes = baseline_changes(
         levels,
         splits,
@@ -42,12 +44,13 @@ def assess_baselines(
         past=last.past,
         future=last.future,
         close=None if last.close is None else levels_of(last.spaces, last.close),
+        firsts=last.firsts,
         ridges=ridges,
     )
     models = {
         name: assess_folds(folds, forecasts, metric=metric) for name, forecasts in changes.items()
     }
-    return AssessedBaselines(models=models, ridges=ridges)
+    return AssessedBaselines(models=models, changes=changes, ridges=ridges)
 
 
 def stored_baselines(

@@ -17,6 +17,7 @@ from foretune.search.study.spec import MAX_DAYS, OBJECTIVE_NAME, PricesSpec, Spl
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     import pandas as pd
 
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 
@@ -153,7 +154,7 @@ class BestDocument(TomlModel):
         """Whether these are the data of the study."""
         return self.prices.series(data).digest == self.prices.digest
 
-    def load_series(self, where: Any = None, **reading: Any) -> "TimeSeries":
+    def load_series(self, where: Any = None, **reading: Any) -> "TimeSeries | Panel":
         """Load the study's data, or others.
 
         Args:

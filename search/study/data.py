@@ -22,6 +22,7 @@ from foretune.search.study.spec import StudySpec, format_data, required_spec
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
     import pandas as pd
 
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 MOST_BYTES = 16 * 2**20
@@ -43,15 +44,15 @@ class StudyData:
         remarks: what reading left out, filled or decided, where something was read.
     """
 
-    development: "TimeSeries"
+    development: "TimeSeries | Panel"
     time: "pd.Index"
     digest: str
-    whole: "Callable[[], TimeSeries]"
+    whole: "Callable[[], TimeSeries | Panel]"
     is_held: bool = False
     remarks: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, series: "TimeSeries", spec: StudySpec) -> Self:
+    def of(cls, series: "TimeSeries | Panel", spec: StudySpec) -> Self:
         """Return ``series``, data of a study that have been read."""
         stop = spec.whole_split.validation_stop
         return cls(
@@ -167,7 +168,7 @@ def held_data(study: optuna.Study) -> StudyData | None:
         if (len(time), len(development)) != (spec.prices.days, spec.whole_split.validation_stop):
             raise DataError(f"it has {len(development)} rows of {len(time)}")
 
-    def whole() -> "TimeSeries":
+    def whole() -> "TimeSeries | Panel":
         with _errors_naming(study, "test part"):
             try:
                 sealed = store.open_reader(rest).read()

@@ -15,7 +15,7 @@ from pydantic import (
 
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.common.records import StrictModel, list_to_tuple
-from foretune.datasets.sources.load import as_series, load_series_of
+from foretune.datasets.sources.load import as_data, load_series_of
 from foretune.datasets.splits import (
     DevelopmentData,
     Split,
@@ -28,6 +28,7 @@ from foretune.models.config import MetricName
 from foretune.search.space.space import SearchSpace
 
 if TYPE_CHECKING:  # pandas is half of what a command that only reads a study would wait for
+    from foretune.datasets.panel import Panel
     from foretune.datasets.series import TimeSeries
 
 # The metric of a study that names none.
@@ -60,17 +61,23 @@ class PricesSpec(StrictModel):
     calendar: str | None = Field(default=None, description="in words")
     unit: str | None = Field(default=None, description="of the target")
     reading: dict[str, Any] = Field(default_factory=dict, description="how they were read")
+    series_count: int = Field(default=1, ge=1, le=MAX_DAYS, description="series of a panel")
+    shortest: int | None = Field(
+        default=None, ge=1, le=MAX_DAYS, description="rows of its shortest one, where they differ"
+    )
 
     @classmethod
     def of(cls, data: Any) -> Self:
-        """Describe a series, or prices."""
+        """Describe a series, a panel, or prices."""
         from foretune.datasets.history import moment
         from foretune.datasets.prices import PriceSeries
 
         series = data.series() if isinstance(data, PriceSeries) else data
         known: dict[str, Any] = {}
+        if (shortest := min(map(len, series.members))) < len(series):
+            known["shortest"] = shortest
         if series.error_space != "log" or series.target_name != "mid price":
-            known = {"calendar": str(series.calendar), "unit": series.unit}
+            known |= {"calendar": str(series.calendar), "unit": series.unit}
         return cls(
             name=series.name,
             source=series.source,
@@ -82,6 +89,7 @@ class PricesSpec(StrictModel):
             space=series.error_space,
             step=series.calendar.step_name,
             reading={key: v for key, v in series.reading.items() if key != "target"},
+            series_count=len(series.members),
             **known,
         )
 
@@ -96,22 +104,23 @@ class PricesSpec(StrictModel):
             or value != fields[name].get_default(call_default_factory=True)
         }
 
-    def series(self, data: Any, **reading: Any) -> "TimeSeries":
+    def series(self, data: Any, **reading: Any) -> "TimeSeries | Panel":
         """Return ``data``, an object or where it is, as the series that this describes.
 
         ``reading`` takes the place of how the data were read then.
         """
+        from foretune.datasets.panel import Panel
         from foretune.datasets.prices import PriceSeries
         from foretune.datasets.series import TimeSeries
 
-        if isinstance(data, TimeSeries):
+        if isinstance(data, TimeSeries | Panel):
             return data
         # How a file was read does not concern prices that have been read.
         of_calendar = {key: self.reading[key] for key in _CALENDAR if key in self.reading}
         known = of_calendar if isinstance(data, PriceSeries) else self.reading
-        return as_series(data, **known | {"target": self.target_key} | reading)
+        return as_data(data, **known | {"target": self.target_key} | reading)
 
-    def load(self, study: str, file: str | None = None, **reading: Any) -> "TimeSeries":
+    def load(self, study: str, file: str | None = None, **reading: Any) -> "TimeSeries | Panel":
         """Load the data from where the study knows them to be.
 
         Args:
@@ -130,6 +139,14 @@ class PricesSpec(StrictModel):
     def what(self) -> str:
         """What messages call the data: "prices" or "data"."""
         return "prices" if self.space == "log" else "data"
+
+    @property
+    def size(self) -> str:
+        """How many rows there are: "17,544 hours", "414 series of 700 to 960 hours"."""
+        rows = f"{self.days:,} {self.step}s"
+        if self.shortest is not None:
+            rows = f"{self.shortest:,} to {rows}"
+        return rows if self.series_count == 1 else f"{self.series_count:,} series of {rows}"
 
     @property
     def in_words(self) -> str:
@@ -237,7 +254,7 @@ class StudySpec(StrictModel):
         """How the rows of the study are split."""
         return self.split_days(self.prices.days)
 
-    def series(self, data: Any, **reading: Any) -> "TimeSeries":
+    def series(self, data: Any, **reading: Any) -> "TimeSeries | Panel":
         """Return ``data`` as the series that the study forecasts, see :meth:`PricesSpec.series`."""
         return self.prices.series(data, **reading)
 

@@ -8,12 +8,18 @@ import pandas as pd
 from optuna.trial import Trial
 
 from foretune.datasets.splits import DevelopmentData
+from foretune.datasets.transforms import levels_of
 from foretune.models.config import MetricName, TrialConfig
-from foretune.models.forecasts.intervals import adaptive_widths, running_volatility
-from foretune.models.forecasts.metrics import METRICS, Assessment, validation_growth
+from foretune.models.forecasts.intervals import adaptive_widths, volatility_by_series
+from foretune.models.forecasts.metrics import (
+    METRICS,
+    Assessment,
+    errors_by_series,
+    validation_growth,
+)
 from foretune.models.training.results import EpochResult
 from foretune.search.figures.deferred import recipe
-from foretune.search.figures.forecasts import ForecastWindow, Label
+from foretune.search.figures.forecasts import ForecastWindow, Label, to_show
 from foretune.search.storage.artifacts import save_artifacts
 from foretune.search.study.losses import LOSSES_BY_ORIGIN
 from foretune.search.study.spec import OBJECTIVE_NAME, format_value
@@ -43,6 +49,10 @@ def save_trial_files(
     curves: dict[str, Any] = {"title": title, "folds": _curves(history, best)}
     if metric != OBJECTIVE_NAME:
         curves |= {"label": label, "persistence": assessment.persistence}
+    # A figure has room for the forecasts of one series: of three places, the median.
+    places = [*to_show(errors_by_series(folds, [r.forecasts for r in best], metric)).items()]
+    shown, place = places[len(places) // 2]
+    whose = f"\n{folds[-1].names[shown]}, {place} series" if len(places) > 1 else ""
     save_artifacts(
         trial.storage,
         trial,
@@ -51,30 +61,38 @@ def save_trial_files(
             # Floats are written so that they read back the same.
             ERRORS_BY_STEP: errors_by_step(assessment).to_csv(index=False),
             LOSSES_BY_ORIGIN: losses_by_origin(assessment, folds).to_csv(index=False),
-            FORECASTS: recipe("forecasts", title=title, window=_window(best, folds).to_json()),
+            FORECASTS: recipe(
+                "forecasts", title=title + whose, window=_window(best, folds, shown).to_json()
+            ),
             LEARNING_CURVE: recipe("learning curve", **curves),
         },
     )
 
 
-def _window(best: Sequence[EpochResult], folds: Sequence[DevelopmentData]) -> ForecastWindow:
-    # Of one series, the first: a figure has no room for more.
-    growth = np.concatenate([result.forecasts[0] for result in best])
-    actual = np.concatenate([validation_growth(fold)[0] for fold in folds])
+def _window(
+    best: Sequence[EpochResult], folds: Sequence[DevelopmentData], series: int
+) -> ForecastWindow:
+    """Return the last validation forecasts of one series."""
     last = folds[-1]
+    growth = np.concatenate([result.forecasts for result in best], axis=1)
+    actual = np.concatenate([validation_growth(fold) for fold in folds], axis=1)
     origins = np.concatenate([fold.split.validation_origins for fold in folds])
-    volatility = running_volatility(last.spaces[0].levels(last.values[0]))
-    widths = adaptive_widths(
-        np.abs(growth - actual), origins, volatility[origins], overlap=last.split.overlap
+    levels = levels_of(last.spaces, last.values)
+    (widths,) = adaptive_widths(
+        np.abs(growth - actual),
+        origins,
+        volatility_by_series(levels, last.firsts)[:, origins],
+        overlap=last.split.overlap,
+        only=slice(series, series + 1),
     )
     return ForecastWindow.of_last(
         last.time,
-        last.values[0],
+        last.values[series],
         origins,
-        growth,
+        growth[series],
         widths,
         overlap=last.split.overlap,
-        space=last.spaces[0],
+        space=last.spaces[series],
         label=Label.of(last),
     )
 

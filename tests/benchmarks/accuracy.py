@@ -4,10 +4,10 @@
     python tests/benchmarks/accuracy.py --quick         # a look: tiny budgets, nothing is written
     python tests/benchmarks/accuracy.py --systems foretune --only load co2
 
-Six series, split and scored as ``accuracy_protocols.py`` says. Before anything is trained, simple
-forecasts must give the errors that are known of each protocol. Every search and every peer runs in
-a process of its own, one after another, from a cold start. What earlier runs measured stays in
-``accuracy.json`` until it is measured again.
+Six series and three panels, split and scored as ``accuracy_protocols.py`` says. Before anything is
+trained, simple forecasts must give the errors that are known of each protocol. Every search and
+every peer runs in a process of its own, one after another, from a cold start. The peers are not run
+on panels. What earlier runs measured stays in ``accuracy.json`` until it is measured again.
 """
 
 import argparse
@@ -31,12 +31,12 @@ from accuracy_protocols import (
     deviations,
     future_columns,
     read,
-    scaled_levels,
+    scale_of,
     why_left_out,
 )
 from run import machine
 
-from foretune.datasets import TimeSeries
+from foretune.datasets import Panel, TimeSeries
 from foretune.datasets.common.files import write_atomically
 
 HERE = Path(__file__).parent
@@ -92,11 +92,11 @@ class Runs:
         if self.peer is None:
             raise SystemExit(f"{model} runs in the peers' environment: give --peers")
         split = protocol.split(series)
-        levels = scaled_levels(series, split.train_stop)
+        mean, deviation = (float(each[0]) for each in scale_of(series, split))
         data, out = self.folder / f"{protocol.name}.npz", self.folder / f"{protocol.name}.npy"
         np.savez(
             data,
-            values=levels,
+            values=(series.target - mean) / deviation,
             future=future_columns(series, split.train_stop),
             validation_start=split.validation_start,
             test_origins=split.test_origins.astype(np.int64),
@@ -110,7 +110,7 @@ class Runs:
         ]
         command += [f"--data={data}", f"--out={out}", *(["--quick"] if self.quick else [])]
         answer = self._measured(command, OMP_NUM_THREADS="1")
-        return {"error": protocol.score(np.load(out), levels, split)} | answer
+        return {"error": protocol.score(series, mean + deviation * np.load(out)[None])} | answer
 
     def _measured(self, command: Sequence[str | Path], **variables: str) -> dict[str, Any]:
         """Run a script that prints JSON; add its seconds, and the CPU's for it and its children."""
@@ -181,25 +181,26 @@ def runs_of(measured: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def measurements(
-    runs: Runs, protocol: Protocol, series: TimeSeries, arguments: argparse.Namespace
+    runs: Runs, protocol: Protocol, data: TimeSeries | Panel, arguments: argparse.Namespace
 ) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """Give the name of each run that the command line asks for on a series, and the run."""
     for system in arguments.systems:
         if system != "foretune":
-            yield system, partial(runs.neuralforecast, system, protocol, series)
+            if isinstance(data, TimeSeries):
+                yield system, partial(runs.neuralforecast, system, protocol, data)
             continue
         for seed in range(1 if arguments.quick else arguments.seeds):
             yield f"{system}, seed {seed}", partial(runs.foretune, protocol, seed)
 
 
-def described(protocol: Protocol, series: TimeSeries) -> dict[str, Any]:
-    """Return what is known of a series before anything is trained.
+def described(protocol: Protocol, data: TimeSeries | Panel) -> dict[str, Any]:
+    """Return what is known of a series or a panel before anything is trained.
 
     Raises:
         SystemExit: a simple forecast has another error than is known of this protocol.
     """
-    split = protocol.split(series)
-    known = deviations(protocol, series)
+    split = protocol.split(data)
+    known = deviations(protocol, data)
     for name, (expected, found) in known.items():
         if abs(found / expected - 1) > CLOSE:
             raise SystemExit(f"{protocol.name}: {name} must be {expected}, but is {found:.4g}")
@@ -207,14 +208,15 @@ def described(protocol: Protocol, series: TimeSeries) -> dict[str, Any]:
         "data": protocol.data,
         "error": protocol.error,
         "goal": protocol.goal,
-        "rows": len(series),
+        "series": len(data.members),
+        "rows": len(data),
         "horizon": split.horizon,
         "stride": split.stride,
         "gap": split.gap,
         "training_rows": split.train_stop,
         "test_origins": len(split.test_origins),
         "known": {name: {"known": e, "here": f} for name, (e, f) in known.items()},
-        "baselines": baselines(protocol, series),
+        "baselines": baselines(protocol, data),
     }
 
 
@@ -316,9 +318,9 @@ def main() -> None:
             if reason:
                 print(f"{name} is left out: {reason}", flush=True)
                 continue
-            protocol, series = PROTOCOLS[name], read(name, runs.pmdarima)
-            known = described(protocol, series)
-            for system, run in measurements(runs, protocol, series, arguments):
+            protocol, data = PROTOCOLS[name], read(name, runs.pmdarima)
+            known = described(protocol, data)
+            for system, run in measurements(runs, protocol, data, arguments):
                 try:
                     kept.add(name, known | {system: run()})
                 except RuntimeError as error:  # the others are of use without it

@@ -1,4 +1,4 @@
-"""The default search of a new user on one series, and its winner's error on the opened test.
+"""The default search of a new user on a series or panel, and its winner's error on the test.
 
 Prints JSON. The study and the compiled programs are kept in a temporary folder: a cold start.
 """
@@ -11,13 +11,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from accuracy_protocols import PROTOCOLS, read
+import numpy as np
+from accuracy_protocols import PROTOCOLS, Protocol, owa, read
 
-from foretune.datasets import TimeSeries
-from foretune.datasets.splits import Split, development
+from foretune.datasets import Panel, TimeSeries
+from foretune.datasets.splits import development
 from foretune.models import TrialConfig
+from foretune.models.forecasts.metrics import Metrics
 from foretune.models.forecasts.predict import evaluate
-from foretune.models.forecasts.scoring import Scores
 from foretune.models.training.refit import train_and_refit
 from foretune.search import best_config, finished_trials, make_report, run_study
 
@@ -31,14 +32,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     protocol = PROTOCOLS[arguments.name]
-    series = read(protocol.name, arguments.pmdarima)
+    data = read(protocol.name, arguments.pmdarima)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FORETUNE_CACHE_DIR"] = folder
         os.environ.pop("JAX_COMPILATION_CACHE_DIR", None)
         started = time.perf_counter()
         study = run_study(
             protocol.name,
-            series,
+            data,
             n_trials=arguments.trials,
             seed=arguments.seed,
             storage=f"sqlite:///{folder}/studies.db",
@@ -47,52 +48,59 @@ def main() -> None:
         )
         seconds, cpu_seconds = time.perf_counter() - started, cpu_seconds_so_far()
         # One config is trained once more; by default it would be the best five, for an ensemble.
-        report = make_report(study, series, open_test=True, top=1)
+        report = make_report(study, data, open_test=True, top=1)
         trial = study.trials[report.finding.trial]
         trials = finished_trials(study)
-        refitted = refitted_scores(best_config(study), series, protocol.split(series))
+        refitted = refitted_error(best_config(study), data, protocol)
     if report.test is None:
         raise SystemExit(f"the test is closed: {report.verdict}")
-    metric = "relative_mse" if protocol.relative else "mse"
-    errors = {
-        name: float(getattr(model.metrics, metric)) for name, model in report.test.models.items()
-    }
+    errors = {name: error_of(model.metrics, protocol) for name, model in report.test.models.items()}
     winner, *others = errors
     answer = {
         "error": errors[winner],
-        "refitted_error": refitted.relative_mse
-        if protocol.relative
-        else refitted.relative_mse * refitted.persistence_mse,
+        "refitted_error": refitted,
         "search_seconds": seconds,
         "search_cpu_seconds": cpu_seconds,
         "trials": trials,
         "trial": trial.number,
         "params": trial.params,
-        "validation_relative_mse": report.finding.value,
+        "validation": report.finding.value,
         "baselines": {name: errors[name] for name in others},
         "verdict": report.verdict,
     }
     print(json.dumps(answer))
 
 
-def refitted_scores(config: TrialConfig, series: TimeSeries, split: Split) -> Scores:
-    """Score the winner on the test as it forecasts after ``foretune fit``.
+def error_of(metrics: Metrics, protocol: Protocol) -> float:
+    """Return what a protocol measures, of a forecast's metrics on the test."""
+    if protocol.error == "OWA":
+        return owa(metrics.smape, metrics.of("mase"))
+    return metrics.relative_mse if protocol.error == "relative MSE" else metrics.mse
+
+
+def refitted_error(config: TrialConfig, data: TimeSeries | Panel, protocol: Protocol) -> float:
+    """Return the test error of the winner as it forecasts after ``foretune fit``.
 
     Its ridge regression is fitted to the validation rows too, and to those of the gap before them.
     """
-    data = development(series, split)
-    trained = train_and_refit(config, data)
-    return evaluate(
+    split = protocol.split(data)
+    part = development(data, split)
+    trained = train_and_refit(config, part, metric=protocol.arguments.get("metric", "relative_mse"))
+    scores = evaluate(
         config,
         trained.params,
-        series.target[None],
+        data.values,
         train_stop=trained.train_stop,
         origins=split.test_origins,
         horizon=split.horizon,
-        spaces=data.spaces,
-        covariates=data.encoding.encode(series),
+        spaces=part.spaces,
+        covariates=part.encoding.encode_all(data.members, data.firsts.tolist()),
         skip=trained.skip,
+        firsts=data.firsts,
     )
+    units = np.array([space.unit for space in part.spaces])[:, None, None]
+    now = data.values[:, split.test_origins, None]
+    return protocol.score(data, now + units * scores.changes)
 
 
 def cpu_seconds_so_far() -> float:

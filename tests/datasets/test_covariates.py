@@ -40,7 +40,7 @@ def make(**changes: Any) -> TimeSeries:
 
 
 def test_numbers_are_scaled_on_the_training_rows_and_categories_are_0_and_1() -> None:
-    encoding = CovariateEncoding.fit(make(), 40)
+    encoding = CovariateEncoding.fit([make()], [40])
     found = encoding.encode(make())
     sky = [word == SKY for word in ("clear", "mist", "rain")]
     past = [(WIND - WIND[:40].mean()) / np.sqrt(np.mean((WIND[:40] - WIND[:40].mean()) ** 2)), *sky]
@@ -60,7 +60,7 @@ def test_numbers_are_scaled_on_the_training_rows_and_categories_are_0_and_1() ->
 
 
 def test_calendar_features_go_on_beyond_the_last_row() -> None:
-    encoding = CovariateEncoding.fit(make(), 40)
+    encoding = CovariateEncoding.fit([make()], [40])
     assert encoding.calendar == ("hour", "weekday")
     found = encoding.encode(make()).calendar
     step = np.arange(64)
@@ -72,7 +72,7 @@ def test_calendar_features_go_on_beyond_the_last_row() -> None:
     np.testing.assert_array_equal(alone.calendar, found)
     assert [array.shape for array in alone.arrays] == [(1, 60, 0), (1, 64, 0), (1, 64, 4), (1, 0)]
     counted = make(time=range(60), calendar=Calendar(frequency="steps"))
-    found = CovariateEncoding.fit(counted, 40).encode(counted, ahead=2)
+    found = CovariateEncoding.fit([counted], [40]).encode(counted, ahead=2)
     assert found.calendar.shape == (1, 64, 0)
 
 
@@ -96,10 +96,10 @@ def test_a_column_that_stands_still_in_training_is_0_everywhere(value: float) ->
     wind[::2] *= 1 + 2e-16
     wind[50] += 1
     series = make(past={"wind": wind})
-    encoding = CovariateEncoding.fit(series, 40)
+    encoding = CovariateEncoding.fit([series], [40])
     assert encoding.past[0].std == 0
     np.testing.assert_array_equal(encoding.encode(series).past, np.zeros((1, 60, 1)))
-    assert CovariateEncoding.fit(series, 51).encode(series).past[0, 50, 0] > 7
+    assert CovariateEncoding.fit([series], [51]).encode(series).past[0, 50, 0] > 7
 
 
 @given(
@@ -112,8 +112,8 @@ def test_later_rows_change_neither_the_fit_nor_earlier_numbers(
 ) -> None:
     other = np.concatenate([values[:stop], later[stop:]])
     both = [make(past={"wind": wind}, future={}, static={}) for wind in (values, other)]
-    encoding = CovariateEncoding.fit(both[0], stop)
-    assert encoding == CovariateEncoding.fit(both[1], stop)
+    encoding = CovariateEncoding.fit([both[0]], [stop])
+    assert encoding == CovariateEncoding.fit([both[1]], [stop])
     found, same = (encoding.encode(series).past[0, :stop] for series in both)
     np.testing.assert_array_equal(found, same)
     assert np.isfinite(found).all()
@@ -124,7 +124,7 @@ def test_later_rows_change_neither_the_fit_nor_earlier_numbers(
 
 def test_numbers_whose_squares_overflow_are_refused() -> None:
     with pytest.raises(DataError) as caught:
-        CovariateEncoding.fit(make(past={"wind": [1e200, -1e200] * 30}), 40)
+        CovariateEncoding.fit([make(past={"wind": [1e200, -1e200] * 30})], [40])
     assert str(caught.value) == (
         "wind must have a standard deviation, but has values of size 1e+200; rescale the column, "
         "or leave it out"
@@ -169,7 +169,7 @@ def test_what_training_did_not_have_is_refused_by_name_and_place(
     changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(DataError) as caught:
-        CovariateEncoding.fit(make(), 40).encode(make(**changes))
+        CovariateEncoding.fit([make()], [40]).encode(make(**changes))
     assert str(caught.value) == message
 
 
@@ -181,7 +181,7 @@ def test_of_many_categories_a_message_shows_ten() -> None:
 
 def test_future_covariates_are_asked_for_by_name_and_first_missing_time() -> None:
     series, year_end = make(), pd.date_range("2012-12-30", periods=25, freq="h")
-    encoding = CovariateEncoding.fit(series, 40)
+    encoding = CovariateEncoding.fit([series], [40])
     assert encoding.encode(series, ahead=4).future.shape == (1, 64, 3)
     with pytest.raises(DataError) as caught:
         encoding.encode(series, ahead=5)
@@ -198,7 +198,7 @@ def test_future_covariates_are_asked_for_by_name_and_first_missing_time() -> Non
         source="by hand",
     )
     with pytest.raises(DataError) as caught:
-        CovariateEncoding.fit(one, 20).encode(one, ahead=23)
+        CovariateEncoding.fit([one], [20]).encode(one, ahead=23)
     assert str(caught.value) == (
         "temperature must be known up to 2012-12-31 23:00:00, 23 hours ahead, but is missing from "
         "2012-12-31 01:00:00 on; give forecast(future=...) (--future)"
@@ -213,7 +213,7 @@ class Saved(TomlModel):
 
 
 def test_an_encoding_is_plain_values_that_a_pickle_and_toml_keep() -> None:
-    encoding = CovariateEncoding.fit(make(), 40)
+    encoding = CovariateEncoding.fit([make()], [40])
     assert pickle.loads(pickle.dumps(encoding)) == encoding
     text = Saved(covariates=encoding).to_toml()
     read = Saved.from_toml(text).covariates
@@ -225,7 +225,7 @@ def test_an_encoding_is_plain_values_that_a_pickle_and_toml_keep() -> None:
 
 
 def test_rows_are_taken_of_every_group_and_none_have_no_columns() -> None:
-    all_rows = CovariateEncoding.fit(make(), 40).encode(make())
+    all_rows = CovariateEncoding.fit([make()], [40]).encode(make())
     part = all_rows.rows(10, 62)
     np.testing.assert_array_equal(part.past, all_rows.past[:, 10:60])
     np.testing.assert_array_equal(part.future, all_rows.future[:, 10:62])
@@ -247,7 +247,7 @@ def test_each_fold_scales_its_covariates_on_its_own_training_rows() -> None:
         plan = (PLAN[:end] - PLAN[:stop].mean()) / PLAN[:stop].std()
         np.testing.assert_allclose(fold.covariates.future[0, :, 0], plan, rtol=1e-9)
         assert fold.covariates.calendar.shape == (1, end, 4)
-        assert fold.encoding == CovariateEncoding.fit(series, stop)
+        assert fold.encoding == CovariateEncoding.fit([series], [stop])
         assert (fold.past, fold.future) == (fold.covariates.past, fold.covariates.future)
     # Validation rows take no part in the fit; without any covariate only the calendar is left.
     wind = WIND.copy()

@@ -200,7 +200,8 @@ LISTED: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "two targets": (
         pd.DataFrame({"ds": DAYS, "m": Y, "n": Y}),
         {},
-        "the target may be m or n; choose one, as by target='m'",
+        "the target may be m or n; choose one, as by target='m', or give "
+        "Panel.from_frame(wide=True) where each column is a series",
     ),
     "no target": (
         pd.DataFrame({"ds": DAYS, "sky": "clear"}),

@@ -188,6 +188,21 @@ def test_what_would_change_nothing_is_refused_where_values_are_known_ahead() -> 
     )
 
 
+def test_whole_numbers_go_on_whether_they_are_a_range_or_not() -> None:
+    def counted(time: Any, stop: int) -> TimeSeries:
+        return TimeSeries(
+            name="demo",
+            time=time,
+            target=LEVEL[:stop],
+            calendar=Calendar(frequency="steps"),
+            source="by hand",
+        )
+
+    for known, newer in ((range, np.arange), (np.arange, range)):
+        history = History.of(counted(pd.Index(known(50)), 50))
+        assert len(history.continued(counted(pd.Index(newer(60)), 60))) == 60
+
+
 def test_times_of_another_zone_are_the_same_moments_and_whole_numbers_are_times_too() -> None:
     time = HOURS.tz_localize("Europe/Berlin")
     history = History.of(make(time=time, calendar=infer_calendar(time)))

@@ -324,4 +324,6 @@ def test_draws_itself() -> None:
     assert replace(series, unit="MW").plot(axes) is axes
     assert axes.get_ylabel() == "value [MW]"
     assert make(time=range(6), calendar=Calendar(frequency="steps")).plot(axes) is axes
+    # A dollar is a dollar, and begins no formula.
+    replace(series, name=r"$\loss in US$", unit="$").plot(axes).figure.canvas.draw()
     plt.close("all")

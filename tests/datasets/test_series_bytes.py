@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretune.datasets import TimeSeries, load_sample
+from foretune.datasets import Panel, TimeSeries, load_sample
 from foretune.datasets.calendar import infer_calendar
 from foretune.datasets.common.errors import DataError, ForetuneError
 from foretune.datasets.series_bytes import decode_first, decode_series, encode_series
@@ -38,7 +38,7 @@ def full(rows: int = 90, beyond: int = 7, zone: str | None = "Europe/Berlin") ->
     )
 
 
-def same(one: TimeSeries, other: TimeSeries) -> None:
+def same(one: Any, other: Any) -> None:
     assert one.digest == other.digest
     assert one.time.equals(other.time)
     assert (one.time.name, one.time.dtype) == (other.time.name, other.time.dtype)
@@ -105,6 +105,75 @@ def test_other_rows_after_it_leave_the_first_part_as_it_is(seed: int, text: str)
     target = series.target.copy()
     target[stop - 1] += 1
     assert encode_series(replace(series, target=target), stop)[0] != first
+
+
+def panel_of(lengths: tuple[int, ...], zone: str | None = "Europe/Berlin") -> Panel:
+    """Series with everything that one can have, which end together."""
+    parts = []
+    for number, rows in enumerate(lengths):
+        one = full(max(lengths), zone=zone)
+        values = np.random.default_rng(number).normal(size=max(lengths))
+        parts.append(replace(one, name=f"s{number}", target=values, remarks=())[-rows:])
+    return Panel(
+        name="full",
+        series=tuple(parts),
+        source="full.csv",
+        remarks=("2 series begin later",),
+        reading={"series_column": "site", "series": ["s0", "s1"]},
+    )
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin", "+05:30"])
+@pytest.mark.parametrize("lengths", [(90,), (90, 60, 85), (40, 90)])
+def test_both_parts_are_the_panel_again(lengths: tuple[int, ...], zone: str | None) -> None:
+    panel = panel_of(lengths, zone)
+    first, rest = encode_series(panel, 70)
+    whole = decode_series(first, rest)
+    assert isinstance(whole, Panel)
+    assert whole.digest == panel.digest
+    for field in ("name", "source", "remarks", "names"):
+        assert getattr(whole, field) == getattr(panel, field)
+    assert dict(whole.reading) == dict(panel.reading)
+    for one, other in zip(whole, panel, strict=True):
+        same(one, other)
+    rows, time = decode_first(first)
+    assert rows.digest == panel.before(70).digest
+    assert time.equals(panel.time)
+
+
+def test_a_panel_whose_rows_are_no_common_times_is_itself_again() -> None:
+    panel = panel_of((90, 80))
+    late = panel["s1"]
+    moved = replace(late, time=late.time + pd.Timedelta(days=9))
+    panel = replace(panel, series=(panel["s0"], moved))
+    assert not panel.is_aligned
+    first, rest = encode_series(panel, 70)
+    assert decode_series(first, rest).digest == panel.digest
+    assert decode_first(first)[1].tolist() == list(range(90))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2), st.text("abcdef", min_size=1, max_size=30))
+def test_other_later_rows_of_one_series_leave_the_first_part_as_it_is(
+    seed: int, which: int, text: str
+) -> None:
+    panel, stop, rng = panel_of((90, 60, 85)), 70, np.random.default_rng(seed)
+    one, own = panel.series[which], stop - int(panel.firsts[which])
+    target, sky = one.target.copy(), one.past["sky"].astype(object)
+    target[own:] = rng.normal(size=len(one) - own) * 1e6
+    sky[own:] = text
+    other = replace(one, target=target, past={**one.past, "sky": sky}, remarks=("row 99",))
+    series = [*panel.series]
+    series[which] = other
+    changed = replace(panel, series=tuple(series), remarks=("another",))
+    first, rest = encode_series(panel, stop)
+    other_first, other_rest = encode_series(changed, stop)
+    assert other_first == first
+    assert other_rest != rest
+    assert decode_series(other_first, other_rest).digest == changed.digest
+    # One row earlier it is not.
+    target[own - 1] += 1
+    series[which] = replace(one, target=target)
+    assert encode_series(replace(panel, series=tuple(series)), stop)[0] != first
 
 
 def test_what_is_damaged_is_refused() -> None:

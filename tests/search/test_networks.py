@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from command_line import Run
 from optuna.trial import FrozenTrial, TrialState
+from regressors import one
 from small_study import planned_series, planned_table, search_planned
 
 from foretune.datasets import TimeSeries, as_series
@@ -152,7 +153,7 @@ def test_the_row_of_the_ridge_is_that_regression_alone(report: Report, planned: 
     assert found[0] == winner.trial.intermediate_values[0]
     # By hand: on the values, with the covariates and the clock in the order of their names.
     levels, known = planned.target, columns(planned)
-    (ridge,) = choose_ridge(levels, [split], **known)
+    (ridge,) = choose_ridge(one(levels, **known), [split])
     for error, origins in zip(found, (split.validation_origins, split.test_origins), strict=True):
         came = np.array([levels[o + 1 : o + 5] - levels[o] for o in origins])
         expected = relative_mse(ridge.changes(levels, origins, **known), came)

@@ -195,7 +195,8 @@ ERRORS = {
     "two targets": (
         "date,load,wind\n2020-01-01,1,2\n2020-01-02,2,3\n",
         lambda t: target_column(t, ("date",), times_of(t)),
-        "f.csv: the target may be in the columns 'load', 'wind'; name one by target= (--target)",
+        "f.csv: the target may be in the columns 'load', 'wind'; name one by target= (--target), "
+        "or give wide=True (--wide) where each column is a series",
     ),
     "no target": (
         "date,wind\n2020-01-01,strong\n2020-01-02,weak\n",
@@ -219,7 +220,8 @@ ERRORS = {
         "unique_id,ds,y\nA,2020-01-01,1\nB,2020-01-02,2\n",
         lambda t: select_series(t),
         "f.csv: column 'unique_id' must name one series, but names 2: 'A', 'B'; choose one by "
-        "series= (--series)",
+        "series= (--series), or read all as a panel by series_column='unique_id' "
+        "(--series-column)",
     ),
     "not this series": (
         "unique_id,ds,y\nA,2020-01-01,1\nB,2020-01-02,2\n",
@@ -232,7 +234,8 @@ ERRORS = {
         "2,2020-01-02,2\n2,2020-01-03,2\n",
         lambda t: require_one_series(t, ("date",), times_of(t)),
         "f.csv, line 5, column 'date': the time is there twice; if column 'store' names 2 series, "
-        "choose one by series='store=1' (--series)",
+        "choose one by series='store=1' (--series), or read all as a panel by "
+        "series_column='store' (--series-column)",
     ),
 }
 

@@ -386,13 +386,14 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
         "<TICKER>,<DATE>,<OPEN>,<HIGH>,<LOW>,<CLOSE>\nA.US,20200102,1,1,1,1\n"
         "B.US,20200103,1,1,1,1\n",
         ": column '<TICKER>' must name one series, but names 2: 'A.US', 'B.US'; choose one by "
-        "series= (--series)",
+        "series= (--series), or read all as a panel by series_column='<TICKER>' (--series-column)",
     ),
     "two symbols in another column": (
         "Date,Open,High,Low,Close,Land\n"
         + "".join(f"2020-01-0{day},1,1,1,1,{land}\n" for land in ("A", "B") for day in (1, 2, 3)),
         ", line 5, column 'Date': the time is there twice; if column 'Land' names 2 series, choose "
-        "one by series='Land=A' (--series)",
+        "one by series='Land=A' (--series), or read all as a panel by series_column='Land' "
+        "(--series-column)",
     ),
     "two symbols, yfinance": (
         "Price,Close,Close,High,High\nTicker,AAPL,MSFT,AAPL,MSFT\nDate,,,,\n2020-01-02,1,2,1,2\n",

@@ -111,7 +111,7 @@ def test_bikes_is_the_file_described() -> None:
     assert series.beyond == 0
     assert "not a forecast" in series.remarks[0]
     # Each kind of weather occurs in the first 60 %.
-    encoding = CovariateEncoding.fit(series, 10_526)
+    encoding = CovariateEncoding.fit([series], [10_526])
     assert encoding.encode(series).future.shape == (1, 17_544, 8)
     assert encoding.future[2].categories == ("clear", "mist", "rain")
 

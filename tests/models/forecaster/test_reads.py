@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tomli_w
+from regressors import one
 
 from foretune.datasets.calendar import infer_calendar
 from foretune.datasets.common.errors import ConfigError, DataError
@@ -97,7 +98,7 @@ def test_a_direct_forecast_beside_a_ridge_by_numpy(
     load = scaled(LOAD[:ROWS])
 
     assert ours.skip is not None
-    (ridge,) = ours.skip.ridges
+    ridge = ours.skip.ridge
     last, back = ROWS - 1, min(ridge.lags, 24)
     reads = [TARGET[last - lag] - TARGET[last] for lag in range(ridge.lags - 1, 0, -1)]
     reads += [load[last - step] for step in range(back)]
@@ -143,7 +144,8 @@ def test_past_covariates_are_read_up_to_the_last_row(
 
     def after(load: Any) -> bytes:
         history = History.of(make(past={"load": load}))
-        return bits(dataclasses.replace(ours, history=history), future=plan())
+        member = dataclasses.replace(ours.members[0], history=history)
+        return bits(dataclasses.replace(ours, members=(member,)), future=plan())
 
     other = LOAD[:ROWS].copy()
     other[-1] += 1
@@ -214,21 +216,20 @@ def test_calendar_features_alone_need_nothing_from_the_user() -> None:
 def test_the_ridge_is_fitted_to_the_rows_that_train(refit: bool) -> None:
     ours = Forecaster.train(DIRECT, make(), horizon=HORIZON, refit=refit)
     assert ours.skip is not None
-    (ridge,) = ours.skip.ridges
+    ridge = ours.skip.ridge
     covariates = ours.encoding.encode(make())
     beside = {"past": covariates.past[0], "future": covariates.future[0]}
     split = split_without_test(ROWS, horizon=HORIZON, history=6)
-    (chosen,) = choose_ridge(TARGET[:ROWS], [split], **beside)
+    (chosen,) = choose_ridge(one(TARGET[:ROWS], **beside), [split])
     assert (ridge.lags, ridge.penalty) == (chosen.lags, chosen.penalty)
     expected = chosen
     if refit:
         expected = fit_ridge(
-            TARGET[:ROWS],
+            one(TARGET[:ROWS], **beside),
             train_stop=ROWS,
             horizon=HORIZON,
             lags=ridge.lags,
             penalty=ridge.penalty,
-            **beside,
         )
     np.testing.assert_allclose(ridge.weights, expected.weights, rtol=1e-9)
     np.testing.assert_allclose(ridge.intercept, expected.intercept, rtol=1e-9)
@@ -244,12 +245,12 @@ def test_where_no_epoch_is_better_the_ridge_alone_forecasts(tmp_path: Path) -> N
     assert ours.training.relative_mse < 0.1
     assert ours.skip is not None
     covariates = ours.encoding.encode(series, ahead=HORIZON)
-    path = ours.skip.scaled_paths(
+    (path,) = ours.skip.scaled_paths(
         (ours.scaling,), TARGET[None, :ROWS], covariates, np.array([ROWS - 1], np.int32)
-    )[0, 0]
+    )
     stop = ours.training.days
     assert (stop, ours.training.regression_days) == (147, ROWS)
-    expected = path * TARGET[:stop].std() + TARGET[:stop].mean()
+    expected = path[0] * TARGET[:stop].std() + TARGET[:stop].mean()
     np.testing.assert_allclose(ours.forecast()["forecast"], expected, rtol=1e-6)
     assert "the ridge regression alone, for no epoch was better, on 200 hours" in repr(ours)
     ours.save(tmp_path / "model")
@@ -348,11 +349,11 @@ def test_what_is_loaded_forecasts_the_same_bits(
     assert table["encoding"]["future"][1]["categories"] == ["clear", "rain"]
     assert loaded.skip is not None
     with pytest.raises(ValueError, match="read-only"):
-        loaded.skip.ridges[0].weights[0] = 0
+        loaded.skip.ridge.weights[0] = 0
 
 
 def test_it_says_what_it_reads(direct: Forecaster, recursive: Forecaster) -> None:
-    (lags,) = (ridge.lags for ridge in direct.skip.ridges) if direct.skip else (0,)
+    lags = direct.skip.ridge.lags if direct.skip else 0
     assert f"direct head over 6 hours, beside a ridge regression on {lags} lags" in repr(direct)
     assert "covariates: load (past); wind, sky (future); trained" in repr(direct)
     assert "wind, sky (future); region (static); hour, weekday (calendar)" in repr(recursive)

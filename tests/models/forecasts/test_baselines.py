@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from regressors import one
 
 from foretune.datasets.common.errors import DataError
 from foretune.datasets.sources.samples import random_walk
@@ -264,7 +265,7 @@ def test_the_baselines_of_a_study_on_validation_and_on_test() -> None:
     prices = random_walk(400, seed=5)
     mid, close = np.log(prices.mid), np.log(prices.close)
     split = chronological_split(400, horizon=5, history=10)
-    (ridge,) = choose_ridge(mid, [split])
+    (ridge,) = choose_ridge(one(mid), [split])
     slope = (mid[split.train_stop - 1] - mid[0]) / (split.train_stop - 1)
     for test, origins in ((False, split.validation_origins), (True, split.test_origins)):
         found = baseline_changes(mid[None], [split], test=test, seasonality=7, close=close[None])

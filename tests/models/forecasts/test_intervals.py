@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from foretune.datasets import load_sample
 from foretune.datasets.common.errors import ConfigError
 from foretune.datasets.splits import chronological_split
+from foretune.models.forecasts import intervals
 from foretune.models.forecasts.intervals import (
     adaptive_widths,
     conformal_widths,
@@ -21,6 +23,7 @@ from foretune.models.forecasts.intervals import (
     coverage_by_volatility,
     interval,
     running_volatility,
+    volatility_by_series,
 )
 
 Array = NDArray[np.float64]
@@ -278,14 +281,14 @@ def test_adaptive_widths_are_those_of_a_plain_loop(
     )
     expected = adaptive_by_loop(errors, origins, volatility, overlap, coverage)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
-    # Several series at a time, each by itself.
+    # Several at a time, each by itself: panels of one series.
     two = adaptive_widths(
-        np.stack([errors, errors[::-1]]),
+        np.stack([errors, errors[::-1]])[:, None],
         np.array(origins),
-        np.stack([volatility, volatility[::-1]]),
+        np.stack([volatility, volatility[::-1]])[:, None],
         overlap=overlap,
         coverage=coverage,
-    )
+    )[:, 0]
     assert two[0].tobytes() == found.tobytes()
     expected = adaptive_by_loop(errors[::-1], origins, volatility[::-1], overlap, coverage)
     np.testing.assert_allclose(two[1], expected, rtol=1e-9)
@@ -325,10 +328,10 @@ def test_exchangeable_outcomes_are_covered_with_the_promised_probability(
     known: int, expected: float, numbers: np.random.Generator
 ) -> None:
     # As of split-conformal widths above; here of 20 000 series at a time.
-    errors = np.abs(numbers.standard_t(3, (20_000, known + 1, 1)))
-    volatility = np.full(errors.shape[:2], 3.0)
+    errors = np.abs(numbers.standard_t(3, (20_000, 1, known + 1, 1)))
+    volatility = np.full(errors.shape[:3], 3.0)
     widths = adaptive_widths(errors, np.arange(known + 1), volatility, overlap=1, rate=0)
-    assert np.mean(errors[:, -1] <= widths[:, -1]) == pytest.approx(expected, abs=0.01)
+    assert np.mean(errors[:, 0, -1] <= widths[:, 0, -1]) == pytest.approx(expected, abs=0.01)
 
 
 def garch(count: int, numbers: np.random.Generator) -> Array:
@@ -421,3 +424,82 @@ def test_coverage_by_volatility_by_hand() -> None:
 def test_the_coverage_of_adaptive_intervals_must_be_a_share(coverage: float) -> None:
     with pytest.raises(ConfigError, match="coverage must be above 0 and below 1, but is"):
         adaptive_widths(np.zeros((3, 2)), np.arange(3), np.ones(3), overlap=1, coverage=coverage)
+
+
+def panel_errors(count: int, origins: int, numbers: np.random.Generator) -> tuple[Array, Array]:
+    """Errors [S, O, 2] of series of very different sizes, and volatilities [S, O] like them."""
+    sizes = 10.0 ** np.linspace(-2, 2, count)
+    volatility = sizes[:, None] * np.exp(0.3 * numbers.standard_normal((count, origins)))
+    errors = np.abs(numbers.standard_t(3, (count, origins, 2))) * sizes[:, None, None]
+    return errors, volatility
+
+
+def test_with_one_known_origin_intervals_are_from_all_series_each_in_its_own_unit(
+    numbers: np.random.Generator,
+) -> None:
+    errors, volatility = panel_errors(29, 2, numbers)
+    widths = adaptive_widths(errors, np.array([5, 7]), volatility, overlap=1)
+    assert np.isnan(widths[:, 0]).all()
+    # With one known origin no share of the volatility is known to matter: the unit is its mean.
+    unit = volatility.mean(axis=1)
+    for step in range(2):
+        scores = np.sort(errors[:, 0, step] / unit)
+        np.testing.assert_allclose(widths[:, 1, step], scores[26] * unit, rtol=1e-12)  # 0.9 * 30
+
+
+@pytest.mark.parametrize("room", [1, 90, 2**20])
+def test_with_enough_known_outcomes_each_series_has_the_intervals_it_has_alone(
+    room: int, numbers: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However many are sorted at once. The level stays: it depends on the intervals before.
+    monkeypatch.setattr(intervals, "_ROOM", room)
+    errors, volatility = panel_errors(7, 30, numbers)
+    given: dict[str, Any] = {"overlap": 1, "rate": 0}
+    widths = adaptive_widths(errors, np.arange(30), volatility, **given)
+    alone = [
+        adaptive_widths(errors[own], np.arange(30), volatility[own], **given) for own in range(7)
+    ]
+    # Step 1 has 9 known outcomes at the tenth origin, step 2 at the next.
+    for step, first in enumerate((9, 10)):
+        assert widths[:, first:, step].tobytes() == np.stack(alone)[:, first:, step].tobytes()
+        assert not np.isclose(widths[:, first - 1, step], np.stack(alone)[:, first - 1, step]).all()
+    one = adaptive_widths(errors, np.arange(30), volatility, only=slice(3, 4), **given)
+    assert one.tobytes() == widths[3:4].tobytes()
+
+
+def test_a_panel_of_one_has_the_intervals_of_the_series(numbers: np.random.Generator) -> None:
+    errors, volatility = panel_errors(1, 40, numbers)
+    panel = adaptive_widths(errors, np.arange(40), volatility, overlap=2)
+    own = adaptive_widths(errors[0], np.arange(40), volatility[0], overlap=2)
+    assert panel[0].tobytes() == own.tobytes()
+    np.testing.assert_allclose(
+        own, adaptive_by_loop(errors[0], list(range(40)), volatility[0], 2, 0.9), rtol=1e-9
+    )
+
+
+def test_intervals_from_one_origin_hold_for_nine_in_ten_of_exchangeable_series(
+    numbers: np.random.Generator,
+) -> None:
+    # 2000 panels of 12 series, of sizes that their volatility tells.
+    sizes = 10.0 ** np.linspace(-2, 2, 12)[:, None, None]
+    errors = np.abs(numbers.standard_t(3, (2000, 12, 2, 1))) * sizes
+    volatility = np.broadcast_to(sizes[..., 0], errors.shape[:3])
+    widths = adaptive_widths(errors, np.arange(2), volatility, overlap=1)
+    held = np.mean(errors[:, :, 1] <= widths[:, :, 1], axis=(0, 2))
+    np.testing.assert_allclose(held, 12 / 13, atol=0.02)  # 12 of the 13 that 0.9 asks for
+
+
+def test_the_volatility_of_a_series_begins_at_its_first_row(numbers: np.random.Generator) -> None:
+    levels = numbers.standard_normal((2, 60)).cumsum(axis=1)
+    levels[1, :20] = levels[1, 20]
+    whole, late = volatility_by_series(levels, np.array([0, 20]))
+    assert whole.tobytes() == running_volatility(levels[0]).tobytes()
+    assert late[20:].tobytes() == running_volatility(levels[1, 20:]).tobytes()
+    assert late[:20].tolist() == [late[20]] * 20
+
+
+def test_coverage_of_several_series_is_that_of_each() -> None:
+    errors = np.array([[[2.0], [0.0], [0.5]], [[0.0], [2.0], [2.0]]])
+    volatility = np.array([[3.0, 1.0, 2.0], [1.0, 2.0, 3.0]])
+    found = coverage_by_volatility(np.zeros_like(errors), errors, np.ones((3, 1)), volatility)
+    assert found.tolist() == [[1, 1, 0], [1, 0, 0]]

@@ -1,6 +1,7 @@
 """Metrics by hand."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,12 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from statsmodels.stats.proportion import proportion_confint
 
+from foretune.datasets.common.errors import DataError
+from foretune.datasets.transforms import LOG, ErrorSpace
 from foretune.models.forecasts.metrics import (
+    Metrics,
+    assess,
+    assess_each,
     direction_hits,
     direction_p_value,
     mean_squared_error,
@@ -156,3 +162,127 @@ def test_without_skill_the_directions_of_a_rising_market_are_seldom_significant(
         direction_p_value(f + a, a) or 1.0 for f, a in numbers.standard_normal((200, 2, 200)) + 0.5
     ]
     assert np.mean(np.array(known) < 0.05) > 0.95
+
+
+def test_series_at_one_time_are_no_more_evidence_than_one(numbers: np.random.Generator) -> None:
+    actual = numbers.standard_normal(60) + 0.2
+    forecast = actual + numbers.standard_normal(60)
+    alone = assess_one(forecast[None], actual[None])
+    # The same series a hundred times, also in other units: what moves one moves all.
+    sizes = np.geomspace(0.01, 100, 100)[:, None]
+    many = assess_one(sizes * forecast, sizes * actual)
+    for name in ("accuracy", "low", "high", "p_value"):
+        own, of_many = (getattr(found, f"directional_{name}") for found in (alone, many))
+        assert of_many == pytest.approx(own, rel=1e-12)
+    # By statsmodels, of as many independent outcomes as there are origins.
+    hits, count = direction_hits(forecast, actual)
+    assert (alone.directional_low, alone.directional_high) == pytest.approx(
+        proportion_confint(hits, count, method="wilson"), rel=1e-9
+    )
+
+
+def assess_one(forecast: Array, actual: Array) -> Metrics:
+    """Metrics of one step [S, O], of origins that do not overlap."""
+    return assess(
+        [forecast[..., None]],
+        [actual[..., None]],
+        now=[np.ones_like(actual)],
+        units=[1.0] * len(actual),
+        overlap=1,
+        spaces=[LOG] * len(actual),
+    ).metrics
+
+
+def test_right_directions_of_two_series_by_hand() -> None:
+    """Each against its own ups: their gains and standard errors, weighted by their directions."""
+    x = np.array([[1, 1, 1, -1, -1, 1], [1, -1, 1, -1, 0, 0.0]])
+    y = np.array([[1, 1, -1, -1, -1, 1], [1, -1, -1, -1, 1, 1.0]])
+    gain, error = [], []
+    for ups, rose, right, count in ((4 / 6, 3 / 6, 5 / 6, 6), (2 / 4, 1 / 4, 3 / 4, 4)):
+        expected = ups * rose + (1 - ups) * (1 - rose)
+        of_expected = (
+            (2 * rose - 1) ** 2 * ups * (1 - ups)
+            + (2 * ups - 1) ** 2 * rose * (1 - rose)
+            + 4 * ups * rose * (1 - ups) * (1 - rose) / count
+        ) / count
+        gain.append(right - expected)
+        error.append(math.sqrt(expected * (1 - expected) / count - of_expected))
+    statistic = (0.6 * gain[0] + 0.4 * gain[1]) / (0.6 * error[0] + 0.4 * error[1])
+    expected = 0.5 * math.erfc(statistic / math.sqrt(2))
+    assert direction_p_value(x, y) == pytest.approx(expected, rel=1e-9)
+
+
+def test_which_series_rises_is_no_evidence_of_when() -> None:
+    rises = np.array([[1.0], [-1.0]]) * np.ones((2, 50))
+    assert direction_hits(rises, rises) == (100, 100)
+    assert direction_p_value(rises, rises) is None
+    # Nor are many series at one origin, whose interval is that of one outcome.
+    one = np.where(np.arange(400) % 3 > 0, 1.0, -1.0)[:, None]
+    found = assess_one(one, np.ones((400, 1)))
+    assert found.directional_p_value is None
+    share = found.directional_accuracy
+    assert share == np.mean(one > 0)
+    ends = proportion_confint(share, 1, method="wilson")
+    assert (found.directional_low, found.directional_high) == pytest.approx(ends, rel=1e-9)
+
+
+def test_without_skill_series_that_move_as_one_are_seldom_significant(
+    numbers: np.random.Generator,
+) -> None:
+    # As series that move as one could be: one outcome, one forecast, and noise of their own.
+    found = []
+    for _ in range(500):
+        forecast, actual = numbers.standard_normal((2, 1, 60)) + 0.3
+        own = 0.3 * numbers.standard_normal((2, 20, 60))
+        found.append(direction_p_value(forecast + own[0], actual + own[1]) or 1.0)
+    assert np.mean(np.array(found) < 0.05) < 0.08
+
+
+def test_each_series_by_itself_and_their_mean(numbers: np.random.Generator) -> None:
+    forecast, actual = numbers.standard_normal((2, 3, 10, 4))
+    spaces = [ErrorSpace(name="value", unit=unit) for unit in (1.0, 20.0, 0.3)]
+    given: dict[str, Any] = {
+        "now": [numbers.standard_normal((3, 10))],
+        "overlap": 2,
+        "spaces": spaces,
+    }
+    units = [0.5, 0.0, 2.0]
+    found = assess_each([forecast], [actual], units=units, **given)
+    for own, f, a, unit in zip(found, forecast, actual, units, strict=True):
+        assert own.relative_mse == pytest.approx(np.mean((f - a) ** 2) / np.mean(a**2), rel=1e-12)
+        assert own.mae == pytest.approx(np.mean(np.abs(f - a)), rel=1e-12)
+        mase = np.mean(np.abs(f - a)) / unit if unit else None
+        assert own.mase == (None if mase is None else pytest.approx(mase, rel=1e-12))
+    whole = assess([forecast], [actual], units=units, **given).metrics
+    for name in ("relative_mse", "mse", "mae", "mase", "smape"):
+        mean = np.mean([own.known()[name] for own in found if name in own.known()])
+        assert getattr(whole, name) == pytest.approx(mean, rel=1e-12)
+    assert assess([forecast], [actual], units=[0.0] * 3, **given).metrics.mase is None
+
+
+def test_a_series_that_stands_still_has_no_relative_mse_and_no_part_in_the_mean(
+    numbers: np.random.Generator,
+) -> None:
+    forecast, actual = numbers.standard_normal((2, 3, 10, 4))
+    actual[1] = 0.0
+    given: dict[str, Any] = {
+        "now": [np.ones((3, 10))],
+        "overlap": 2,
+        "spaces": [ErrorSpace(name="value", unit=1.0)] * 3,
+        "units": [0.5, 1.0, 2.0],
+    }
+    found = assess([forecast], [actual], **given)
+    others = [
+        np.mean((f - a) ** 2, axis=1) / np.mean(a**2)
+        for f, a in zip(forecast, actual, strict=True)
+        if a.any()
+    ]
+    assert found.metrics.relative_mse == pytest.approx(np.mean(others), rel=1e-12)
+    np.testing.assert_allclose(found.losses, np.mean(others, axis=0), rtol=1e-12)
+    assert found.persistence_losses.mean() == pytest.approx(1, rel=1e-12)
+    # It counts in all that has no such unit.
+    assert found.metrics.mse == pytest.approx(np.mean((forecast - actual) ** 2), rel=1e-12)
+    alone = assess_each([forecast], [actual], **given)
+    assert [np.isnan(own.relative_mse) for own in alone] == [False, True, False]
+    with pytest.raises(DataError, match="values must change after some of the 10 forecast"):
+        assess([forecast], [np.zeros_like(actual)], **given)

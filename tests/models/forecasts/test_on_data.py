@@ -16,7 +16,7 @@ from foretune.datasets.splits import DevelopmentData, chronological_split, devel
 from foretune.datasets.transforms import fit_scaling
 from foretune.models.config import TrialConfig
 from foretune.models.forecasts.inputs import architecture_of, network_inputs
-from foretune.models.forecasts.predict import changes_ahead, evaluate
+from foretune.models.forecasts.predict import Known, changes_ahead, evaluate
 from foretune.models.forecasts.scoring import scale
 from foretune.models.forecasts.windows import WINDOW_SCALINGS
 from foretune.models.networks.params import initial_params
@@ -135,16 +135,13 @@ def test_one_forecast_alone_is_that_among_many(head: str, mixed: SimpleNamespace
         covariates = dataclasses.replace(
             data.covariates.rows(0, row + 5), past=data.covariates.past[:, : row + 1]
         )
-        alone = changes_ahead(
-            config,
-            params,
-            fit_scaling("standard", own[: data.split.train_stop], window=2),
-            own[: row + 1],
-            horizon=4,
+        known = Known(
+            values=own[: row + 1],
+            scaling=fit_scaling("standard", own[: data.split.train_stop], window=2),
             space=data.spaces[0],
             covariates=covariates,
-            skip=fitted,
         )
+        (alone,) = changes_ahead(config, params, [known], horizon=4, skip=fitted)
         np.testing.assert_allclose(alone[0], together[number], rtol=1e-4, atol=1e-5)
 
 
@@ -158,12 +155,13 @@ def test_a_network_without_its_regression_is_refused(head: str, mixed: SimpleNam
     given: dict[str, Any] = {"horizon": 4, "covariates": data.covariates}
     places: dict[str, Any] = {"train_stop": split.train_stop, "origins": split.validation_origins}
     scaling = fit_scaling(config.scaling, rows[0, : split.train_stop], window=2)
+    known = Known(values=rows[0], scaling=scaling, origins=[-5], covariates=data.covariates)
     for wrong, skip, said in ((beside, None, "left out"), (alone, fitted, "given")):
         message = f"config.skip is '{wrong.skip}' and skip is {said}$"
         with pytest.raises(ConfigError, match=message):
             evaluate(wrong, params, rows, skip=skip, **given, **places)
         with pytest.raises(ConfigError, match=message):
-            changes_ahead(wrong, params, scaling, rows[0], skip=skip, origins=[-5], **given)
+            changes_ahead(wrong, params, [known], skip=skip, horizon=4)
 
 
 @SKIPS

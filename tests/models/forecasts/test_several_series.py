@@ -16,7 +16,7 @@ from foretune.models.forecasts.baselines import baseline_changes
 from foretune.models.forecasts.intervals import conformal_widths, coverage_by_step, interval
 from foretune.models.forecasts.metrics import assess_folds, validation_growth
 from foretune.models.forecasts.predict import evaluate
-from foretune.models.forecasts.ridge import choose_ridge
+from foretune.models.forecasts.ridge import Regressors, choose_ridge
 from foretune.models.forecasts.scoring import Scorer, scale
 from foretune.models.training.loop import fit
 
@@ -126,13 +126,12 @@ def test_each_has_the_baselines_that_it_has_alone(test: bool) -> None:
     found = baseline_changes(levels, folds, test=test, seasonality=7, close=close, **known)
     names = ["persistence", "drift", "seasonal naive 7", "last close", "ridge on lags"]
     assert list(found) == names
-    ridges = []
+    ridges = choose_ridge(Regressors(levels=levels, **known), folds)
     for number in range(3):
         own = {name: covariates[number] for name, covariates in known.items()}
-        ridges.append(choose_ridge(levels[number], folds, **own))
         for place, split in enumerate(folds[-1:] if test else folds):
             origins = split.test_origins if test else split.validation_origins
-            ridge = ridges[-1][-1 if test else place]
+            ridge = ridges[-1 if test else place]
             of_ridge = found["ridge on lags"][place][number]
             np.testing.assert_array_equal(of_ridge, ridge.changes(levels[number], origins, **own))
             now = levels[number][origins]
@@ -201,3 +200,21 @@ def test_one_network_is_trained_on_all_and_forecasts_each_from_its_own_rows(
     assert first.train_loss == later.train_loss
     changed[1, : split.train_stop] = changed[0, : split.train_stop]
     assert next(fit(config, replace(both, values=changed))).train_loss != first.train_loss
+
+
+def test_a_series_without_a_season_yet_repeats_its_last_value_in_the_seasonal_naive() -> None:
+    levels = np.random.default_rng(8).normal(size=(3, 200))
+    first = SPLIT.validation_start - 6
+    firsts = np.array([0, 0, first], np.int32)
+    ridges = choose_ridge(Regressors(levels=levels), [SPLIT])
+    found = baseline_changes(levels, [SPLIT], seasonality=7, firsts=firsts, ridges=ridges)
+    (changes,) = found["seasonal naive 7"]
+    origins = SPLIT.validation_origins
+    for step in range(HORIZON):
+        now = levels[:2, origins]
+        np.testing.assert_allclose(changes[:2, :, step], levels[:2, origins + step - 6] - now)
+    assert not changes[2].any()
+    # Of most series it is none, and then there is no such baseline.
+    late = np.array([0, first, first], np.int32)
+    found = baseline_changes(levels, [SPLIT], seasonality=7, firsts=late, ridges=ridges)
+    assert "seasonal naive 7" not in found

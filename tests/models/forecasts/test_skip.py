@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from regressors import one
 
 from foretune.datasets.splits import DevelopmentData
 from foretune.datasets.transforms import ErrorSpace, ScalingName, fit_scaling
@@ -46,16 +47,16 @@ def test_its_paths_are_the_regressions_changes_from_each_origin_on(
     (skip,) = choose_skips(config, [data]) or ()
     log = scaling in ("log", "log_returns")
     levels, split = np.log(data.values[0]) if log else data.values[0], data.split
-    (ridge,) = choose_ridge(levels, [split], **known(data, names))
-    np.testing.assert_array_equal(skip.ridges[0].weights, ridge.weights)
+    (ridge,) = choose_ridge(one(levels, **known(data, names)), [split])
+    np.testing.assert_array_equal(skip.ridge.weights, ridge.weights)
     assert (skip.log, skip.history) == (log, ridge.lags)
 
     origins, values = split.validation_origins, data.values[0]
     changes = ridge.changes(levels, origins, **known(data, names))
     train = values[: split.train_stop]
     fitted = fit_scaling(scaling, train, window=100)
-    ours = skip.scaled_paths((fitted,), data.values, data.covariates, origins)
-    assert ours.shape == (1, len(origins), split.horizon)
+    (ours,) = skip.scaled_paths((fitted,), data.values, data.covariates, origins)
+    assert ours.shape == (len(origins), split.horizon)
     raw = levels[origins][:, None] + changes
     if scaling in ("log_returns", "differences"):
         steps = np.diff(np.log(train) if log else train)
@@ -70,7 +71,7 @@ def test_its_paths_are_the_regressions_changes_from_each_origin_on(
     else:
         of_training = np.log(train) if log else train
         expected = (raw - of_training.mean()) / of_training.std()
-    np.testing.assert_allclose(ours[0], expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)
     # Not vacuous: neither all the same, nor persistence.
     assert np.ptp(expected, axis=0).min() > 1e-3
     assert abs(changes).min(axis=0).max() > 0
@@ -101,23 +102,22 @@ def test_folds_share_lags_and_penalty_and_are_fitted_to_their_own_rows(
 ) -> None:
     config = TrialConfig(skip="linear", scaling="standard", past_covariates=True)
     skips = choose_skips(config, mixed.folds) or ()
-    chosen = [(skip.ridges[0].lags, skip.ridges[0].penalty) for skip in skips]
+    chosen = [(skip.ridge.lags, skip.ridge.penalty) for skip in skips]
     assert len(chosen) == 2
     assert chosen[0] == chosen[1]
-    alone = [(choose_skips(config, [fold]) or ())[0].ridges[0] for fold in mixed.folds]
+    alone = [(choose_skips(config, [fold]) or ())[0].ridge for fold in mixed.folds]
     # Not vacuous: each by itself would choose otherwise.
     assert len({(ridge.lags, ridge.penalty) for ridge in alone}) == 2
     for skip, fold in zip(skips, mixed.folds, strict=True):
         own = fit_ridge(
-            fold.values[0],
+            one(fold.values[0], past=fold.covariates.past[0]),
             train_stop=fold.split.train_stop,
             horizon=fold.split.horizon,
             lags=chosen[0][0],
             penalty=chosen[0][1],
-            past=fold.covariates.past[0],
         )
-        np.testing.assert_allclose(skip.ridges[0].weights, own.weights, rtol=1e-12)
-    assert (skips[0].ridges[0].weights != skips[1].ridges[0].weights).all()
+        np.testing.assert_allclose(skip.ridge.weights, own.weights, rtol=1e-12)
+    assert (skips[0].ridge.weights != skips[1].ridge.weights).all()
 
 
 def test_without_a_skip_there_is_none(mixed: SimpleNamespace) -> None:

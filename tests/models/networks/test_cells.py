@@ -276,7 +276,7 @@ def test_a_network_padded_with_zeros_trains_as_without(
         architecture, "sgd_momentum", batch_size=3, unroll_length=4, horizon=1, rows_read=4
     )
     inputs = NetworkData(jnp.asarray(series)[None], jnp.zeros((1, 40, 0)), None)
-    data = TrainingData(inputs, jnp.int32(40), jnp.array([39], jnp.int32))
+    data = TrainingData(inputs, jnp.int32(40), jnp.zeros(1, jnp.int32), jnp.array([39], jnp.int32))
     for number in range(3):
         state, loss = take_step(program, data, numbers_of_a_step(0.0), random_key(0), state)
         days = 4 * number + np.arange(4)[:, None] + cursors

@@ -13,7 +13,7 @@ from foretune.models.networks.randomness import fold_in, random_key
 from foretune.models.training.batches import (
     jump_where_exhausted,
     label_offsets,
-    random_origins,
+    random_rows,
     segment_cursors,
     unrolled_rows,
 )
@@ -30,7 +30,9 @@ def read(series: jax.Array, cursors: jax.Array, offsets: jax.Array) -> tuple[Any
 
 
 jump = jax.jit(jump_where_exhausted)
-jump_among_three = jax.jit(partial(jump_where_exhausted, series=3, apart=LONGEST + 3))
+jump_among_three = jax.jit(
+    partial(jump_where_exhausted, firsts=np.zeros(3, np.int32), apart=LONGEST + 3)
+)
 draw_offsets = jax.jit(label_offsets, static_argnums=1)
 
 offsets = st.integers(1, FURTHEST)
@@ -145,8 +147,8 @@ def test_jumps_reach_every_place_equally_often() -> None:
 def test_segments_of_several_series_are_equal_parts_of_all_training_values() -> None:
     # 3 series of 8 training values, 20 apart: 4 segments of 6, of which the third begins at the
     # fifth value of the second series.
-    assert segment_cursors(8, 4, series=3, apart=20).tolist() == [0, 6, 20 + 4, 40 + 2]
-    assert segment_cursors(8, 4, series=1, apart=20).tolist() == segment_cursors(8, 4).tolist()
+    assert segment_cursors(8, 4, firsts=[0, 0, 0], apart=20).tolist() == [0, 6, 20 + 4, 40 + 2]
+    assert segment_cursors(8, 4, firsts=[0], apart=20).tolist() == segment_cursors(8, 4).tolist()
 
 
 @settings(deadline=None)
@@ -155,7 +157,7 @@ def test_no_cursor_goes_from_one_series_to_the_next(length: int, furthest: int, 
     # A value is its place; a series goes on after its training values, and the next one follows.
     apart, reach = LONGEST + 3, labels_furthest(furthest)
     series = jnp.arange(float(3 * apart)).reshape(3, apart)
-    now = jnp.asarray(segment_cursors(length, CURSORS, series=3, apart=apart))
+    now = jnp.asarray(segment_cursors(length, CURSORS, firsts=[0] * 3, apart=apart))
     for unroll in range(6):
         key = fold_in(random_key(seed), unroll)
         before = np.asarray(now)
@@ -217,10 +219,32 @@ def test_no_label_of_any_unroll_leaves_the_training_days(
         now = now + UNROLL
 
 
-def test_random_origins_are_every_row_of_every_series_equally_often() -> None:
+def test_segments_of_series_that_begin_later_leave_out_what_is_not_there() -> None:
+    # 8, 5 and 2 values: 15 in 5 segments of 3.
+    cursors = segment_cursors(8, 5, firsts=[0, 3, 6], apart=20)
+    assert cursors.tolist() == [0, 3, 6, 20 + 4, 20 + 7]
+    # Every value of every series, one segment each.
+    every = segment_cursors(8, 15, firsts=[0, 3, 6], apart=20)
+    assert every.tolist() == [*range(8), *range(23, 28), 46, 47]
+
+
+def test_random_rows_are_those_that_each_series_has() -> None:
+    # 6, 3 and 1 rows of series of different lengths: 10 places, 720 draws each expected.
+    keys = jax.vmap(partial(fold_in, random_key(6)))(jnp.arange(1440))
+    firsts = jnp.array([4, 7, 9], jnp.int32)
+    draw = partial(random_rows, shape=(5,), firsts=firsts, last=jnp.int32(9), apart=20)
+    counts = np.bincount(np.asarray(jax.jit(jax.vmap(draw))(keys)).ravel(), minlength=60)
+    expected = np.zeros(60, bool)
+    expected[[*range(4, 10), 27, 28, 29, 49]] = True
+    assert counts[expected].sum() == counts.sum() == 7200
+    assert abs(counts[expected] - 720).max() < 4 * 25.5
+
+
+def test_random_rows_are_every_row_of_every_series_equally_often() -> None:
     # Rows 4 to 9 of 3 series that begin 20 rows apart: 18 places, 400 draws each expected.
     keys = jax.vmap(partial(fold_in, random_key(5)))(jnp.arange(1440))
-    draw = partial(random_origins, count=5, first=4, last=jnp.int32(9), series=3, apart=20)
+    firsts = jnp.full(3, 4, jnp.int32)
+    draw = partial(random_rows, shape=(5,), firsts=firsts, last=jnp.int32(9), apart=20)
     drawn = np.asarray(jax.jit(jax.vmap(draw))(keys))
     counts = np.bincount(drawn.ravel(), minlength=60).reshape(3, 20)
     assert counts[:, 4:10].sum() == counts.sum() == 7200

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from regressors import one
 
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.datasets.transforms import levels_of
@@ -63,7 +64,7 @@ def test_epoch_0_is_the_regression(head: str, mixed: SimpleNamespace) -> None:
     assert first.learning_rate == config.learning_rate
     ahead = np.concatenate([data.covariates.future[0], data.covariates.calendar[0]], axis=1)
     known: dict[str, Any] = {"past": data.covariates.past[0], "future": ahead}
-    (ridge,) = choose_ridge(values, [split], **known)
+    (ridge,) = choose_ridge(one(values, **known), [split])
     train = values[: split.train_stop]
     changes = ridge.changes(values, split.validation_origins, **known)
     np.testing.assert_allclose(first.forecasts[0], changes / train.std(), rtol=1e-4, atol=1e-6)
@@ -91,11 +92,11 @@ def test_its_value_is_that_of_the_studys_baseline(mixed: SimpleNamespace) -> Non
     config = mixed.configs["direct"].replace(calendar_features=False)
     folds = next(FoldsTraining(config, mixed.folds)).folds
     baseline = assess_baselines(mixed.folds)
-    for ridges, result, fold in zip(baseline.ridges[0], folds, mixed.folds, strict=True):
+    for ridge, result, fold in zip(baseline.ridges, folds, mixed.folds, strict=True):
         origins, (values,) = fold.split.validation_origins, levels_of(fold.spaces, fold.values)
         came = np.array([values[o + 1 : o + 5] - values[o] for o in origins])
         last = mixed.folds[-1].covariates
-        made = ridges.changes(values, origins, past=last.past[0], future=last.future[0])
+        made = ridge.changes(values, origins, past=last.past[0], future=last.future[0])
         relative = np.square(made - came).mean() / np.square(came).mean()
         assert result.relative_mse == pytest.approx(relative, rel=1e-4)
     whole = baseline.models["ridge on lags"].metrics.relative_mse
@@ -125,18 +126,16 @@ def test_the_regression_alone_is_fitted_again(
     assert trained.skip is not None
     ahead = np.concatenate([data.covariates.future[0], data.covariates.calendar[0]], axis=1)
     expected = fit_ridge(
-        data.values[0],
+        one(data.values[0], past=data.covariates.past[0], future=ahead),
         train_stop=stop,
         horizon=data.split.horizon,
-        lags=chosen.ridges[0].lags,
-        penalty=chosen.ridges[0].penalty,
-        past=data.covariates.past[0],
-        future=ahead,
+        lags=chosen.ridge.lags,
+        penalty=chosen.ridge.penalty,
     )
-    np.testing.assert_array_equal(trained.skip.ridges[0].weights, expected.weights)
-    assert (trained.skip.ridges[0].weights != chosen.ridges[0].weights).all()
+    np.testing.assert_array_equal(trained.skip.ridge.weights, expected.weights)
+    assert (trained.skip.ridge.weights != chosen.ridge.weights).all()
     assert kept.skip is not None
-    np.testing.assert_array_equal(kept.skip.ridges[0].weights, chosen.ridges[0].weights)
+    np.testing.assert_array_equal(kept.skip.ridge.weights, chosen.ridge.weights)
     assert bits(trained.params) == bits(trained.chosen.params) == bits(kept.params)
     assert len(set(bits(*(result.params for _, result in seen)))) > 1
 
@@ -348,9 +347,7 @@ def test_without_a_carried_state_windows_are_drawn_at_random(mixed: SimpleNamesp
 def test_what_the_rows_cannot_hold_is_refused(mixed: SimpleNamespace) -> None:
     config, data = mixed.configs["recursive"], mixed.data
     first = int(data.split.validation_origins[0])
-    skip = fit(config, data).skip
-    assert skip is not None
-    most = first + 1 - (skip.history - 1)
+    most = first  # with the fewest lags, 2
     with pytest.raises(
         DataError,
         match=f"^warm_up must be at most {most} rows, those before the first validation origin, "
@@ -364,8 +361,8 @@ def test_what_the_rows_cannot_hold_is_refused(mixed: SimpleNamespace) -> None:
     ):
         fit(config.replace(segment_length=5), data)
     fit(config.replace(segment_length=5, skip="none"), data)  # alone it may
-    rows = data.split.train_stop - (skip.history - 1)
+    rows = data.split.train_stop - 1
     for context in (rows, rows + 2):
-        why = rf"need \d+ training rows, but there are {rows} after the \d+ lags of its ridge"
+        why = rf"need \d+ training rows, but there are {rows} after the 2 lags of its ridge"
         with pytest.raises(DataError, match=why):
             fit(config.replace(unroll_length=context, warm_up=8), data)

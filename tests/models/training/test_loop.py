@@ -59,6 +59,7 @@ def step(small: SimpleNamespace) -> Callable[..., tuple[TrainState, float]]:
         data = TrainingData(
             inputs=NetworkData(jnp.asarray(padded)[None], jnp.zeros((1, len(padded), 0)), None),
             train_length=jnp.int32(length),
+            firsts=jnp.zeros(1, jnp.int32),
             origins=jnp.asarray(origins),
         )
         state, loss, _ = train_epoch(PROGRAM, data, hyperparameters(**changes), state)

@@ -83,7 +83,10 @@ def step_of(
         epoch=jnp.int32(1),
     )
     given_data = TrainingData(
-        jax.tree.map(jnp.asarray, data), jnp.int32(train_length), jnp.zeros(1, jnp.int32)
+        inputs=jax.tree.map(jnp.asarray, data),
+        train_length=jnp.int32(train_length),
+        firsts=jnp.zeros(1, jnp.int32),
+        origins=jnp.zeros(1, jnp.int32),
     )
     after, value = take_step(program, given_data, hyper, random_key(0), state)
     return params, after, float(value)

@@ -90,7 +90,7 @@ def test_columns_are_named_by_options(run: Run) -> None:
     assert code == 2
     assert err == (
         "foretune: weather.csv: the target may be in the columns 'users', 'rain'; name one by "
-        "target= (--target)\n"
+        "target= (--target), or give wide=True (--wide) where each column is a series\n"
     )
     options = ("--target", "users", "--future", "rain", "--time", "time", "--freq", "h")
     code, _, err = run("run", "--data", "weather.csv", *options, "--seasonality", "12", *SMALL)

@@ -5,11 +5,17 @@ import json
 import matplotlib.dates
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 from small_study import data_of
 
-from foretune.datasets import PriceSeries
-from foretune.datasets.splits import DevelopmentData, chronological_split, development_folds
+from foretune.datasets import Panel, PriceSeries, TimeSeries
+from foretune.datasets.splits import (
+    DevelopmentData,
+    chronological_split,
+    development,
+    development_folds,
+)
 from foretune.models import fit
 from foretune.search import Objective, SearchSpace, best_config
 from foretune.search.figures.forecasts import ForecastWindow
@@ -45,6 +51,57 @@ def test_forecasts_begin_at_their_origin_and_follow_their_growth(
         np.testing.assert_allclose(line.get_ydata(), [start, *start * np.exp(path)])
         first = matplotlib.dates.num2date(line.get_xdata(orig=False)[0]).date()
         assert np.datetime64(first) == tiny_data.dates[origin]
+
+
+@pytest.fixture
+def three() -> Panel:
+    """Series of 60, 58 and 56 days that do not begin together, and end together."""
+    rng = np.random.default_rng(1)
+    return Panel(
+        name="p",
+        source="a DataFrame",
+        series=tuple(
+            TimeSeries.from_frame(
+                pd.DataFrame(
+                    {
+                        "day": pd.date_range("2024-03-01", periods=60)[2 * number :],
+                        "y": 10**number + rng.normal(size=60 - 2 * number),
+                    }
+                ),
+                name=f"n{number}",
+            )
+            for number in range(3)
+        ),
+    )
+
+
+def test_of_several_series_each_is_drawn_from_its_first_row(three: Panel) -> None:
+    split = chronological_split(60, horizon=2, history=8)
+    shown = [2, 0]
+    rows = series_figure(data_of(three, split.validation_stop), split, shown).axes
+    for axes, number in zip(rows, shown, strict=True):
+        (line,) = axes.lines
+        drawn = three.values[number, 2 * number : split.validation_stop]
+        assert np.asarray(line.get_ydata()).tolist() == drawn.tolist()
+        first = matplotlib.dates.num2date(line.get_xdata(orig=False)[0]).date()
+        assert np.datetime64(first) == np.datetime64("2024-03-01") + 2 * number
+        assert axes.get_ylabel() == f"n{number}\ny"
+
+
+def test_of_several_series_the_last_forecasts_of_each_are_drawn(three: Panel) -> None:
+    data = development(three, chronological_split(60, horizon=2, history=8, stride=1))
+    origins = data.split.validation_origins
+    growth = np.random.default_rng(0).normal(size=(3, len(origins), 2))
+    shown = {2: "the worst", 0: "the median"}
+    figure = forecasts_figure(data, growth, title="t", shown=shown)
+    for axes, (number, place) in zip(figure.axes, shown.items(), strict=True):
+        assert axes.get_title().startswith(f"n{number}, {place}")
+        drawn = [line for line in axes.lines if len(line.get_xdata()) == 3]
+        last = origins[::2][-6:]  # those that do not overlap
+        assert len(drawn) == len(last)
+        for line, origin, path in zip(drawn, last, growth[number, ::2][-6:], strict=True):
+            now, unit = data.values[number, origin], data.spaces[number].unit
+            np.testing.assert_allclose(line.get_ydata(), [now, *now + path * unit])
 
 
 @pytest.fixture

@@ -209,7 +209,7 @@ def test_forecasts_csv_holds_what_the_report_says(opened: Report) -> None:
     winner = f"trial {opened.winner.trial.number}"
     for part in opened.parts:
         rows = table[table["part"] == part.name]
-        days = dict(zip(part.dates.astype(str), part.values, strict=True))
+        days = dict(zip(part.dates.astype(str), part.values[0], strict=True))
         start = rows["origin"].astype(str).map(days).to_numpy()
         # The split of the CSV's own rows: its dates are `step` business days after the origin.
         assert rows["actual"].tolist() == pytest.approx(rows["date"].astype(str).map(days).tolist())
@@ -246,12 +246,12 @@ def test_intervals_go_on_from_validation_to_the_test(
     assert sealed.validation.widths.tobytes() == validation.widths.tobytes()
     origins = np.concatenate([part.origins for part in opened.parts])
     widths = adaptive_widths(
-        np.concatenate([np.abs(part.growth - part.actual) for part in opened.parts]),
+        np.concatenate([np.abs(part.growth[0] - part.actual[0]) for part in opened.parts]),
         origins,
         running_volatility(np.log(prices.mid))[origins],
         overlap=HORIZON,
     )
-    assert np.concatenate([validation.widths, test.widths]).tobytes() == widths.tobytes()
+    assert np.concatenate([validation.widths[0], test.widths[0]]).tobytes() == widths.tobytes()
 
 
 def test_files_are_complete_and_the_page_needs_no_other(tmp_path: Path, opened: Report) -> None:

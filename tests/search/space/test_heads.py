@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import FixedTrial
 
+from foretune.datasets.calendar import Calendar
 from foretune.datasets.common.errors import ConfigError
+from foretune.datasets.panel import Panel
 from foretune.datasets.series import TimeSeries
 from foretune.datasets.sources.samples import load_sample
 from foretune.datasets.splits import development_folds
@@ -219,6 +221,35 @@ def test_the_default_space_suits_the_series(name: str) -> None:
         config = space.suggest(study.ask()).replace(unroll_length=max(ends(space.unroll_length)))
         run = TrainingRun(config.replace(skip="none"), data)
         assert int(run.data.train_length) >= config.context + 1
+
+
+def test_the_default_space_of_a_panel_follows_its_median_series() -> None:
+    def panel(*lengths: int) -> Panel:
+        made = []
+        for number, rows in enumerate(lengths):
+            time = pd.date_range(end="2024-12-31 23:00", periods=rows, freq="h")
+            values = np.random.default_rng(number).uniform(1, 2, rows)
+            made.append(
+                TimeSeries(
+                    name=f"s{number}",
+                    time=time,
+                    target=values,
+                    calendar=Calendar(frequency="h", seasonality=24),
+                    source="here",
+                )
+            )
+        return Panel(name="several", series=tuple(made), source="here")
+
+    split = SplitSpec(horizon=48, gap=0, rows=(864, 48, 48))
+    long = default_space(panel(960, 960, 700), split)
+    # (864 - 48) / 2 rows and more for the context: half of the median series' training rows.
+    assert long.unroll_length == (96, 168, 336)
+    assert (long.batch_size, long.steps_per_epoch) == (256, 9)  # 2,332 windows
+    assert (long.loss, long.units) == ("mae", 128)
+    short = default_space(panel(960, 500, 500), split)  # 404 rows train
+    assert short.unroll_length == (96,) or short.unroll_length == 96
+    one = default_space(panel(960).series[0], split)
+    assert (one.batch_size, one.loss, one.unroll_length) == (64, "mse", (48, 96, 168))
 
 
 def test_prices_are_searched_as_before() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+from regressors import one
 
 from foretune.datasets import load_sample
 from foretune.datasets.series import TimeSeries
@@ -69,13 +70,13 @@ def by_hand(folds: tuple[Split, ...]) -> tuple[float, float, float]:
         came = np.array([levels[o + 1 : o + 6] - levels[o] for o in origins])
         return relative_mse(ridge.changes(levels, origins, **known), came)
 
-    fitted = choose_ridge(levels, folds, **known)
+    fitted = choose_ridge(one(levels, **known), folds)
     on_validation = [
         error(r, f.validation_origins, **known) for r, f in zip(fitted, folds, strict=True)
     ]
     without = [
         error(r, f.validation_origins)
-        for r, f in zip(choose_ridge(levels, folds), folds, strict=True)
+        for r, f in zip(choose_ridge(one(levels), folds), folds, strict=True)
     ]
     on_test = error(fitted[-1], folds[-1].test_origins, **known)
     return float(np.mean(on_validation)), on_test, float(np.mean(without))

@@ -5,6 +5,8 @@ import sqlite3
 import threading
 import tomllib
 import zlib
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -16,7 +18,7 @@ import pytest
 from command_line import Run
 from small_study import planned_series, planned_table
 
-from foretune.datasets import TimeSeries
+from foretune.datasets import Panel, TimeSeries
 from foretune.datasets.common.errors import ConfigError, DataError
 from foretune.models import Forecaster
 from foretune.search import (
@@ -183,12 +185,27 @@ def test_the_model_is_that_of_the_whole_series(tmp_path: Path, space: SearchSpac
     assert ours.history.digest == series.digest
 
 
+def planned_panel(table: pd.DataFrame, middle: pd.DataFrame) -> Panel:
+    """Three series that end together, of which ``middle`` begins later, and another one too."""
+    parts = {"first": table, "middle": middle.iloc[60:], "last": table.iloc[20:]}
+    series = [replace(planned_series(part), name=name) for name, part in parts.items()]
+    return Panel(name="plans", series=tuple(series), source="typed in")
+
+
+@pytest.mark.parametrize(
+    "made", [lambda _, changed: planned_series(changed), planned_panel], ids=["series", "panel"]
+)
 def test_values_of_the_test_reach_the_sealed_object_alone(
-    tmp_path: Path, space: SearchSpace
+    made: Callable[[pd.DataFrame, pd.DataFrame], TimeSeries | Panel],
+    tmp_path: Path,
+    space: SearchSpace,
 ) -> None:
-    """The leak test, in the database: what is stored differs in a digest and one object."""
+    """The leak test, in the database: what is stored differs in a digest and one object.
+
+    Of a panel the values of one series alone are others.
+    """
     table = planned_table()
-    series = planned_series(table)
+    series = made(table, table)
     folders = [tmp_path / name for name in ("one", "other")]
     for folder in folders:
         folder.mkdir()
@@ -196,7 +213,7 @@ def test_values_of_the_test_reach_the_sealed_object_alone(
     stop = required_spec(study).whole_split.validation_stop
     changed = table.copy()
     changed.iloc[stop:, :3] = np.random.default_rng(5).normal(size=(len(table) - stop, 3)) * 3
-    search(folders[1], planned_series(changed), space)
+    search(folders[1], made(table, changed), space)
 
     def stored(folder: Path) -> dict[str, Any]:
         with sqlite3.connect(folder / "studies.db") as connection:
@@ -220,6 +237,25 @@ def test_values_of_the_test_reach_the_sealed_object_alone(
     digests = [required_spec(load_study("s", storage_in(f))).prices.digest for f in folders]
     attributes = "".join(one["study_user_attributes"])
     assert attributes.replace(*digests) == "".join(other["study_user_attributes"])
+
+
+def test_a_study_of_a_panel_goes_on_from_its_database_alone(
+    tmp_path: Path, space: SearchSpace
+) -> None:
+    panel = planned_panel(planned_table(), planned_table())
+    study = search(tmp_path, panel, space)
+    held = held_data(study)
+    assert held is not None
+    stop = required_spec(study).whole_split.validation_stop
+    assert (len(held.development), len(held.time)) == (stop, 400)
+    assert held.development.names == ("first", "last", "middle")
+    for one, whole in zip(held.development.members, panel.members, strict=True):
+        np.testing.assert_array_equal(one.target, whole.target[: len(one)])
+    assert held.whole().digest == panel.digest
+    assert replay(study, 0).is_identical
+    assert len(search(tmp_path, None, space, n_trials=3).trials) == 3
+    with pytest.raises(ConfigError, match="must be those of study 's'"):
+        replay(study, 0, data=planned_panel(planned_table(), planned_table().assign(level=1.5)))
 
 
 def test_no_value_of_the_test_can_be_read_where_artifacts_are(

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from optuna.trial import TrialState
 from rich.console import Console
 
-from foretune.datasets import ConfigError, TimeSeries, as_series
+from foretune.datasets import ConfigError, Panel, TimeSeries, as_series
 from foretune.datasets.splits import DevelopmentData
 from foretune.models import EpochResult, Forecaster, fit
 from foretune.models.forecasts.metrics import METRICS, validation_growth
@@ -163,7 +164,7 @@ def test_a_report_judges_by_it_on_the_opened_test_too(
     test, outcome = made.test, made.finding.test
     assert test is not None
     assert outcome is not None
-    errors = np.abs(test.growth - test.actual)
+    errors = np.abs(test.growth[0] - test.actual[0])
     winner, *_ = test.models.values()
     unit = np.abs(test.actual).mean()
     np.testing.assert_allclose(winner.losses, errors.mean(axis=1) / unit, rtol=1e-12)
@@ -226,6 +227,12 @@ def test_mase_without_a_unit_is_refused_before_there_is_a_study(tiny_space: Sear
     weeks = as_series(pd.DataFrame({"y": values}, index=days), seasonality=7)
     with pytest.raises(ConfigError, match="every value before validation is the one 7 rows earl"):
         run("s", weeks, tiny_space, metric="mase", storage=storage)
+    others = replace(weeks, name="others", target=values + np.arange(400) % 5)
+    several = Panel(name="two", series=(others, replace(weeks, name="weeks")), source="simulated")
+    with pytest.raises(
+        ConfigError, match=r"'mase' for weeks, without .*, or leave_out=\['weeks'\]"
+    ):
+        run("s", several, tiny_space, metric="mase", storage=storage)
     assert optuna.get_all_study_summaries(storage) == []
 
 

@@ -94,7 +94,7 @@ def test_epoch_0_is_reported_and_no_pruner_is_asked_there(
     split, log = tiny_data.split, np.log(tiny_data.values[0])
     days = split.validation_origins[:, None] + np.arange(1, HORIZON + 1)
     came = log[days] - log[split.validation_origins][:, None]
-    made = skip.ridges[0].changes(log, split.validation_origins)
+    made = skip.ridge.changes(log, split.validation_origins)
     ridge = np.square(made - came).mean() / np.square(came).mean()
     for trial, epochs in zip(study.trials, (3, 2), strict=True):
         assert list(trial.intermediate_values) == [*range(epochs + 1)]
