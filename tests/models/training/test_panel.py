@@ -83,18 +83,6 @@ def test_each_is_forecast_from_its_own_rows(kind: str) -> None:
         np.testing.assert_allclose(result.forecasts[number], alone.changes[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
-def test_what_stands_before_the_first_row_of_a_series_is_never_read(kind: str) -> None:
-    config, several = CONFIGS[kind], panel(a=240, b=150, c=180)
-    data = development(several, split_of(240))
-    values = data.values.copy()
-    values[1, :90], values[2, :60] = -1e6, 1e6
-    other = replace(data, values=values)
-    for ours, theirs in zip(fit(config, data), fit(config, other), strict=True):
-        assert ours.train_loss == theirs.train_loss
-        np.testing.assert_array_equal(ours.forecasts, theirs.forecasts)
-
-
 def test_each_series_weighs_in_epoch_0_as_its_windows_do() -> None:
     """The training loss of the ridge alone, by hand."""
     several, split = panel(a=240, b=150), split_of(240)
