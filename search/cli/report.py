@@ -110,6 +110,8 @@ def report(
         # Stopped after the opening, the user still gets what the test was opened for.
         files = write_report(made, folder)
         console.print(made.verdict)
+        for line in made.of_series:
+            console.print(line)
         console.print(format_access_log(made.openings, name))
         if not made.openings:
             opens = f"{report_command(name, storage)} --open-test"

@@ -62,6 +62,9 @@ from foretune.search.trial.record import OnEpoch
 # Complete trials that it takes to say which parameters matter.
 _ENOUGH_TRIALS = 5
 
+# A network that is its ridge, to single precision, is no better than that.
+_ROUNDING = 1e-6
+
 # Of many series a table has so many of the worst, and of the best.
 _FEW_SERIES = 5
 
@@ -232,7 +235,8 @@ class Report:
         for part in self.parts:
             own, other = (part.errors(model, metric) for model in (winner, baseline))
             known = np.sum(~np.isnan(own))
-            counts.append(f"{np.sum(own < other)} of {known} series on {part.name}")
+            better = np.sum(own < other * (1 - _ROUNDING))
+            counts.append(f"{better} of {known} series on {part.name}")
         label, where = METRICS[metric].label, " and ".join(counts)
         return f"By {label}, {winner} is better than {baseline} on {where}."
 

@@ -79,6 +79,9 @@ def test_a_long_file_is_searched_reported_and_read_again(run: Run, tmp_path: Pat
         code, out, err = run(*arguments)
         assert code == 0, (arguments, err)
         assert "identical" in out or arguments[0] != "replay"
+        assert (
+            " of 2 series on validation and " in " ".join(out.split()) or arguments[0] != "report"
+        )
     code, _, err = run("replay", "--study", "s", "--trial", "0", "--data", "m4.csv", "--least", "9")
     assert code == 2
     assert "must be those of study 's'" in err
