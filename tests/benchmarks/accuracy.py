@@ -274,6 +274,7 @@ _REMARKS = (
     "- foretune: `run_study` with 30 trials and all its defaults; the winner on validation is "
     "trained once more and forecasts the test, opened once. It is trained on the training part; in "
     "brackets, after `foretune fit`, which fits its ridge regression to the validation rows too. "
+    "Panels are searched by what is measured, M4 by its sMAPE. "
     "The peers are trained on them.",
     "- AutoLSTM: 6 samples of its own space on one thread, fewer where half an hour has gone by, "
     "chosen on validation, then fitted again to all rows before the test. NHITS: its defaults, "
